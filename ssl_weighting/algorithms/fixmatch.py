@@ -1,0 +1,43 @@
+"""FixMatch (Sohn et al. 2020): hard pseudo-labels from the weak view, loss on the strong view."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from ssl_weighting.algorithms.rows import drop_rows, softmax_rows
+from ssl_weighting.algorithms.targets import frozen_probabilities, hard_labels, ramp
+from ssl_weighting.structs import LossRows
+
+
+@dataclasses.dataclass(frozen=True)
+class FixMatch:
+    """l_U(u) = 1[max q >= threshold] * CE(argmax q, z_strong), q = softmax(z_weak) frozen.
+
+    Attributes:
+        threshold: tau (0.95 upstream).
+        unlabeled_coefficient: wu (1 upstream); the mean is over the whole unlabeled batch.
+        ramp_steps: wu rises linearly from 0 over so many steps; 0 (upstream): no ramp.
+    """
+
+    threshold: float = 0.95
+    unlabeled_coefficient: float = 1.0
+    ramp_steps: int = 0
+    uses_unlabeled = True
+
+    def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
+        """Return B + U rows from one forward of labeled, weak and strong inputs together."""
+        inputs = tf.concat([labeled.inputs, unlabeled.weak, unlabeled.strong], axis=0)
+        outputs, b, u = forward(inputs), tf.shape(labeled.label)[0], tf.size(unlabeled.index)
+        q = frozen_probabilities(outputs["logits"][b : b + u])
+        confidence = tf.reduce_max(q, axis=1)
+        return softmax_rows(
+            labeled,
+            drop_rows(outputs, b, b + u),
+            targets=hard_labels(q),
+            index=unlabeled.index,
+            mask=tf.cast(confidence >= self.threshold, tf.float32),
+            confidence=confidence,
+            unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+        )

@@ -1,0 +1,46 @@
+"""Pseudo-Label (Lee 2013; the base algorithm of the synthetic experiments, Sec. 4.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from ssl_weighting.algorithms.rows import softmax_rows
+from ssl_weighting.algorithms.targets import frozen_probabilities, hard_labels, ramp
+from ssl_weighting.structs import LossRows
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoLabel:
+    """l_U(u) = 1[max p > threshold] * CE(argmax p, z), target and loss on one weak view.
+
+    Attributes:
+        threshold: confidence below which a row is masked out; 0 keeps all (upstream 0.95).
+        unlabeled_coefficient: wu.
+        ramp_steps: wu rises linearly from 0 over so many steps (upstream 0.4 of the run); 0: no ramp.
+    """
+
+    threshold: float = 0.95
+    unlabeled_coefficient: float = 1.0
+    ramp_steps: int = 0
+    uses_unlabeled = True
+
+    def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
+        """Return B + U rows.
+
+        DEVIATION: one forward of both batches where upstream makes two, so BatchNorm sees both.
+        The mask multiplies each row; upstream's (B,1) x (B,) broadcast bug is not reproduced.
+        """
+        outputs = forward(tf.concat([labeled.inputs, unlabeled.weak], axis=0))
+        p = frozen_probabilities(outputs["logits"][tf.shape(labeled.label)[0] :])
+        confidence = tf.reduce_max(p, axis=1)
+        return softmax_rows(
+            labeled,
+            outputs,
+            targets=hard_labels(p),
+            index=unlabeled.index,
+            mask=tf.cast(confidence > self.threshold, tf.float32),
+            confidence=confidence,
+            unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+        )

@@ -1,0 +1,197 @@
+"""Alg. 1: N steps on theta, then one step on the example weights along Eq. 6, and again.
+
+Model, algorithm, optimizer, weight store and data arrive as arguments; nothing here knows a data
+set, a flag or a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from ssl_weighting import objective
+from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
+
+
+class NonFiniteError(RuntimeError):
+    """Training met a value that is not finite; Lambda was left untouched."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BilevelSettings:
+    """The switches of Alg. 1 outside Eq. 6.
+
+    Attributes:
+        inner_steps: N, theta-steps between Lambda-steps.
+        warmup_steps: theta-steps before Lambda may move.
+        lambda_at_start: first Lambda-step before any theta-step (the release) rather than after
+            the first N (Alg. 1).
+        fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it reuses
+            the batch of the theta-step that follows (the release).
+        stale_weights: that theta-step still sees the weights from before (the release).
+        weight_decay: coefficient of 0.5 ||K||^2 over kernels in the training objective.
+    """
+
+    inner_steps: int = 512
+    warmup_steps: int = 0
+    lambda_at_start: bool = False
+    fresh_batch: bool = True
+    stale_weights: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        """Check ranges.
+
+        Raises:
+            ValueError: a value out of range, or stale weights with a fresh batch.
+        """
+        if self.inner_steps < 1:
+            raise ValueError(f"`inner_steps` must be >= 1. Received: {self.inner_steps}")
+        if self.warmup_steps < 0 or self.weight_decay < 0:
+            raise ValueError(
+                "`warmup_steps` and `weight_decay` must be >= 0. Received: "
+                f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}"
+            )
+
+    def lambda_due(self, step: int) -> bool:
+        """Return whether a Lambda-step stands before theta-step number `step` (from 0)."""
+        past = step - self.warmup_steps
+        return past % self.inner_steps == 0 and (past > 0 or (past == 0 and self.lambda_at_start))
+
+
+class BilevelTrainer:
+    """Runs Alg. 1 on a model.
+
+    Args:
+        model: Keras model inputs -> {"features", "logits"} with a Dense layer "head".
+        algorithm: (forward, labeled, unlabeled, step) -> LossRows.
+        optimizer: Keras optimizer of theta.
+        store: `WeightStore`.
+        ema: `ExponentialMovingAverage` of theta.
+        source: training batches; `.at(step)` and `.dataset(start)` (data.pipeline.BatchSource).
+        lambda_source: batches of the Lambda-step, same interface.
+        validation_at: k -> LabeledBatch, the V' of Lambda-step k.
+        settings: `BilevelSettings`; lambda_settings: `LambdaStepSettings`.
+        jit_compile: compile the theta-step with XLA.
+    """
+
+    def __init__(
+        self,
+        model,
+        algorithm,
+        optimizer,
+        store,
+        ema,
+        source,
+        lambda_source,
+        validation_at,
+        settings: BilevelSettings,
+        lambda_settings: LambdaStepSettings,
+        jit_compile: bool = True,
+    ):
+        self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
+        self.store, self.ema, self.source, self.settings = store, ema, source, settings
+        self.lambda_source, self.validation_at = lambda_source, validation_at
+        self.params = list(model.trainable_variables)
+        self.kernels = [p for p in self.params if p.name == "kernel"]
+        optimizer.build(self.params)
+        self.step = 0
+        self.lambda_steps = 0
+        self._lambda_step = LambdaStep(model, algorithm, store, lambda_settings)
+        self._theta_step = tf.function(self._theta_step_fn, jit_compile=jit_compile)
+        self._iterator, self._iterator_step = None, -1
+
+    def train(self, num_steps: int) -> dict[str, float]:
+        """Take `num_steps` theta-steps, none of which has a Lambda-step due after the first.
+
+        Returns:
+            Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate.
+
+        Raises:
+            NonFiniteError: a loss that is not finite, with its step.
+        """
+        if self._iterator_step != self.step:
+            self._iterator = iter(self.source.dataset(self.step))
+        count = tf.constant(num_steps, tf.int64)
+        done, total = self._train_loop(self._iterator, tf.constant(self.step, tf.int64), count)
+        self.step += num_steps
+        self._iterator_step = self.step
+        means = {k: float(v) / num_steps for k, v in total.items()}
+        if int(done) < num_steps:
+            raise NonFiniteError(
+                f"The training loss is not finite at step {self.step - num_steps + int(done)}: "
+                f"{means}. Lambda is untouched. Lower the learning rate or check the inputs, and "
+                "resume from the last checkpoint."
+            )
+        means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
+        return means
+
+    def lambda_step(self) -> dict[str, float]:
+        """Move Lambda along Eq. 6 at the current theta (lines 7-12).
+
+        With `stale_weights` the theta-step that follows is taken here too, between the measurement
+        and the update, because it must see the old weights.
+
+        Returns:
+            What `LambdaStep` reports.
+
+        Raises:
+            NonFiniteError: a validation loss, Hessian or influence that is not finite.
+        """
+        s = self.settings
+        k = tf.constant(self.lambda_steps, tf.int64)
+        batch = self.lambda_source.at(k) if s.fresh_batch else self.source.at(self.step)
+        l2 = s.weight_decay
+        measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step, l2)
+        if not measured.report["finite"]:
+            raise NonFiniteError(
+                f"The Lambda-step at step {self.step} met a non-finite value: {measured.report}. "
+                "Lambda is untouched. Raise the damping or lower the learning rate."
+            )
+        if s.stale_weights:
+            measured.report["train"] = self.train(1)
+        self._lambda_step.apply(measured)
+        self.lambda_steps += 1
+        return measured.report
+
+    @tf.function
+    def _train_loop(self, iterator, start, count):
+        names = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
+        total = {name: tf.constant(0.0) for name in names}
+        done = tf.constant(0, tf.int64)
+        finite = tf.constant(True)
+        while done < count and finite:
+            labeled, unlabeled = next(iterator)
+            out = self._theta_step(labeled, unlabeled, start + done)
+            total = {name: total[name] + out[name] for name in names}
+            finite = tf.math.is_finite(out["loss"])
+            done += tf.cast(finite, tf.int64)
+        return done, total
+
+    def _theta_step_fn(self, labeled, unlabeled, step):
+        with tf.GradientTape() as tape:
+            rows = self.algorithm(self._forward, labeled, unlabeled, step)
+            classes = rows.logits.shape[-1]
+            lam = self.store.gather(rows.ids, rows.confidence, classes, step)
+            loss = objective.weighted_objective(rows, objective.row_weights(rows, lam))
+            if self.settings.weight_decay:
+                loss += self.settings.weight_decay * objective.l2_penalty(self.kernels)
+        gradients = tape.gradient(loss, [p.value for p in self.params])
+        self.optimizer.apply(gradients, self.params)
+        self.ema.update()
+        return {"loss": loss, **_split_losses(rows)}
+
+    def _forward(self, inputs):
+        return self.model(inputs, training=True)
+
+
+def _split_losses(rows):
+    labeled = tf.cast(rows.ids[:, 0] < 0, tf.float32)
+    each = objective.row_coefficients(rows, None) * rows.loss
+    count = tf.maximum(tf.reduce_sum(1 - labeled), 1)
+    return {
+        "loss_labeled": tf.reduce_sum(labeled * each),
+        "loss_unlabeled": tf.reduce_sum((1 - labeled) * each),
+        "mask_rate": tf.reduce_sum((1 - labeled) * rows.mask) / count,
+    }

@@ -1,0 +1,147 @@
+"""Whole-state checkpoints: written atomically, verified when read, the last k kept.
+
+A checkpoint is one uncompressed .npz file: every array of the training state by name, and a JSON
+manifest that holds the step, the run's fingerprint and a SHA-256 of each array. Nothing in it is
+executed when it is read (no pickle).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+MANIFEST = "manifest"
+_NAME = re.compile(r"ckpt-(\d{9})\.npz")
+
+
+class MismatchError(ValueError):
+    """A checkpoint belongs to another run: other data, model or options."""
+
+
+class CorruptError(ValueError):
+    """A checkpoint cannot be read back as it was written."""
+
+
+class Checkpoints:
+    """The checkpoints of one run folder.
+
+    Args:
+        folder: where the files live; made when first needed.
+        fingerprint: JSON-able flat dict that names what a resumed run must share (options, split
+            hash, model); compared key by key.
+        keep: how many newest files stay.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: dict, keep: int = 3):
+        if keep < 1:
+            raise ValueError(f"`keep` must be >= 1. Received: keep={keep}")
+        self.folder, self.keep = Path(folder), keep
+        self.fingerprint = json.loads(json.dumps(fingerprint))
+
+    def save(self, step: int, state: dict[str, np.ndarray]) -> Path:
+        """Write `state` as of `step`; an interrupted or failed write leaves the old files intact.
+
+        Raises:
+            OSError: the disk is full or not writable; names the file and the bytes needed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"ckpt-{step:09d}.npz"
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        hashes = {name: _digest(value) for name, value in arrays.items()}
+        manifest = {"step": step, "fingerprint": self.fingerprint, "sha256": hashes}
+        text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
+        temporary = path.with_suffix(".partial")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, **arrays, **{MANIFEST: text})
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            size = sum(a.nbytes for a in arrays.values())
+            raise OSError(
+                error.errno,
+                f"could not write checkpoint {path} ({size} bytes): {error.strerror}. Earlier "
+                "checkpoints are intact; free some space and resume",
+            ) from error
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def paths(self) -> list[Path]:
+        """Return the checkpoint files, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
+
+    def restore(self) -> tuple[int, dict[str, np.ndarray], list[str]] | None:
+        """Read the newest checkpoint that is intact.
+
+        Returns:
+            (step, state, complaints about newer files that were not); None if there is no file.
+
+        Raises:
+            MismatchError: the newest intact checkpoint belongs to another run; names each difference.
+            CorruptError: there are files and none is intact.
+        """
+        complaints = []
+        for path in reversed(self.paths()):
+            try:
+                manifest, state = read(path)
+            except CorruptError as error:
+                complaints.append(str(error))
+                continue
+            self._compare(path, manifest["fingerprint"])
+            return manifest["step"], state, complaints
+        if complaints:
+            raise CorruptError("No checkpoint is intact. " + " ".join(complaints))
+        return None
+
+    def _compare(self, path, found):
+        keys = sorted(found.keys() | self.fingerprint.keys())
+        differences = [
+            f"{key}: the checkpoint has {found.get(key, 'nothing')!r}, "
+            f"this run {self.fingerprint.get(key, 'nothing')!r}"
+            for key in keys
+            if found.get(key) != self.fingerprint.get(key)
+        ]
+        if differences:
+            raise MismatchError(
+                f"{path} belongs to another run; refusing to resume. {'; '.join(differences)}. "
+                "Give the options it was made with, or another --out."
+            )
+
+
+def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Return (manifest, state) of one file, verified.
+
+    Raises:
+        CorruptError: not a checkpoint, cut short, or an array that fails its SHA-256.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            state = {name: file[name] for name in file.files}
+        manifest = json.loads(state.pop(MANIFEST).tobytes().decode())
+        hashes = manifest["sha256"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CorruptError(f"{path} is corrupt ({type(error).__name__}: {error}).") from error
+    bad = sorted(
+        name
+        for name in hashes.keys() | state.keys()
+        if name not in state or hashes.get(name) != _digest(state[name])
+    )
+    if bad:
+        raise CorruptError(f"{path} is corrupt (SHA-256 differs for {', '.join(bad[:5])}).")
+    return manifest, state
+
+
+def _digest(array):
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()

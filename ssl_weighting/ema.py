@@ -1,0 +1,35 @@
+"""The exponential moving average of theta that evaluation uses."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+class ExponentialMovingAverage:
+    """shadow <- decay * shadow + (1 - decay) * theta, from the initial value, no bias correction.
+
+    FixMatch averages the trainable variables only and evaluates with the live BatchNorm statistics.
+
+    Args:
+        params: the model's trainable variables.
+        decay: float in [0, 1); 0 makes the average the parameters themselves.
+    """
+
+    def __init__(self, params: list[keras.Variable], decay: float):
+        if not 0 <= decay < 1:
+            raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay}")
+        self.params, self.decay = list(params), decay
+        self.shadow = [
+            keras.Variable(p.value, trainable=False, dtype=p.dtype, name=f"ema_{p.name}")
+            for p in self.params
+        ]
+
+    def update(self) -> None:
+        """Take one averaging step; call it after each theta-step."""
+        for shadow, param in zip(self.shadow, self.params, strict=True):
+            shadow.assign(shadow.value - (1 - self.decay) * (shadow.value - param.value))
+
+    def values(self) -> list[tf.Tensor]:
+        """Return the averages in the order of `params`."""
+        return [tf.convert_to_tensor(s.value) for s in self.shadow]

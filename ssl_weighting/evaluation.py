@@ -1,0 +1,65 @@
+"""Error and loss over a whole split, with the averaged or the raw parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ssl_weighting.data.splits import Examples
+from ssl_weighting.ema import ExponentialMovingAverage
+
+
+class Evaluator:
+    """Runs the model in inference mode: no augmentation, moving BatchNorm statistics.
+
+    Args:
+        model: Keras model inputs -> {"features", "logits"}.
+        ema: averages of its trainable variables.
+        preprocess: raw inputs [B, ...] -> model inputs (the clean view).
+        batch_size: inputs per compiled call.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        ema: ExponentialMovingAverage,
+        preprocess: Callable[[tf.Tensor], tf.Tensor],
+        batch_size: int = 500,
+    ):
+        self.model, self.ema, self.preprocess = model, ema, preprocess
+        self.batch_size = batch_size
+        self._logits = tf.function(self._logits_fn, jit_compile=True)
+
+    def logits(self, inputs: np.ndarray, *, use_ema: bool = True) -> np.ndarray:
+        """Return the logits of all `inputs` [n, ...], [n, C] float32; no remainder is dropped."""
+        params = self.ema.shadow if use_ema else self.model.trainable_variables
+        values = [tf.convert_to_tensor(p.value) for p in params]
+        size = min(self.batch_size, len(inputs))
+        parts = []
+        for k in range(math.ceil(len(inputs) / size)):
+            batch = inputs[k * size : (k + 1) * size]
+            # One shape, one compilation: the last batch is filled up and cut again.
+            filled = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
+            parts.append(self._logits(values, self.preprocess(filled)).numpy()[: len(batch)])
+        return np.concatenate(parts)
+
+    def error_and_loss(self, examples: Examples, *, use_ema: bool = True) -> tuple[float, float]:
+        """Return the error rate in % and the mean cross-entropy in nats over `examples`."""
+        logits = self.logits(examples.inputs, use_ema=use_ema).astype(np.float64)
+        wrong = logits.argmax(axis=1) != examples.labels
+        log_p = log_softmax(logits)[np.arange(len(logits)), examples.labels]
+        return 100.0 * float(wrong.mean()), -float(log_p.mean())
+
+    def _logits_fn(self, params, inputs):
+        others = [v.value for v in self.model.non_trainable_variables]
+        return self.model.stateless_call(params, others, inputs, training=False)[0]["logits"]
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log softmax over the last axis, same shape and dtype."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -1,0 +1,85 @@
+"""Wide-ResNet, the FixMatch variant that the paper's FixMatch rows were trained with."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import keras
+from keras import layers
+
+from ssl_weighting.models.split_head import split_head
+
+
+def wide_resnet(
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    depth: int = 28,
+    width: int = 2,
+    base_filters: int = 16,
+    batch_norm_decay: float = 0.999,
+    seed: int = 0,
+) -> keras.Model:
+    """Build WRN-depth-width: stem, three groups of pre-activation blocks, BN, mean pool, head.
+
+    FixMatch's form: leaky ReLU 0.1, convolutions with bias, Normal(0, 2 / (k^2 C_out)) kernels, BN
+    epsilon 1e-3; the net's first block shares its activated input with the shortcut, and 1x1
+    shortcuts stand where the channels change. WRN-28-2 on 32x32x3 with 10 classes has 1,469,642
+    trainable parameters.
+
+    Args:
+        image_shape: (height, width, channels).
+        num_classes: C.
+        depth: 6 n + 4 with n >= 1 blocks per group.
+        width: widening factor.
+        base_filters: channels of the stem (16 upstream).
+        batch_norm_decay: decay of the moving statistics (0.999 upstream).
+        seed: int, of the initial values.
+
+    Raises:
+        ValueError: a depth that is not 6 n + 4.
+    """
+    blocks, rest = divmod(depth - 4, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"`depth` must be 6n + 4 with n >= 1 (10, 16, 22, 28). Received: {depth}")
+    parts = _Parts(batch_norm_decay, itertools.count(seed * 10_000))
+    inputs = keras.Input(image_shape)
+    x = parts.conv(inputs, base_filters, 3, 1)
+    for group in range(3):
+        filters = base_filters * width * 2**group
+        for block in range(blocks):
+            stride = 2 if group > 0 and block == 0 else 1
+            x = parts.residual(x, filters, stride, activate_shortcut=group == block == 0)
+    x = layers.GlobalAveragePooling2D(name="features")(parts.activate(x))
+    head_init = keras.initializers.GlorotNormal(seed=next(parts.seeds))
+    return split_head(inputs, x, num_classes, head_init, f"wide_resnet_{depth}_{width}")
+
+
+class _Parts:
+    """The layers of one net, with its BatchNorm decay and its stream of initializer seeds."""
+
+    def __init__(self, batch_norm_decay, seeds):
+        self.decay, self.seeds = batch_norm_decay, seeds
+
+    def conv(self, x, filters, size, stride):
+        stddev = math.sqrt(2.0 / (size * size * filters))
+        init = keras.initializers.RandomNormal(stddev=stddev, seed=next(self.seeds))
+        return layers.Conv2D(filters, size, stride, "same", kernel_initializer=init)(x)
+
+    def activate(self, x):
+        # DEVIATION: Keras moves the statistics towards the biased batch variance, TF1's fused
+        # kernel towards the Bessel-corrected one; they differ by 1/(N H W).
+        x = layers.BatchNormalization(momentum=self.decay, epsilon=1e-3)(x)
+        return layers.LeakyReLU(negative_slope=0.1)(x)
+
+    def residual(self, x, filters, stride, activate_shortcut):
+        shortcut = x
+        x = self.activate(x)
+        if activate_shortcut:
+            shortcut = x
+        if shortcut.shape[-1] != filters or stride != 1:
+            shortcut = self.conv(shortcut, filters, 1, stride)
+        x = self.conv(x, filters, 3, stride)
+        x = self.conv(self.activate(x), filters, 3, 1)
+        return layers.Add()([shortcut, x])

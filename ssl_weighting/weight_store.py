@@ -1,0 +1,146 @@
+"""Lambda: one weight per unlabeled example, read and written by id, and the controls beside it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+MODES = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
+LEARNED = ("single", "per_example", "shuffled", "random")
+
+
+class WeightStore:
+    """Holds Lambda, its optimizer and the last influence of every id.
+
+    Modes (what the objective multiplies the unlabeled terms of example u with):
+        zero: 0. fixed: the initial value. single: one learned weight for all (Fig. 4 left), moved
+        by the mean influence of the batch. per_example: the learned lambda_u.
+    Controls that a learned weight must beat (each has the learned weights' marginal distribution
+    or a formula that needs no validation data):
+        shuffled: lambda of another id, by a permutation fixed for the run; lambda is learned on the
+        examples' own influence. random: lambda of an id drawn anew at every visit.
+        confidence: (C max_c p_c - 1) / (C - 1) of the weak view: 0 for a uniform prediction, 1 for
+        a certain one.
+
+    Args:
+        num_unlabeled: |U|.
+        mode: one of `MODES`.
+        optimizer: Keras optimizer for Lambda; None where nothing is learned.
+        init, lam_min, lam_max: floats; weights stay in [lam_min, lam_max] after every update.
+        seed: int, of the two permuting controls.
+
+    Raises:
+        ValueError: unknown mode, empty U, a range that excludes `init`, a missing optimizer.
+    """
+
+    def __init__(
+        self,
+        num_unlabeled: int,
+        mode: str = "per_example",
+        optimizer: keras.optimizers.Optimizer | None = None,
+        *,
+        init: float = 1.0,
+        lam_min: float = 0.0,
+        lam_max: float = float("inf"),
+        seed: int = 0,
+    ):
+        _check(num_unlabeled, mode, optimizer, init, lam_min, lam_max)
+        self.num_unlabeled, self.mode, self.optimizer = num_unlabeled, mode, optimizer
+        self.lam_min, self.lam_max, self.seed = lam_min, lam_max, seed
+        size = 1 if mode == "single" else num_unlabeled
+        value = 0.0 if mode == "zero" else init
+        self.lam = keras.Variable(tf.fill([size], value), name="lam", dtype="float32")
+        self.last_influence = keras.Variable(
+            tf.fill([num_unlabeled], float("nan")), name="last_influence", trainable=False
+        )
+        self.visits = keras.Variable(tf.zeros([num_unlabeled], "int32"), name="visits", dtype="int32")
+        if mode == "shuffled":
+            self.permutation = tf.constant(np.random.default_rng(seed).permutation(num_unlabeled))
+        if self.learns:
+            optimizer.build([self.lam])
+
+    @property
+    def learns(self) -> bool:
+        """Whether Lambda-steps move anything."""
+        return self.mode in LEARNED
+
+    def gather(self, ids: tf.Tensor, confidence: tf.Tensor, num_classes: int, draw) -> tf.Tensor:
+        """Return the weights of the parents `ids` [R, 2] int64, [R, 2] float32; 1 where id is -1.
+
+        Args:
+            ids: [R, 2] int64 in -1..|U|-1.
+            confidence: [R] float32, max_c p_c of each row (read by mode confidence only).
+            num_classes: C.
+            draw: scalar int64, the step; keys the draws of mode random.
+        """
+        if self.mode == "confidence":
+            certainty = (num_classes * confidence - 1.0) / (num_classes - 1.0)
+            lam = tf.repeat(certainty[:, None], ids.shape[1], axis=1)
+        else:
+            lam = tf.gather(self.lam.value, self._place(tf.maximum(ids, 0), draw))
+        return tf.where(ids < 0, tf.ones_like(lam), lam)
+
+    def update(self, index: tf.Tensor, lam_gradient: tf.Tensor) -> None:
+        """Take one optimizer step on the weights of `index`, then put them back into range.
+
+        Args:
+            index: [U] int64; gradients of an id that stands there twice are summed.
+            lam_gradient: [U] float32, Eq. 6.
+        """
+        rows, segment = tf.unique(index)
+        g = tf.math.unsorted_segment_sum(lam_gradient, segment, tf.size(rows))
+        self.last_influence.value.scatter_update(tf.IndexedSlices(g, rows))
+        moved = tf.cast(g != 0, tf.int32)
+        self.visits.value.scatter_add(tf.IndexedSlices(moved, rows))
+        if self.mode == "single":
+            rows, g = tf.zeros([1], index.dtype), tf.reduce_mean(g)[None]
+        self.optimizer.apply([tf.IndexedSlices(g, rows, [self.lam.shape[0]])], [self.lam])
+        self._clip(rows)
+
+    def table(self) -> tf.Tensor:
+        """Return the learned weight of every id, [|U|] float32 (before any control permutes it)."""
+        return tf.broadcast_to(self.lam.value, [self.num_unlabeled])
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state, in a fixed order: Lambda, counters, last influence, the optimizer's."""
+        own = [self.lam, self.visits, self.last_influence]
+        return own + (list(self.optimizer.variables) if self.learns else [])
+
+    def _place(self, ids, draw):
+        if self.mode == "single":
+            return tf.zeros_like(ids)
+        if self.mode == "shuffled":
+            return tf.gather(self.permutation, ids)
+        if self.mode == "random":
+            key = tf.stack([tf.cast(self.seed, tf.int64), tf.cast(draw, tf.int64)])
+            return tf.random.stateless_uniform(
+                tf.shape(ids), key, maxval=self.num_unlabeled, dtype=ids.dtype
+            )
+        return ids
+
+    def _clip(self, rows):
+        # Only the optimizers that decay all rows (plain Adam) can move rows outside the batch.
+        if getattr(self.optimizer, "name", "") == "adam":
+            self.lam.assign(tf.clip_by_value(self.lam.value, self.lam_min, self.lam_max))
+            return
+        new = tf.clip_by_value(tf.gather(self.lam.value, rows), self.lam_min, self.lam_max)
+        self.lam.value.scatter_update(tf.IndexedSlices(new, rows))
+
+
+def _check(num_unlabeled, mode, optimizer, init, lam_min, lam_max):
+    if mode not in MODES:
+        raise ValueError(f"`mode` must be one of {', '.join(MODES)}. Received: mode={mode!r}")
+    if num_unlabeled < 1:
+        raise ValueError(
+            f"`num_unlabeled` must be at least 1: there is nothing to weight. "
+            f"Received: num_unlabeled={num_unlabeled}"
+        )
+    if not 0 <= lam_min <= init <= lam_max:
+        raise ValueError(
+            "`lam_min`, `init` and `lam_max` must satisfy 0 <= lam_min <= init <= lam_max. "
+            f"Received: lam_min={lam_min}, init={init}, lam_max={lam_max}"
+        )
+    if mode in LEARNED and optimizer is None:
+        raise ValueError(f"`optimizer` must be given for mode {mode!r}. Received: optimizer=None")
