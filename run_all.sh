@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# From a fresh clone to the report: environment, data, training of a profile, report.
+#
+#   ./run_all.sh [--profile=default] [--out=DIR]
+#
+#   --profile   what to train: default (three toy sets, MNIST and Fashion-MNIST with few labels)
+#   --out       where runs and report go (default: results, beside this script)
+#
+# Interrupted? Call it again: finished runs are skipped, the interrupted one resumes.
+# Data sets are kept in $SSL_WEIGHTING_CACHE (default: ~/.cache/ssl_weighting).
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/experiments/environment.sh"
+
+profile=default
+out="$ROOT/results"
+child=
+interrupted=
+
+main() {
+  local images=fashion_mnist family
+  parse_arguments "$@"
+  prepare_environment
+  export SSL_WEIGHTING_CACHE="${SSL_WEIGHTING_CACHE:-$HOME/.cache/ssl_weighting}"
+  cd "$ROOT"
+  trap 'stop_child 129' HUP
+  trap 'stop_child 130' INT
+  trap 'stop_child 143' TERM
+
+  run_program experiments.fetch_data --dataset=fashion_mnist --cache="$SSL_WEIGHTING_CACHE" ||
+    { images=digits && warn_about_digits; }
+  for family in toy mnist "$images"; do
+    run_program experiments.run_profile --profile="$profile" --family="$family" --out="$out" ||
+      give_up "training of family $family failed; the runs so far are in $out/runs"
+  done
+  run_program experiments.make_report --runs="$out/runs" --out="$out" || give_up "no report written"
+  printf 'run_all: finished after %d min %d s. Report: %s\n' \
+    $((SECONDS / 60)) $((SECONDS % 60)) "$out/report.html"
+}
+
+parse_arguments() {
+  local argument
+  for argument in "$@"; do
+    case "$argument" in
+      --profile=default) ;;
+      --profile=*) refuse "\`--profile\` must be one of: default. Received: $argument" ;;
+      --out=?*) out="$(realpath -m -- "${argument#--out=}")" ;;
+      --help | -h) help && exit 0 ;;
+      *) refuse "unknown argument. Received: $argument. Known: --profile=, --out=DIR, --help" ;;
+    esac
+  done
+}
+
+help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; }
+
+refuse() {
+  printf 'run_all: %s\n' "$*" >&2
+  exit 2
+}
+
+give_up() {
+  printf 'run_all: %s. Call again to go on from there.\n' "$*" >&2
+  exit 1
+}
+
+warn_about_digits() {
+  echo "run_all: FASHION-MNIST COULD NOT BE HAD (SEE ABOVE)." \
+    "FALLING BACK TO THE SMALL DIGITS OF SCIKIT-LEARN: THE IMAGE RESULTS ARE NOT FASHION-MNIST." >&2
+}
+
+# A program runs in the background, or bash would handle a signal only after the program has ended.
+# There it ignores Ctrl-C, so SIGTERM, on which it saves a checkpoint, is its one signal to stop.
+run_program() {
+  local status
+  "$PYTHON" -m "$@" &
+  child=$!
+  [[ -z "$interrupted" ]] || kill -TERM "$child" 2>/dev/null || true
+  while true; do
+    status=0
+    wait "$child" || status=$?
+    kill -0 "$child" 2>/dev/null || break
+  done
+  child=
+  if [[ -n "$interrupted" ]]; then
+    echo "run_all: stopped. Call again to resume." >&2
+    exit "$interrupted"
+  fi
+  return "$status"
+}
+
+stop_child() {
+  interrupted=$1
+  [[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true
+}
+
+main "$@"

