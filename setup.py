@@ -1,4 +1,4 @@
-"""Package metadata: what the library, the programs and the report need, and from which versions on."""
+"""Package metadata: what the library, the programs and the report need, and since when."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def read_version() -> str:
 setup(
     name="ssl-weighting",
     version=read_version(),
-    description="Learned per-example weights for semi-supervised learning (NeurIPS 2020) on TensorFlow 2",
+    description="Learned per-example weights for semi-supervised learning, on TensorFlow 2",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["ssl_weighting*", "experiments*", "third_party*"]),

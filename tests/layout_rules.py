@@ -1,0 +1,282 @@
+"""The layout rules of this repository as pure functions of source text, for `test_layout.py`.
+
+Each rule yields one message a finding, `path:line: what is wrong`, and nothing when all is well.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+# Who may import whom: only downwards, or within one group. A group is a tuple of patterns.
+FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
+    (
+        ("third_party", "third_party.*"),
+        ("ssl_weighting.structs",),
+        ("ssl_weighting",),  # version and the check for TensorFlow
+    ),
+    (
+        ("ssl_weighting.madam",),
+        ("ssl_weighting.nesterov",),
+        ("ssl_weighting.schedules",),
+        ("ssl_weighting.ema",),
+        ("ssl_weighting.losses",),
+        ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
+        ("ssl_weighting.inverse_hessian", "ssl_weighting.inverse_hessian.*"),
+        ("ssl_weighting.models", "ssl_weighting.models.*"),
+        ("ssl_weighting.data", "ssl_weighting.data.*"),
+    ),
+    (
+        ("ssl_weighting.objective",),
+        ("ssl_weighting.influence",),
+        ("ssl_weighting.weight_store",),
+        ("ssl_weighting.algorithms", "ssl_weighting.algorithms.*"),
+    ),
+    (
+        ("ssl_weighting.bilevel", "ssl_weighting.lambda_step"),  # Alg. 1 and its lines 7 to 12
+        ("ssl_weighting.evaluation*",),
+        ("ssl_weighting.checkpointing*",),
+        ("ssl_weighting.reporting*",),
+    ),
+    (("experiments", "experiments.*"),),
+)
+# Named exceptions, (importer, imported): imports sideways that the design allows. None so far.
+SIDEWAYS: frozenset[tuple[str, str]] = frozenset()
+
+ROOMS = ("ssl_weighting", "experiments", "third_party")
+LIBRARIES = ("tensorflow", "keras")
+HEAVY = ("matplotlib", "tensorflow_datasets", "pandas")
+PAPER_OBJECTS = {
+    "Eq. 6": "ssl_weighting/influence.py",
+    "Alg. 1": "ssl_weighting/bilevel.py",
+    "Alg. 2": "ssl_weighting/madam.py",
+}
+MAX_FILE_LINES = 350
+MAX_BODY_LINES = 40
+# Written in pieces, so that this file does not break its own rule.
+FORBIDDEN = re.compile(
+    r"(?<!\w)/(?:work|root|home)/" + "|" + "|".join(("pypi[.]" + "org", "python" + "hosted"))
+)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file: its path from the top folder, with slashes, and its text."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, self.path)
+
+    @property
+    def room(self) -> str:
+        return self.path.split("/")[0]
+
+    @property
+    def module(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def finding(self, line: int, message: str) -> str:
+        return f"{self.path}:{line}: {message}"
+
+
+def imports(source: Source, nodes: Iterable[ast.AST] | None = None) -> Iterator[tuple[int, str]]:
+    """Yields (line, dotted name) of everything imported, `from a import b` as `a.b`."""
+    for node in ast.walk(source.tree) if nodes is None else nodes:
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, (_anchor(source, node.level), node.module)))
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def _anchor(source: Source, level: int) -> str:
+    """Returns the package that a relative import of this level starts from."""
+    parts = source.module.split(".")
+    climbs = level - source.path.endswith("__init__.py")
+    return ".".join(parts[: len(parts) - climbs]) if level else ""
+
+
+def own_imports(source: Source, modules: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """Yields (line, module) for imports of this repository's own modules."""
+    for line, name in imports(source):
+        if name.split(".")[0] in ROOMS:
+            yield line, name if name in modules else name.rpartition(".")[0] or name
+
+
+def place(module: str) -> tuple[int, tuple[str, ...]] | None:
+    """Returns the floor and the group of a module, None if the table does not know it."""
+    for floor, groups in enumerate(FLOORS):
+        for group in groups:
+            if any(fnmatchcase(module, pattern) for pattern in group):
+                return floor, group
+    return None
+
+
+def check_floors(source: Source, modules: frozenset[str]) -> Iterator[str]:
+    """Imports go downwards, or stay within one group."""
+    if source.room not in ROOMS:
+        return
+    if (here := place(source.module)) is None:
+        yield source.finding(1, f"{source.module} is on no floor: add it to FLOORS")
+        return
+    for line, target in own_imports(source, modules):
+        there = place(target)
+        own_package = source.path.endswith("__init__.py") and target.startswith(source.module + ".")
+        if there is None:
+            yield source.finding(line, f"{target} is on no floor: add it to FLOORS")
+        elif not (
+            there[0] < here[0]
+            or there == here
+            or own_package
+            or (source.module, target) in SIDEWAYS
+        ):
+            yield source.finding(line, f"{source.module} must not import {target}")
+
+
+def check_cycles(sources: Iterable[Source], modules: frozenset[str]) -> Iterator[str]:
+    """No module reaches itself by imports, those inside functions included."""
+    graph = {s.module: {name for _, name in own_imports(s, modules)} - {s.module} for s in sources}
+    state: dict[str, str] = {}
+
+    def visit(module: str, trail: tuple[str, ...]) -> Iterator[str]:
+        if state.get(module) == "open":
+            yield "import cycle: " + " -> ".join((*trail[trail.index(module) :], module))
+        if module in state:
+            return
+        state[module] = "open"
+        for target in sorted(graph.get(module, ())):
+            yield from visit(target, (*trail, module))
+        state[module] = "done"
+
+    for module in sorted(graph):
+        yield from visit(module, ())
+
+
+def check_flags(source: Source) -> Iterator[str]:
+    """Only the programs know flags."""
+    if source.room in ("experiments", "tests"):
+        return
+    for line, name in imports(source):
+        if name.startswith("absl.flags"):
+            yield source.finding(line, "absl.flags outside experiments/")
+
+
+def check_private_names(source: Source) -> Iterator[str]:
+    """No tensorflow.python, no keras.src, no underscore name of TensorFlow or Keras."""
+    for line, name in imports(source):
+        parts = name.split(".")
+        if parts[0] in LIBRARIES and (_is_internal(name) or any(map(_is_private, parts))):
+            yield source.finding(line, f"private name {name}")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            if re.match(r"(tf|tensorflow|keras)\.[\w.]+$", name) and (
+                _is_private(node.attr) or node.attr in ("src", "python")
+            ):
+                yield source.finding(node.lineno, f"private name {name}")
+
+
+def _is_internal(name: str) -> bool:
+    return re.match(r"(tensorflow\.python|keras\.src)\b", name) is not None
+
+
+def _is_private(part: str) -> bool:
+    return part.startswith("_") and not part.endswith("__")
+
+
+def check_statements(source: Source) -> Iterator[str]:
+    """No bare except anywhere; no assert outside tests/."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            yield source.finding(node.lineno, "bare except: name the exceptions")
+        if isinstance(node, ast.Assert) and source.room != "tests":
+            yield source.finding(node.lineno, "assert outside tests/: raise an error that explains")
+
+
+def check_sizes(source: Source) -> Iterator[str]:
+    """At most 350 lines a file and 40 a function body, its docstring not counted."""
+    lines = source.text.count("\n")
+    if lines > MAX_FILE_LINES:
+        yield source.finding(lines, f"{lines} lines in the file, at most {MAX_FILE_LINES}")
+    for node in ast.walk(source.tree):
+        if isinstance(node, Function) and (length := _body_lines(node)) > MAX_BODY_LINES:
+            yield source.finding(
+                node.lineno, f"{length} lines in {node.name}, at most {MAX_BODY_LINES}"
+            )
+
+
+def _body_lines(node: Function) -> int:
+    body = node.body[ast.get_docstring(node) is not None :]
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def check_docstrings(source: Source) -> Iterator[str]:
+    """Every module, and every public function and class at its top level, says what it is for."""
+    if source.room not in ROOMS or not source.text.strip():
+        return
+    for node in (source.tree, *source.tree.body):
+        named = isinstance(node, (*Function.__args__, ast.ClassDef))
+        if named and node.name.startswith("_"):
+            continue
+        if (named or node is source.tree) and not ast.get_docstring(node):
+            name = node.name if named else source.module
+            yield source.finding(getattr(node, "lineno", 1), f"{name} has no docstring")
+
+
+def check_heavy_imports(source: Source) -> Iterator[str]:
+    """ssl_weighting loads matplotlib, pandas and TFDS only inside the functions that need them."""
+    if source.room != "ssl_weighting":
+        return
+    for line, name in imports(source, _outside_functions(source.tree)):
+        if name.split(".")[0] in HEAVY:
+            yield source.finding(line, f"{name} imported at module level")
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        if not isinstance(child, (*Function.__args__, ast.Lambda)) and not typing_only:
+            yield child
+            yield from _outside_functions(child)
+
+
+def check_paper_objects(sources: Iterable[Source]) -> Iterator[str]:
+    """Eq. 6, Alg. 1 and Alg. 2 each open exactly one docstring, in the file that holds them."""
+    openings = [
+        (match.group(), source.path)
+        for source in sources
+        if source.room == "ssl_weighting"
+        for node in ast.walk(source.tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, *Function.__args__))
+        if (match := re.match(r"(Eq|Alg)\. \d+\b", ast.get_docstring(node) or ""))
+    ]
+    for name, path in PAPER_OBJECTS.items():
+        found = [where for opening, where in openings if opening == name]
+        if found != [path]:
+            yield f"{path}: exactly one docstring must open with {name!r}; found in {found}"
+
+
+def check_text(path: str, text: str) -> Iterator[str]:
+    """No folder of somebody's machine and no registry host in any text file."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := FORBIDDEN.search(line):
+            yield f"{path}:{number}: forbidden text {match.group()!r}"
+
+
+FILE_RULES = (
+    check_flags,
+    check_private_names,
+    check_statements,
+    check_sizes,
+    check_docstrings,
+    check_heavy_imports,
+)

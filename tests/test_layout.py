@@ -1,0 +1,230 @@
+"""The repository keeps to its layout: floors, sizes, names, docstrings, shell syntax.
+
+Every rule is also shown a snippet that breaks it, for a check that cannot fail is no check.
+"""
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import layout_rules as rules
+import pytest
+from layout_rules import Source
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = (*rules.ROOMS, "tests", "docs", ".ci")
+TEXT_SUFFIXES = {".py", ".sh", ".md", ".toml", ".lock", ".txt", ".cfg", ".html", ".svg", ""}
+
+
+@cache
+def text_files() -> tuple[Path, ...]:
+    """Returns the files that belong to the repository; results and environments lie elsewhere."""
+    inside = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
+    return tuple(
+        path
+        for path in sorted([*ROOT.iterdir(), *inside])
+        if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts
+        if path.parent != ROOT or path.name != ".git"  # a file, in a work tree
+    )
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    return tuple(
+        Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        for path in text_files()
+        if path.suffix == ".py"
+    )
+
+
+def modules_of(found: tuple[Source, ...]) -> frozenset[str]:
+    return frozenset(source.module for source in found)
+
+
+def shell_scripts() -> list[Path]:
+    return [path for path in text_files() if path.suffix == ".sh" or path.parent.name == ".ci"]
+
+
+def bash_errors(text: str) -> str:
+    return subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True).stderr
+
+
+def test_all_rooms_are_read():
+    rooms = {source.room for source in sources()}
+    assert {*rules.ROOMS, "tests", "setup.py"} <= rooms
+    assert {ROOT / "run_all.sh", ROOT / "tests" / "run.sh", ROOT / ".ci" / "run"} <= {
+        *shell_scripts()
+    }
+
+
+@pytest.mark.parametrize("rule", rules.FILE_RULES, ids=lambda rule: rule.__name__)
+def test_files_keep_the_rule(rule):
+    assert [finding for source in sources() for finding in rule(source)] == []
+
+
+def test_imports_go_downwards():
+    modules = modules_of(sources())
+    found = [finding for s in sources() for finding in rules.check_floors(s, modules)]
+    assert found == []
+
+
+def test_every_sideways_exception_is_used():
+    modules = modules_of(sources())
+    used = {(s.module, name) for s in sources() for _, name in rules.own_imports(s, modules)}
+    assert used >= rules.SIDEWAYS
+
+
+def test_no_import_cycles():
+    assert list(rules.check_cycles(sources(), modules_of(sources()))) == []
+
+
+def test_paper_objects_open_one_docstring_each():
+    assert list(rules.check_paper_objects(sources())) == []
+
+
+def test_no_machine_paths_and_hosts():
+    found = []
+    for path in text_files():
+        text = path.read_text(encoding="utf-8")
+        found += rules.check_text(path.relative_to(ROOT).as_posix(), text)
+    assert found == []
+
+
+def test_shell_scripts_parse():
+    errors = {str(path): bash_errors(path.read_text(encoding="utf-8")) for path in shell_scripts()}
+    assert {path: error for path, error in errors.items() if error} == {}
+
+
+BAD_FILES = [
+    (rules.check_flags, "ssl_weighting/data/a.py", "from absl import flags\n", "absl.flags"),
+    (rules.check_flags, "ssl_weighting/a.py", "def f():\n    import absl.flags\n", "absl.flags"),
+    (rules.check_flags, "third_party/a.py", "from absl.flags import FLAGS\n", "absl.flags"),
+    (rules.check_private_names, "tests/a.py", "from tensorflow.python import x\n", "private name"),
+    (rules.check_private_names, "tests/a.py", "import keras.src.layers\n", "private name"),
+    (rules.check_private_names, "tests/a.py", "from keras import _api\n", "private name"),
+    (rules.check_private_names, "tests/a.py", "tf.nn._helper(1)\n", "tf.nn._helper"),
+    (rules.check_private_names, "tests/a.py", "tf.python.ops.f()\n", "tf.python"),
+    (rules.check_private_names, "tests/a.py", "keras.src.x()\n", "keras.src"),
+    (rules.check_statements, "tests/a.py", "try:\n    f()\nexcept:\n    pass\n", "a.py:3: bare"),
+    (rules.check_statements, "experiments/a.py", "assert True\n", "assert outside"),
+    (rules.check_sizes, "tests/a.py", "x = 1\n" * 351, "351 lines in the file"),
+    (rules.check_sizes, "tests/a.py", "def f():\n" + "    x = 1\n" * 41, "41 lines in f"),
+    (rules.check_docstrings, "ssl_weighting/a.py", "x = 1\n", "ssl_weighting.a has no docstring"),
+    (rules.check_docstrings, "experiments/a.py", '"""A."""\ndef f(): ...\n', "a.py:2: f has no"),
+    (rules.check_docstrings, "third_party/a.py", '"""A."""\nclass C: ...\n', "C has no docstring"),
+    (rules.check_heavy_imports, "ssl_weighting/a.py", "import pandas as pd\n", "pandas"),
+    (
+        rules.check_heavy_imports,
+        "ssl_weighting/a.py",
+        "try:\n    from matplotlib import pyplot\nexcept ImportError:\n    pass\n",
+        "matplotlib.pyplot imported at module level",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text", "message"), BAD_FILES)
+def test_file_rules_find_what_is_wrong(rule, path, text, message):
+    (finding,) = rule(Source(path, text))
+    assert message in finding
+
+
+GOOD_FILES = [
+    (rules.check_flags, "experiments/a.py", "from absl import flags\n"),
+    (rules.check_flags, "ssl_weighting/a.py", "from absl import logging\n"),
+    (rules.check_private_names, "tests/a.py", "import tensorflow as tf\ntf.__version__\nx._y\n"),
+    (rules.check_statements, "tests/a.py", "assert True\n"),
+    (rules.check_sizes, "tests/a.py", "x = 1\n" * 350),
+    (
+        rules.check_sizes,
+        "tests/a.py",
+        'def f():\n    """\n' + "\n" * 50 + '    """\n    return 1\n',
+    ),
+    (rules.check_docstrings, "ssl_weighting/a.py", '"""A."""\ndef _f(): ...\n'),
+    (rules.check_docstrings, "ssl_weighting/a/__init__.py", ""),
+    (rules.check_heavy_imports, "ssl_weighting/a.py", "def f():\n    import pandas\n"),
+    (rules.check_heavy_imports, "experiments/a.py", "import pandas\n"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), GOOD_FILES)
+def test_file_rules_accept_what_is_right(rule, path, text):
+    assert list(rule(Source(path, text))) == []
+
+
+def floor_findings(path: str, text: str) -> list[str]:
+    known = {"ssl_weighting.data.splits", "ssl_weighting.objective", "ssl_weighting.influence"}
+    source = Source(path, text)
+    return list(rules.check_floors(source, frozenset(known | {source.module})))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("ssl_weighting/madam.py", "import ssl_weighting.objective\n", "must not import"),
+        ("ssl_weighting/madam.py", "from ssl_weighting import objective\n", "must not import"),
+        ("ssl_weighting/madam.py", "from . import objective\n", "must not import"),
+        ("ssl_weighting/data/a.py", "from ..objective import f\n", "must not import"),
+        ("ssl_weighting/madam.py", "def f():\n    from ssl_weighting.ema import x\n", "a.ema"),
+        ("ssl_weighting/influence.py", "from ssl_weighting.objective import f\n", "must not"),
+        ("third_party/a.py", "from ssl_weighting.structs import x\n", "must not import"),
+        ("ssl_weighting/bilevel.py", "from experiments import build\n", "must not import"),
+        ("ssl_weighting/newcomer.py", "x = 1\n", "newcomer is on no floor"),
+        ("experiments/a.py", "from ssl_weighting.newcomer import x\n", "on no floor"),
+    ],
+)
+def test_floors_find_what_is_wrong(path, text, message):
+    (finding,) = floor_findings(path, text)
+    assert message.replace("a.ema", "ssl_weighting.ema") in finding
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("ssl_weighting/influence.py", "from ssl_weighting.data.splits import Examples\n"),
+        ("ssl_weighting/data/a.py", "from .splits import Examples\nimport numpy as np\n"),
+        ("ssl_weighting/__init__.py", "from ssl_weighting.influence import f\n"),
+        ("experiments/a.py", "import ssl_weighting\nfrom ssl_weighting import objective\n"),
+        ("tests/a.py", "from experiments import build\n"),
+    ],
+)
+def test_floors_accept_what_is_right(path, text):
+    assert floor_findings(path, text) == []
+
+
+def test_cycles_are_found():
+    pair = (
+        Source("ssl_weighting/data/a.py", "def f():\n    from ssl_weighting.data import b\n"),
+        Source("ssl_weighting/data/b.py", "from ssl_weighting.data.a import f\n"),
+    )
+    (finding,) = rules.check_cycles(pair, modules_of(pair))
+    assert "ssl_weighting.data.a -> ssl_weighting.data.b -> ssl_weighting.data.a" in finding
+    assert list(rules.check_cycles(pair[:1], modules_of(pair))) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ssl_weighting/influence.py": '"""The Eq. 6."""'},
+        {"ssl_weighting/influence.py": '"""Eq. 60."""'},
+        {"ssl_weighting/losses.py": '"""Eq. 6 again."""'},
+        {"ssl_weighting/influence.py": "x = 1", "ssl_weighting/losses.py": '"""Eq. 6."""'},
+        {"ssl_weighting/madam.py": '"""Alg. 2."""\ndef f():\n    """Alg. 2 again."""'},
+    ],
+)
+def test_paper_objects_find_what_is_wrong(wrong):
+    right = {path: f'"""{name}: what it is."""' for name, path in rules.PAPER_OBJECTS.items()}
+    assert not list(rules.check_paper_objects([Source(*item) for item in right.items()]))
+    files = [Source(*item) for item in (right | wrong).items()]
+    assert len(list(rules.check_paper_objects(files))) == 1
+
+
+@pytest.mark.parametrize("pieces", [("/ro", "ot/x"), (" /wor", "k/x"), ("files.pypi", ".org")])
+def test_forbidden_text_is_found(pieces):
+    (finding,) = rules.check_text("a.md", "fine\n" + "".join(pieces))
+    assert finding.startswith("a.md:2: forbidden text")
+    assert list(rules.check_text("a.md", "framework/ or home/ or results/work/")) == []
+
+
+def test_bash_errors_are_found():
+    assert "syntax error" in bash_errors("if true; then\n")
+    assert bash_errors("echo fine\n") == ""
