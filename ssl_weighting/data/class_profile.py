@@ -1,0 +1,74 @@
+"""The reference's way to draw a labeled subset: follow the class frequencies greedily."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def greedy_counts(class_counts: np.ndarray, num_examples: int) -> np.ndarray:
+    """How many examples of each class make up a subset that follows the class frequencies.
+
+    s_c = count_c / max count; then `num_examples` times the class with the largest
+    s_c - n_c / max(max n, 1) gets one more, the lowest class on ties. Balanced sets give balanced
+    subsets; every class gets one before any gets two.
+
+    Args:
+      class_counts: [C] int, examples of each class in the whole set, not all 0.
+      num_examples: size of the subset.
+
+    Returns:
+      [C] int64, summing to `num_examples`. Classes without examples get none.
+
+    Source: the split program of the FixMatch release.
+    """
+    share = class_counts / class_counts.max()
+    share[class_counts == 0] = -np.inf
+    counts = np.zeros(len(class_counts), np.int64)
+    for _ in range(num_examples):
+        counts[np.argmax(share - counts / max(counts.max(), 1))] += 1
+    return counts
+
+
+def greedy_rows(
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    num_examples: int,
+    rng: np.random.RandomState,
+    what: str,
+    allowed: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draws rows in the proportions of `greedy_counts`.
+
+    The classes' lists of rows are shuffled in class order out of one stream, as the release does
+    with numpy's global generator: for seeds from 1 and everything allowed, these are its rows.
+
+    Args:
+      labels: [n] int32, all known.
+      class_names: C names, for errors.
+      num_examples: rows to draw.
+      rng: the stream that shuffles.
+      what: the argument that asked for `num_examples`, for errors.
+      allowed: [n] bool, rows that may be drawn; None for all. The proportions are those of all.
+
+    Returns:
+      [num_examples] int64 rows, ascending.
+
+    Raises:
+      ValueError: if a class has too few rows.
+    """
+    rows_of = [np.flatnonzero(labels == c) for c in range(len(class_names))]
+    wanted = greedy_counts(np.array([len(rows) for rows in rows_of]), num_examples)
+    for rows in rows_of:
+        rng.shuffle(rows)
+    if allowed is not None:
+        rows_of = [rows[allowed[rows]] for rows in rows_of]
+    short = [c for c, rows in enumerate(rows_of) if len(rows) < wanted[c]]
+    if short:
+        needs = ", ".join(f"{class_names[c]!r} {wanted[c]} of {len(rows_of[c])}" for c in short)
+        raise ValueError(
+            f"`{what}` must leave every class enough examples to draw from. "
+            f"Received: {what}={num_examples}, which needs of class {needs} available. "
+            "Ask for fewer, or add examples of these classes."
+        )
+    chosen = [rows[:count] for rows, count in zip(rows_of, wanted, strict=True)]
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,213 @@
+"""The sets D, U and V of Eq. 2 and the test set as arrays, checked where they enter the program."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+UNKNOWN = -1  # the label of an example whose class nobody has told
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs with their classes, one example a row.
+
+    Args:
+      inputs: [n, H, W, C] uint8 images or [n, d] float32 points (any rank from 2), finite.
+      labels: [n] int32, classes 0.. or -1 where unknown.
+
+    Raises:
+      ValueError: if a dtype, a shape or a value does not fit.
+    """
+
+    inputs: np.ndarray  # [n, H, W, C] uint8 or [n, ...] float32
+    labels: np.ndarray  # [n] int32, -1 = unknown
+
+    def __post_init__(self):
+        _check_inputs(self.inputs)
+        _check_labels(self.labels, len(self.inputs))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> Examples:
+        """Returns copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
+        return Examples(self.inputs[rows], self.labels[rows])
+
+    def joined(self, *others: Examples) -> Examples:
+        """Returns these examples followed by `others`, which must have the same shape and dtype."""
+        _check_agreement({str(k): part for k, part in enumerate((self, *others))})
+        return Examples(
+            np.concatenate([self.inputs, *(part.inputs for part in others)]),
+            np.concatenate([self.labels, *(part.labels for part in others)]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RawDataset:
+    """A data set as its source delivers it, before it is cut into D, U and V.
+
+    Args:
+      name: the data set's name.
+      train: labeled training examples; every class must be among them.
+      test: labeled test examples.
+      class_names: C names.
+      source: where the data came from, for people.
+      unlabeled: further examples without labels, if the source has any.
+      validation: the source's own validation set, if it has one.
+
+    Raises:
+      ValueError: if the parts do not fit together.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    class_names: tuple[str, ...]
+    source: str
+    unlabeled: Examples | None = None
+    validation: Examples | None = None
+
+    def __post_init__(self):
+        labeled = {"train": self.train, "test": self.test, "validation": self.validation}
+        labeled = {part: examples for part, examples in labeled.items() if examples is not None}
+        extra = {} if self.unlabeled is None else {"unlabeled": self.unlabeled}
+        _check_agreement(labeled | extra)
+        _check_class_names(self.class_names)
+        for part, examples in labeled.items():
+            _check_known(part, examples, len(self.class_names))
+        missing = set(range(len(self.class_names))) - set(self.train.labels.tolist())
+        if missing:
+            raise ValueError(
+                "`train` must have examples of every class. Received: none of "
+                f"{[self.class_names[c] for c in sorted(missing)]}. Add some or drop the class."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """D (labeled), U (unlabeled), V (validation) of Eq. 2, and the test set.
+
+    The id of an unlabeled example is its row in `unlabeled`, 0..|U|-1. Its labels there are for
+    reports only: they are the truth where it is known and no part of training may read them.
+
+    Args:
+      name: the data set's name.
+      labeled, unlabeled, validation, test: the sets; V may be empty.
+      class_names: C names.
+      source: where the data came from, for people.
+
+    Raises:
+      ValueError: if the parts do not fit together.
+    """
+
+    name: str
+    labeled: Examples
+    unlabeled: Examples
+    validation: Examples
+    test: Examples
+    class_names: tuple[str, ...]
+    source: str
+    split_hash: str = field(init=False)  # follows from the rest, also after dataclasses.replace
+
+    def __post_init__(self):
+        parts = {p: getattr(self, p) for p in ("labeled", "unlabeled", "validation", "test")}
+        _check_agreement(parts)
+        _check_class_names(self.class_names)
+        for part in ("labeled", "test", "validation"):
+            if part != "validation" or len(self.validation):
+                _check_known(part, parts[part], self.num_classes)
+        if not len(self.unlabeled):
+            raise ValueError("`unlabeled` must have at least one example. Received: 0 examples.")
+        object.__setattr__(self, "split_hash", _hash(self.name, self.class_names, parts))
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> str:
+    """Returns the SHA-256 of names, shapes, dtypes, contents and labels, in hexadecimal.
+
+    The source is left out on purpose: the same bytes from elsewhere are the same split.
+    """
+    digest = hashlib.sha256()
+    shapes = [(p, e.inputs.dtype.name, e.inputs.shape) for p, e in parts.items()]
+    digest.update(json.dumps([name, list(class_names), shapes]).encode())
+    for examples in parts.values():
+        digest.update(np.ascontiguousarray(examples.inputs).tobytes())
+        digest.update(np.ascontiguousarray(examples.labels).tobytes())
+    return digest.hexdigest()
+
+
+def _check_inputs(inputs: np.ndarray) -> None:
+    images = isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4
+    points = isinstance(inputs, np.ndarray) and inputs.dtype == np.float32 and inputs.ndim >= 2
+    if not (images or points):
+        raise ValueError(
+            "`inputs` must be an array of uint8 images [n, H, W, C] or float32 points [n, d]. "
+            f"Received: inputs={_describe(inputs)}. Convert with `astype` and `reshape`."
+        )
+    bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(1)) if points else ()
+    if len(bad):
+        raise ValueError(
+            f"`inputs` must be finite. Received: NaN or infinity in {len(bad)} of {len(inputs)} "
+            f"rows, the first is row {bad[0]}. Remove or repair these rows."
+        )
+
+
+def _check_labels(labels: np.ndarray, num_inputs: int) -> None:
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int32 or labels.ndim != 1:
+        raise ValueError(
+            "`labels` must be an int32 array [n]. "
+            f"Received: labels={_describe(labels)}. Convert with `astype(np.int32)`."
+        )
+    if len(labels) != num_inputs:
+        raise ValueError(
+            "`labels` must have one entry for each input. Received: "
+            f"{len(labels)} labels for {num_inputs} inputs. Check that both come from one file."
+        )
+    if len(labels) and labels.min() < UNKNOWN:
+        raise ValueError(
+            "`labels` must be classes from 0, or -1 where unknown. "
+            f"Received: a label {labels.min()}. Renumber the classes 0, 1, ..."
+        )
+
+
+def _check_agreement(parts: Mapping[str, Examples]) -> None:
+    kinds = {part: (e.inputs.dtype.name, e.inputs.shape[1:]) for part, e in parts.items()}
+    if len(set(kinds.values())) > 1:
+        raise ValueError(
+            "All parts must have inputs of one shape and dtype. Received: "
+            + ", ".join(f"{part}={dtype}{list(shape)}" for part, (dtype, shape) in kinds.items())
+            + ". Resize or convert them (`image_size` does it for images)."
+        )
+
+
+def _check_class_names(class_names: tuple[str, ...]) -> None:
+    if len(class_names) < 2 or len(set(class_names)) != len(class_names):
+        raise ValueError(
+            "`class_names` must be at least two different names. "
+            f"Received: class_names={class_names}. One class leaves nothing to learn."
+        )
+
+
+def _check_known(part: str, examples: Examples, num_classes: int) -> None:
+    if not len(examples):
+        raise ValueError(f"`{part}` must have at least one example. Received: 0 examples.")
+    low, high = int(examples.labels.min()), int(examples.labels.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"`{part}` must have labels from 0 to {num_classes - 1}. Received: labels from {low} "
+            f"to {high}. Renumber them, or put examples of unknown class into `unlabeled`."
+        )
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.name}{list(value.shape)}"
+    return type(value).__name__

@@ -1,0 +1,171 @@
+"""Cuts a data set into D, U and V of Eq. 2, by the rules of the reference's experiments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ssl_weighting.data.class_profile import greedy_rows
+from ssl_weighting.data.examples import UNKNOWN, DataSplits, Examples, RawDataset
+
+__all__ = [
+    "UNKNOWN",
+    "DataSplits",
+    "Examples",
+    "RawDataset",
+    "hold_out",
+    "make_splits",
+    "with_validation_as_labels",
+]
+
+_HOLD_OUT, _VALIDATION, _SUBSET = 1, 2, 3  # keep the streams of one seed apart
+
+
+def make_splits(
+    raw: RawDataset,
+    num_labeled: int,
+    val_size: int | None,
+    seed: int,
+    val_seed: int = 0,
+    num_unlabeled: int | None = None,
+    allow_overlap: bool = False,
+    include_labeled: bool = True,
+    validation_as_labels: bool = False,
+) -> DataSplits:
+    """Returns D, U, V and the test set.
+
+    V is drawn first and depends on `val_seed` alone; D depends on `seed` too. Both follow the
+    class frequencies of the training set (`greedy_counts`). U is the training set without V, in
+    its order, followed by `raw.unlabeled`.
+
+    Args:
+      raw: the data set. Its own validation set, if any, is V.
+      num_labeled: |D|, at least one for each class.
+      val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
+        validation set, None takes all of it and a number draws from it.
+      seed: chooses D, from 0.
+      val_seed: chooses V, from 0; the same V for all seeds unless changed.
+      num_unlabeled: |U| for short runs: D's examples, then random others. None for all.
+      allow_overlap: whether an example of V may be in D too, as in the release.
+      include_labeled: whether D's examples are in U too, as in the release.
+      validation_as_labels: adds V to D, the control that tells what V's labels are worth.
+
+    Returns:
+      The splits; nothing of the test set is in the other parts unless `raw` repeats itself.
+
+    Raises:
+      ValueError: if a size is out of range or a class has too few examples.
+    """
+    _check_sizes(raw, num_labeled, val_size, seed, val_seed)
+    train, names = raw.train, raw.class_names
+    validation, in_validation = _validation(raw, val_size, val_seed)
+    # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
+    # the paper's wording excludes. Copies count as the same example.
+    free = None if allow_overlap else ~_copies(train, validation)
+    # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
+    # keeps file order for seed 0; data that people sort by name or time would bias D.
+    rows = greedy_rows(
+        train.labels, names, num_labeled, np.random.RandomState(seed), "num_labeled", free
+    )
+    labeled = train.take(rows)
+    unlabeled = _unlabeled(raw, ~in_validation, rows, include_labeled, num_unlabeled, seed)
+    splits = DataSplits(raw.name, labeled, unlabeled, validation, raw.test, names, raw.source)
+    return with_validation_as_labels(splits) if validation_as_labels else splits
+
+
+def with_validation_as_labels(splits: DataSplits) -> DataSplits:
+    """Returns the splits of the control *V as labels*: V's examples are in D too.
+
+    U, V and the test set stay. V is no held-out set any more in such a run.
+
+    Raises:
+      ValueError: if V is empty.
+    """
+    if not len(splits.validation):
+        raise ValueError(
+            "`val_size` must be positive where the validation set serves as labels. "
+            "Received: val_size=0. Ask for a validation set or drop `validation_as_labels`."
+        )
+    return dataclasses.replace(splits, labeled=splits.labeled.joined(splits.validation))
+
+
+def hold_out(
+    examples: Examples, class_names: tuple[str, ...], size: int
+) -> tuple[Examples, Examples]:
+    """Splits a set whose source has no test part: (rest, held out), always the same rows.
+
+    Args:
+      examples: the set, all labels known.
+      class_names: C names.
+      size: examples to hold out, in the proportions of `greedy_counts`.
+
+    Returns:
+      (rest, held out), both in the set's order.
+
+    Raises:
+      ValueError: if a class has too few examples.
+    """
+    rng = np.random.RandomState([_HOLD_OUT, 0])
+    held = np.zeros(len(examples), bool)
+    held[greedy_rows(examples.labels, class_names, size, rng, "size")] = True
+    return examples.take(~held), examples.take(held)
+
+
+def _validation(raw, val_size, val_seed) -> tuple[Examples, np.ndarray]:
+    """Returns V and where in the training set its examples are, [n] bool."""
+    pool = raw.train if raw.validation is None else raw.validation
+    size = len(pool) if val_size is None else val_size
+    rng = np.random.RandomState([_VALIDATION, val_seed])
+    rows = greedy_rows(pool.labels, raw.class_names, size, rng, "val_size")
+    validation = pool.take(rows)
+    if raw.validation is not None:
+        return validation, _copies(raw.train, validation)
+    return validation, np.isin(np.arange(len(pool)), rows)
+
+
+def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlabeled, seed):
+    """Returns U; `outside_validation` [n] bool and `labeled_rows` point into the training set."""
+    pool = raw.train if raw.unlabeled is None else raw.train.joined(raw.unlabeled)
+    keep = np.ones(len(pool), bool)
+    keep[: len(raw.train)] = outside_validation
+    keep[labeled_rows] &= include_labeled
+    rows = np.flatnonzero(keep)
+    if num_unlabeled is None:
+        return pool.take(rows)
+    first = np.intersect1d(rows, labeled_rows)
+    if not max(len(first), 1) <= num_unlabeled <= len(rows):
+        raise ValueError(
+            f"`num_unlabeled` must be from {max(len(first), 1)}, the labeled examples among them, "
+            f"to {len(rows)}, all there are. Received: num_unlabeled={num_unlabeled}."
+        )
+    others = np.setdiff1d(rows, first)
+    np.random.RandomState([_SUBSET, seed]).shuffle(others)
+    return pool.take(np.sort(np.concatenate([first, others[: num_unlabeled - len(first)]])))
+
+
+def _copies(examples: Examples, of: Examples) -> np.ndarray:
+    """Returns [n] bool: whose content is that of one of `of`."""
+    contents = {row.tobytes() for row in of.inputs}
+    return np.array([row.tobytes() in contents for row in examples.inputs], bool)
+
+
+def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
+    classes = len(raw.class_names)
+    if not classes <= num_labeled <= len(raw.train):
+        raise ValueError(
+            f"`num_labeled` must be from {classes}, one for each class, to {len(raw.train)}, the "
+            f"size of the training set. Received: num_labeled={num_labeled}."
+        )
+    own = raw.validation is not None
+    largest = len(raw.validation) if own else len(raw.train) - num_labeled
+    fits = own if val_size is None else val_size == 0 or classes <= val_size <= largest
+    if not fits:
+        raise ValueError(
+            f"`val_size` must be 0, or from {classes}, one for each class, to {largest}"
+            + (", the data set's own validation set; None for all of it. " if own else ". ")
+            + f"Received: val_size={val_size}."
+        )
+    for name, value in (("seed", seed), ("val_seed", val_seed)):
+        if not 0 <= value < 2**32:
+            raise ValueError(f"`{name}` must be from 0 to 2**32 - 1. Received: {name}={value}.")
