@@ -34,8 +34,13 @@ class Evaluator:
         self.batch_size = batch_size
         self._logits = tf.function(self._logits_fn, jit_compile=True)
 
-    def logits(self, inputs: np.ndarray, *, use_ema: bool = True) -> np.ndarray:
-        """Return the logits of all `inputs` [n, ...], [n, C] float32; no remainder is dropped."""
+    def logits(
+        self, inputs: np.ndarray, *, use_ema: bool = True, preprocessed: bool = False
+    ) -> np.ndarray:
+        """Return the logits of all `inputs` [n, ...], [n, C] float32; no remainder is dropped.
+
+        `preprocessed` says that the inputs are model inputs already (an augmented view).
+        """
         params = self.ema.shadow if use_ema else self.model.trainable_variables
         values = [tf.convert_to_tensor(p.value) for p in params]
         size = min(self.batch_size, len(inputs))
@@ -44,7 +49,8 @@ class Evaluator:
             batch = inputs[k * size : (k + 1) * size]
             # One shape, one compilation: the last batch is filled up and cut again.
             filled = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
-            parts.append(self._logits(values, self.preprocess(filled)).numpy()[: len(batch)])
+            ready = tf.constant(filled) if preprocessed else self.preprocess(filled)
+            parts.append(self._logits(values, ready).numpy()[: len(batch)])
         return np.concatenate(parts)
 
     def error_and_loss(self, examples: Examples, *, use_ema: bool = True) -> tuple[float, float]:

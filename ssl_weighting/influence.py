@@ -85,8 +85,8 @@ def solve_direction(hessian, diagonal, val_gradient, method: str = "exact") -> D
         val_gradient: [i, c] float64.
         method: a name in `inverse_hessian.METHODS`.
 
-    Raises:
-        tf.errors.InvalidArgumentError: H is not positive definite (CPU; NaN on GPU).
+    Returns:
+        The direction; NaN where the method found H not positive definite.
     """
     flat = tf.reshape(val_gradient, [-1])
     full = tf.linalg.set_diag(hessian, tf.linalg.diag_part(hessian) + diagonal)

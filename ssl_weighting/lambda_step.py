@@ -99,15 +99,11 @@ class LambdaStep:
         report = {"validation_loss": float(m["validation_loss"])}
         if not bool(m["finite"]):
             return Measured(m["index"], m["scale"], report | {"finite": False})
-        try:
-            direction = self._solve(
-                m["hessian"], self._diagonal(weight_decay), m["val_gradient"],
-                self.settings.inverse_hessian,
-            )  # fmt: skip
-        except tf.errors.InvalidArgumentError:
-            return self._not_positive_definite(m, weight_decay, report)
-        if not bool(tf.reduce_all(tf.math.is_finite(direction.val_direction))):  # GPU: no exception
-            return self._not_positive_definite(m, weight_decay, report)
+        method = self.settings.inverse_hessian
+        diagonal = self._diagonal(weight_decay)
+        direction = self._solve(m["hessian"], diagonal, m["val_gradient"], method)
+        if not bool(tf.reduce_all(tf.math.is_finite(direction.val_direction))):
+            return self._not_positive_definite(m, diagonal, report)
         s = eq6.influence(eq6.HeadRows(*m["rows"]), direction.val_direction)
         lam_gradient = tf.cast(s * m["scale"], tf.float32)
         return Measured(m["index"], lam_gradient, report | _describe(lam_gradient, direction))
@@ -166,9 +162,8 @@ class LambdaStep:
         d, c = self.head.kernel.shape
         return eq6.ridge(d, c, weight_decay if s.hess_l2 is None else s.hess_l2, s.damping, s.include_bias)
 
-    def _not_positive_definite(self, m, weight_decay, report):
-        full = m["hessian"] + tf.linalg.diag(self._diagonal(weight_decay))
-        least = float(tf.linalg.eigvalsh(full)[0])
+    def _not_positive_definite(self, m, diagonal, report):
+        least = float(tf.linalg.eigvalsh(m["hessian"] + tf.linalg.diag(diagonal))[0])
         report |= {"finite": True, "skipped": True, "least_eigenvalue": least}
         return Measured(m["index"], tf.zeros_like(m["index"], tf.float32), report)
 

@@ -58,7 +58,7 @@ class MAdam(keras.optimizers.Optimizer):
         learning_rate=0.01,
         beta_1=0.9,
         beta_2=0.999,
-        epsilon=1e-16,
+        epsilon=1e-18,
         step_count="per_example",
         mask="nonzero",
         name="madam",

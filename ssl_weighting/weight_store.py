@@ -95,7 +95,7 @@ class WeightStore:
         self.visits.value.scatter_add(tf.IndexedSlices(moved, rows))
         if self.mode == "single":
             rows, g = tf.zeros([1], index.dtype), tf.reduce_mean(g)[None]
-        self.optimizer.apply([tf.IndexedSlices(g, rows, [self.lam.shape[0]])], [self.lam])
+        self.optimizer.apply([tf.IndexedSlices(g, rows, self.lam.shape)], [self.lam])
         self._clip(rows)
 
     def table(self) -> tf.Tensor:

@@ -1,0 +1,192 @@
+"""From a configuration to the objects of Alg. 1: data, model, algorithm, Lambda, trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from experiments.config import Config
+from ssl_weighting.algorithms import make_algorithm
+from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
+from ssl_weighting.data.images import load_images
+from ssl_weighting.data.pipeline import Augmentation, BatchSource, clean_view, validation_batch_at
+from ssl_weighting.data.splits import DataSplits, Examples, make_splits
+from ssl_weighting.data.synthetic import NAMES as TOY_SETS
+from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
+from ssl_weighting.ema import ExponentialMovingAverage
+from ssl_weighting.evaluation import Evaluator
+from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.madam import MAdam
+from ssl_weighting.models import mlp, wide_resnet
+from ssl_weighting.nesterov import NesterovSGD
+from ssl_weighting.schedules import FixMatchCosine
+from ssl_weighting.weight_store import LEARNED, WeightStore
+
+
+@dataclasses.dataclass
+class Run:
+    """The parts of one training run."""
+
+    config: Config
+    splits: DataSplits
+    trainer: BilevelTrainer
+    evaluator: Evaluator
+
+
+def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
+    """Return the four sets that `config` names."""
+    if config.dataset in TOY_SETS:
+        noise = {} if config.noise < 0 else {"noise": config.noise}
+        sizes = {
+            "num_labeled": config.num_labeled,
+            "val_size": config.val_size,
+            "num_unlabeled": config.num_unlabeled,
+            "num_test": config.num_test,
+        }
+        splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
+        return _with_validation_as_labels(splits) if config.validation_as_labels else splits
+    raw = load_images(
+        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
+    )
+    splits = make_splits(
+        raw,
+        config.num_labeled,
+        config.val_size,
+        seed=config.seed,
+        val_seed=config.val_seed,
+        num_unlabeled=config.num_unlabeled or None,
+        allow_overlap=config.allow_overlap,
+        validation_as_labels=config.validation_as_labels,
+    )
+    return _with_fewer_tests(splits, config.num_test)
+
+
+def build(config: Config, splits: DataSplits) -> Run:
+    """Return the run's parts, freshly initialised from `config.seed`."""
+    keras.utils.set_random_seed(config.seed)
+    model = _model(config, splits)
+    ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay)
+    source, lambda_source = _sources(config, splits)
+    size = min(config.val_batch or lambda_source.unlabeled_batch, len(splits.validation.labels))
+
+    def validation_at(k):
+        return validation_batch_at(
+            splits.validation, k, size, seed=config.seed, replace=config.val_replace
+        )
+
+    trainer = BilevelTrainer(
+        model,
+        _algorithm(config),
+        _theta_optimizer(config),
+        _weight_store(config, len(splits.unlabeled.labels)),
+        ema,
+        source,
+        lambda_source,
+        validation_at,
+        _bilevel_settings(config),
+        _lambda_settings(config),
+        jit_compile=config.jit,
+    )
+    return Run(config, splits, trainer, Evaluator(model, ema, clean_view))
+
+
+def _algorithm(config):
+    return make_algorithm(
+        config.algorithm,
+        threshold=config.threshold,
+        temperature=config.temperature,
+        unlabeled_coefficient=config.wu,
+        ramp_steps=config.ramp_steps,
+    )
+
+
+def _model(config, splits):
+    shape = splits.labeled.inputs.shape[1:]
+    if config.model == "mlp":
+        if len(shape) != 1:
+            raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
+        return mlp(shape[0], splits.num_classes, reading=config.mlp_reading, seed=config.seed)
+    if len(shape) != 3:
+        raise ValueError(f"--model=wide_resnet takes images; {splits.name} has inputs of shape {shape}")
+    return wide_resnet(
+        tuple(shape),
+        splits.num_classes,
+        depth=config.depth,
+        width=config.width,
+        base_filters=config.base_filters,
+        batch_norm_decay=config.batch_norm_decay,
+        seed=config.seed,
+    )
+
+
+def _theta_optimizer(config):
+    rate = config.learning_rate
+    if config.lr_schedule == "cosine":
+        rate = FixMatchCosine(config.learning_rate, config.steps)
+    return NesterovSGD(rate) if config.optimizer == "nesterov" else keras.optimizers.Adam(rate)
+
+
+def _weight_store(config, num_unlabeled):
+    optimizer = {
+        "madam": lambda: MAdam(
+            config.lambda_lr,
+            epsilon=config.madam_epsilon,
+            step_count=config.madam_t,
+            mask=config.madam_mask,
+        ),
+        "adam": lambda: keras.optimizers.Adam(config.lambda_lr, epsilon=config.madam_epsilon),
+        "sgd": lambda: keras.optimizers.SGD(config.lambda_lr),
+    }[config.lambda_optimizer]()
+    return WeightStore(
+        num_unlabeled,
+        config.weighting,
+        optimizer if config.weighting in LEARNED else None,
+        init=config.lambda_init,
+        lam_min=config.lambda_min,
+        lam_max=config.lambda_max,
+        seed=config.seed,
+    )
+
+
+def _sources(config, splits):
+    images = splits.labeled.inputs.ndim == 4
+    augmentation = Augmentation.fixmatch(flip=config.flip) if images else Augmentation.none()
+    unlabeled = config.unlabeled_batch if config.uses_unlabeled else 0
+    source = BatchSource(splits, config.labeled_batch, unlabeled, config.seed, augmentation, 0)
+    size = config.lambda_batch or config.unlabeled_batch
+    fresh = BatchSource(splits, config.labeled_batch, size, config.seed, augmentation, 1)
+    return source, fresh
+
+
+def _bilevel_settings(config):
+    return BilevelSettings(
+        inner_steps=config.inner_steps,
+        warmup_steps=config.lambda_warmup_steps,
+        lambda_at_start=config.lambda_at_start,
+        fresh_batch=config.infl_fresh_batch,
+        stale_weights=config.stale_w,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _lambda_settings(config):
+    return LambdaStepSettings(
+        inverse_hessian=config.inverse_hessian,
+        damping=config.damping,
+        hess_l2=None if config.hess_l2_coeff < 0 else config.hess_l2_coeff,
+        hess_wu=config.hess_wu,
+        include_bias=config.theta_hat == "kernel_bias",
+        mask_in_gradient=config.infl_mask_grad,
+        batch_norm=config.infl_bn,
+        curvature=config.curvature,
+    )
+
+
+def _with_fewer_tests(splits, num_test):
+    if not num_test or num_test >= len(splits.test.labels):
+        return splits
+    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
+    test = Examples(splits.test.inputs[chosen], splits.test.labels[chosen])
+    return dataclasses.replace(splits, test=test)

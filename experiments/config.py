@@ -1,0 +1,151 @@
+"""The one frozen configuration of a training run: defaults, presets, recipes, checks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ssl_weighting.algorithms import ALGORITHMS
+from ssl_weighting.inverse_hessian import METHODS
+from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES
+from ssl_weighting.madam import MASKS, STEP_COUNTS
+from ssl_weighting.models.mlp import READINGS
+from ssl_weighting.weight_store import MODES
+
+
+def option(default, text: str, choices: tuple[str, ...] = (), group: str = "data"):
+    """Declare one field of `Config`: its default, its help text, the values it may take."""
+    metadata = {"help": text, "choices": choices, "group": group}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every option of a training run, validated; saved as config.json beside its results."""
+
+    preset: str = option("paper", "which column of the README's presets table", ("paper", "released"))
+    dataset: str = option("", "a built-in name, npz:PATH or folder:PATH")
+    data_dir: str = option("", "folder with the data set's files, where it is not downloaded")
+    image_size: int = option(0, "side to resize images to; 0: as they are")
+    num_labeled: int = option(250, "labeled examples n")
+    val_size: int = option(1024, "validation examples |V|")
+    num_unlabeled: int = option(0, "random subset of U for short runs; 0: all of U")
+    num_test: int = option(0, "random subset of the test set for short runs; 0: all")
+    seed: int = option(1, "seed of the labeled split, the initial values and all sampling")
+    val_seed: int = option(0, "seed of the choice of V; the same V for every --seed")
+    allow_overlap: bool = option(False, "labeled examples may also stand in V")
+    validation_as_labels: bool = option(False, "train on V too (the control every gain must beat)")
+    flip: bool = option(True, "weak augmentation mirrors images")
+    noise: float = option(-1.0, "toy sets: noise; -1: the set's own")
+    # Model
+    model: str = option("wide_resnet", "architecture", ("wide_resnet", "mlp"), "model")
+    depth: int = option(28, "Wide-ResNet depth, 6n + 4", group="model")
+    width: int = option(2, "Wide-ResNet widening factor", group="model")
+    base_filters: int = option(16, "Wide-ResNet stem channels", group="model")
+    batch_norm_decay: float = option(0.999, "decay of BatchNorm's moving statistics", group="model")
+    mlp_reading: str = option("two_hidden", "reading of Sec. 4.1's net", READINGS, "model")
+    # Base algorithm and theta
+    algorithm: str = option("fixmatch", "base SSL algorithm", tuple(ALGORITHMS), "algorithm")
+    threshold: float = option(0.95, "confidence mask; 0 keeps every row", group="algorithm")
+    temperature: float = option(1.0, "UDA: softmax temperature of the targets", group="algorithm")
+    wu: float = option(1.0, "coefficient of the mean unlabeled loss", group="algorithm")
+    ramp_steps: int = option(0, "wu rises from 0 over so many steps; 0: no ramp", group="algorithm")
+    steps: int = option(2**20, "theta-steps", group="algorithm")
+    labeled_batch: int = option(64, "labeled examples a step", group="algorithm")
+    unlabeled_ratio: int = option(7, "unlabeled examples a step, per labeled one", group="algorithm")
+    optimizer: str = option("nesterov", "of theta", ("nesterov", "adam"), "algorithm")
+    learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
+    lr_schedule: str = option("cosine", "7/16 cosine or none", ("cosine", "constant"), "algorithm")
+    weight_decay: float = option(5e-4, "coefficient of 0.5 ||kernel||^2 in the loss", group="algorithm")
+    ema_decay: float = option(0.999, "average of theta that is evaluated", group="algorithm")
+    # Lambda
+    weighting: str = option("per_example", "what multiplies the unlabeled losses", MODES, "lambda")
+    lambda_optimizer: str = option("madam", "of Lambda", ("madam", "adam", "sgd"), "lambda")
+    lambda_lr: float = option(0.01, "step size of Lambda, eta of Alg. 1", group="lambda")
+    lambda_init: float = option(1.0, "initial weight", group="lambda")
+    lambda_min: float = option(0.0, "weights are kept at or above", group="lambda")
+    lambda_max: float = option(float("inf"), "weights are kept at or below", group="lambda")
+    inner_steps: int = option(0, "N; 0: the preset's, or steps/20 in a shorter run", group="lambda")
+    lambda_warmup_steps: int = option(0, "theta-steps before Lambda may move", group="lambda")
+    lambda_at_start: bool = option(False, "first Lambda-step before any theta-step", group="lambda")
+    madam_t: str = option("per_example", "what Alg. 2's t counts", STEP_COUNTS, "lambda")
+    madam_mask: str = option("nonzero", "Alg. 2's mask", MASKS, "lambda")
+    madam_epsilon: float = option(1e-18, "Alg. 2's epsilon", group="lambda")
+    stale_w: bool = option(False, "the step after a Lambda-step still sees the old weights", group="lambda")
+    # Eq. 6
+    inverse_hessian: str = option("exact", "how H x = v is solved", tuple(METHODS), "influence")
+    damping: float = option(0.1, "c, added to H over kernel and bias", group="influence")
+    hess_l2_coeff: float = option(-1.0, "||kernel||^2 / 2 in H; -1: --weight_decay", group="influence")
+    hess_wu: bool = option(True, "H uses --wu for the unlabeled mean (false: 1)", group="influence")
+    theta_hat: str = option(
+        "kernel_bias", "parameters of Eq. 6", ("kernel", "kernel_bias"), "influence"
+    )
+    infl_mask_grad: bool = option(True, "the mask is part of l_U in Eq. 6", group="influence")
+    infl_fresh_batch: bool = option(True, "sample new D', U' for the Lambda-step", group="influence")
+    lambda_batch: int = option(0, "U' of a fresh Lambda-step; 0: the training batch's size", group="influence")
+    infl_bn: str = option("batch", "BatchNorm statistics of the Lambda-pass", BATCH_NORM_MODES, "influence")
+    curvature: str = option("gauss_newton", "for losses indefinite in z", CURVATURES, "influence")
+    val_batch: int = option(0, "V' of a Lambda-step; 0: as U', at most |V|", group="influence")
+    val_replace: bool = option(False, "draw V' with replacement", group="influence")
+    # Running
+    out: str = option("", "run folder", group="run")
+    resume: bool = option(True, "continue from the newest intact checkpoint in --out", group="run")
+    checkpoint_every: int = option(1000, "steps between checkpoints", group="run")
+    keep_checkpoints: int = option(3, "newest checkpoints kept", group="run")
+    eval_every: int = option(1000, "steps between evaluations", group="run")
+    log_every: int = option(100, "at most so many steps between log lines", group="run")
+    deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
+    jit: bool = option(True, "compile the theta-step with XLA", group="run")
+
+    def __post_init__(self):
+        """Check every option.
+
+        Raises:
+            ValueError: names the option, what it must be and what was received.
+        """
+        for field in dataclasses.fields(self):
+            value, known = getattr(self, field.name), field.metadata["choices"]
+            if known and value not in known:
+                raise ValueError(f"--{field.name} must be one of {', '.join(known)}. Received: {value!r}")
+        _check_ranges(self)
+
+    @property
+    def unlabeled_batch(self) -> int:
+        """Unlabeled examples of a training step."""
+        return self.labeled_batch * self.unlabeled_ratio
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        """Whether the base algorithm reads U at all."""
+        return ALGORITHMS[self.algorithm].uses_unlabeled
+
+
+_POSITIVE = (
+    "num_labeled", "val_size", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate", "lambda_lr",
+    "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters", "width", "temperature",
+)  # fmt: skip
+_NOT_NEGATIVE = (
+    "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay", "damping",
+    "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon", "lambda_min",
+)  # fmt: skip
+_FRACTIONS = ("batch_norm_decay", "ema_decay")
+
+
+def _check_ranges(config):
+    for names, holds, text in (
+        (_POSITIVE, lambda x: x > 0, "greater than 0"),
+        (_NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
+        (_FRACTIONS, lambda x: 0 <= x < 1, "in [0, 1)"),
+    ):
+        for name in names:
+            if not holds(getattr(config, name)):
+                raise ValueError(f"--{name} must be {text}. Received: {getattr(config, name)}")
+    if not config.lambda_min <= config.lambda_init <= config.lambda_max:
+        raise ValueError(
+            "--lambda_init must lie between --lambda_min and --lambda_max. Received: "
+            f"{config.lambda_init} in [{config.lambda_min}, {config.lambda_max}]"
+        )
+    if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
+        raise ValueError(
+            f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
+            "--algorithm=supervised has none. Use --weighting=fixed"
+        )

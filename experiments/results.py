@@ -1,0 +1,181 @@
+"""What a finished run leaves behind: weights per example, pictures, the model, a summary."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import ssl_weighting
+from experiments.build import Run
+from experiments.presets import deviations
+from experiments.run_state import options_as_json
+from ssl_weighting.data.pipeline import clean_view
+from ssl_weighting.evaluation import log_softmax
+from ssl_weighting.reporting.statistics import best_on_validation, median_of_last
+
+METHOD_NAMES = {
+    "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "uda": "UDA", "fixmatch": "FixMatch",
+}  # fmt: skip
+WEIGHTING_NAMES = {
+    "fixed": "", "zero": " + λ = 0", "single": " + single λ", "per_example": " + Λ",
+    "shuffled": " + shuffled Λ", "random": " + random Λ", "confidence": " + confidence",
+}  # fmt: skip
+
+
+def method_name(config) -> str:
+    """Return the row label of a run, such as "FixMatch + Λ"."""
+    name = METHOD_NAMES[config.algorithm] + WEIGHTING_NAMES[config.weighting]
+    return name + (" + V as labels" if config.validation_as_labels else "")
+
+
+def write_config(run: Run, program: str) -> None:
+    """Write config.json: all options, the data source, the split hash, the versions."""
+    content = {
+        "program": program,
+        "command": [f"python -m experiments.{program}", *sys.argv[1:]],
+        "config": options_as_json(run.config),
+        "dataset": run.splits.name,
+        "class_names": list(run.splits.class_names),
+        "source": run.splits.source,
+        "split_hash": run.splits.split_hash,
+        "input_shape": list(run.splits.labeled.inputs.shape[1:]),
+        "deviations": deviations(run.config),
+        "versions": {
+            "ssl_weighting": ssl_weighting.__version__,
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    write_atomically(Path(run.config.out) / "config.json", json.dumps(content, indent=1))
+
+
+def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
+    """Write example_weights.parquet, extreme_examples.npz, model.keras and last summary.json."""
+    out = Path(run.config.out)
+    if run.config.uses_unlabeled:
+        table = example_table(run)
+        table.to_parquet(out / "example_weights.parquet", index=False)
+        if run.splits.unlabeled.inputs.ndim == 4:
+            _write_extremes(run, table, out / "extreme_examples.npz")
+    _save_averaged_model(run, out / "model.keras")
+    summary = _summary(run, seconds, lambda_share)
+    write_atomically(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False))
+    return summary
+
+
+def example_table(run: Run):
+    """Return one row per unlabeled id (pandas): lambda and what the final averaged model says.
+
+    loss is the cross-entropy of one strong view against the clean view's pseudo-label.
+    """
+    import pandas as pd
+
+    store, unlabeled = run.trainer.store, run.splits.unlabeled
+    log_p = log_softmax(run.evaluator.logits(unlabeled.inputs))
+    pseudo = log_p.argmax(axis=1)
+    return pd.DataFrame(
+        {
+            "id": np.arange(len(pseudo), dtype=np.int64),
+            "lam": store.table().numpy(),
+            "visits": store.visits.numpy(),
+            "pseudo_label": pseudo.astype(np.int32),
+            "confidence": np.exp(log_p.max(axis=1)).astype(np.float32),
+            "loss": _strong_view_loss(run, pseudo),
+            "true_label": unlabeled.labels.astype(np.int32),
+            "last_influence": store.last_influence.numpy(),
+        }
+    )
+
+
+def _strong_view_loss(run, pseudo):
+    """One pass over U in id order, each example under one strong augmentation."""
+    loss = np.empty(len(pseudo), np.float32)
+    size = run.evaluator.batch_size
+    for start in range(0, len(pseudo), size):
+        ids = np.arange(start, min(start + size, len(pseudo)))
+        views = run.trainer.source.strong_views(ids, visit=-1).numpy()
+        log_p = log_softmax(run.evaluator.logits(views, preprocessed=True))
+        loss[ids] = -log_p[np.arange(len(ids)), pseudo[ids]]
+    return loss
+
+
+def _write_extremes(run, table, path, count=24):
+    visited = table[table.visits > 0].sort_values(["lam", "id"])
+    down, up = visited.head(count), visited.tail(count)[::-1]
+    images = run.splits.unlabeled.inputs
+    np.savez(
+        path,
+        down_ids=down.id.to_numpy(),
+        down_images=images[down.id.to_numpy()],
+        up_ids=up.id.to_numpy(),
+        up_images=images[up.id.to_numpy()],
+    )
+
+
+def _save_averaged_model(run, path):
+    model = run.trainer.model
+    raw = [np.array(p.value) for p in model.trainable_variables]
+    for param, average in zip(model.trainable_variables, run.trainer.ema.shadow, strict=True):
+        param.assign(average.value)
+    model.save(path)
+    for param, value in zip(model.trainable_variables, raw, strict=True):
+        param.assign(value)
+
+
+def _summary(run, seconds, lambda_share):
+    c, splits, store = run.config, run.splits, run.trainer.store
+    lines = (Path(c.out) / "metrics.jsonl").read_text().splitlines()
+    evals = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
+    return {
+        "status": "complete",
+        "dataset": splits.name,
+        "source": splits.source,
+        "algorithm": c.algorithm,
+        "weighting": c.weighting,
+        "method": method_name(c),
+        "seed": c.seed,
+        "num_labeled": len(splits.labeled.labels),
+        "val_size": len(splits.validation.labels),
+        "num_unlabeled": len(splits.unlabeled.labels),
+        "validation_as_labels": c.validation_as_labels,
+        "steps": c.steps,
+        "test_error_median20": median_of_last(evals, 20),
+        "test_error_best_on_validation": best_on_validation(evals),
+        "best_on_validation_is_optimistic": store.learns or c.validation_as_labels,
+        "test_error_last": evals[-1]["test_error"],
+        "raw_test_error_last": evals[-1]["raw_test_error"],
+        "lambda_share": lambda_share,
+        "seconds": seconds,
+        "deviations": deviations(c),
+        **weight_statistics(store),
+    }
+
+
+def weight_statistics(store) -> dict:
+    """Return lambda's quantiles and mean and the share of ids that have been moved."""
+    lam, visits = store.table().numpy().astype(np.float64), store.visits.numpy()
+    return {
+        "lam_quantiles": [float(q) for q in np.quantile(lam, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])],
+        "lam_mean": float(lam.mean()),
+        "coverage": float((visits > 0).mean()),
+    }
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Replace the file in one step, so that a reader never sees half of it."""
+    temporary = path.with_name(path.name + ".partial")
+    with io.open(temporary, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

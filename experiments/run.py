@@ -1,0 +1,206 @@
+"""Take one configuration from nothing, or from its last checkpoint, to a finished run folder."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from experiments import results, run_state
+from experiments.build import Run, build, load_splits
+from experiments.config import Config
+from experiments.presets import deviations
+from experiments.run_log import RunLog
+from ssl_weighting.checkpointing import Checkpoints
+
+TERMINATED = 143  # exit code of a program that SIGTERM ended
+
+
+class Stop:
+    """Remembers SIGTERM and SIGINT until a place where the run can be saved."""
+
+    def __init__(self):
+        self.received = None
+
+    def __enter__(self):
+        self.old = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _frame):
+        self.received = number
+        print(f"received {signal.Signals(number).name}: saving a checkpoint, then stopping", flush=True)
+
+
+def is_complete(folder: str | Path) -> bool:
+    """Return whether a run folder holds a finished run."""
+    path = Path(folder) / "summary.json"
+    try:
+        return json.loads(path.read_text()).get("status") == "complete"
+    except (OSError, ValueError):
+        return False
+
+
+def execute(
+    config: Config,
+    program: str,
+    *,
+    cache_dir: str | None = None,
+    on_step=lambda run: None,
+    snapshot_steps=(),
+) -> dict | None:
+    """Run `config` to its end and return its summary; None if a signal stopped it (state saved).
+
+    Args:
+        config: validated options; `config.out` is the run folder.
+        program: name of the absl program, for config.json.
+        cache_dir: where downloaded data lies.
+        on_step: called with the run at each of `snapshot_steps` (pictures of the toy sets).
+        snapshot_steps: theta-steps at which to stop for it.
+    """
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    splits = load_splits(config, cache_dir)
+    run = build(config, splits)
+    checkpoints = Checkpoints(
+        out / "checkpoints", run_state.fingerprint(config, run), config.keep_checkpoints
+    )
+    log = RunLog(out, config.steps, _resume(run, checkpoints))
+    results.write_config(run, program)
+    _announce(run)
+    with Stop() as stop:
+        finished = _loop(run, log, checkpoints, stop, on_step, sorted(snapshot_steps))
+    if not finished:
+        return None
+    summary = results.write_results(run, log.elapsed(), log.lambda_share())
+    print(
+        f"finished {config.out}: test error {summary['test_error_median20']:.2f} % (median of the last "
+        f"20 evaluations), Λ took {summary['lambda_share']:.1%} of the time",
+        flush=True,
+    )
+    return summary
+
+
+def _resume(run, checkpoints):
+    if not run.config.resume:
+        if checkpoints.paths():
+            raise ValueError(
+                f"{run.config.out} already holds checkpoints and --resume=false. "
+                "Give another --out, or delete that folder."
+            )
+        return 0
+    found = checkpoints.restore()
+    if found is None:
+        return 0
+    step, state, complaints = found
+    for complaint in complaints:
+        print(f"{complaint} Falling back to the checkpoint before it.", flush=True)
+    print(f"resuming at step {step}", flush=True)
+    return run_state.restore(run, step, state)
+
+
+def _announce(run):
+    c, s = run.config, run.splits
+    sizes = f"{len(s.labeled.labels)} labeled, {len(s.unlabeled.labels)} unlabeled"
+    sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
+    print(f"{c.out}: {results.method_name(c)} on {s.name}, {sizes}", flush=True)
+    print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
+    for line in deviations(c):
+        print(f"  {line}", flush=True)
+
+
+def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
+    trainer, config = run.trainer, run.config
+    while trainer.step < config.steps:
+        if trainer.step in snapshot_steps:
+            on_step(run)
+        if trainer.store.learns and trainer.settings.lambda_due(trainer.step):
+            _lambda_step(run, log)
+        _train(run, log, _next_stop(trainer, config, snapshot_steps))
+        if trainer.step % config.eval_every == 0 or trainer.step == config.steps:
+            _evaluate(run, log)
+        if stop.received or _checkpoint_due(trainer.step, config):
+            checkpoints.save(trainer.step, run_state.capture(run, log.bytes_written))
+        log.progress(trainer.step, Path(config.out).name)
+        if stop.received and trainer.step < config.steps:
+            return False
+    if trainer.step in snapshot_steps:
+        on_step(run)
+    return True
+
+
+def _checkpoint_due(step, config):
+    return step % config.checkpoint_every == 0 or step == config.steps
+
+
+def _next_stop(trainer, config, snapshot_steps):
+    step, settings = trainer.step, trainer.settings
+    stops = [config.steps]
+    for period in (config.log_every, config.eval_every, config.checkpoint_every):
+        stops.append((step // period + 1) * period)
+    if trainer.store.learns:
+        past = max(step - settings.warmup_steps, -1)
+        due = settings.warmup_steps + (past // settings.inner_steps + 1) * settings.inner_steps
+        stops.append(max(due, step + 1))
+    stops += [s for s in snapshot_steps if s > step]
+    return min(stops)
+
+
+def _train(run, log, stop):
+    started, trainer = time.monotonic(), run.trainer
+    means = trainer.train(stop - trainer.step)
+    log.theta_seconds += time.monotonic() - started
+    log.write("train", trainer.step, **means)
+    log.timing(trainer.step)
+
+
+def _lambda_step(run, log):
+    started, trainer = time.monotonic(), run.trainer
+    step = trainer.step
+    report = trainer.lambda_step()
+    log.lambda_seconds += time.monotonic() - started
+    report |= results.weight_statistics(trainer.store)
+    train = report.pop("train", None)
+    log.write("lambda", step, **report)
+    if train:
+        log.write("train", trainer.step, **train)
+    if report["skipped"]:
+        print(
+            f"step {step}: the Hessian is not positive definite (least eigenvalue "
+            f"{report['least_eigenvalue']:.3g}); Lambda is left as it is. Raise --damping.",
+            flush=True,
+        )
+
+
+def _evaluate(run, log):
+    splits, evaluator = run.splits, run.evaluator
+    test_error, test_loss = evaluator.error_and_loss(splits.test)
+    validation_error, validation_loss = evaluator.error_and_loss(splits.validation)
+    raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
+    table = run.trainer.store.table().numpy()
+    log.write(
+        "eval",
+        run.trainer.step,
+        test_error=test_error,
+        test_loss=test_loss,
+        validation_error=validation_error,
+        validation_loss=validation_loss,
+        raw_test_error=raw_error,
+        lam_histogram=lam_histogram(table),
+    )
+    log.histogram(run.trainer.step, table)
+
+
+def lam_histogram(table, bins: int = 40) -> dict:
+    """Return {"edges": [bins + 1], "counts": [bins]} over the range that lambda spans."""
+    counts, edges = np.histogram(table.astype(np.float64), bins=bins)
+    return {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]}

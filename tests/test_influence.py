@@ -1,0 +1,235 @@
+"""Eq. 6 against re-solving the head, the curvature against autodiff, the closed forms against it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ssl_weighting import influence as eq6
+from ssl_weighting import losses, objective
+from ssl_weighting.inverse_hessian import exact, identity
+from ssl_weighting.structs import LossRows
+
+B, U, V, D, C = 12, 20, 15, 4, 3
+RIDGE = 0.05
+
+
+def softmax(z):
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+class Problem:
+    """A convex head on fixed features, with frozen soft targets, solved by Newton in float64."""
+
+    def __init__(self, rng, divergence=False):
+        self.phi = rng.normal(size=(B + U + V, D))
+        self.y = rng.integers(0, C, B)
+        self.yv = rng.integers(0, C, V)
+        self.q = rng.dirichlet(np.ones(C), U)
+        self.lam = rng.uniform(0.2, 2.0, U)
+        self.mask = (rng.uniform(size=U) < 0.8).astype(float)
+        self.loss = losses.SoftmaxCrossEntropy(
+            tf.constant(np.concatenate([np.eye(C)[self.y], self.q])), divergence
+        )
+        self.coefficient = np.concatenate([np.full(B, 1 / B), np.full(U, 0.7 / U)])
+
+    def rows(self, theta):
+        phi = tf.constant(self.phi[: B + U])
+        z = tf.matmul(phi, theta[:-1]) + theta[-1]
+        ids = np.stack([np.r_[-np.ones(B), np.arange(U)], -np.ones(B + U)], 1)
+        ones = np.ones(B + U)
+        return LossRows(
+            loss=self.loss(z),
+            coefficient=tf.constant(self.coefficient),
+            mask=tf.constant(np.r_[np.ones(B), self.mask]),
+            ids=tf.constant(ids, tf.int64),
+            coef=tf.constant(np.stack([ones, 0 * ones], 1)),
+            features=phi,
+            logits=z,
+            loss_of_logits=self.loss,
+            confidence=tf.constant(ones),
+        )
+
+    def weights(self, rows, lam):
+        table = tf.constant(np.stack([np.r_[np.ones(B), lam], np.ones(B + U)], 1))
+        return objective.row_weights(rows, table)
+
+    def total(self, theta, lam):
+        rows = self.rows(theta)
+        data = objective.weighted_objective(rows, self.weights(rows, lam))
+        return data + RIDGE / 2 * tf.reduce_sum(theta**2)
+
+    def derivatives(self, theta, lam):
+        theta = tf.constant(theta)
+        with tf.GradientTape() as outer:
+            outer.watch(theta)
+            with tf.GradientTape() as inner:
+                inner.watch(theta)
+                value = self.total(theta, lam)
+            gradient = inner.gradient(value, theta)
+        size = (D + 1) * C
+        hessian = tf.reshape(outer.jacobian(gradient, theta), [size, size])
+        return gradient.numpy().ravel(), hessian.numpy()
+
+    def solve(self, lam, theta=None):
+        """Newton in numpy with derivatives written out by hand: nothing of the library in it."""
+        phi = np.c_[self.phi[: B + U], np.ones(B + U)]
+        targets = np.concatenate([np.eye(C)[self.y], self.q])
+        factor = self.coefficient * np.r_[np.ones(B), self.mask * lam]
+        theta = np.zeros((D + 1, C)) if theta is None else theta
+        for _ in range(50):
+            p = softmax(phi @ theta)
+            g = (phi.T @ (factor[:, None] * (p - targets)) + RIDGE * theta).ravel()
+            if np.abs(g).max() < 1e-15:
+                break
+            s = np.einsum("rc,cd->rcd", p, np.eye(C)) - p[:, :, None] * p[:, None]
+            h = np.einsum("r,ri,rj,rcd->icjd", factor, phi, phi, s).reshape(g.size, g.size)
+            theta = theta - np.linalg.solve(h + RIDGE * np.eye(g.size), g).reshape(theta.shape)
+        assert np.abs(g).max() < 1e-13
+        return theta
+
+    def validation_loss(self, theta):
+        p = softmax(self.phi[B + U :] @ theta[:-1] + theta[-1])
+        return -np.log(p[np.arange(V), self.yv]).mean()
+
+
+def influence_of(problem, theta):
+    rows = problem.rows(tf.constant(theta))
+    head = eq6.head_rows(
+        rows.features, rows.logits, problem.loss, include_bias=True, curvature="hessian"
+    )
+    hessian = eq6.data_hessian(
+        head, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
+    )
+    phi = tf.constant(problem.phi[B + U :])
+    z = tf.matmul(phi, theta[:-1]) + theta[-1]
+    g = eq6.validation_gradient(phi, z, tf.constant(problem.yv), include_bias=True)
+    direction = eq6.solve_direction(hessian, eq6.ridge(D, C, 0.0, RIDGE, True), g)
+    s = eq6.influence(head, direction.val_direction)
+    return (s * problem.coefficient * np.r_[np.ones(B), problem.mask]).numpy()[B:], direction
+
+
+@pytest.mark.parametrize("divergence", [False, True])
+def test_equals_central_differences_of_the_resolved_head(rng, divergence):
+    problem = Problem(rng, divergence)
+    optimum = problem.solve(problem.lam)
+    assert np.abs(problem.derivatives(optimum, problem.lam)[0]).max() < 1e-13
+    ours, _ = influence_of(problem, optimum)
+    step, numeric = 1e-4, np.zeros(U)
+    for u in range(U):
+        values = []
+        for sign in (1, -1):
+            lam = problem.lam.copy()
+            lam[u] += sign * step
+            values.append(problem.validation_loss(problem.solve(lam, optimum)))
+        numeric[u] = (values[0] - values[1]) / (2 * step)
+    error = np.linalg.norm(ours - numeric) / np.linalg.norm(numeric)
+    assert error < 1e-6, error
+    assert np.abs(numeric).max() > 1e-4  # the comparison is about something
+    masked = problem.mask == 0
+    assert masked.any() and (ours[masked] == 0).all()
+
+
+def test_hessian_and_validation_gradient_equal_autodiff_through_the_objective(rng):
+    problem = Problem(rng)
+    theta = rng.normal(size=(D + 1, C))
+    _, dense = problem.derivatives(theta, problem.lam)
+    rows = problem.rows(tf.constant(theta))
+    head = eq6.head_rows(
+        rows.features, rows.logits, problem.loss, include_bias=True, curvature="hessian"
+    )
+    ours = eq6.data_hessian(
+        head, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
+    )
+    full = ours.numpy() + np.diag(eq6.ridge(D, C, 0.0, RIDGE, True).numpy())
+    np.testing.assert_allclose(full, dense, atol=1e-13)
+    kernel_only = eq6.head_rows(
+        rows.features, rows.logits, problem.loss, include_bias=False, curvature="hessian"
+    )
+    part = eq6.data_hessian(
+        kernel_only, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
+    )
+    np.testing.assert_allclose(part.numpy(), ours.numpy()[: D * C, : D * C], atol=1e-15)
+
+    variable = tf.Variable(theta)
+    phi = tf.constant(problem.phi[B + U :])
+    with tf.GradientTape() as tape:
+        z = tf.matmul(phi, variable[:-1]) + variable[-1]
+        loss = tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant(problem.yv), z)
+        )
+    ours = eq6.validation_gradient(phi, z, tf.constant(problem.yv), include_bias=True)
+    np.testing.assert_allclose(ours.numpy(), tape.gradient(loss, variable).numpy(), atol=1e-15)
+
+
+@pytest.mark.parametrize("divergence", [False, True])
+def test_closed_forms_equal_autodiff(rng, divergence):
+    z = tf.constant(rng.normal(size=(7, 5)) * 3)
+    loss = losses.SoftmaxCrossEntropy(tf.constant(rng.dirichlet(np.ones(5), 7)), divergence)
+    plain = lambda logits: loss(logits)  # noqa: E731  hides the closed forms
+    np.testing.assert_allclose(
+        losses.logit_gradient(loss, z), losses.logit_gradient(plain, z), atol=1e-14
+    )
+    for curvature in ("hessian", "gauss_newton"):
+        np.testing.assert_allclose(
+            losses.logit_hessian(loss, z, curvature),
+            losses.logit_hessian(plain, z, curvature),
+            atol=1e-13,
+        )
+
+
+def test_losses_equal_scipy(rng):
+    from scipy.special import rel_entr
+
+    z, q = rng.normal(size=(6, 4)), rng.dirichlet(np.ones(4), 6)
+    p = softmax(z)
+    kl = losses.SoftmaxCrossEntropy(tf.constant(q), True)(tf.constant(z))
+    np.testing.assert_allclose(kl, rel_entr(q, p).sum(1), rtol=1e-12)
+    ce = losses.SoftmaxCrossEntropy(tf.constant(q))(tf.constant(z))
+    np.testing.assert_allclose(ce, -(q * np.log(p)).sum(1), rtol=1e-12)
+
+
+def test_indefinite_losses_become_positive_semi_definite_under_gauss_newton(rng):
+    q = tf.constant(np.eye(4)[rng.integers(0, 4, 30)])
+    brier = lambda z: tf.reduce_sum((tf.nn.softmax(z) - q) ** 2, -1)  # noqa: E731
+    z = tf.constant(rng.normal(size=(30, 4)) * 2)
+    raw = np.linalg.eigvalsh(losses.logit_hessian(brier, z, "hessian").numpy())
+    psd = np.linalg.eigvalsh(losses.logit_hessian(brier, z, "gauss_newton").numpy())
+    assert raw.min() < -1e-2
+    assert psd.min() > -1e-12
+    np.testing.assert_allclose(psd.max(1), raw.max(1), atol=1e-12)
+    with pytest.raises(ValueError, match="must be one of hessian, gauss_newton"):
+        losses.logit_hessian(brier, z, "fisher")
+
+
+def test_exact_solves_identity_passes_through_and_singular_is_refused(rng):
+    a = rng.normal(size=(8, 8))
+    h, v = a @ a.T + np.eye(8), rng.normal(size=8)
+    solution = exact(tf.constant(h), tf.constant(v))
+    np.testing.assert_allclose(solution.vector, np.linalg.solve(h, v), rtol=1e-10)
+    assert float(solution.residual) < 1e-12
+    np.testing.assert_array_equal(identity(tf.constant(h), tf.constant(v)).vector, v)
+    assert np.isnan(exact(tf.constant(h - 100 * np.eye(8)), tf.constant(v)).vector).all()
+
+
+def test_undamped_softmax_hessian_is_singular_and_the_report_says_how_far_from_identity(rng):
+    problem = Problem(rng)
+    theta = problem.solve(problem.lam)
+    _, direction = influence_of(problem, theta)
+    assert -1 <= float(direction.cosine_exact_identity) <= 1
+    rows = problem.rows(tf.constant(theta))
+    head = eq6.head_rows(
+        rows.features, rows.logits, problem.loss, include_bias=True, curvature="hessian"
+    )
+    hessian = eq6.data_hessian(head, rows.coefficient)
+    assert np.linalg.matrix_rank(hessian.numpy()) == (D + 1) * (C - 1)
+    np.testing.assert_allclose(
+        float(direction.hessian_over_damping),
+        np.linalg.norm(
+            eq6.data_hessian(
+                head, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
+            )
+        )
+        / RIDGE,
+        rtol=1e-12,
+    )
