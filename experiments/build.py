@@ -10,9 +10,11 @@ import numpy as np
 from experiments.config import Config
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
+from ssl_weighting.data.augmentation import Augmentation, clean_view
+from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images import load_images
-from ssl_weighting.data.pipeline import Augmentation, BatchSource, clean_view, validation_batch_at
-from ssl_weighting.data.splits import DataSplits, Examples, make_splits
+from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
+from ssl_weighting.data.splits import make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.ema import ExponentialMovingAverage
@@ -46,7 +48,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
             "num_test": config.num_test,
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
-        return _with_validation_as_labels(splits) if config.validation_as_labels else splits
+        return with_validation_as_labels(splits) if config.validation_as_labels else splits
     raw = load_images(
         config.dataset, config.data_dir or None, config.image_size or None, cache_dir
     )

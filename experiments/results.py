@@ -17,7 +17,6 @@ import ssl_weighting
 from experiments.build import Run
 from experiments.presets import deviations
 from experiments.run_state import options_as_json
-from ssl_weighting.data.pipeline import clean_view
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.reporting.statistics import best_on_validation, median_of_last
 
@@ -103,7 +102,7 @@ def _strong_view_loss(run, pseudo):
     size = run.evaluator.batch_size
     for start in range(0, len(pseudo), size):
         ids = np.arange(start, min(start + size, len(pseudo)))
-        views = run.trainer.source.strong_views(ids, visit=-1).numpy()
+        views = run.trainer.source.strong_views(ids).numpy()
         log_p = log_softmax(run.evaluator.logits(views, preprocessed=True))
         loss[ids] = -log_p[np.arange(len(ids)), pseudo[ids]]
     return loss

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ssl_weighting.data.splits import Examples
+from ssl_weighting.data.examples import Examples
 from ssl_weighting.ema import ExponentialMovingAverage
 
 

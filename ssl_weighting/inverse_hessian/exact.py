@@ -14,8 +14,8 @@ def exact(hessian: tf.Tensor, vector: tf.Tensor) -> Solution:
         hessian: [p, p] float64, symmetric positive definite, damping included.
         vector: [p] float64.
 
-    Raises:
-        tf.errors.InvalidArgumentError: (CPU) H is not positive definite; on GPU the result is NaN.
+    Returns:
+        The solution; all NaN where H is not positive definite (the caller refuses it).
     """
     factor = tf.linalg.cholesky(hessian)
     x = tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0]

@@ -1,0 +1,51 @@
+"""Makes the report of all finished runs: results/report.html, report.md, results.csv, figures/.
+
+  python -m experiments.make_report --runs=results/runs --out=results
+
+Takes seconds: it reads what the training programs wrote and never imports TensorFlow. Runs that
+are not finished or cannot be read are listed in the report with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+from ssl_weighting.reporting.document import Lead
+from ssl_weighting.reporting.report import Report, write_report
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the program's flags; a function, so that tests can import several programs."""
+    flags.DEFINE_string(
+        "runs", "results/runs", "Folder that holds the run folders, at any depth.", values
+    )
+    flags.DEFINE_string("out", "results", "Folder to write the report to.", values)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Writes the report and prints its summary."""
+    if len(arguments) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(arguments[1:])}. Use --runs and --out.")
+    out = Path(flags.FLAGS.out)
+    try:
+        report = write_report(flags.FLAGS.runs, out)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
+    print(console_text(report, out))
+
+
+def console_text(report: Report, out: Path) -> str:
+    """What was found, the summary in words, and where the page is."""
+    lines = [report.document.subtitle]
+    for block in report.document.blocks:
+        if isinstance(block, Lead):
+            lines += block.paragraphs
+    return "\n".join([*lines, f"Report: {out / 'report.html'}"])
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
