@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 
 from ssl_weighting.data.class_profile import greedy_counts
-from ssl_weighting.data.splits import (
-    DataSplits,
-    Examples,
-    RawDataset,
-    hold_out,
-    make_splits,
-    with_validation_as_labels,
-)
+from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
+from ssl_weighting.data.splits import hold_out, make_splits, with_validation_as_labels
 
 # Training images per class, in the release's class order (digits 1, 2, ..., 9, 0).
 SVHN = [13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659, 4948]

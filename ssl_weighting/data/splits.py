@@ -7,17 +7,7 @@ import dataclasses
 import numpy as np
 
 from ssl_weighting.data.class_profile import greedy_rows
-from ssl_weighting.data.examples import UNKNOWN, DataSplits, Examples, RawDataset
-
-__all__ = [
-    "UNKNOWN",
-    "DataSplits",
-    "Examples",
-    "RawDataset",
-    "hold_out",
-    "make_splits",
-    "with_validation_as_labels",
-]
+from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
 
 _HOLD_OUT, _VALIDATION, _SUBSET = 1, 2, 3  # keep the streams of one seed apart
 

@@ -1,0 +1,199 @@
+"""The batches D', U' and V' of Alg. 1 as pure functions of (seed, stream, step)."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from ssl_weighting.data.augmentation import Augmentation, clean_view
+from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.keyed_random import example_keys, random_bits, uniform
+from ssl_weighting.data.sampling import epoch_sample, subset_sample
+from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
+
+# What a stream of the user's is divided into, so that no two choices share random numbers.
+_KINDS = ("labeled order", "labeled views", "unlabeled order", "unlabeled views", "validation")
+
+
+class BatchSource:
+    """Endless training batches, each a pure function of (seed, stream, step).
+
+    An epoch visits every id once, in an order of its own; batches may be larger than the set. The
+    random numbers of a view depend on (seed, stream, id, epoch, view) alone, so neither resuming
+    nor the number of workers changes a bit. Sets stay in memory as bytes and are augmented as
+    whole batches, after they have been gathered.
+
+    Args:
+      splits: the sets.
+      labeled_batch: B, at least 1.
+      unlabeled_batch: examples of U per batch; 0 for algorithms that use none.
+      seed: of the run, from 0.
+      augmentation: how views are made.
+      stream: keeps sources of one seed apart (the Lambda-step's fresh batches), from 0.
+
+    Raises:
+      ValueError: if a number is out of range or images are needed and missing.
+    """
+
+    def __init__(
+        self,
+        splits: DataSplits,
+        labeled_batch: int,
+        unlabeled_batch: int,
+        seed: int,
+        augmentation: Augmentation,
+        stream: int = 0,
+    ):
+        _check_source(splits, labeled_batch, unlabeled_batch, seed, augmentation, stream)
+        self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
+        self.seed, self.stream, self.augmentation = seed, stream, augmentation
+        with tf.device("CPU:0"):  # where tf.data works, whatever the model runs on
+            self._labeled = tf.constant(splits.labeled.inputs)
+            self._labels = tf.constant(splits.labeled.labels)
+            self._unlabeled = tf.constant(splits.unlabeled.inputs)
+        # One traced function for both ways to get a batch: bit for bit the same.
+        self._compiled = tf.function(
+            self._batch, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False
+        )
+
+    def at(self, step: int | tf.Tensor) -> tuple[LabeledBatch, UnlabeledBatch]:
+        """Returns batch number `step`, an int or an int64 scalar from 0.
+
+        Returns:
+          (LabeledBatch of the weak view 0, UnlabeledBatch of weak view 0 and strong view 1).
+
+        Raises:
+          ValueError: if an int `step` is negative.
+        """
+        if isinstance(step, int):
+            _check_at_least("step", step, 0)
+        with tf.device("CPU:0"):
+            return self._compiled(tf.cast(step, tf.int64))
+
+    def dataset(
+        self,
+        start_step: int = 0,
+        deterministic: bool = True,
+        parallel_calls: int = tf.data.AUTOTUNE,
+    ) -> tf.data.Dataset:
+        """Returns the batches `start_step`, `start_step` + 1, ... without end, made ahead.
+
+        Args:
+          start_step: number of the first batch, from 0.
+          deterministic: False lets a batch overtake a slower one: faster, not reproducible.
+          parallel_calls: batches made at once.
+
+        Raises:
+          ValueError: if `start_step` is negative.
+        """
+        _check_at_least("start_step", start_step, 0)
+        steps = tf.data.Dataset.counter(start_step, dtype=tf.int64)
+        batches = steps.map(self.at, num_parallel_calls=parallel_calls, deterministic=deterministic)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def strong_views(self, ids: np.ndarray) -> tf.Tensor:
+        """Returns one strong view of each id [N] int64, [N, ...] float32, for reports.
+
+        Drawn under a visit number that training never reaches.
+        """
+        index = tf.constant(ids, tf.int64)
+        visits = tf.fill(tf.shape(index), tf.constant(2**62, tf.int64))
+        with tf.device("CPU:0"):
+            return self._view("unlabeled", tf.gather(self._unlabeled, index), index, visits, 1)
+
+    def _batch(self, step):
+        return self._labeled_at(step), self._unlabeled_at(step)
+
+    def _labeled_at(self, step):
+        index, visits = self._sample("labeled", len(self._labels), self.labeled_batch, step)
+        images, labels = tf.gather(self._labeled, index), tf.gather(self._labels, index)
+        return LabeledBatch(self._view("labeled", images, index, visits, 0), labels)
+
+    def _unlabeled_at(self, step):
+        if not self.unlabeled_batch:
+            none = tf.zeros([0, *self._unlabeled.shape[1:]])
+            return UnlabeledBatch(tf.zeros([0], tf.int64), none, none)
+        size = self._unlabeled.shape[0]
+        index, visits = self._sample("unlabeled", size, self.unlabeled_batch, step)
+        images = tf.gather(self._unlabeled, index)
+        weak, strong = (self._view("unlabeled", images, index, visits, view) for view in (0, 1))
+        return UnlabeledBatch(index, weak, strong)
+
+    def _sample(self, part, num_examples, batch_size, step):
+        stream = _substream(self.stream, f"{part} order")
+        return epoch_sample(self.seed, stream, num_examples, batch_size, step)
+
+    def _view(self, part, inputs, index, visits, view):
+        a = self.augmentation
+        augment, draws = ((a.weak, a.weak_draws), (a.strong, a.strong_draws))[view]
+        stream = _substream(self.stream, f"{part} views")
+        keys = example_keys(self.seed, stream, index, visits, view)
+        return augment(inputs, uniform(keys, draws))
+
+
+def validation_batch_at(
+    validation: Examples, k: int | tf.Tensor, size: int, seed: int, replace: bool
+) -> LabeledBatch:
+    """Returns V' number `k` of Alg. 1, un-augmented: a pure function of (seed, k).
+
+    Args:
+      validation: V, not empty.
+      k: number of the draw, an int or an int64 scalar from 0.
+      size: |V'|.
+      seed: of the run, from 0.
+      replace: whether an example may be drawn twice, as in the release. If not, V' is a subset of
+        V, all of it for size = |V|.
+
+    Returns:
+      LabeledBatch of `size` examples in the clean view.
+
+    Raises:
+      ValueError: if V is empty, or smaller than `size` without `replace`.
+    """
+    _check_validation(validation, size, replace)
+    stream = _substream(0, "validation")
+    draw = tf.cast(k, tf.int64)
+    if replace:
+        places = tf.range(size, dtype=tf.int64)
+        keys = example_keys(seed, stream, places, tf.fill([size], draw), view=1)
+        bits = random_bits(keys, 1)[:, 0]
+        rows = tf.cast(bits % tf.constant(np.uint64(len(validation))), tf.int64)
+    else:
+        rows = subset_sample(seed, stream, len(validation), size, draw)
+    inputs = tf.gather(validation.inputs, rows)
+    return LabeledBatch(clean_view(inputs), tf.gather(validation.labels, rows))
+
+
+def _substream(stream: int, kind: str) -> int:
+    return stream * len(_KINDS) + _KINDS.index(kind)
+
+
+def _check_source(splits, labeled_batch, unlabeled_batch, seed, augmentation, stream) -> None:
+    _check_at_least("labeled_batch", labeled_batch, 1)
+    _check_at_least("unlabeled_batch", unlabeled_batch, 0)
+    _check_at_least("seed", seed, 0)
+    _check_at_least("stream", stream, 0)
+    if augmentation.weak_draws and splits.labeled.inputs.ndim != 4:
+        raise ValueError(
+            "`augmentation` must be Augmentation.none() for points. "
+            f"Received: augmentation={augmentation.name!r} for inputs of shape "
+            f"{list(splits.labeled.inputs.shape)}. Only images can be flipped and shifted."
+        )
+
+
+def _check_validation(validation, size, replace) -> None:
+    if not len(validation):
+        raise ValueError(
+            "`validation` must have at least one example. Received: 0 examples. "
+            "Set a positive `val_size`: the weights are learned on V."
+        )
+    if size < 1 or (size > len(validation) and not replace):
+        raise ValueError(
+            f"`size` must be from 1 to |V| = {len(validation)}, or larger with `replace`. "
+            f"Received: size={size}, replace={replace}."
+        )
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value}.")
