@@ -167,7 +167,7 @@ def _apply_slot(rows: _Rows, apply: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs the op of each image where `apply` [N] bool; returns (colors, alpha).
 
     The batch is split by kernel and stitched together again, so that each kernel sees only its own
-    images and most images none; running every kernel on every image costs 5 to 12 times as much CPU.
+    images and most images none; every kernel on every image costs 5 to 12 times as much CPU.
     """
     kernels = list(dict.fromkeys(_KERNEL_OF_OP.values()))
     number = tf.constant([kernels.index(_KERNEL_OF_OP[name]) for name in OPS])
