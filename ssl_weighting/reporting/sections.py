@@ -1,0 +1,212 @@
+"""The sections of the report, each a list of blocks made from the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ssl_weighting.reporting.comparisons import Comparison, Role
+from ssl_weighting.reporting.curves import (
+    MAX_PANELS,
+    difference_plot,
+    has_histograms,
+    lambda_heatmaps,
+    learning_curves,
+)
+from ssl_weighting.reporting.detection import EXPLANATION, Detections, mean_table, run_table
+from ssl_weighting.reporting.document import (
+    Block,
+    Details,
+    Heading,
+    Paragraph,
+    Picture,
+    Pictures,
+)
+from ssl_weighting.reporting.figures_images import (
+    LEGEND,
+    MAX_POINTS,
+    galleries,
+    weight_against_confidence,
+)
+from ssl_weighting.reporting.figures_toy import (
+    FIGURE_1,
+    FIGURE_2,
+    other_toys,
+    toy_figure,
+    toy_rows,
+)
+from ssl_weighting.reporting.files import slug
+from ssl_weighting.reporting.grouping import Setting
+from ssl_weighting.reporting.narrative import overview, setting_points
+from ssl_weighting.reporting.tables import READING, differences_table, results_table, sources_table
+
+TOY_CAPTION = (
+    "Unlabeled points are shaded from black (low λ) to pink (high λ), labeled points are orange, "
+    "lines are decision boundaries (p = 0.5). Ours is shown at the iterations of the paper (the "
+    "nearest that was saved) and at its end; supervised training and Pseudo-Label at their end, "
+    "with the same seed. “% of U wrong” is read off the drawn grid."
+)
+
+
+DIFFERENCES = (
+    (
+        "differences-base",
+        "Learned weights against their base algorithm",
+        "Dots: mean paired difference of test error; bars: 95 % t-interval (none for one seed). "
+        "Blue: lower error; orange: higher; hollow grey: no claim.",
+        Role.BASE,
+    ),
+    (
+        "differences-v",
+        "Learned weights against V used as labels",
+        "The same, against the base algorithm with V added to its labels.",
+        Role.LABELS,
+    ),
+)
+CURVES = (
+    "Thick: mean over seeds (their number in brackets). Thin: single seeds. EMA weights; early "
+    "errors above the axis are cut off."
+)
+SCATTERS = (
+    "λ against the final model's confidence, first seed of each method: unlabeled examples whose "
+    f"λ was updated (a random {MAX_POINTS:,} where there are more)."
+)
+HEATMAPS = (
+    "Colour: share of the unlabeled examples in each bin of λ (logarithmic). White lines: median "
+    f"(solid), 5 % and 95 % quantile (dashed). At most {MAX_PANELS} seeds of a method are shown."
+)
+
+
+def summary_section(
+    settings: Sequence[Setting], comparisons: Sequence[Comparison], detections: Detections
+) -> list[Block]:
+    """What the numbers say, in words, and the same at a glance."""
+    points = setting_points(settings, comparisons, detections)
+    blocks: list[Block] = [
+        overview(settings, comparisons),
+        Details("In words, setting by setting", (points,)),
+    ]
+    pictures = tuple(
+        Picture(name, difference_plot(shown), title, caption)
+        for name, title, caption, role in DIFFERENCES
+        if (shown := [item for item in comparisons if _is_shown(item, role)])
+    )
+    return [*blocks, Pictures(pictures)] if pictures else blocks
+
+
+def _is_shown(item: Comparison, role: Role) -> bool:
+    return item.method.is_learned and item.role is role and item.difference is not None
+
+
+def sources_section(settings: Sequence[Setting]) -> list[Block]:
+    """Where the data came from and which split each seed used."""
+    return [Heading("Data"), sources_table(settings)]
+
+
+def results_section(settings: Sequence[Setting], comparisons: Sequence[Comparison]) -> list[Block]:
+    """Per setting: errors by both selection rules, then paired differences."""
+    blocks: list[Block] = [Heading("Results"), *(Paragraph(text) for text in READING)]
+    for setting in settings:
+        mine = [item for item in comparisons if item.setting is setting]
+        blocks += [Heading(setting.title, 3), results_table(setting)]
+        if mine:
+            blocks += [Heading("Paired differences", 4), differences_table(mine)]
+        else:
+            blocks.append(Paragraph("Nothing to compare with: no other method on this data."))
+    return blocks
+
+
+def toy_section(settings: Sequence[Setting]) -> list[Block]:
+    """The panels of Figs. 1 and 2, and of other toy sets if there are any."""
+    groups = (
+        ("figure-1-linear", "Fig. 1, linearly separable data", FIGURE_1),
+        ("figure-2-circles-moons", "Fig. 2, circles and moons", FIGURE_2),
+        ("other-toy-sets", "Other toy sets", tuple(other_toys(settings))),
+    )
+    blocks: list[Block] = []
+    for name, title, datasets in groups:
+        rows = toy_rows(settings, datasets)
+        if rows:
+            blocks.append(Picture(name, toy_figure(rows), title, TOY_CAPTION, wide=True))
+    return [Heading("Toy sets: boundaries and weights"), *blocks] if blocks else []
+
+
+def curves_section(settings: Sequence[Setting]) -> list[Block]:
+    """Test error over training, every setting."""
+    pictures = tuple(
+        Picture(
+            f"{slug('learning-curves', setting.dataset)}-{setting.num_labeled}",
+            learning_curves(setting),
+            f"Test error, {setting.title}",
+        )
+        for setting in settings
+    )
+    return [Heading("Learning curves"), Paragraph(CURVES), Pictures(pictures)]
+
+
+def weights_section(settings: Sequence[Setting]) -> list[Block]:
+    """How λ spread over training, one picture per method."""
+    pictures = tuple(
+        Picture(
+            _name("lambda", setting, place, method.label),
+            lambda_heatmaps(method),
+            f"λ of {method.label}, {setting.title}",
+        )
+        for setting in settings
+        for place, method in enumerate(setting.methods)
+        if method.is_learned and any(has_histograms(run) for run in method.runs)
+    )
+    heading = Heading("Weights over training")
+    return [heading, Paragraph(HEATMAPS), Pictures(pictures)] if pictures else []
+
+
+def gallery_section(settings: Sequence[Setting]) -> list[Block]:
+    """The most down- and up-weighted images; the first seed open, the others folded away."""
+    blocks: list[Block] = []
+    for setting in settings:
+        for place, method in enumerate(setting.methods):
+            found = []
+            for run in method.runs if method.is_learned else ():
+                name = f"{_name('images', setting, place, method.label)}-{run.seed}"
+                found.append(galleries(name, run))
+            found = [group for group in found if group]
+            if not found:
+                continue
+            blocks += [Heading(f"{method.label}, {setting.title}", 3), *found[0]]
+            if len(found) > 1:
+                others = tuple(gallery for group in found[1:] for gallery in group)
+                blocks.append(Details("The other seeds", others))
+    title = Heading("Most down- and up-weighted images")
+    return [title, Paragraph(LEGEND), *blocks] if blocks else []
+
+
+def detection_section(settings: Sequence[Setting], detections: Detections) -> list[Block]:
+    """How well −λ finds wrong pseudo-labels, with λ against confidence beside it."""
+    heading = Heading("Does a low λ find wrong pseudo-labels?")
+    if not any(detections.values()):
+        return [heading, Paragraph("No finished run with weights recorded them per example.")]
+    pictures = tuple(picture for setting in settings for picture in _scatters(setting))
+    return [
+        heading,
+        Paragraph(EXPLANATION),
+        mean_table(detections),
+        Details("Every run", (run_table(detections),)),
+        *([Paragraph(SCATTERS), Pictures(pictures)] if pictures else []),
+    ]
+
+
+def _scatters(setting: Setting) -> list[Picture]:
+    """λ against confidence of the first run of each method that learned weights."""
+    pictures = []
+    for place, method in enumerate(setting.methods):
+        run = method.runs[0]
+        title = f"{method.label}, {setting.title}, seed {run.seed}"
+        png = weight_against_confidence(title, run) if method.is_learned else None
+        if png:
+            name = _name("confidence", setting, place, method.label)
+            pictures.append(Picture(name, png, f"λ against confidence, {title}"))
+    return pictures
+
+
+def _name(kind: str, setting: Setting, place: int, label: str) -> str:
+    # The place keeps names apart that differ only in characters a file name cannot hold.
+    return f"{slug(kind, setting.dataset)}-{setting.num_labeled}-{place}-{slug(label)}"
