@@ -152,7 +152,7 @@ def _check_inputs(inputs: np.ndarray) -> None:
             "`inputs` must be an array of uint8 images [n, H, W, C] or float32 points [n, d]. "
             f"Received: inputs={_describe(inputs)}. Convert with `astype` and `reshape`."
         )
-    bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(1)) if points else ()
+    bad = np.flatnonzero(~np.isfinite(inputs).all(axis=tuple(range(1, inputs.ndim))))
     if len(bad):
         raise ValueError(
             f"`inputs` must be finite. Received: NaN or infinity in {len(bad)} of {len(inputs)} "

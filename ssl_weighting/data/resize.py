@@ -1,0 +1,60 @@
+"""Brings images to a common side, so that runs of any size fit the machine at hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ssl_weighting.data.examples import Examples, RawDataset
+
+
+def resize_images(images: np.ndarray, side: int) -> np.ndarray:
+    """Returns `images` resized to squares, by Pillow's bilinear filter (averaging when shrinking).
+
+    Args:
+      images: [n, H, W, C] uint8 with C = 1 or 3.
+      side: new height and width, at least 1. Other shapes than squares are stretched.
+
+    Returns:
+      [n, side, side, C] uint8.
+
+    Raises:
+      ValueError: if `side` or the shape does not fit.
+    """
+    from PIL import Image
+
+    check_side(side)
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
+        raise ValueError(
+            "`images` must be uint8 [n, H, W, C] with C = 1 or 3. "
+            f"Received: images={images.dtype.name}{list(images.shape)}."
+        )
+    if images.shape[1:3] == (side, side):
+        return images
+    resized = np.empty((len(images), side, side, images.shape[3]), np.uint8)
+    for row, image in enumerate(images.squeeze(3) if images.shape[3] == 1 else images):
+        small = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
+        resized[row] = np.asarray(small).reshape(resized.shape[1:])
+    return resized
+
+
+def resize_dataset(raw: RawDataset, side: int) -> RawDataset:
+    """Returns `raw` with all images resized to `side`; the source says so."""
+    shape = raw.train.inputs.shape[1:3]
+    if shape == (side, side):
+        return raw
+    parts = {p: getattr(raw, p) for p in ("train", "test", "unlabeled", "validation")}
+    resized = {
+        part: Examples(resize_images(e.inputs, side), e.labels)
+        for part, e in parts.items()
+        if e is not None
+    }
+    note = f"{raw.source}, resized from {shape[0]}x{shape[1]} to {side}x{side}"
+    return replace(raw, source=note, **resized)
+
+
+def check_side(side: int) -> None:
+    """Raises ValueError if `side` is no side of an image."""
+    if side < 1:
+        raise ValueError(f"`image_size` must be at least 1. Received: image_size={side}.")
