@@ -20,7 +20,8 @@ main() {
   local images=fashion_mnist family
   parse_arguments "$@"
   prepare_environment
-  export SSL_WEIGHTING_CACHE="${SSL_WEIGHTING_CACHE:-$HOME/.cache/ssl_weighting}"
+  SSL_WEIGHTING_CACHE="$(realpath -m -- "${SSL_WEIGHTING_CACHE:-$HOME/.cache/ssl_weighting}")"
+  export SSL_WEIGHTING_CACHE
   cd "$ROOT"
   trap 'stop_child 129' HUP
   trap 'stop_child 130' INT

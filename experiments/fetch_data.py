@@ -12,22 +12,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import app, flags
 
+from experiments.cache import cache_dir
 from ssl_weighting.data import debian
 from ssl_weighting.data.idx import find_idx
 from ssl_weighting.data.images import NAMES, load_images
 
-DEFAULT_CACHE = Path("~/.cache/ssl_weighting")
-
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the program's flags; a function, so that tests can import several programs."""
-    cache = os.environ.get("SSL_WEIGHTING_CACHE") or DEFAULT_CACHE.expanduser()
     flags.DEFINE_enum("dataset", "fashion_mnist", NAMES, "The data set.", flag_values=values)
-    flags.DEFINE_string("cache", str(cache), "Folder for downloaded data.", values)
+    flags.DEFINE_string("cache", cache_dir(), "Folder for downloaded data.", values)
 
 
 def main(arguments: Sequence[str]) -> int:

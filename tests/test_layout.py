@@ -49,6 +49,12 @@ def bash_errors(text: str) -> str:
     return subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True).stderr
 
 
+def expect_none(findings) -> None:
+    """Fails with every finding on its own line; pytest would show the first one only."""
+    if lines := list(findings):
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
 def test_all_rooms_are_read():
     rooms = {source.room for source in sources()}
     assert {*rules.ROOMS, "tests", "setup.py"} <= rooms
@@ -59,13 +65,12 @@ def test_all_rooms_are_read():
 
 @pytest.mark.parametrize("rule", rules.FILE_RULES, ids=lambda rule: rule.__name__)
 def test_files_keep_the_rule(rule):
-    assert [finding for source in sources() for finding in rule(source)] == []
+    expect_none(finding for source in sources() for finding in rule(source))
 
 
 def test_imports_go_downwards():
     modules = modules_of(sources())
-    found = [finding for s in sources() for finding in rules.check_floors(s, modules)]
-    assert found == []
+    expect_none(finding for s in sources() for finding in rules.check_floors(s, modules))
 
 
 def test_every_sideways_exception_is_used():
@@ -75,11 +80,11 @@ def test_every_sideways_exception_is_used():
 
 
 def test_no_import_cycles():
-    assert list(rules.check_cycles(sources(), modules_of(sources()))) == []
+    expect_none(rules.check_cycles(sources(), modules_of(sources())))
 
 
 def test_paper_objects_open_one_docstring_each():
-    assert list(rules.check_paper_objects(sources())) == []
+    expect_none(rules.check_paper_objects(sources()))
 
 
 def test_no_machine_paths_and_hosts():
@@ -87,12 +92,12 @@ def test_no_machine_paths_and_hosts():
     for path in text_files():
         text = path.read_text(encoding="utf-8")
         found += rules.check_text(path.relative_to(ROOT).as_posix(), text)
-    assert found == []
+    expect_none(found)
 
 
 def test_shell_scripts_parse():
-    errors = {str(path): bash_errors(path.read_text(encoding="utf-8")) for path in shell_scripts()}
-    assert {path: error for path, error in errors.items() if error} == {}
+    errors = [(path, bash_errors(path.read_text(encoding="utf-8"))) for path in shell_scripts()]
+    expect_none(f"{path}: {error}" for path, error in errors if error)
 
 
 BAD_FILES = [
@@ -223,6 +228,11 @@ def test_forbidden_text_is_found(pieces):
     (finding,) = rules.check_text("a.md", "fine\n" + "".join(pieces))
     assert finding.startswith("a.md:2: forbidden text")
     assert list(rules.check_text("a.md", "framework/ or home/ or results/work/")) == []
+
+
+def test_findings_fail():
+    with pytest.raises(pytest.fail.Exception, match=r"a\.py:1: first\nb\.py:2: second"):
+        expect_none(iter(["a.py:1: first", "b.py:2: second"]))
 
 
 def test_bash_errors_are_found():
