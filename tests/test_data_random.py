@@ -79,7 +79,7 @@ def test_draws_are_uniform_and_independent_along_every_part_of_the_key(what):
     elif what == "draw":
         values = draws([3], num=n)[0]
     else:
-        values = np.concatenate([draws(np.arange(16), **{what: k})[:, 0] for k in range(n // 16)])
+        values = np.concatenate([draws(np.arange(64), **{what: k})[:, 0] for k in range(n // 64)])
     assert stats.kstest(values, "uniform").pvalue > 1e-3
     counts = np.histogram2d(values[:-1], values[1:], bins=8, range=[[0, 1], [0, 1]])[0]
     assert stats.chisquare(counts.ravel()).pvalue > 1e-3
