@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_TILES = 24
 SHEET_COLUMNS = 8
+TILE_HEIGHT = 1.4  # an image and the three lines under it, in widths of a tile
 MAX_POINTS = 4000
 SAMPLE_SEED = 0
 RIGHT = {"s": 9, "c": BLUE, "marker": "o", "linewidths": 0, "alpha": 0.45}
@@ -80,30 +81,35 @@ def _tile(run: RunRecord, example: int, image: np.ndarray) -> Tile | None:
 
 
 def _sheet(tiles: Sequence[Tile], title: str) -> bytes:
-    rows = -(-len(tiles) // SHEET_COLUMNS)
+    """The gallery as one picture: a grid drawn in one pair of axes, in units of a tile."""
+    rows, columns = -(-len(tiles) // SHEET_COLUMNS), min(len(tiles), SHEET_COLUMNS)
 
     def paint(figure: Figure) -> None:
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-        grid = figure.subplots(rows, SHEET_COLUMNS, squeeze=False).ravel()
-        for axes in grid:
-            axes.set(xticks=[], yticks=[])
-        for axes, tile in zip(grid, tiles, strict=False):
-            _paint_tile(axes, tile)
-        for axes in grid[len(tiles) :]:
-            axes.set_axis_off()
+        axes = figure.subplots()
+        axes.set_title(title, loc="left")
+        for place, tile in enumerate(tiles):
+            _paint_tile(axes, tile, place % columns, (place // columns) * TILE_HEIGHT)
+        axes.set(xlim=(-0.02, columns), ylim=(rows * TILE_HEIGHT, -0.05))
+        axes.set_aspect("equal")
+        axes.set_axis_off()
 
-    return draw(1.25 * SHEET_COLUMNS, 0.4 + 1.75 * rows, paint)
+    return draw(1.3 * max(columns, 3), 0.5 + 1.3 * TILE_HEIGHT * rows, paint)
 
 
-def _paint_tile(axes: Axes, tile: Tile) -> None:
+def _paint_tile(axes: Axes, tile: Tile, x: float, y: float) -> None:
+    from matplotlib.patches import Rectangle
     from PIL import Image
 
     colour, dash = BORDERS[tile.tone]
     with Image.open(io.BytesIO(tile.png)) as picture:
         pixels = np.asarray(picture.convert("RGB"))
-    axes.imshow(pixels, interpolation="nearest")
-    axes.spines[:].set(visible=True, edgecolor=colour, linewidth=2.5, linestyle=dash)
-    axes.set_xlabel("\n".join(clean(line, 22) for line in tile.lines), fontsize=7)
+    height = 0.92 * pixels.shape[0] / max(pixels.shape[:2])
+    width = 0.92 * pixels.shape[1] / max(pixels.shape[:2])
+    axes.imshow(pixels, interpolation="nearest", extent=(x, x + width, y + height, y))
+    frame = {"fill": False, "edgecolor": colour, "linestyle": dash, "linewidth": 2.5}
+    axes.add_patch(Rectangle((x, y), width, height, **frame))
+    lines = "\n".join(clean(line, 22) for line in tile.lines)
+    axes.text(x + 0.46, y + 0.95, lines, ha="center", va="top", fontsize=7)
 
 
 def weight_against_confidence(title: str, run: RunRecord) -> bytes | None:
