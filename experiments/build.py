@@ -49,9 +49,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    raw = load_images(
-        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
-    )
+    raw = load_images(config.dataset, config.data_dir or None, config.image_size or None, cache_dir)
     splits = make_splits(
         raw,
         config.num_labeled,
@@ -111,7 +109,9 @@ def _model(config, splits):
             raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
         return mlp(shape[0], splits.num_classes, reading=config.mlp_reading, seed=config.seed)
     if len(shape) != 3:
-        raise ValueError(f"--model=wide_resnet takes images; {splits.name} has inputs of shape {shape}")
+        raise ValueError(
+            f"--model=wide_resnet takes images; {splits.name} has inputs of shape {shape}"
+        )
     return wide_resnet(
         tuple(shape),
         splits.num_classes,

@@ -22,7 +22,9 @@ def option(default, text: str, choices: tuple[str, ...] = (), group: str = "data
 class Config:
     """Every option of a training run, validated; saved as config.json beside its results."""
 
-    preset: str = option("paper", "which column of the README's presets table", ("paper", "released"))
+    preset: str = option(
+        "paper", "which column of the README's presets table", ("paper", "released")
+    )
     dataset: str = option("", "a built-in name, npz:PATH or folder:PATH")
     data_dir: str = option("", "folder with the data set's files, where it is not downloaded")
     image_size: int = option(0, "side to resize images to; 0: as they are")
@@ -51,11 +53,15 @@ class Config:
     ramp_steps: int = option(0, "wu rises from 0 over so many steps; 0: no ramp", group="algorithm")
     steps: int = option(2**20, "theta-steps", group="algorithm")
     labeled_batch: int = option(64, "labeled examples a step", group="algorithm")
-    unlabeled_ratio: int = option(7, "unlabeled examples a step, per labeled one", group="algorithm")
+    unlabeled_ratio: int = option(
+        7, "unlabeled examples a step, per labeled one", group="algorithm"
+    )
     optimizer: str = option("nesterov", "of theta", ("nesterov", "adam"), "algorithm")
     learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
     lr_schedule: str = option("cosine", "7/16 cosine or none", ("cosine", "constant"), "algorithm")
-    weight_decay: float = option(5e-4, "coefficient of 0.5 ||kernel||^2 in the loss", group="algorithm")
+    weight_decay: float = option(
+        5e-4, "coefficient of 0.5 ||kernel||^2 in the loss", group="algorithm"
+    )
     ema_decay: float = option(0.999, "average of theta that is evaluated", group="algorithm")
     # Lambda
     weighting: str = option("per_example", "what multiplies the unlabeled losses", MODES, "lambda")
@@ -70,19 +76,29 @@ class Config:
     madam_t: str = option("per_example", "what Alg. 2's t counts", STEP_COUNTS, "lambda")
     madam_mask: str = option("nonzero", "Alg. 2's mask", MASKS, "lambda")
     madam_epsilon: float = option(1e-18, "Alg. 2's epsilon", group="lambda")
-    stale_w: bool = option(False, "the step after a Lambda-step still sees the old weights", group="lambda")
+    stale_w: bool = option(
+        False, "the step after a Lambda-step still sees the old weights", group="lambda"
+    )
     # Eq. 6
     inverse_hessian: str = option("exact", "how H x = v is solved", tuple(METHODS), "influence")
     damping: float = option(0.1, "c, added to H over kernel and bias", group="influence")
-    hess_l2_coeff: float = option(-1.0, "||kernel||^2 / 2 in H; -1: --weight_decay", group="influence")
+    hess_l2_coeff: float = option(
+        -1.0, "||kernel||^2 / 2 in H; -1: --weight_decay", group="influence"
+    )
     hess_wu: bool = option(True, "H uses --wu for the unlabeled mean (false: 1)", group="influence")
     theta_hat: str = option(
         "kernel_bias", "parameters of Eq. 6", ("kernel", "kernel_bias"), "influence"
     )
     infl_mask_grad: bool = option(True, "the mask is part of l_U in Eq. 6", group="influence")
-    infl_fresh_batch: bool = option(True, "sample new D', U' for the Lambda-step", group="influence")
-    lambda_batch: int = option(0, "U' of a fresh Lambda-step; 0: the training batch's size", group="influence")
-    infl_bn: str = option("batch", "BatchNorm statistics of the Lambda-pass", BATCH_NORM_MODES, "influence")
+    infl_fresh_batch: bool = option(
+        True, "sample new D', U' for the Lambda-step", group="influence"
+    )
+    lambda_batch: int = option(
+        0, "U' of a fresh Lambda-step; 0: the training batch's size", group="influence"
+    )
+    infl_bn: str = option(
+        "batch", "BatchNorm statistics of the Lambda-pass", BATCH_NORM_MODES, "influence"
+    )
     curvature: str = option("gauss_newton", "for losses indefinite in z", CURVATURES, "influence")
     val_batch: int = option(0, "V' of a Lambda-step; 0: as U', at most |V|", group="influence")
     val_replace: bool = option(False, "draw V' with replacement", group="influence")
@@ -105,7 +121,9 @@ class Config:
         for field in dataclasses.fields(self):
             value, known = getattr(self, field.name), field.metadata["choices"]
             if known and value not in known:
-                raise ValueError(f"--{field.name} must be one of {', '.join(known)}. Received: {value!r}")
+                raise ValueError(
+                    f"--{field.name} must be one of {', '.join(known)}. Received: {value!r}"
+                )
         _check_ranges(self)
 
     @property
@@ -120,12 +138,14 @@ class Config:
 
 
 _POSITIVE = (
-    "num_labeled", "val_size", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate", "lambda_lr",
-    "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters", "width", "temperature",
+    "num_labeled", "val_size", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
+    "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
+    "width", "temperature",
 )  # fmt: skip
 _NOT_NEGATIVE = (
-    "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay", "damping",
-    "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon", "lambda_min",
+    "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay",
+    "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
+    "lambda_min",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay")
 

@@ -10,7 +10,12 @@ from absl import app, flags
 from experiments.config import Config
 from experiments.presets import make_config
 
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def define(flag_values=flags.FLAGS) -> None:
@@ -21,7 +26,9 @@ def define(flag_values=flags.FLAGS) -> None:
         if known:
             text += f": {', '.join(known)}"
         define_one = _DEFINE[type(field.default)]
-        define_one(field.name, field.default, text, flag_values=flag_values, module_name=sys.argv[0])
+        define_one(
+            field.name, field.default, text, flag_values=flag_values, module_name=sys.argv[0]
+        )
 
 
 def given(flag_values=flags.FLAGS) -> dict:

@@ -55,7 +55,12 @@ ALGORITHM_RECIPES = {
     "supervised": {"weighting": "fixed"},
     "pseudo_label": {},
     # The 2019 recipe that the paper's UDA rows used: 64 / 320, no mask, 20,000 steps before Lambda.
-    "uda": {"threshold": 0.0, "unlabeled_ratio": 5, "lambda_warmup_steps": 20_000, "steps": 400_000},
+    "uda": {
+        "threshold": 0.0,
+        "unlabeled_ratio": 5,
+        "lambda_warmup_steps": 20_000,
+        "steps": 400_000,
+    },
     "fixmatch": {},
 }
 
@@ -65,8 +70,8 @@ _DIGIT = {"flip": False, "num_labeled": 40, "val_size": 40, "lambda_warmup_steps
 _TOY = {
     "model": "mlp", "optimizer": "adam", "learning_rate": 1e-3, "lr_schedule": "constant",
     "weight_decay": 0.0, "ema_decay": 0.0, "num_labeled": 10, "val_size": 30, "num_unlabeled": 1000,
-    "labeled_batch": 10, "unlabeled_ratio": 100, "steps": 1000, "threshold": 0.0, "algorithm": "pseudo_label",
-    "lambda_warmup_steps": 0, "eval_every": 50, "checkpoint_every": 500, "num_test": 10_000,
+    "labeled_batch": 10, "unlabeled_ratio": 100, "steps": 1000, "threshold": 0.0,
+    "algorithm": "pseudo_label", "lambda_warmup_steps": 0, "eval_every": 50, "checkpoint_every": 500, "num_test": 10_000,
 }  # fmt: skip
 DATASET_RECIPES = {
     "digits": _SMALL | _SHORT | _DIGIT,
@@ -78,9 +83,9 @@ DATASET_RECIPES = {
 
 
 def make_config(**given) -> Config:
-    """Return the configuration in which later layers win: defaults, preset, algorithm, data set, `given`.
+    """Return the configuration in which later layers win.
 
-    N = 0 becomes the preset's N, or steps / 20 in a run too short for twenty Lambda-steps.
+    The layers: defaults, preset, algorithm, data set, `given`. N = 0 becomes the preset's N, or steps / 20 in a run too short for twenty Lambda-steps.
 
     Raises:
         ValueError: an unknown option, or a value `Config` refuses.
@@ -88,7 +93,9 @@ def make_config(**given) -> Config:
     known = {field.name for field in dataclasses.fields(Config)}
     unknown = sorted(given.keys() - known)
     if unknown:
-        raise ValueError(f"Unknown options: {', '.join(unknown)}. Known: {', '.join(sorted(known))}")
+        raise ValueError(
+            f"Unknown options: {', '.join(unknown)}. Known: {', '.join(sorted(known))}"
+        )
     defaults = Config()
     preset = given.get("preset", defaults.preset)
     dataset = DATASET_RECIPES.get(given.get("dataset", ""), {})
@@ -106,7 +113,7 @@ def _with_inner_steps(config):
 
 
 def deviations(config: Config) -> list[str]:
-    """Return, in words, where a run departs from the paper's setting; for the log and the results."""
+    """Return, in words, where a run departs from the paper's setting, for log and results."""
     found = []
     full = INNER_STEPS[config.preset].get(config.algorithm, DEFAULT_INNER_STEPS)
     paper = {"steps": 2**20 if config.algorithm != "uda" else 400_000, "inner_steps": full}

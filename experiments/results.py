@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
@@ -21,7 +20,8 @@ from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.reporting.statistics import best_on_validation, median_of_last
 
 METHOD_NAMES = {
-    "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "uda": "UDA", "fixmatch": "FixMatch",
+    "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "uda": "UDA",
+    "fixmatch": "FixMatch",
 }  # fmt: skip
 WEIGHTING_NAMES = {
     "fixed": "", "zero": " + λ = 0", "single": " + single λ", "per_example": " + Λ",
@@ -173,7 +173,7 @@ def weight_statistics(store) -> dict:
 def write_atomically(path: Path, content: str) -> None:
     """Replace the file in one step, so that a reader never sees half of it."""
     temporary = path.with_name(path.name + ".partial")
-    with io.open(temporary, "w", encoding="utf-8") as file:
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments import results, run_state
-from experiments.build import Run, build, load_splits
+from experiments.build import build, load_splits
 from experiments.config import Config
 from experiments.presets import deviations
 from experiments.run_log import RunLog
@@ -36,7 +36,10 @@ class Stop:
 
     def _note(self, number, _frame):
         self.received = number
-        print(f"received {signal.Signals(number).name}: saving a checkpoint, then stopping", flush=True)
+        print(
+            f"received {signal.Signals(number).name}: saving a checkpoint, then stopping",
+            flush=True,
+        )
 
 
 def is_complete(folder: str | Path) -> bool:
@@ -83,8 +86,8 @@ def execute(
         return None
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
     print(
-        f"finished {config.out}: test error {summary['test_error_median20']:.2f} % (median of the last "
-        f"20 evaluations), Λ took {summary['lambda_share']:.1%} of the time",
+        f"finished {config.out}: test error {summary['test_error_median20']:.2f} % (median of the "
+        f"last 20 evaluations), Λ took {summary['lambda_share']:.1%} of the time",
         flush=True,
     )
     return summary

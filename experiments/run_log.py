@@ -34,7 +34,7 @@ class RunLog:
         if self.path.stat().st_size < metrics_bytes:
             raise ValueError(
                 f"{self.path} has {self.path.stat().st_size} bytes, the checkpoint was taken at "
-                f"{metrics_bytes}: the log has been cut. Restore it, or start again with a new --out."
+                f"{metrics_bytes}: the log has been cut. Restore it or give a new --out."
             )
         os.truncate(self.path, metrics_bytes)
         self.board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
@@ -98,7 +98,10 @@ class RunLog:
         self.progress_at = now
         rate = (step - self.first_step) / max(now - self.started_steps, 1e-9)
         left = (self.total_steps - step) / rate if rate > 0 else math.nan
-        print(_progress_text(step, self.total_steps, left, self.latest, self.lambda_share(), name), flush=True)
+        print(
+            _progress_text(step, self.total_steps, left, self.latest, self.lambda_share(), name),
+            flush=True,
+        )
 
     def _seconds(self):
         return (
@@ -130,7 +133,11 @@ def _clock(seconds):
     if not math.isfinite(seconds):
         return "--:--"
     minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+    return (
+        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+        if minutes >= 60
+        else f"{minutes}:{rest:02d}"
+    )
 
 
 def _clean(value):

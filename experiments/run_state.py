@@ -70,4 +70,6 @@ def fingerprint(config: Config, run: Run) -> dict:
 def options_as_json(config: Config) -> dict:
     """Return the options as strict JSON values (infinity as a string)."""
     options = dict(vars(config))
-    return json.loads(json.dumps({k: "inf" if v == float("inf") else v for k, v in options.items()}))
+    return json.loads(
+        json.dumps({k: "inf" if v == float("inf") else v for k, v in options.items()})
+    )

@@ -13,11 +13,14 @@ import sys
 
 from absl import app, flags
 
+from experiments.cache import cache_dir
 from experiments.errors import friendly
 from experiments.flags import config_from_flags, define
 from experiments.run import TERMINATED, execute
 
-CACHE = flags.DEFINE_string("cache_dir", "", "where prepared data sets lie; empty: the user's cache")
+CACHE = flags.DEFINE_string(
+    "cache_dir", "", "where prepared data sets lie; empty: the user's cache"
+)
 
 
 def main(argv):
@@ -28,7 +31,7 @@ def main(argv):
     if not config.dataset or not config.out:
         raise app.UsageError("--dataset and --out must be given.")
     with friendly():
-        summary = execute(config, "train_images", cache_dir=CACHE.value or None)
+        summary = execute(config, "train_images", cache_dir=cache_dir(CACHE.value))
     return 0 if summary else TERMINATED
 
 

@@ -88,7 +88,7 @@ class Checkpoints:
             (step, state, complaints about newer files that were not); None if there is no file.
 
         Raises:
-            MismatchError: the newest intact checkpoint belongs to another run; names each difference.
+            MismatchError: the newest intact checkpoint is another run's; names each difference.
             CorruptError: there are files and none is intact.
         """
         complaints = []

@@ -31,7 +31,9 @@ class Direction(NamedTuple):
 
     val_direction: tf.Tensor  # [i, c] float64
     val_gradient: tf.Tensor  # [i, c] float64
-    hessian_over_damping: tf.Tensor  # scalar: ||H_data||_F / ||H - H_data||_2; how far from identity
+    hessian_over_damping: (
+        tf.Tensor
+    )  # scalar: ||H_data||_F / ||H - H_data||_2; how far from identity
     cosine_exact_identity: tf.Tensor  # scalar: cosine between v and grad L_S(V)
     residual: tf.Tensor  # scalar, of the solve
 
@@ -53,9 +55,7 @@ def head_rows(features, logits, loss, *, include_bias: bool, curvature: str) -> 
 def validation_gradient(features, logits, labels, *, include_bias: bool) -> tf.Tensor:
     """Return the last layer's gradient of the mean validation cross-entropy, [i, c] float64."""
     loss = SoftmaxCrossEntropy(tf.one_hot(labels, logits.shape[-1], dtype=tf.float64))
-    rows = head_rows(
-        features, logits, loss, include_bias=include_bias, curvature="hessian"
-    )
+    rows = head_rows(features, logits, loss, include_bias=include_bias, curvature="hessian")
     total = tf.einsum("vi,vc->ic", rows.features, rows.gradient)
     return total / tf.cast(tf.shape(logits)[0], tf.float64)
 

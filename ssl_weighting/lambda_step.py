@@ -160,7 +160,9 @@ class LambdaStep:
     def _diagonal(self, weight_decay):
         s = self.settings
         d, c = self.head.kernel.shape
-        return eq6.ridge(d, c, weight_decay if s.hess_l2 is None else s.hess_l2, s.damping, s.include_bias)
+        return eq6.ridge(
+            d, c, weight_decay if s.hess_l2 is None else s.hess_l2, s.damping, s.include_bias
+        )
 
     def _not_positive_definite(self, m, diagonal, report):
         least = float(tf.linalg.eigvalsh(m["hessian"] + tf.linalg.diag(diagonal))[0])
@@ -174,7 +176,9 @@ def _unit_coefficient(rows, count):
 
 
 def _mean_loss(labels, logits):
-    return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+    return tf.reduce_mean(
+        keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    )
 
 
 def _describe(lam_gradient, direction):

@@ -1,8 +1,8 @@
 """Row losses as functions of the logits alone, with targets frozen, and their derivatives.
 
 Eq. 6 needs the gradient and the Hessian of each row loss with respect to its logits. A row loss is
-any callable [R, C] -> [R] whose row r reads row r only; autodiff serves them all. `SoftmaxCrossEntropy`
-brings its closed forms along.
+any callable [R, C] -> [R] whose row r reads row r only; autodiff serves them all.
+`SoftmaxCrossEntropy` brings its closed forms along.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ class MAdam(keras.optimizers.Optimizer):
     Args:
         learning_rate: float or schedule, `alpha` of Alg. 2 (eta of Alg. 1), units of lambda.
         beta_1, beta_2: floats in [0, 1), decay rates (the release uses Adam's 0.9 and 0.999).
-        epsilon: float >= 0. Alg. 2 only says "a fixed small value"; the release uses 1e-8. Saturated
-            predictions make influences of that very size, so the default is far below it, which
-            keeps the step independent of their scale.
+        epsilon: float >= 0. Alg. 2 only says "a fixed small value"; the release uses 1e-8.
+            Saturated predictions make influences of that very size, so the default is far below
+            it, which keeps the step independent of their scale.
         step_count: "per_example": t counts the updates of each row (Sec. 3.1: one scalar optimizer
             per weight; the release). "global": t counts calls (the letter of Alg. 2).
         mask: "nonzero": rows whose gradient is exactly zero stay as they are (Alg. 2).

@@ -1,4 +1,4 @@
-"""Eq. 2's inner objective on a batch, written once: the theta-step, the Hessian and Eq. 6 use it."""
+"""Eq. 2's inner objective on a batch, written once for the theta-step, the Hessian and Eq. 6."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def weighted_objective(rows: LossRows, weights: tf.Tensor | None) -> tf.Tensor:
 
 
 def l2_penalty(kernels: list[tf.Variable]) -> tf.Tensor:
-    """Return sum over `kernels` of 0.5 * ||K||^2, a scalar (FixMatch's weight decay, facts: L_wd)."""
+    """Return sum over `kernels` of 0.5 * ||K||^2, a scalar (FixMatch's weight decay)."""
     return tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(k)) for k in kernels])

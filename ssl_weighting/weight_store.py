@@ -54,7 +54,9 @@ class WeightStore:
         self.last_influence = keras.Variable(
             tf.fill([num_unlabeled], float("nan")), name="last_influence", trainable=False
         )
-        self.visits = keras.Variable(tf.zeros([num_unlabeled], "int32"), name="visits", dtype="int32")
+        self.visits = keras.Variable(
+            tf.zeros([num_unlabeled], "int32"), name="visits", dtype="int32"
+        )
         if mode == "shuffled":
             self.permutation = tf.constant(np.random.default_rng(seed).permutation(num_unlabeled))
         if self.learns:

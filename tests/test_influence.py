@@ -1,4 +1,4 @@
-"""Eq. 6 against re-solving the head, the curvature against autodiff, the closed forms against it."""
+"""Eq. 6 against re-solving the head; curvature and closed forms against autodiff."""
 
 import numpy as np
 import pytest

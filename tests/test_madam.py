@@ -32,7 +32,9 @@ def make(size, dtype="float64", **options):
 
 
 def slices(g, ids, size):
-    g = tf.convert_to_tensor(np.asarray(g, np.float32 if np.asarray(g).dtype == np.float32 else np.float64))
+    g = tf.convert_to_tensor(
+        np.asarray(g, np.float32 if np.asarray(g).dtype == np.float32 else np.float64)
+    )
     return tf.IndexedSlices(g, tf.constant(ids, tf.int64), tf.constant([size], tf.int64))
 
 

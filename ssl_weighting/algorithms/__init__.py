@@ -31,4 +31,4 @@ def make_algorithm(name: str, **settings):
     return kind(**{k: v for k, v in settings.items() if k in fields})
 
 
-__all__ = ["ALGORITHMS", "FixMatch", "PseudoLabel", "Supervised", "UDA", "make_algorithm"]
+__all__ = ["ALGORITHMS", "UDA", "FixMatch", "PseudoLabel", "Supervised", "make_algorithm"]

@@ -18,7 +18,7 @@ class PseudoLabel:
     Attributes:
         threshold: confidence below which a row is masked out; 0 keeps all (upstream 0.95).
         unlabeled_coefficient: wu.
-        ramp_steps: wu rises linearly from 0 over so many steps (upstream 0.4 of the run); 0: no ramp.
+        ramp_steps: wu rises linearly from 0 over so many steps (upstream 0.4 of the run); 0: none.
     """
 
     threshold: float = 0.95

@@ -10,7 +10,12 @@ READINGS = ("two_hidden", "one_hidden")
 
 
 def mlp(
-    num_inputs: int, num_classes: int, *, width: int = 100, reading: str = "two_hidden", seed: int = 0
+    num_inputs: int,
+    num_classes: int,
+    *,
+    width: int = 100,
+    reading: str = "two_hidden",
+    seed: int = 0,
 ) -> keras.Model:
     """Build the multi-layer perceptron.
 

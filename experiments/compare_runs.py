@@ -1,0 +1,93 @@
+"""Tell whether two run folders hold the same run, bit for bit.
+
+    python -m experiments.compare_runs A B
+
+Compares the newest checkpoints (theta, EMA, BatchNorm statistics, optimizer state, Lambda, m, v, t,
+counters), metrics.jsonl and example_weights.parquet. Exits 0 only if all are identical; otherwise
+names each difference and exits 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from absl import app
+
+from experiments.errors import friendly
+from ssl_weighting.checkpointing import Checkpoints, read
+
+
+def newest_checkpoint(folder: Path) -> tuple[int, dict[str, np.ndarray]]:
+    """Return (step, state) of the newest checkpoint of a run folder.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+    """
+    paths = Checkpoints(folder / "checkpoints", {}).paths()
+    if not paths:
+        raise FileNotFoundError(f"{folder} must be a run folder. Received: no checkpoint in it.")
+    manifest, state = read(paths[-1])
+    return manifest["step"], state
+
+
+def compare_states(a: dict, b: dict) -> list[str]:
+    """Return one line for each array that is missing or differs in any bit."""
+    found = [f"{name}: only in one of the two" for name in sorted(a.keys() ^ b.keys())]
+    for name in sorted(a.keys() & b.keys()):
+        x, y = a[name], b[name]
+        if x.dtype != y.dtype or x.shape != y.shape:
+            found.append(f"{name}: {x.dtype}{x.shape} against {y.dtype}{y.shape}")
+        elif x.tobytes() != y.tobytes():
+            differing = np.asarray(x != y)
+            found.append(f"{name}: {int(differing.sum())} of {x.size} entries differ")
+    return found
+
+
+def compare_metrics(a: Path, b: Path) -> list[str]:
+    """Return what differs between two metrics.jsonl files."""
+    x, y = a.read_text().splitlines(), b.read_text().splitlines()
+    if x == y:
+        return []
+    for number, (left, right) in enumerate(zip(x, y, strict=False), 1):
+        if left != right:
+            return [f"metrics.jsonl line {number}: {left} against {right}"]
+    return [f"metrics.jsonl: {len(x)} lines against {len(y)}"]
+
+
+def compare_weights(a: Path, b: Path) -> list[str]:
+    """Return what differs between two example_weights.parquet files (absent in supervised runs)."""
+    import pandas as pd
+
+    if not a.exists() and not b.exists():
+        return []
+    if a.exists() != b.exists():
+        return ["example_weights.parquet: only in one of the two"]
+    tables = [
+        {name: column.to_numpy() for name, column in pd.read_parquet(path).items()}
+        for path in (a, b)
+    ]
+    return [f"example_weights.parquet {line}" for line in compare_states(*tables)]
+
+
+def differences(a: Path, b: Path) -> list[str]:
+    """Return every difference between two run folders; empty if they hold the same run."""
+    (step_a, state_a), (step_b, state_b) = newest_checkpoint(a), newest_checkpoint(b)
+    found = [] if step_a == step_b else [f"step: {step_a} against {step_b}"]
+    found += compare_states(state_a, state_b)
+    found += compare_metrics(a / "metrics.jsonl", b / "metrics.jsonl")
+    return found + compare_weights(a / "example_weights.parquet", b / "example_weights.parquet")
+
+
+def main(argv):
+    """Compare the two folders of the command line."""
+    if len(argv) != 3:
+        raise app.UsageError("Two run folders must be given.")
+    with friendly():
+        found = differences(Path(argv[1]), Path(argv[2]))
+    print("\n".join(found) if found else "identical: checkpoint, metrics and weights")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,54 @@
+"""Train every run of one family of a profile, in one process; finished runs are skipped.
+
+python -m experiments.run_profile --profile=default --family=toy --out=results
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from absl import app, flags
+
+from experiments import train_synthetic
+from experiments.cache import cache_dir
+from experiments.config import Config
+from experiments.errors import friendly
+from experiments.profiles import FAMILIES, PROFILES, configs
+from experiments.run import TERMINATED, execute, is_complete
+
+PROFILE = flags.DEFINE_enum("profile", "default", list(PROFILES), "which profile")
+FAMILY = flags.DEFINE_enum("family", None, list(FAMILIES), "which family of it", required=True)
+OUT = flags.DEFINE_string("out", "results", "results folder")
+CACHE = flags.DEFINE_string(
+    "cache_dir", "", "where prepared data sets lie; empty: the user's cache"
+)
+
+
+def train(config: Config) -> dict | None:
+    """Run one configuration with the program that belongs to it."""
+    if config.model == "mlp":
+        return train_synthetic.train(config)
+    return execute(config, "train_images", cache_dir=cache_dir(CACHE.value))
+
+
+def main(argv):
+    """Run the family of the command line."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    wanted = configs(FAMILY.value, OUT.value)
+    started = time.monotonic()
+    for number, config in enumerate(wanted, 1):
+        title = f"[{FAMILY.value} {number}/{len(wanted)}, {time.monotonic() - started:.0f} s]"
+        if is_complete(config.out):
+            print(f"{title} {config.out}: finished before, skipped", flush=True)
+            continue
+        print(f"{title}", flush=True)
+        with friendly():
+            if train(config) is None:
+                return TERMINATED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(main))

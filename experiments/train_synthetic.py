@@ -1,0 +1,58 @@
+"""Train a net on a toy set of Fig. 1 or Fig. 2 (Sec. 4.1).
+
+    python -m experiments.train_synthetic --dataset=moons --algorithm=pseudo_label \
+        --weighting=per_example --seed=1 --out=results/runs/moons
+
+Data sets: linear (Fig. 1), circles and moons (Fig. 2); 10 labeled, 30 validation, 1,000 unlabeled.
+A run continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import app
+
+from experiments.config import Config
+from experiments.errors import friendly
+from experiments.flags import config_from_flags, define
+from experiments.run import TERMINATED, execute
+from experiments.snapshots import Snapshots, steps_of_iterations
+from ssl_weighting.data.synthetic import NAMES
+
+
+def train(config: Config) -> dict | None:
+    """Run one toy configuration with snapshots; return its summary, None if stopped."""
+    snapshots = None
+
+    def take(run):
+        nonlocal snapshots
+        snapshots = snapshots or Snapshots(run.splits, config.out, steps)
+        snapshots.take(run)
+
+    steps = steps_of_iterations(config)
+    return execute(config, "train_synthetic", on_step=take, snapshot_steps=steps)
+
+
+def main(argv):
+    """Run the configuration of the command line."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    config = config_from_flags(algorithm="pseudo_label")
+    if config.dataset not in NAMES or not config.out:
+        raise app.UsageError(
+            f"--dataset must be one of {', '.join(NAMES)}, and --out must be given."
+        )
+    with friendly():
+        summary = train(config)
+    return 0 if summary else TERMINATED
+
+
+def run() -> None:
+    """Entry point."""
+    define()
+    app.run(main)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,126 @@
+"""Lambda by id: gather, update, range, modes and controls."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ssl_weighting.madam import MAdam
+from ssl_weighting.weight_store import LEARNED, MODES, WeightStore
+
+IDS = tf.constant([[0, -1], [3, -1], [-1, -1], [3, 5]], tf.int64)
+SURE = tf.constant([0.5, 1.0, 1.0, 0.25])
+
+
+def store(mode="per_example", size=6, **options):
+    return WeightStore(size, mode, MAdam(0.25) if mode in LEARNED else None, **options)
+
+
+def gather(s, ids=IDS, draw=0):
+    return s.gather(ids, SURE, 4, tf.constant(draw, tf.int64)).numpy()
+
+
+def test_gathers_by_id_and_labeled_parents_weigh_one():
+    s = store()
+    s.lam.assign([0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
+    assert gather(s).tolist() == [[0, 1], [30, 1], [1, 1], [30, 50]]
+
+
+def test_update_moves_only_the_batch_sums_duplicates_and_keeps_the_influence():
+    s = store()
+    s.update(tf.constant([2, 4, 2], tf.int64), tf.constant([0.5, 1.0, -1.5]))
+    # The sum for id 2 is -1: up by the step size. Id 4: down.
+    np.testing.assert_allclose(s.table(), [1, 1, 1.25, 1, 0.75, 1], rtol=1e-6)
+    assert s.visits.numpy().tolist() == [0, 0, 1, 0, 1, 0]
+    np.testing.assert_array_equal(
+        s.last_influence, np.float32([np.nan, np.nan, -1, np.nan, 1, np.nan])
+    )
+
+
+def test_stays_in_range():
+    s = store(lam_max=1.5)
+    for _ in range(8):
+        s.update(tf.constant([0, 1], tf.int64), tf.constant([1.0, -1.0]))
+    assert s.table().numpy()[:3].tolist() == [0.0, 1.5, 1.0]
+
+
+def test_single_moves_one_weight_by_the_mean_influence():
+    s = store("single")
+    s.update(tf.constant([1, 2, 3], tf.int64), tf.constant([3.0, 3.0, -5.0]))
+    np.testing.assert_allclose(s.table(), [0.75] * 6, rtol=1e-6)
+    np.testing.assert_allclose(gather(s), [[0.75, 1], [0.75, 1], [1, 1], [0.75, 0.75]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode, value", [("zero", 0.0), ("fixed", 2.0)])
+def test_constant_modes(mode, value):
+    s = store(mode, init=2.0)
+    assert not s.learns
+    assert gather(s).tolist() == [[value, 1], [value, 1], [1, 1], [value, value]]
+
+
+def test_shuffled_is_one_permutation_of_the_learned_weights():
+    s = store("shuffled", 50)
+    s.lam.assign(np.arange(50.0))
+    ids = tf.stack([tf.range(50, dtype=tf.int64), -tf.ones(50, tf.int64)], 1)
+    sure = tf.ones(50)
+    first = s.gather(ids, sure, 4, tf.constant(0, tf.int64))[:, 0].numpy()
+    later = s.gather(ids, sure, 4, tf.constant(9, tf.int64))[:, 0].numpy()
+    np.testing.assert_array_equal(first, later)
+    assert sorted(first) == list(range(50)) and (first != np.arange(50)).any()
+    s.update(tf.constant([7], tf.int64), tf.constant([1.0]))
+    assert s.table().numpy()[7] == pytest.approx(6.75)  # learned on its own influence
+
+
+def test_random_draws_from_the_learned_weights_anew_at_each_step():
+    s = store("random", 1000)
+    s.lam.assign(np.linspace(0, 2, 1000))
+    ids = tf.stack([tf.range(1000, dtype=tf.int64), -tf.ones(1000, tf.int64)], 1)
+    draws = [
+        s.gather(ids, tf.ones(1000), 4, tf.constant(k, tf.int64))[:, 0].numpy() for k in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert np.mean(draws[0] == draws[2]) < 0.05
+    assert abs(np.corrcoef(draws[0], np.linspace(0, 2, 1000))[0, 1]) < 0.1
+    from scipy.stats import kstest
+
+    assert kstest(draws[0] / 2, "uniform").pvalue > 1e-3
+
+
+def test_confidence_is_its_formula():
+    # (C p - 1) / (C - 1) with C = 4: p 0.5 -> 1/3, 1 -> 1, 0.25 -> 0.
+    np.testing.assert_allclose(
+        gather(store("confidence")), [[1 / 3, 1], [1, 1], [1, 1], [0, 0]], atol=1e-7
+    )
+
+
+def test_plain_adam_moves_rows_that_are_not_in_the_batch_and_madam_does_not():
+    for optimizer, moves in ((keras.optimizers.Adam(0.1), True), (MAdam(0.1), False)):
+        s = WeightStore(4, "per_example", optimizer, lam_max=3.0)
+        s.update(tf.constant([0], tf.int64), tf.constant([1.0]))
+        before = s.table().numpy()[0]
+        s.update(tf.constant([1], tf.int64), tf.constant([1.0]))
+        assert (s.table().numpy()[0] != before) == moves
+
+
+@pytest.mark.parametrize(
+    "optimizer", [keras.optimizers.Adam(0.1), keras.optimizers.SGD(0.1), MAdam(0.1)]
+)
+def test_all_optimizers_step_against_the_gradient_in_a_compiled_function(optimizer):
+    s = WeightStore(4, "per_example", optimizer)
+    tf.function(s.update)(tf.constant([2, 3], tf.int64), tf.constant([1.0, -1.0]))
+    np.testing.assert_allclose(s.table(), [1, 1, 0.9, 1.1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mode": "learned"}, f"`mode` must be one of {', '.join(MODES)}"),
+        ({"num_unlabeled": 0}, "`num_unlabeled` must be at least 1"),
+        ({"init": 3.0, "lam_max": 2.0}, "lam_min <= init <= lam_max"),
+        ({"lam_min": -1.0}, "0 <= lam_min"),
+        ({"optimizer": None}, "`optimizer` must be given"),
+    ],
+)
+def test_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        WeightStore(**{"num_unlabeled": 5, "mode": "per_example", "optimizer": MAdam()} | options)
