@@ -25,8 +25,8 @@ _TOY = {
     "steps": 600,
     "eval_every": 30,
     "checkpoint_every": 300,
-    "inner_steps": 10,
-    "lambda_lr": 0.05,
+    "inner_steps": 5,
+    "lambda_lr": 0.3,
 }
 
 # DEVIATION: FixMatch's constants are made for a million steps. For a thousand: averages over the
@@ -34,9 +34,9 @@ _TOY = {
 # Lambda-steps, on batches large enough, that most of U is visited.
 _IMAGES = {
     "depth": 10, "width": 1, "base_filters": 16, "labeled_batch": 16, "unlabeled_ratio": 4,
-    "ema_decay": 0.98, "batch_norm_decay": 0.98, "threshold": 0.8, "eval_every": 40, "checkpoint_every": 200,
+    "ema_decay": 0.98, "batch_norm_decay": 0.98, "threshold": 0.8, "eval_every": 20, "checkpoint_every": 200,
     "inner_steps": 10, "lambda_batch": 256, "lambda_lr": 0.05, "lambda_max": 2.0, "lambda_warmup_steps": 100,
-    "num_test": 2000, "log_every": 50,
+    "num_test": 1000, "log_every": 50,
 }  # fmt: skip
 FAMILIES = {
     "toy": {

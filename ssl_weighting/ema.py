@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
+import numpy as np
 
 
 class ExponentialMovingAverage:
@@ -20,8 +20,9 @@ class ExponentialMovingAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay}")
         self.params, self.decay = list(params), decay
+        # Through numpy: a Keras variable made from a tf.Variable would be that very variable.
         self.shadow = [
-            keras.Variable(p.value, trainable=False, dtype=p.dtype, name=f"ema_{p.name}")
+            keras.Variable(np.array(p.value), trainable=False, dtype=p.dtype, name=f"ema_{p.name}")
             for p in self.params
         ]
 
@@ -29,7 +30,3 @@ class ExponentialMovingAverage:
         """Take one averaging step; call it after each theta-step."""
         for shadow, param in zip(self.shadow, self.params, strict=True):
             shadow.assign(shadow.value - (1 - self.decay) * (shadow.value - param.value))
-
-    def values(self) -> list[tf.Tensor]:
-        """Return the averages in the order of `params`."""
-        return [tf.convert_to_tensor(s.value) for s in self.shadow]

@@ -79,7 +79,14 @@ def test_one_seed_has_no_deviation_no_interval_and_no_claim(tmp_path):
         "FixMatch + Λ against FixMatch: −2.00 points from one seed, so there is no interval and "
         "no claim."
     )
-    assert "helped in 0 of 1 case and has one seed" in overview([one], comparisons).paragraphs[0]
+    assert (
+        overview([one], comparisons)
+        .paragraphs[0]
+        .endswith(
+            "cannot be judged: an interval needs at least two common seeds. One seed, no claim: "
+            "FixMatch + Λ on moons (−2.00)."
+        )
+    )
 
 
 def test_other_splits_are_no_pairs(tmp_path):
@@ -182,10 +189,13 @@ def test_unknown_true_labels_are_not_scored(tmp_path):
 
 
 def test_sources_and_hashes(tmp_path):
-    write_family(tmp_path, {("supervised", "fixed"): (1.0, 2.0)})
-    row = sources_table(load(tmp_path)).rows[0]
-    hashes = "seed 1: 000000000000;\nseed 2: 000000000000"
-    assert row == ("moons", "made up", "10", "30", "1,000", hashes)
+    for seed in (1, 2):
+        summary, config = {"source": f"made up, seed {seed}"}, {"split_hash": f"{seed}" * 40}
+        write_run(tmp_path, f"{seed}", seed=seed, summary=summary, config=config)
+    write_run(tmp_path, "v", as_labels=True, summary={"source": "made up, seed 1"})
+    (row,) = sources_table(load(tmp_path)).rows
+    hashes = "seed 1: 111111111111, 000000000000 (V as labels);\nseed 2: 222222222222"
+    assert row == ("moons", "made up, the run's seed", "10", "30", "1,000", hashes)
 
 
 def test_csv_holds_the_unrounded_numbers(setting, tmp_path):

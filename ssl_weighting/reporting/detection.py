@@ -150,5 +150,5 @@ def run_table(detections: Detections) -> Table:
                     *(MISSING if area.value is None else f"{area.value:.3f}" for area in areas),
                 )
             )
-    columns = ("Data set", "Method", "Seed", "Visited", "True label known", "Wrong", *SCORES)
+    columns = ("Data set", "Method", "Seed", "Visited", "Known label", "Wrong", *SCORES)
     return Table(columns, tuple(rows), text_columns=(0, 1))

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL = 1.75  # inches
+# Inches: a panel's width, the gap to the next, and the room for labels, bar, titles, legend lines.
+PANEL, GAP, LEFT, BAR, TITLE, LEGEND = 1.66, 0.09, 0.36, 0.75, 0.68, 0.2
 FIGURE_1, FIGURE_2 = ("linear",), ("circles", "moons")
 ITERATIONS = {"linear": (0, 10, 20), "circles": (1, 20, 30), "moons": (1, 20, 30)}
 SHADES = ("#333333", "#86596F", "#FF7EC2")  # λ from low to high: darkness alone tells them apart
@@ -117,17 +118,30 @@ def _final_panel(name: str, run: RunRecord, colour: str, dash: str) -> Panel:
 def toy_figure(rows: Sequence[tuple[Setting, Sequence[Panel]]]) -> bytes:
     """Draws the rows of panels with one λ scale per row."""
     columns = max(len(panels) for _, panels in rows)
-    heights = [_height(panels[0].snapshots) for _, panels in rows]
+    heights = [PANEL * _height(panels[0].snapshots) for _, panels in rows]
+    width = LEFT + columns * (PANEL + GAP) + BAR
+    panels = [panel for _, line in rows for panel in line]
+    entries = int(width / PANEL)  # of the legend, side by side
+    height = sum(heights) + len(rows) * TITLE + 0.3 + LEGEND * -(-7 // entries)
 
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-        for line, (setting, panels) in zip(grid, rows, strict=True):
-            _paint_row(figure, line, setting, panels)
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=7, columnspacing=1.3)
+        figure.set_layout_engine("none")  # every place is given in inches below
+        top = height
+        for panel_height, (setting, line) in zip(heights, rows, strict=True):
+            top -= TITLE + panel_height
+            boxes = [(LEFT + k * (PANEL + GAP), top, PANEL, panel_height) for k in range(columns)]
+            boxes.append((LEFT + columns * (PANEL + GAP) + 0.05, top, 0.13, panel_height))
+            grid = [figure.add_axes(_fractions(box, width, height)) for box in boxes]
+            _paint_row(figure, grid, setting, line)
+        look = {"loc": "lower center", "ncols": min(7, entries), "columnspacing": 1.3}
+        figure.legend(handles=_legend(panels), **look)
 
-    return draw(
-        0.9 + PANEL * columns, 0.5 + sum(0.95 * PANEL * height + 0.68 for height in heights), paint
-    )
+    return draw(width, height, paint)
+
+
+def _fractions(box: tuple[float, ...], width: float, height: float) -> list[float]:
+    """A box (left, bottom, width, height) in inches as fractions of the figure."""
+    return [box[0] / width, box[1] / height, box[2] / width, box[3] / height]
 
 
 def _height(arrays: Arrays) -> float:
@@ -137,10 +151,11 @@ def _height(arrays: Arrays) -> float:
 
 
 def _paint_row(
-    figure: Figure, line: Sequence[Axes], setting: Setting, panels: Sequence[Panel]
+    figure: Figure, grid: Sequence[Axes], setting: Setting, panels: Sequence[Panel]
 ) -> None:
     from matplotlib.cm import ScalarMappable
 
+    *line, bar = grid
     scale = _scale(panels)
     for axes, panel in zip(line, panels, strict=False):
         _paint_panel(axes, panel, scale)
@@ -149,7 +164,9 @@ def _paint_row(
     line[0].set_ylabel(clean(setting.title))
     if any(panel.shaded for panel in panels):
         mappable = ScalarMappable(scale, _colour_map())
-        figure.colorbar(mappable, ax=list(line), label="λ", pad=0.005, aspect=18, extend="both")
+        figure.colorbar(mappable, cax=bar, label="λ", extend="both", extendfrac=0.06)
+    else:
+        bar.set_axis_off()
 
 
 def _scale(panels: Sequence[Panel]) -> Any:
@@ -239,21 +256,20 @@ def grid_error(snapshots: Arrays, frame: int) -> float:
     return 100.0 * float(np.mean(predicted != (snapshots["unlabeled_label"] == 1)))
 
 
-def _legend() -> list[Any]:
+def _legend(panels: Sequence[Panel]) -> list[Any]:
+    """Handles for the points, and for the boundaries that are drawn."""
     from matplotlib.lines import Line2D
 
     def dot(colour: str, marker: str, label: str, size: float, edge: str = "none") -> Any:
         return Line2D([], [], ls="", c=colour, marker=marker, ms=size, mec=edge, label=label)
 
+    lines = {panel.name: (panel.colour, panel.dash) for panel in panels if panel.frame is not None}
     return [
         dot(ORANGE, "o", "labeled, class 0", 7, BLACK),
         dot(ORANGE, "s", "labeled, class 1", 7, BLACK),
-        Line2D([], [], color=BLUE, linewidth=2.2, label="boundary, ours"),
-        Line2D(
-            [], [], color=GREEN, linewidth=2.2, linestyle="dashed", label="boundary, supervised"
-        ),
-        Line2D(
-            [], [], color=BROWN, linewidth=2.2, linestyle="dashdot", label="boundary, Pseudo-Label"
+        *(
+            Line2D([], [], c=colour, ls=dash, lw=2.2, label=f"boundary, {name}")
+            for name, (colour, dash) in lines.items()
         ),
         dot(GREEN, "o", "true class 0", 5),
         dot(PURPLE, "s", "true class 1", 5),

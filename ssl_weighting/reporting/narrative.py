@@ -26,10 +26,6 @@ WORDS: dict[Role, dict[Verdict, str]] = {
     },
 }
 WORDS[Role.SINGLE] = WORDS[Role.CONTROL] = WORDS[Role.SUPERVISED] = WORDS[Role.LABELS]
-NO_CLAIM = {
-    Verdict.ONE_SEED: "has one seed, hence no interval and no claim,",
-    Verdict.NO_PAIR: "has no common seed to compare",
-}
 NAMES = {
     Verdict.BETTER: "Better",
     Verdict.UNDECIDED: "No better",
@@ -86,23 +82,28 @@ def _is_headline(item: Comparison) -> bool:
 
 def _tally(subject: str, items: Sequence[Comparison], titles: Mapping[Setting, str]) -> str:
     """E.g. "X helped in 1 of 3 cases and did not help in 2. Helped: …. Did not help: …."."""
-    words = {**WORDS[items[0].role], **NO_CLAIM}
-    groups = {verdict: [item for item in items if item.verdict is verdict] for verdict in words}
-    first = (
-        f"{words[Verdict.BETTER]} in {len(groups[Verdict.BETTER])} of {plural(len(items), 'case')}"
-    )
-    others = [
-        f"{words[verdict]} in {len(group)}"
-        for verdict, group in groups.items()
-        if group and verdict is not Verdict.BETTER
-    ]
-    names = BASE_NAMES if items[0].role is Role.BASE else NAMES
+    base = items[0].role is Role.BASE
+    groups = {verdict: [item for item in items if item.verdict is verdict] for verdict in NAMES}
+    names = BASE_NAMES if base else NAMES
     details = [
         f"{names[verdict]}: {'; '.join(_brief(item, titles) for item in group)}."
         for verdict, group in groups.items()
         if group
     ]
-    return f"{subject} {joined([first, *others])}. {' '.join(details)}"
+    return f"{subject} {_counts(WORDS[items[0].role], groups)}. {' '.join(details)}"
+
+
+def _counts(words: Mapping[Verdict, str], groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
+    judged = sum(len(groups[verdict]) for verdict in words)
+    if not judged:
+        return "cannot be judged: an interval needs at least two common seeds"
+    first = f"{words[Verdict.BETTER]} in {len(groups[Verdict.BETTER])} of {plural(judged, 'case')}"
+    others = [
+        f"{word} in {len(groups[verdict])}"
+        for verdict, word in words.items()
+        if verdict is not Verdict.BETTER and groups[verdict]
+    ]
+    return joined([first, *others])
 
 
 def _brief(item: Comparison, titles: Mapping[Setting, str]) -> str:

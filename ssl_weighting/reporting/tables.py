@@ -4,6 +4,7 @@ and data sources with the hashes of their splits.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ssl_weighting.reporting.collect import RunRecord
@@ -144,8 +145,8 @@ def sources_table(settings: Sequence[Setting]) -> Table:
     """Where the data came from, how much of it, and the hash of every split by seed."""
     rows = []
     for setting in settings:
-        for source in unique([run.summary.source for run in setting.runs]):
-            runs = [run for run in setting.runs if run.summary.source == source]
+        for source in unique([_source(run) for run in setting.runs]):
+            runs = [run for run in setting.runs if _source(run) == source]
             rows.append(
                 (
                     setting.dataset,
@@ -162,6 +163,11 @@ def sources_table(settings: Sequence[Setting]) -> Table:
         text_columns=(0, 1, 5),
         notes=("First 12 characters of each hash; equal hashes mean the very same split.",),
     )
+
+
+def _source(run: RunRecord) -> str:
+    """The source, without the seed that generated data name: all seeds share one row."""
+    return re.sub(rf"\bseed {run.seed}\b", "the run's seed", run.summary.source)
 
 
 def _distinct(numbers: Sequence[int]) -> str:
