@@ -194,7 +194,7 @@ def test_sources_and_hashes(tmp_path):
         write_run(tmp_path, f"{seed}", seed=seed, summary=summary, config=config)
     write_run(tmp_path, "v", as_labels=True, summary={"source": "made up, seed 1"})
     (row,) = sources_table(load(tmp_path)).rows
-    hashes = "seed 1: 111111111111, 000000000000 (V as labels);\nseed 2: 222222222222"
+    hashes = "seed 1: 111111111111, 000000000000 (+V);\nseed 2: 222222222222"
     assert row == ("moons", "made up, the run's seed", "10", "30", "1,000", hashes)
 
 

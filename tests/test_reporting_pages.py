@@ -13,7 +13,14 @@ from PIL import Image
 from reporting_runs import evaluation, extremes, snapshots, weights, write_run
 
 from ssl_weighting.reporting import render_html
-from ssl_weighting.reporting.document import Code, Document, Lead, Paragraph, Picture
+from ssl_weighting.reporting.document import (
+    Code,
+    Document,
+    Lead,
+    Paragraph,
+    Picture,
+    pictures_in,
+)
 from ssl_weighting.reporting.files import slug, write_atomically
 from ssl_weighting.reporting.render_markdown import escape as escape_markdown
 from ssl_weighting.reporting.render_markdown import render_markdown
@@ -144,6 +151,13 @@ def test_without_toys_images_and_weights_those_sections_are_gone(tmp_path):
     assert "Toy sets" not in page and "up-weighted" not in page
     assert "Weights over training" not in page
     assert "No finished run with weights recorded them per example." in page
+
+
+def test_data_sets_with_alike_names_have_pictures_of_their_own(tmp_path):
+    for number, dataset in enumerate(("npz:a/b", "npz:a-b", "npz_a_b")):
+        write_run(tmp_path, str(number), dataset=dataset)
+    names = [picture.name for picture in pictures_in(make_report(tmp_path).document.blocks)]
+    assert len(names) == len(set(names)) == 3 and "learning-curves-npz-a-b-10" in names
 
 
 def test_the_page_stays_small(monkeypatch):

@@ -121,8 +121,10 @@ def toy_figure(rows: Sequence[tuple[Setting, Sequence[Panel]]]) -> bytes:
     heights = [PANEL * _height(panels[0].snapshots) for _, panels in rows]
     width = LEFT + columns * (PANEL + GAP) + BAR
     panels = [panel for _, line in rows for panel in line]
-    entries = int(width / PANEL)  # of the legend, side by side
-    height = sum(heights) + len(rows) * TITLE + 0.3 + LEGEND * -(-7 // entries)
+    names = {panel.name for panel in panels if panel.frame is not None}
+    entries = len(names) + 4  # of the legend: boundaries, and points of two classes
+    beside = min(entries, int(width / PANEL))
+    height = sum(heights) + len(rows) * TITLE + 0.3 + LEGEND * -(-entries // beside)
 
     def paint(figure: Figure) -> None:
         figure.set_layout_engine("none")  # every place is given in inches below
@@ -133,7 +135,7 @@ def toy_figure(rows: Sequence[tuple[Setting, Sequence[Panel]]]) -> bytes:
             boxes.append((LEFT + columns * (PANEL + GAP) + 0.05, top, 0.13, panel_height))
             grid = [figure.add_axes(_fractions(box, width, height)) for box in boxes]
             _paint_row(figure, grid, setting, line)
-        look = {"loc": "lower center", "ncols": min(7, entries), "columnspacing": 1.3}
+        look = {"loc": "lower center", "ncols": beside, "columnspacing": 1.3}
         figure.legend(handles=_legend(panels), **look)
 
     return draw(width, height, paint)

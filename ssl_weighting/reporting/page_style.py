@@ -59,11 +59,14 @@ table {
 .prose { width: 100%; }
 th, td { padding: 0.5rem 0.8rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child > * { border-bottom: 0; }
-thead th { max-width: 9rem; background: var(--head); text-align: right; vertical-align: bottom; line-height: 1.3; }
+thead th {
+  max-width: 9rem; background: var(--head); text-align: right; vertical-align: bottom;
+  line-height: 1.3;
+}
 td { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th[scope=row] {
   font-weight: 600; text-align: left; background: var(--card); position: sticky; left: 0;
-  max-width: 19rem;
+  max-width: 27rem;
 }
 .text { text-align: left; }
 td.text { white-space: pre-line; overflow-wrap: break-word; max-width: 21rem; }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Sequence
 
 from ssl_weighting.reporting.comparisons import Comparison, Role
@@ -134,7 +136,7 @@ def curves_section(settings: Sequence[Setting]) -> list[Block]:
     """Test error over training, every setting."""
     pictures = tuple(
         Picture(
-            f"{slug('learning-curves', setting.dataset)}-{setting.num_labeled}",
+            _setting_name("learning-curves", setting),
             learning_curves(setting),
             f"Test error, {setting.title}",
         )
@@ -209,4 +211,11 @@ def _scatters(setting: Setting) -> list[Picture]:
 
 def _name(kind: str, setting: Setting, place: int, label: str) -> str:
     # The place keeps names apart that differ only in characters a file name cannot hold.
-    return f"{slug(kind, setting.dataset)}-{setting.num_labeled}-{place}-{slug(label)}"
+    return f"{_setting_name(kind, setting)}-{place}-{slug(label)}"
+
+
+def _setting_name(kind: str, setting: Setting) -> str:
+    name = setting.dataset
+    if not re.fullmatch(r"[a-z0-9_]+", name):  # such as a path: a check sum keeps it unique
+        name += f"-{zlib.crc32(name.encode('utf-8')):08x}"
+    return f"{slug(kind)}-{slug(name)}-{setting.num_labeled}"

@@ -161,7 +161,10 @@ def sources_table(settings: Sequence[Setting]) -> Table:
         ("Data set", "Source", "Labels", "|V|", "|U|", "Split hash by seed"),
         tuple(rows),
         text_columns=(0, 1, 5),
-        notes=("First 12 characters of each hash; equal hashes mean the very same split.",),
+        notes=(
+            "First 12 characters of each hash; equal hashes mean the very same split. +V: with V "
+            "added to the labels.",
+        ),
     )
 
 
@@ -180,9 +183,7 @@ def _hashes(runs: Sequence[RunRecord]) -> str:
         mine = [run for run in runs if run.seed == seed]
         plain = [_short(run) for run in mine if not run.summary.validation_as_labels]
         with_v = [_short(run) for run in mine if run.summary.validation_as_labels]
-        parts = unique(plain) + [
-            f"{value} (V as labels)" for value in unique(with_v) if value not in plain
-        ]
+        parts = unique(plain) + [f"{value} (+V)" for value in unique(with_v) if value not in plain]
         texts.append(f"seed {seed}: {', '.join(parts)}")
     return ";\n".join(texts)
 
