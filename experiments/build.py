@@ -69,7 +69,9 @@ def build(config: Config, splits: DataSplits) -> Run:
     model = _model(config, splits)
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay)
     source, lambda_source = _sources(config, splits)
-    size = min(config.val_batch or lambda_source.unlabeled_batch, len(splits.validation.labels))
+    size = config.val_batch or lambda_source.unlabeled_batch
+    if not config.val_replace:
+        size = min(size, len(splits.validation))
 
     def validation_at(k):
         return validation_batch_at(

@@ -6,7 +6,7 @@ import dataclasses
 
 from experiments.config import Config
 
-# Rows of facts 9.1: the README's presets table is checked against these two by a test.
+# Where the paper and its released code disagree: the README's presets table is checked against these two by a test.
 PRESETS = {
     "paper": {
         "madam_t": "per_example",
@@ -71,7 +71,8 @@ _TOY = {
     "model": "mlp", "optimizer": "adam", "learning_rate": 1e-3, "lr_schedule": "constant",
     "weight_decay": 0.0, "ema_decay": 0.0, "num_labeled": 10, "val_size": 30, "num_unlabeled": 1000,
     "labeled_batch": 10, "unlabeled_ratio": 100, "steps": 1000, "threshold": 0.0,
-    "algorithm": "pseudo_label", "lambda_warmup_steps": 0, "eval_every": 50, "checkpoint_every": 500, "num_test": 10_000,
+    "algorithm": "pseudo_label", "lambda_warmup_steps": 0, "eval_every": 50,
+    "checkpoint_every": 500, "num_test": 10_000,
 }  # fmt: skip
 DATASET_RECIPES = {
     "digits": _SMALL | _SHORT | _DIGIT,
@@ -85,7 +86,8 @@ DATASET_RECIPES = {
 def make_config(**given) -> Config:
     """Return the configuration in which later layers win.
 
-    The layers: defaults, preset, algorithm, data set, `given`. N = 0 becomes the preset's N, or steps / 20 in a run too short for twenty Lambda-steps.
+    The layers: defaults, preset, algorithm, data set, `given`. N = 0 becomes the preset's N, or
+    steps / 20 in a run too short for twenty Lambda-steps.
 
     Raises:
         ValueError: an unknown option, or a value `Config` refuses.
