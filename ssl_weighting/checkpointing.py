@@ -12,12 +12,20 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 MANIFEST = "manifest"
 _NAME = re.compile(r"ckpt-(\d{9})\.npz")
+_RESERVED = frozenset({MANIFEST, "file", "allow_pickle"})  # the last two: arguments of np.savez
+# What numpy and zipfile raise for damaged bytes, found by flipping every bit of a file: a flipped
+# version, flag, method or size field ends in the less obvious ones.
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
+    OverflowError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class MismatchError(ValueError):
@@ -49,10 +57,20 @@ class Checkpoints:
 
         Raises:
             OSError: the disk is full or not writable; names the file and the bytes needed.
+            ValueError: an array of Python objects, or a name that the file format keeps for itself.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"ckpt-{step:09d}.npz"
         arrays = {name: np.asarray(value) for name, value in state.items()}
+        _check_state(arrays)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob("ckpt-*.partial"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
+        path = self.folder / f"ckpt-{step:09d}.npz"
+        self._write(path, step, arrays)
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def _write(self, path, step, arrays):
         hashes = {name: _digest(value) for name, value in arrays.items()}
         manifest = {"step": step, "fingerprint": self.fingerprint, "sha256": hashes}
         text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
@@ -68,12 +86,9 @@ class Checkpoints:
             size = sum(a.nbytes for a in arrays.values())
             raise OSError(
                 error.errno,
-                f"could not write checkpoint {path} ({size} bytes): {error.strerror}. Earlier "
-                "checkpoints are intact; free some space and resume",
+                f"could not write checkpoint {path} ({size} bytes): {error.strerror or error}. "
+                "Earlier checkpoints are intact; free some space and resume",
             ) from error
-        for old in self.paths()[: -self.keep]:
-            old.unlink(missing_ok=True)
-        return path
 
     def paths(self) -> list[Path]:
         """Return the checkpoint files, oldest first."""
@@ -101,7 +116,10 @@ class Checkpoints:
             self._compare(path, manifest["fingerprint"])
             return manifest["step"], state, complaints
         if complaints:
-            raise CorruptError("No checkpoint is intact. " + " ".join(complaints))
+            raise CorruptError(
+                f"No checkpoint in {self.folder} is intact. {' '.join(complaints)} "
+                "Delete the folder to start anew, or give another --out."
+            )
         return None
 
     def _compare(self, path, found):
@@ -130,7 +148,8 @@ def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
             state = {name: file[name] for name in file.files}
         manifest = json.loads(state.pop(MANIFEST).tobytes().decode())
         hashes = manifest["sha256"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        manifest["step"], manifest["fingerprint"]
+    except _DAMAGE as error:
         raise CorruptError(f"{path} is corrupt ({type(error).__name__}: {error}).") from error
     bad = sorted(
         name
@@ -140,6 +159,20 @@ def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     if bad:
         raise CorruptError(f"{path} is corrupt (SHA-256 differs for {', '.join(bad[:5])}).")
     return manifest, state
+
+
+def _check_state(arrays):
+    reserved = sorted(arrays.keys() & _RESERVED)
+    if reserved:
+        raise ValueError(
+            f"`state` must not use the names {', '.join(sorted(_RESERVED))}. Received: {reserved}"
+        )
+    objects = sorted(name for name, value in arrays.items() if value.dtype.hasobject)
+    if objects:
+        raise ValueError(
+            "`state` must hold arrays of numbers, which are stored without pickle. "
+            f"Received: Python objects in {objects}"
+        )
 
 
 def _digest(array):
