@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from ssl_weighting.bilevel import NonFiniteError
-
 
 @contextlib.contextmanager
 def friendly():
-    """Print the message of an expected error to stderr and exit with 1."""
+    """Print the message of an expected error to stderr and exit with 1.
+
+    Expected are refused values, files that cannot be read or written, and training that is not
+    finite any more (`NonFiniteError` is a FloatingPointError, so TensorFlow need not be imported).
+    """
     try:
         yield
-    except (ValueError, FileNotFoundError, OSError, NonFiniteError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

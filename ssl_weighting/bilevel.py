@@ -14,7 +14,7 @@ from ssl_weighting import objective
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(FloatingPointError):
     """Training met a value that is not finite; Lambda was left untouched."""
 
 
@@ -44,7 +44,7 @@ class BilevelSettings:
         """Check ranges.
 
         Raises:
-            ValueError: a value out of range, or stale weights with a fresh batch.
+            ValueError: a value out of range.
         """
         if self.inner_steps < 1:
             raise ValueError(f"`inner_steps` must be >= 1. Received: {self.inner_steps}")

@@ -29,4 +29,5 @@ class ExponentialMovingAverage:
     def update(self) -> None:
         """Take one averaging step; call it after each theta-step."""
         for shadow, param in zip(self.shadow, self.params, strict=True):
-            shadow.assign(shadow.value - (1 - self.decay) * (shadow.value - param.value))
+            # Not shadow - (1 - decay) (shadow - theta): that rounds, and decay 0 must be theta.
+            shadow.assign(self.decay * shadow.value + (1 - self.decay) * param.value)
