@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import re
 
 import numpy as np
 
 from experiments.build import Run
 from experiments.config import Config
+from ssl_weighting.bilevel import NonFiniteError
 
 # Options that a resumed run may change: they do not touch what is computed.
 FREE = ("out", "resume", "keep_checkpoints", "data_dir")
+_MODEL = ("params/", "non_trainable/", "ema/")
+_NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
 
 
 def variables(run: Run) -> dict:
-    """Return every variable of the run by a stable name."""
+    """Return every variable of the run by a stable name.
+
+    Keras numbers the layers of a process, not of a model (conv2d_12 in the second run), so these
+    numbers are dropped; the place in its group tells members apart.
+    """
     trainer, model = run.trainer, run.trainer.model
     groups = {
         "params": trainer.params,
@@ -24,15 +31,26 @@ def variables(run: Run) -> dict:
         "weights": trainer.store.variables,
     }
     return {
-        f"{group}/{k:04d}/{v.path}": v
+        f"{group}/{k:04d}/{_NUMBERING.sub('', v.path)}": v
         for group, members in groups.items()
         for k, v in enumerate(members)
     }
 
 
 def capture(run: Run, metrics_bytes: int) -> dict[str, np.ndarray]:
-    """Return copies of all state; the batches need none, they are pure functions of the step."""
+    """Return copies of all state; the batches need none, they are pure functions of the step.
+
+    Raises:
+        NonFiniteError: theta, its average or a BatchNorm statistic is not finite. No checkpoint
+            may hold such values, or resuming would never get past them.
+    """
     state = {name: np.array(v.value) for name, v in variables(run).items()}
+    bad = [k for k, v in state.items() if k.startswith(_MODEL) and not np.isfinite(v).all()]
+    if bad:
+        raise NonFiniteError(
+            f"Not finite after step {run.trainer.step}: {', '.join(bad[:5])}. No checkpoint is "
+            "written. Lower the learning rate or check the inputs, and resume from the last one."
+        )
     state["lambda_steps"] = np.array(run.trainer.lambda_steps)
     state["metrics_bytes"] = np.array(metrics_bytes)
     return state
@@ -57,19 +75,18 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> int:
 
 
 def fingerprint(config: Config, run: Run) -> dict:
-    """Return what a run must share with the checkpoint it resumes from, key by key."""
+    """Return what a run must share with the checkpoint it resumes from, key by key.
+
+    The data's source is left out: the same bytes from elsewhere are the same split.
+    """
     options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
     shapes = [list(p.shape) for p in run.trainer.params]
     return options | {
         "split_hash": run.splits.split_hash,
-        "source": run.splits.source,
         "model_parameters": int(sum(np.prod(s) for s in shapes)),
     }
 
 
 def options_as_json(config: Config) -> dict:
     """Return the options as strict JSON values (infinity as a string)."""
-    options = dict(vars(config))
-    return json.loads(
-        json.dumps({k: "inf" if v == float("inf") else v for k, v in options.items()})
-    )
+    return {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}
