@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from pathlib import Path
 
 import keras
@@ -39,7 +38,6 @@ def write_config(run: Run, program: str) -> None:
     """Write config.json: all options, the data source, the split hash, the versions."""
     content = {
         "program": program,
-        "command": [f"python -m experiments.{program}", *sys.argv[1:]],
         "config": options_as_json(run.config),
         "dataset": run.splits.name,
         "class_names": list(run.splits.class_names),
@@ -55,7 +53,8 @@ def write_config(run: Run, program: str) -> None:
             "numpy": np.__version__,
         },
     }
-    write_atomically(Path(run.config.out) / "config.json", json.dumps(content, indent=1))
+    text = json.dumps(content, indent=1, allow_nan=False)
+    write_atomically(Path(run.config.out) / "config.json", text)
 
 
 def write_results(run: Run, seconds: float, lambda_share: float) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -21,7 +22,10 @@ TERMINATED = 143  # exit code of a program that SIGTERM ended
 
 
 class Stop:
-    """Remembers SIGTERM and SIGINT until a place where the run can be saved."""
+    """Remembers SIGTERM and SIGINT until a place where the run can be saved.
+
+    A second signal ends the program at once, as if nobody had listened.
+    """
 
     def __init__(self):
         self.received = None
@@ -36,18 +40,18 @@ class Stop:
 
     def _note(self, number, _frame):
         self.received = number
-        print(
-            f"received {signal.Signals(number).name}: saving a checkpoint, then stopping",
-            flush=True,
-        )
+        name = signal.Signals(number).name
+        # Not print: a signal may arrive in the middle of another print to the same stream.
+        os.write(2, f"received {name}: saving a checkpoint, then stopping\n".encode())
+        self.__exit__()
 
 
 def is_complete(folder: str | Path) -> bool:
     """Return whether a run folder holds a finished run."""
     path = Path(folder) / "summary.json"
     try:
-        return json.loads(path.read_text()).get("status") == "complete"
-    except (OSError, ValueError):
+        return json.loads(path.read_text())["status"] == "complete"
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -67,6 +71,11 @@ def execute(
         cache_dir: where downloaded data lies.
         on_step: called with the run at each of `snapshot_steps` (pictures of the toy sets).
         snapshot_steps: theta-steps at which to stop for it.
+
+    Raises:
+        ValueError: an option does not fit the data, or the folder holds another run.
+        OSError: the data is not there, or the disk is full.
+        NonFiniteError: training is not finite any more; names the step.
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -78,9 +87,10 @@ def execute(
         out / "checkpoints", run_state.fingerprint(config, run), config.keep_checkpoints
     )
     log = RunLog(out, config.steps, _resume(run, checkpoints))
+    (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so
     results.write_config(run, program)
     _announce(run)
-    with Stop() as stop:
+    with Stop() as stop, log:
         finished = _loop(run, log, checkpoints, stop, on_step, sorted(snapshot_steps))
     if not finished:
         return None
@@ -126,15 +136,16 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     while trainer.step < config.steps:
         if trainer.step in snapshot_steps:
             on_step(run)
-        if trainer.store.learns and trainer.settings.lambda_due(trainer.step):
-            _lambda_step(run, log)
-        _train(run, log, _next_stop(trainer, config, snapshot_steps))
+        due = trainer.store.learns and trainer.settings.lambda_due(trainer.step)
+        if not (due and _lambda_step(run, log)):
+            _train(run, log, _next_stop(trainer, config, snapshot_steps))
         if trainer.step % config.eval_every == 0 or trainer.step == config.steps:
             _evaluate(run, log)
-        if stop.received or _checkpoint_due(trainer.step, config):
+        stopping = stop.received is not None  # read once: it may change on any line
+        if stopping or _checkpoint_due(trainer.step, config):
             checkpoints.save(trainer.step, run_state.capture(run, log.bytes_written))
         log.progress(trainer.step, Path(config.out).name)
-        if stop.received and trainer.step < config.steps:
+        if stopping and trainer.step < config.steps:
             return False
     if trainer.step in snapshot_steps:
         on_step(run)
@@ -167,6 +178,7 @@ def _train(run, log, stop):
 
 
 def _lambda_step(run, log):
+    """Move Lambda; return whether a theta-step was taken with it (stale weights)."""
     started, trainer = time.monotonic(), run.trainer
     step = trainer.step
     report = trainer.lambda_step()
@@ -176,12 +188,14 @@ def _lambda_step(run, log):
     log.write("lambda", step, **report)
     if train:
         log.write("train", trainer.step, **train)
+        log.timing(trainer.step)
     if report["skipped"]:
         print(
             f"step {step}: the Hessian is not positive definite (least eigenvalue "
             f"{report['least_eigenvalue']:.3g}); Lambda is left as it is. Raise --damping.",
             flush=True,
         )
+    return train is not None
 
 
 def _evaluate(run, log):

@@ -43,6 +43,12 @@ class RunLog:
         self.started, self.first_step = time.monotonic(), None
         self.progress_at, self.latest = -math.inf, {}
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.board.close()
+
     @property
     def bytes_written(self) -> int:
         """Length of metrics.jsonl, for the checkpoint; everything up to there is on disk."""
@@ -148,8 +154,10 @@ def _clean(value):
 def _last_timing(path):
     if not path.exists():
         return {}
-    lines = path.read_text().splitlines()
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]  # a kill may have cut the last line short
+    os.truncate(path, len(whole))
     try:
-        return json.loads(lines[-1]) if lines else {}
-    except json.JSONDecodeError:
-        return {}  # cut short by a kill: times start again, results are not affected
+        return json.loads(whole.splitlines()[-1]) if whole else {}
+    except ValueError:
+        return {}  # damaged otherwise: times start again, results are not affected
