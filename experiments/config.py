@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from ssl_weighting.algorithms import ALGORITHMS
 from ssl_weighting.inverse_hessian import METHODS
@@ -145,13 +146,19 @@ _POSITIVE = (
 _NOT_NEGATIVE = (
     "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay",
     "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
-    "lambda_min",
+    "lambda_min", "seed", "val_seed",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay")
+_MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff")
+_MAY_BE_INFINITE = ("lambda_max",)
 
 
 def _check_ranges(config):
+    numbers = [name for name, value in vars(config).items() if type(value) in (int, float)]
     for names, holds, text in (
+        (sorted(set(numbers) - {*_MAY_BE_INFINITE}), math.isfinite, "finite"),
+        (_MINUS_ONE_IS_UNSET, lambda x: x >= 0 or x == -1, "0 or more, or -1"),
+        (("threshold",), lambda x: x <= 1, "in [0, 1]"),
         (_POSITIVE, lambda x: x > 0, "greater than 0"),
         (_NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
         (_FRACTIONS, lambda x: 0 <= x < 1, "in [0, 1)"),
@@ -163,6 +170,11 @@ def _check_ranges(config):
         raise ValueError(
             "--lambda_init must lie between --lambda_min and --lambda_max. Received: "
             f"{config.lambda_init} in [{config.lambda_min}, {config.lambda_max}]"
+        )
+    if config.lambda_batch and not config.infl_fresh_batch:
+        raise ValueError(
+            "--lambda_batch must be 0 where the Lambda-step takes the training batch. Received: "
+            f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
         raise ValueError(
