@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from experiments.config import Config
 from experiments.presets import make_config
@@ -18,32 +18,40 @@ _DEFINE = {
 }
 
 
-def define(flag_values=flags.FLAGS) -> None:
-    """Define --NAME for every option, with its default before presets and recipes."""
+def define(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define --NAME for every option, with its default before presets and recipes.
+
+    They count as flags of the program that runs, so that its --helpshort lists them.
+    """
     for field in dataclasses.fields(Config):
         known = field.metadata["choices"]
         text = f"[{field.metadata['group']}] {field.metadata['help']}"
         if known:
             text += f": {', '.join(known)}"
         define_one = _DEFINE[type(field.default)]
-        define_one(
-            field.name, field.default, text, flag_values=flag_values, module_name=sys.argv[0]
-        )
+        define_one(field.name, field.default, text, values, module_name=sys.argv[0])
 
 
-def given(flag_values=flags.FLAGS) -> dict:
+def given() -> dict:
     """Return the options that stand on the command line; presets and recipes fill the others."""
-    names = (field.name for field in dataclasses.fields(Config))
-    return {name: flag_values[name].value for name in names if flag_values[name].present}
+    names, values = (field.name for field in dataclasses.fields(Config)), flags.FLAGS
+    return {name: values[name].value for name in names if values[name].present}
 
 
-def config_from_flags(**fixed) -> Config:
+def config_from_flags(argv: list[str]) -> Config:
     """Return the validated configuration of this command line.
 
+    Args:
+        argv: what absl left of it: the program, and nothing else.
+
     Raises:
-        app.UsageError: an option was refused; prints the message without a traceback.
+        ValueError: an option was refused or is missing. (absl's UsageError would print all of
+            --helpshort, and the message far below.)
     """
-    try:
-        return make_config(**fixed | given())
-    except ValueError as error:
-        raise app.UsageError(str(error)) from error
+    if len(argv) > 1:
+        raise ValueError(f"Options must be --NAME=VALUE. Received: {' '.join(argv[1:])}")
+    options = given()
+    for name in ("dataset", "out"):
+        if not options.get(name):
+            raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
+    return make_config(**options)

@@ -5,7 +5,6 @@ python -m experiments.run_profile --profile=default --family=toy --out=results
 
 from __future__ import annotations
 
-import sys
 import time
 
 from absl import app, flags
@@ -17,29 +16,32 @@ from experiments.errors import friendly
 from experiments.profiles import FAMILIES, PROFILES, configs
 from experiments.run import TERMINATED, execute, is_complete
 
-PROFILE = flags.DEFINE_enum("profile", "default", list(PROFILES), "which profile")
-FAMILY = flags.DEFINE_enum("family", None, list(FAMILIES), "which family of it", required=True)
-OUT = flags.DEFINE_string("out", "results", "results folder")
-CACHE = flags.DEFINE_string(
-    "cache_dir", "", "where prepared data sets lie; empty: the user's cache"
-)
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the program's flags; a function, so that tests can import several programs."""
+    flags.DEFINE_enum("profile", "default", list(PROFILES), "which profile", values)
+    flags.DEFINE_enum("family", None, list(FAMILIES), "which family of it", values, required=True)
+    flags.DEFINE_string("out", "results", "results folder", values)
+    text = "where prepared data sets lie; empty: the user's cache"
+    flags.DEFINE_string("cache_dir", "", text, values)
 
 
 def train(config: Config) -> dict | None:
     """Run one configuration with the program that belongs to it."""
     if config.model == "mlp":
         return train_synthetic.train(config)
-    return execute(config, "train_images", cache_dir=cache_dir(CACHE.value))
+    return execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))
 
 
-def main(argv):
-    """Run the family of the command line."""
+def main(argv: list[str]) -> int:
+    """Run the family of the command line; return the exit code."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-    wanted = configs(FAMILY.value, OUT.value)
+    family = flags.FLAGS.family
+    wanted = configs(family, flags.FLAGS.out)
     started = time.monotonic()
     for number, config in enumerate(wanted, 1):
-        title = f"[{FAMILY.value} {number}/{len(wanted)}, {time.monotonic() - started:.0f} s]"
+        title = f"[{family} {number}/{len(wanted)}, {time.monotonic() - started:.0f} s]"
         if is_complete(config.out):
             print(f"{title} {config.out}: finished before, skipped", flush=True)
             continue
@@ -51,4 +53,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    define_flags()
+    app.run(main)

@@ -9,37 +9,36 @@ digits and mnist come with a small recipe for a CPU. A run continues from its la
 
 from __future__ import annotations
 
-import sys
-
 from absl import app, flags
 
 from experiments.cache import cache_dir
 from experiments.errors import friendly
 from experiments.flags import config_from_flags, define
 from experiments.run import TERMINATED, execute
-
-CACHE = flags.DEFINE_string(
-    "cache_dir", "", "where prepared data sets lie; empty: the user's cache"
-)
+from ssl_weighting.data.images import NAMES
+from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 
 
-def main(argv):
-    """Run the configuration of the command line."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-    config = config_from_flags()
-    if not config.dataset or not config.out:
-        raise app.UsageError("--dataset and --out must be given.")
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the program's flags; a function, so that tests can import several programs."""
+    define(values)
+    text = "where prepared data sets lie; empty: the user's cache"
+    flags.DEFINE_string("cache_dir", "", f"[run] {text}", values)
+
+
+def main(argv: list[str]) -> int:
+    """Run the configuration of the command line; return the exit code."""
     with friendly():
-        summary = execute(config, "train_images", cache_dir=cache_dir(CACHE.value))
+        config = config_from_flags(argv)
+        if config.dataset in TOY_SETS:
+            raise ValueError(
+                f"--dataset must be one of {', '.join(NAMES)}, npz:PATH or folder:PATH. Received: "
+                f"{config.dataset!r}. Use python -m experiments.train_synthetic"
+            )
+        summary = execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))
     return 0 if summary else TERMINATED
 
 
-def run() -> None:
-    """Entry point."""
-    define()
-    app.run(main)
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    define_flags()
+    app.run(main)

@@ -9,8 +9,6 @@ A run continues from its last checkpoint.
 
 from __future__ import annotations
 
-import sys
-
 from absl import app
 
 from experiments.config import Config
@@ -34,25 +32,18 @@ def train(config: Config) -> dict | None:
     return execute(config, "train_synthetic", on_step=take, snapshot_steps=steps)
 
 
-def main(argv):
-    """Run the configuration of the command line."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-    config = config_from_flags(algorithm="pseudo_label")
-    if config.dataset not in NAMES or not config.out:
-        raise app.UsageError(
-            f"--dataset must be one of {', '.join(NAMES)}, and --out must be given."
-        )
+def main(argv: list[str]) -> int:
+    """Run the configuration of the command line; return the exit code."""
     with friendly():
+        config = config_from_flags(argv)
+        if config.dataset not in NAMES:
+            raise ValueError(
+                f"--dataset must be one of {', '.join(NAMES)}. Received: {config.dataset!r}"
+            )
         summary = train(config)
     return 0 if summary else TERMINATED
 
 
-def run() -> None:
-    """Entry point."""
+if __name__ == "__main__":
     define()
     app.run(main)
-
-
-if __name__ == "__main__":
-    sys.exit(run())
