@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from pathlib import Path
 
 import keras
@@ -22,9 +23,13 @@ from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.data.folders import read_images
 from ssl_weighting.data.resize import resize_images
 
-RUN = flags.DEFINE_string("run", "", "folder of a finished run")
-INPUT = flags.DEFINE_string("input", "", "folder:PATH of image files, or npz:FILE with an array x")
-OUT = flags.DEFINE_string("out", "labels.csv", "file to write")
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the program's flags; a function, so that tests can import several programs."""
+    flags.DEFINE_string("run", "", "folder of a finished run", values)
+    text = "folder:PATH of image files, or npz:FILE with an array x"
+    flags.DEFINE_string("input", "", text, values)
+    flags.DEFINE_string("out", "labels.csv", "file to write", values)
 
 
 def load_model(folder: Path) -> tuple[keras.Model, dict]:
@@ -32,42 +37,68 @@ def load_model(folder: Path) -> tuple[keras.Model, dict]:
 
     Raises:
         FileNotFoundError: the run is not finished.
+        ValueError: the model file is damaged, or the run's inputs are no images.
     """
-    for name in ("model.keras", "config.json"):
+    for name in ("config.json", "model.keras", "summary.json"):
         if not (folder / name).exists():
             raise FileNotFoundError(
                 f"--run must be a finished run. Received: {folder}, without {name}."
             )
-    # safe_mode refuses anything that would have to be executed.
-    model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
-    return model, json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if len(config["input_shape"]) != 3:
+        raise ValueError(
+            f"--run must be a run on images. Received: {folder}, trained on {config['dataset']} "
+            f"with inputs of shape {config['input_shape']}"
+        )
+    try:
+        # safe_mode refuses anything that would have to be executed.
+        model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
+    except (zipfile.BadZipFile, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'model.keras'} must be a saved model: {error}") from error
+    return model, config
 
 
 def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
     """Return names and uint8 images [n, *shape] of folder:PATH or npz:FILE.
 
     Raises:
+        FileNotFoundError: there is no such file or folder.
         ValueError: an unknown kind, an empty input, a wrong shape or dtype.
     """
     kind, _, path = spec.partition(":")
-    if kind == "folder" and path:
-        return read_images(path, shape[0], shape[2])
-    if kind != "npz" or not path:
+    if kind not in ("folder", "npz") or not path:
         raise ValueError(f"--input must be folder:PATH or npz:FILE. Received: --input={spec}")
-    with np.load(path, allow_pickle=False) as file:
-        if "x" not in file.files:
-            raise ValueError(f"{path} must hold an array `x`. Received: {', '.join(file.files)}")
-        x = file["x"]
-    if x.ndim == 3:
-        x = x[..., None]
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != shape[2] or not len(x):
+    height, width, channels = shape
+    if kind == "folder" and height == width:
+        return read_images(path, height, channels)
+    x = _read_npz(path, channels) if kind == "npz" else None
+    if x is not None and height == width and x.shape[1:3] != (height, width):
+        x = resize_images(x, height)
+    if x is None or x.shape[1:3] != (height, width):
         raise ValueError(
-            f"`x` must be uint8 [n, H, W, {shape[2]}] with n > 0. "
+            f"--input must be npz:FILE with images of {height}x{width} pixels, as this run was "
+            f"trained on: images are resized to squares only. Received: --input={spec}"
+        )
+    return [str(k) for k in range(len(x))], x
+
+
+def _read_npz(path, channels):
+    """Return the array x of an .npz file, checked: uint8 [n, H, W, channels]."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found, x = file.files, file["x"] if "x" in file.files else None
+    except (zipfile.BadZipFile, ValueError, TypeError, AttributeError, EOFError) as error:
+        raise ValueError(f"{path} must be an .npz file of plain arrays: {error}") from error
+    if x is None:
+        raise ValueError(f"{path} must hold an array `x`. Received: {', '.join(found)}")
+    if x.ndim == 3 and channels == 1:
+        x = x[..., None]
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != channels or not len(x):
+        raise ValueError(
+            f"`x` must be uint8 [n, H, W, {channels}] with n > 0. "
             f"Received: {x.dtype} {list(x.shape)}"
         )
-    if list(x.shape[1:3]) != shape[:2]:
-        x = resize_images(x, shape[0])
-    return [str(k) for k in range(len(x))], x
+    return x
 
 
 def predict(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
@@ -79,21 +110,23 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np
     return np.concatenate(parts)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Label the input of the command line."""
-    if len(argv) > 1 or not RUN.value or not INPUT.value:
+    given = flags.FLAGS
+    if len(argv) > 1 or not given.run or not given.input:
         raise app.UsageError("--run and --input must be given, and nothing else but flags.")
     with friendly():
-        model, config = load_model(Path(RUN.value))
-        names, images = load_inputs(INPUT.value, config["input_shape"])
+        model, config = load_model(Path(given.run))
+        names, images = load_inputs(given.input, config["input_shape"])
         probabilities = predict(model, images)
-        with open(OUT.value, "w", newline="", encoding="utf-8") as file:
+        with open(given.out, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["name", "class", "confidence"])
             for name, p in zip(names, probabilities, strict=True):
                 writer.writerow([name, config["class_names"][int(p.argmax())], f"{p.max():.4f}"])
-    print(f"labeled {len(names)} images: {OUT.value}")
+    print(f"labeled {len(names)} images: {given.out}")
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)
