@@ -1,0 +1,147 @@
+"""Figures of speed and memory, one suite at a time.
+
+    python -m experiments.benchmark --suite=madam
+    python -m experiments.benchmark --suite=influence --out=results/influence.jsonl
+
+Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
+about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians. With --out the JSON
+lines also go to a file, which is replaced as a whole. docs/benchmarks.md holds figures and method.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from absl import app, flags
+
+from experiments.benchmarks import suite as suites
+from experiments.benchmarks.suite import Options, Result
+from experiments.errors import friendly
+from ssl_weighting.reporting.files import write_atomically
+
+HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak MB", "calls")
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the program's flags; a function, so that tests can import several programs."""
+    d = Options()
+    known = ", ".join(suites.SUITES)
+    flags.DEFINE_string("suite", "", f"What to measure: {known}.", values)
+    flags.DEFINE_string("out", "", "File for the JSON lines; empty: stdout only.", values)
+    flags.DEFINE_bool("memory", d.memory, "Peak memory too: one process a row.", values)
+    sizes = ",".join(map(str, d.sizes))
+    flags.DEFINE_string("sizes", sizes, "Suite madam: |U| of the rows, with commas.", values)
+    flags.DEFINE_float(
+        "least_seconds", d.least_seconds, "Short calls are repeated to fill it.", flag_values=values
+    )
+    for name, text in (
+        ("repetitions", "Interleaved rounds; ten or more for a figure to be quoted."),
+        ("labeled_batch", "Labeled examples of a step."),
+        ("unlabeled_batch", "Unlabeled examples of a step."),
+        ("validation_batch", "Validation examples of a Lambda-step."),
+        ("depth", "Suite influence: depth of the Wide-ResNet."),
+        ("width", "Suite influence: its widening factor."),
+        ("image_size", "Suite influence: side of the images."),
+        ("num_classes", "Suite influence: classes."),
+    ):
+        flags.DEFINE_integer(name, getattr(d, name), text, flag_values=values)
+
+
+def options_from(values: flags.FlagValues) -> Options:
+    """Return the options of a command line.
+
+    Raises:
+        ValueError: a value that `Options` refuses, or --sizes is not a list of integers.
+    """
+    given = {name: values[name].value for name in vars(Options()) if name != "sizes"}
+    try:
+        sizes = tuple(int(size) for size in values["sizes"].value.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--sizes must be integers with commas. Received: {values['sizes'].value!r}"
+        ) from error
+    return Options(**given, sizes=sizes)
+
+
+def table(rows: list[dict]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1))]
+    lines += [_cells(row) for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def json_lines(name: str, result: Result) -> list[str]:
+    """Return one JSON object a row and, last, the suite's ratios."""
+    ratios = {}
+    for ratio, found in result.ratios.items():
+        ratios |= {ratio: found.value, f"{ratio}_low": found.low, f"{ratio}_high": found.high}
+    return [json.dumps(row) for row in result.rows] + [
+        json.dumps({"suite": name, "ratios": ratios})
+    ]
+
+
+def seconds(value: float) -> str:
+    """Return a duration with its unit and three digits."""
+    if value >= 1:
+        return f"{value:.3g} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
+
+
+def machine() -> str:
+    """Return what the figures were made with, in words."""
+    import tensorflow as tf
+
+    devices = f"{len(tf.config.list_physical_devices('GPU'))} GPUs"
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("keras", "numpy"))
+    python = f"Python {platform.python_version()}, TensorFlow {tf.__version__}, {libraries}"
+    return f"{os.cpu_count()} cores, {devices}; {python}"
+
+
+def run(name: str, options: Options, out: str = "") -> Result:
+    """Measure a suite and write what it found."""
+    started = time.monotonic()
+
+    def say(text):
+        print(f"[{time.monotonic() - started:.0f} s] {text}", file=sys.stderr, flush=True)
+
+    result = suites.run(name, options, say)
+    lines = json_lines(name, result)
+    print(f"{machine()}; {options.repetitions} interleaved rounds\n\n{table(result.rows)}\n")
+    print("\n".join(lines), flush=True)
+    if out:
+        write_atomically(Path(out), "".join(f"{line}\n" for line in lines).encode())
+    return result
+
+
+def main(argv):
+    """Run the suite of the command line."""
+    values = flags.FLAGS
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    try:
+        options = options_from(values)
+        suites.check_name(values["suite"].value)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
+    with friendly():
+        suites.run_as_programs_do()
+        run(values["suite"].value, options, values["out"].value)
+
+
+def _cells(row):
+    times = [row[key] for key in ("seconds_median", "seconds_min", "cpu_seconds_median")]
+    times.append(row["first_call_seconds"])
+    peak = "not measured" if row["peak_mb"] is None else f"{row['peak_mb']:.1f}"
+    calls = f"{row['repetitions']} × {row['calls_per_repetition']}"
+    return (row["name"], *map(seconds, times), peak, calls)
+
+
+if __name__ == "__main__":
+    define_flags()
+    sys.exit(app.run(main))

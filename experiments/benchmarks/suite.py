@@ -1,0 +1,152 @@
+"""What a suite is, how one is run, and the rows it gives; knows no flag and prints nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks.measure import Ratio, Task, interleave
+from experiments.benchmarks.memory import peak_of_child_mb
+
+# Imported when asked for: TensorFlow takes many seconds, and a wrong name should not.
+SUITES = {
+    "influence": "experiments.benchmarks.influence",
+    "madam": "experiments.benchmarks.madam",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Sizes and lengths of all suites; the defaults are the shapes to quote.
+
+    Attributes:
+        repetitions: interleaved rounds.
+        least_seconds: least length of one timing, in seconds.
+        memory: whether each row's peak memory is measured (a fresh process each).
+        sizes: |U| of the rows of suite madam.
+        labeled_batch, unlabeled_batch, validation_batch: B, U, V of a step.
+        depth, width, image_size, num_classes: of the Wide-ResNet of suite influence.
+    """
+
+    repetitions: int = 10
+    least_seconds: float = 0.2
+    memory: bool = True
+    sizes: tuple[int, ...] = (10**4, 10**5, 10**6, 10**7)
+    labeled_batch: int = 64
+    unlabeled_batch: int = 448
+    validation_batch: int = 448
+    depth: int = 28
+    width: int = 2
+    image_size: int = 32
+    num_classes: int = 10
+
+    def __post_init__(self):
+        """Check ranges.
+
+        Raises:
+            ValueError: a count below 1, or a |U| below the batch.
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise ValueError(f"--{field.name} must be at least 1. Received: {value}")
+        if not self.sizes or min(self.sizes) < self.unlabeled_batch:
+            raise ValueError(
+                "--sizes must be one or more |U|, none below --unlabeled_batch. "
+                f"Received: sizes={self.sizes}, unlabeled_batch={self.unlabeled_batch}"
+            )
+
+
+class Case(NamedTuple):
+    """One row of a suite."""
+
+    sizes: dict[str, int]  # what the row says about its shapes
+    make: Callable[[bool], Task]  # tiny -> the call to measure; tiny: same code, least shapes
+
+
+class Result(NamedTuple):
+    """What a suite found."""
+
+    rows: list[dict]  # one JSON object a row
+    ratios: dict[str, Ratio]
+
+
+def check_name(name: str) -> None:
+    """Refuse a suite that is not in `SUITES`.
+
+    Raises:
+        ValueError: unknown name; lists the known ones.
+    """
+    if name not in SUITES:
+        raise ValueError(f"--suite must be one of {', '.join(SUITES)}. Received: {name!r}")
+
+
+def load(name: str):
+    """Return the module of a suite: `cases(options)` and `ratios(timings, options)`.
+
+    Raises:
+        ValueError: unknown name; lists the known ones.
+    """
+    check_name(name)
+    return importlib.import_module(SUITES[name])
+
+
+def run(name: str, options: Options, say: Callable[[str], object] = lambda text: None) -> Result:
+    """Measure every row of a suite: memory first, in processes of their own, then speed.
+
+    Args:
+        name: a key of `SUITES`.
+        options: `Options`.
+        say: told about progress.
+    """
+    suite = load(name)
+    cases = suite.cases(options)
+    peaks = dict.fromkeys(cases)
+    for row in cases if options.memory else ():
+        say(f"memory of {row}")
+        arguments = {"suite": name, "row": row, "options": dataclasses.asdict(options)}
+        peaks[row] = peak_of_child_mb(f"{__name__}:memory_case", arguments)
+    say(f"building and compiling {len(cases)} rows, then {options.repetitions} rounds")
+    timings = interleave(
+        {row: case.make(False) for row, case in cases.items()},
+        options.repetitions,
+        options.least_seconds,
+        lambda done: say(f"round {done} of {options.repetitions}"),
+    )
+    rows = [_row(name, row, cases[row].sizes, timings[row], peaks[row]) for row in cases]
+    return Result(rows, suite.ratios(timings, options))
+
+
+def memory_case(suite: str, row: str, options: dict) -> tuple[Task, Task]:
+    """Build one row in the process that measures its memory; return (warm_up, work)."""
+    run_as_programs_do()
+    make = load(suite).cases(Options(**options | {"sizes": tuple(options["sizes"])}))[row].make
+    return make(True), make(False)
+
+
+def run_as_programs_do() -> None:
+    """Fix seeds and ask for deterministic kernels: the training programs' default."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    tf.config.experimental.enable_op_determinism()
+
+
+def _row(suite, name, sizes, timing, peak_mb):
+    return {
+        "suite": suite,
+        "name": name,
+        "seconds_median": float(np.median(timing.wall)),
+        "seconds_min": float(timing.wall.min()),
+        "cpu_seconds_median": float(np.median(timing.cpu)),
+        "first_call_seconds": timing.first_seconds,
+        "peak_mb": peak_mb,
+        "repetitions": len(timing.wall),
+        "calls_per_repetition": timing.calls,
+        "sizes": sizes,
+    }
