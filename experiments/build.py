@@ -91,7 +91,8 @@ def build(config: Config, splits: DataSplits) -> Run:
         _lambda_settings(config),
         jit_compile=config.jit,
     )
-    return Run(config, splits, trainer, Evaluator(model, ema, clean_view))
+    batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
+    return Run(config, splits, trainer, Evaluator(model, ema, clean_view, batch))
 
 
 def _algorithm(config):

@@ -111,7 +111,7 @@ class Config:
     eval_every: int = option(1000, "steps between evaluations", group="run")
     log_every: int = option(100, "at most so many steps between log lines", group="run")
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
-    jit: bool = option(True, "compile the theta-step with XLA", group="run")
+    jit: bool = option(False, "compile the theta-step with XLA", group="run")
 
     def __post_init__(self):
         """Check every option.

@@ -64,7 +64,15 @@ ALGORITHM_RECIPES = {
     "fixmatch": {},
 }
 
-_SMALL = {"depth": 10, "width": 1, "labeled_batch": 16, "unlabeled_ratio": 4, "steps": 1000}
+# XLA: 1.4 times faster on the small net, 1.3 times slower on WRN-28-2 (2 CPU cores).
+_SMALL = {
+    "jit": True,
+    "depth": 10,
+    "width": 1,
+    "labeled_batch": 16,
+    "unlabeled_ratio": 4,
+    "steps": 1000,
+}
 _SHORT = {"batch_norm_decay": 0.99, "ema_decay": 0.99, "eval_every": 50, "checkpoint_every": 200}
 _DIGIT = {"flip": False, "num_labeled": 40, "val_size": 40, "lambda_warmup_steps": 0}
 _TOY = {

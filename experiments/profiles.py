@@ -32,7 +32,7 @@ _IMAGES = {
     "unlabeled_ratio": 4, "ema_decay": 0.98, "batch_norm_decay": 0.98, "steps": 600,
     "eval_every": 15, "checkpoint_every": 150, "log_every": 50, "num_test": 1000,
     "lambda_warmup_steps": 80, "inner_steps": 10, "lambda_batch": 256, "lambda_lr": 0.05,
-    "lambda_max": 2.0,
+    "lambda_max": 2.0, "jit": True,
 }  # fmt: skip
 _DIGIT_IMAGES = _IMAGES | {"num_labeled": 20, "val_size": 20, "flip": False, "threshold": 0.8}
 FAMILIES = {

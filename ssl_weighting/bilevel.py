@@ -13,6 +13,8 @@ import tensorflow as tf
 from ssl_weighting import objective
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
 
+_MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
+
 
 class NonFiniteError(FloatingPointError):
     """Training met a value that is not finite; Lambda was left untouched."""
@@ -99,7 +101,11 @@ class BilevelTrainer:
         self.step = 0
         self.lambda_steps = 0
         self._lambda_step = LambdaStep(model, algorithm, store, lambda_settings)
-        self._theta_step = tf.function(self._theta_step_fn, jit_compile=jit_compile)
+        # AutoGraph would convert every function below these, for seconds, and find nothing to do.
+        self._theta_step = tf.function(
+            self._theta_step_fn, jit_compile=jit_compile, autograph=False
+        )
+        self._train_loop = tf.function(self._train_loop_fn, autograph=False)
         self._iterator, self._iterator_step = None, -1
 
     def train(self, num_steps: int) -> dict[str, float]:
@@ -155,18 +161,19 @@ class BilevelTrainer:
         self.lambda_steps += 1
         return measured.report
 
-    @tf.function
-    def _train_loop(self, iterator, start, count):
-        names = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
-        total = {name: tf.constant(0.0) for name in names}
-        done = tf.constant(0, tf.int64)
-        finite = tf.constant(True)
-        while done < count and finite:
-            labeled, unlabeled = next(iterator)
-            out = self._theta_step(labeled, unlabeled, start + done)
-            total = {name: total[name] + out[name] for name in names}
+    def _train_loop_fn(self, iterator, start, count):
+        def more(done, finite, total):
+            return (done < count) & finite
+
+        def step(done, finite, total):
+            out = self._theta_step(*next(iterator), start + done)
             finite = tf.math.is_finite(out["loss"])
-            done += tf.cast(finite, tf.int64)
+            total = {name: total[name] + out[name] for name in total}
+            return done + tf.cast(finite, tf.int64), finite, total
+
+        zeros = {name: tf.constant(0.0) for name in _MEANS}
+        state = (tf.constant(0, tf.int64), tf.constant(True), zeros)
+        done, _, total = tf.while_loop(more, step, state)
         return done, total
 
     def _theta_step_fn(self, labeled, unlabeled, step):

@@ -32,7 +32,7 @@ class Evaluator:
     ):
         self.model, self.ema, self.preprocess = model, ema, preprocess
         self.batch_size = batch_size
-        self._logits = tf.function(self._logits_fn, jit_compile=True)
+        self._logits = tf.function(self._logits_fn, jit_compile=True, autograph=False)
 
     def logits(
         self, inputs: np.ndarray, *, use_ema: bool = True, preprocessed: bool = False

@@ -83,9 +83,9 @@ class LambdaStep:
     def __init__(self, model, algorithm, store, settings: LambdaStepSettings):
         self.model, self.algorithm, self.store, self.settings = model, algorithm, store, settings
         self.head = model.get_layer(HEAD)
-        self._measure = tf.function(self._measure_fn)
-        self._solve = tf.function(eq6.solve_direction)
-        self._apply = tf.function(store.update)
+        self._measure = tf.function(self._measure_fn, autograph=False)
+        self._solve = tf.function(eq6.solve_direction, autograph=False)
+        self._apply = tf.function(store.update, autograph=False)
 
     def measure(self, labeled, unlabeled, validation, step: int, weight_decay: float) -> Measured:
         """Return Eq. 6 for the batch; nothing is changed.
