@@ -1,0 +1,559 @@
+"""Stopped anywhere and resumed, a run equals the one that was never stopped, bit for bit."""
+
+import dataclasses
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import runs
+from runs import DIGITS, MOONS, Workshop, call, kill, lines, next_float
+
+from experiments import compare_runs, results, run_log, run_state, train_images
+from experiments import run as running
+from experiments.compare_runs import compare_states, differences, newest_checkpoint
+from ssl_weighting import checkpointing
+from ssl_weighting.checkpointing import Checkpoints, CorruptError, MismatchError, read
+from ssl_weighting.data.examples import Examples
+from ssl_weighting.lambda_step import LambdaStep
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Killed(BaseException):
+    """The process ends here; nothing after it is done."""
+
+
+@pytest.fixture(scope="module")
+def workshop():
+    return Workshop()
+
+
+@pytest.fixture(scope="module")
+def unbroken(workshop, tmp_path_factory):
+    """The folder of a run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    assert runs.run(folder, workshop, **DIGITS)["status"] == "complete"
+    return folder
+
+
+@pytest.fixture
+def copy(unbroken, tmp_path):
+    return Path(shutil.copytree(unbroken, tmp_path / "copy"))
+
+
+def changed_groups(state, start):
+    """Return the groups of variables in which every array has moved since the start."""
+    groups = {}
+    for name, value in state.items():
+        if "/" in name:
+            moved = value.tobytes() != start[name].tobytes()
+            groups.setdefault(name.split("/")[0], []).append(moved)
+    return {group for group, moved in groups.items() if all(moved)}
+
+
+def test_the_unbroken_run_moves_everything(workshop, unbroken):
+    """Otherwise equality below would say little."""
+    step, state = newest_checkpoint(unbroken)
+    assert step == 24
+    assert {"params", "non_trainable", "ema"} <= changed_groups(state, workshop.start)
+    by_role = {name.split("/")[-1]: value for name, value in state.items() if "weights/" in name}
+    lam, visits = by_role["lam"], by_role["visits"]
+    assert (lam != 1).mean() > 0.8 and len(np.unique(lam)) > 10
+    assert lam.min() < 0.9 and lam.max() > 1
+    assert visits.max() > 1 and state["lambda_steps"] == 7
+    for role in ("lam_m", "lam_v", "lam_t", "last_influence"):
+        assert (by_role[role][visits > 0] != 0).all(), role
+    np.testing.assert_array_equal(by_role["lam_t"], visits)
+
+
+def test_metrics_tell_every_step_once_in_order(unbroken):
+    found = lines(unbroken)
+    steps = {
+        kind: [x["step"] for x in found if x["kind"] == kind]
+        for kind in ("train", "lambda", "eval")
+    }
+    # Every 4 (log), 8 (evaluation), 6 (checkpoint) and 3 (Lambda) steps.
+    assert steps["train"] == [3, 4, 6, 8, 9, 12, 15, 16, 18, 20, 21, 24]
+    assert steps["lambda"] == [3, 6, 9, 12, 15, 18, 21]
+    assert steps["eval"] == [8, 16, 24]
+    assert not any(x.get("skipped") for x in found)
+
+
+def at_line(kind, step, then):
+    """Replace the log's `write` by one that calls `then(original, arguments)` at one line."""
+
+    def patch(monkeypatch):
+        original = run_log.RunLog.write
+
+        def write(log, kind_, step_, **values):
+            if (kind_, step_) == (kind, step):
+                monkeypatch.undo()
+                return then(lambda: original(log, kind_, step_, **values), log)
+            return original(log, kind_, step_, **values)
+
+        monkeypatch.setattr(run_log.RunLog, "write", write)
+
+    return patch
+
+
+def before(write, log):
+    raise Killed
+
+
+def after(write, log):
+    write()
+    raise Killed
+
+
+def amid(write, log):
+    with open(log.path, "a") as file:
+        file.write('{"kind": "train", "ste')
+    with open(log.folder / "timing.jsonl", "a") as file:
+        file.write('{"step": 9, "elapsed_sec')
+    raise Killed
+
+
+def at_call(owner, name, count=1, also=lambda *a, **k: None):
+    """Kill at the `count`-th call of a function, after doing `also`."""
+
+    def patch(monkeypatch):
+        original, calls = getattr(owner, name), []
+
+        def counted(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == count:
+                also(*args, **kwargs)
+                raise Killed
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    return patch
+
+
+# In the order in which one run dies of them, and the step at which it is resumed each time.
+DEATHS = {
+    "before the first checkpoint": (at_line("train", 4, before), None),
+    "after moving Lambda, before its line": (at_line("lambda", 6, before), None),
+    "amid a line": (at_line("train", 9, amid), 6),
+    "while a checkpoint is written": (
+        at_call(checkpointing.np, "savez", also=lambda file, **_: file.write(b"half")),
+        6,
+    ),
+    "after a theta-step, before its line": (at_line("train", 15, before), 6),
+    "after its line": (at_line("train", 15, after), 12),
+    "after an evaluation": (at_line("eval", 16, after), 12),
+    "between measuring and moving Lambda": (at_call(LambdaStep, "apply", 3), 12),
+    "after a Lambda-step": (at_line("lambda", 21, after), 18),
+    "after the last checkpoint": (at_call(results, "write_results"), 18),
+    "while the results are written": (at_call(results, "_save_averaged_model"), 24),
+}
+
+
+def test_killed_again_and_again_and_resumed_equals_unbroken(
+    workshop, unbroken, tmp_path, monkeypatch, capsys
+):
+    for name, (death, resumed) in DEATHS.items():
+        with monkeypatch.context() as patched:
+            death(patched)
+            with pytest.raises(Killed):
+                runs.run(tmp_path, workshop, **DIGITS)
+        assert not (tmp_path / "summary.json").exists(), name
+        said = [x for x in capsys.readouterr().out.splitlines() if x.startswith("resuming")]
+        assert said == ([] if resumed is None else [f"resuming at step {resumed}"]), name
+    assert runs.run(tmp_path, workshop, **DIGITS)["status"] == "complete"
+    assert differences(unbroken, tmp_path) == []
+    lines(tmp_path, "timing.jsonl")  # no line of it is cut
+
+
+def test_killed_many_times_and_resumed_by_fresh_objects(unbroken, tmp_path, monkeypatch, capsys):
+    """Models, optimizers and sources are not those of the unbroken run; layer names count on."""
+    fresh = Workshop()
+    for step in (8, 16, 24):
+        with monkeypatch.context() as patched:
+            at_line("eval", step, after)(patched)
+            with pytest.raises(Killed):
+                runs.run(tmp_path, fresh, **DIGITS)
+    runs.run(tmp_path, fresh, **DIGITS)
+    assert differences(unbroken, tmp_path) == []
+    resumed = [x for x in capsys.readouterr().out.splitlines() if x.startswith("resuming")]
+    assert resumed == [f"resuming at step {s}" for s in (6, 12, 18)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops_the_program(
+    workshop, unbroken, tmp_path, monkeypatch, capfd, number
+):
+    def strike(write, log):
+        write()
+        kill(number)
+
+    options = [f"--{k}={v}" for k, v in DIGITS.items()] + [f"--out={tmp_path}"]
+    handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
+    with runs.built_by(workshop.build):
+        at_line("train", 9, strike)(monkeypatch)
+        assert call(train_images, monkeypatch, *options) == 143
+        assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)] == handlers
+        assert newest_checkpoint(tmp_path)[0] == 9
+        assert not (tmp_path / "summary.json").exists()
+        told = f"received {signal.Signals(number).name}: saving a checkpoint, then stopping"
+        assert told in capfd.readouterr().err
+        assert call(train_images, monkeypatch, *options) == 0
+    assert "resuming at step 9" in capfd.readouterr().out
+    assert differences(unbroken, tmp_path) == []
+
+
+def test_a_signal_at_the_last_step_lets_the_run_finish(workshop, unbroken, tmp_path, monkeypatch):
+    at_line("eval", 24, lambda write, log: (write(), kill(signal.SIGTERM)))(monkeypatch)
+    assert runs.run(tmp_path, workshop, **DIGITS)["status"] == "complete"
+    assert differences(unbroken, tmp_path) == []
+
+
+def test_a_second_signal_ends_the_program_at_once(capfd):
+    with pytest.raises(KeyboardInterrupt), running.Stop() as stop:
+        kill(signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        kill(signal.SIGINT)
+    assert capfd.readouterr().err.count("received SIGINT") == 1
+
+
+def test_a_finished_run_stays_as_it_is(workshop, unbroken, copy):
+    assert runs.run(copy, workshop, **DIGITS)["status"] == "complete"
+    assert differences(unbroken, copy) == []
+    old, new = (json.loads((f / "summary.json").read_text()) for f in (unbroken, copy))
+    assert old | {"seconds": 0} == new | {"seconds": 0}
+
+
+def test_corrupt_newest_checkpoint_falls_back_and_says_so(workshop, unbroken, copy, capsys):
+    newest = Checkpoints(copy / "checkpoints", {}).paths()[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert runs.run(copy, workshop, **DIGITS)["status"] == "complete"
+    out = capsys.readouterr().out
+    assert f"{newest} is corrupt" in out and "Falling back" in out and "resuming at step 18" in out
+    assert differences(unbroken, copy) == []
+
+
+def test_all_checkpoints_corrupt_is_an_error_that_leaves_the_files(workshop, copy):
+    for path in Checkpoints(copy / "checkpoints", {}).paths():
+        path.write_bytes(b"")
+    metrics = (copy / "metrics.jsonl").read_bytes()
+    with pytest.raises(CorruptError, match=r"No checkpoint in .* is intact"):
+        runs.run(copy, workshop, **DIGITS)
+    assert (copy / "metrics.jsonl").read_bytes() == metrics
+    assert (copy / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        ({"threshold": 0.5}, ["threshold: the checkpoint has 0.0, this run 0.5"]),
+        ({"steps": 25}, ["steps: the checkpoint has 24, this run 25"]),
+        ({"seed": 2}, ["seed: the checkpoint has 1, this run 2", "split_hash: the checkpoint"]),
+        ({"val_seed": 5}, ["val_seed: the checkpoint has 0, this run 5", "split_hash: "]),
+        ({"num_unlabeled": 41}, ["num_unlabeled: the checkpoint has 40", "split_hash: "]),
+        ({"lambda_max": 3.0}, ["lambda_max: the checkpoint has 'inf', this run 3.0"]),
+        ({"weighting": "fixed", "jit": True}, ["jit: ", "weighting: the checkpoint has 'per_exa"]),
+    ],
+)
+def test_another_option_or_split_is_refused_by_name(workshop, unbroken, copy, options, named):
+    with pytest.raises(MismatchError) as caught:
+        runs.run(copy, workshop, **DIGITS | options)
+    message = str(caught.value)
+    assert all(text in message for text in named)
+    assert message.count("the checkpoint has") == len(named)
+    assert (copy / "summary.json").exists() and differences(unbroken, copy) == []
+
+
+def test_other_data_under_the_same_name_is_refused(workshop, copy, monkeypatch):
+    def one_pixel_changed(config, cache_dir):
+        splits = load(config, cache_dir)
+        inputs = splits.test.inputs.copy()
+        inputs[0, 0, 0, 0] ^= 1
+        return dataclasses.replace(splits, test=Examples(inputs, splits.test.labels))
+
+    load = running.load_splits
+    monkeypatch.setattr(running, "load_splits", one_pixel_changed)
+    with pytest.raises(MismatchError, match=r"refusing to resume. split_hash: the checkpoint has"):
+        runs.run(copy, workshop, **DIGITS)
+
+
+def test_another_model_is_refused_by_its_size(workshop, copy, monkeypatch):
+    true = run_state.fingerprint
+    monkeypatch.setattr(run_state, "fingerprint", lambda *a: true(*a) | {"model_parameters": 7})
+    with pytest.raises(
+        MismatchError, match=r"model_parameters: the checkpoint has \d+, this run 7"
+    ):
+        runs.run(copy, workshop, **DIGITS)
+
+
+def test_where_the_data_lay_does_not_matter(workshop, copy, monkeypatch):
+    """The same bytes from another folder are the same split."""
+    load = running.load_splits
+    monkeypatch.setattr(
+        running, "load_splits", lambda c, d: dataclasses.replace(load(c, d), source="elsewhere")
+    )
+    assert runs.run(copy, workshop, **DIGITS)["source"] == "elsewhere"
+
+
+def test_resume_false_refuses_a_folder_with_checkpoints(workshop, copy, tmp_path):
+    with pytest.raises(ValueError, match=r"already holds checkpoints and --resume=false. Give"):
+        runs.run(copy, workshop, **DIGITS, resume=False)
+
+
+def test_a_shortened_log_is_refused(workshop, copy):
+    path = copy / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ValueError, match=r"metrics.jsonl has \d+ bytes, .* the log has been cut"):
+        runs.run(copy, workshop, **DIGITS)
+
+
+@pytest.mark.parametrize("change", ["missing", "reshaped", "retyped"])
+def test_a_state_that_does_not_fit_the_run_is_refused(workshop, unbroken, change):
+    _, state = newest_checkpoint(unbroken)
+    name = next(k for k in state if k.startswith("params/0003"))
+    if change == "missing":
+        del state[name]
+    else:
+        state[name] = state[name][None] if change == "reshaped" else state[name].astype("f8")
+    with pytest.raises(ValueError, match=rf"Checkpoint entry {name} must be .*Received: "):
+        run_state.restore(workshop.run, 24, state)
+
+
+def rewrite(folder, changed):
+    """Write the newest checkpoint anew, whole, with other arrays."""
+    path = Checkpoints(folder / "checkpoints", {}).paths()[-1]
+    manifest, _ = read(path)
+    Checkpoints(folder / "checkpoints", manifest["fingerprint"]).save(manifest["step"], changed)
+
+
+ROLES = {
+    "theta": "params/0005/", "EMA": "ema/0005/", "BatchNorm statistic": "non_trainable/0001/",
+    "optimizer slot": "theta_optimizer/0005/", "optimizer clock": "theta_optimizer/0000/",
+    "lambda": "/lam", "m": "/lam_m", "v": "/lam_v", "t": "/lam_t", "visits": "/visits",
+    "influence": "/last_influence", "count of Lambda-steps": "lambda_steps",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_one_ulp_is_a_difference(unbroken, copy, role):
+    _, state = newest_checkpoint(copy)
+    names = [k for k in state if k.startswith(ROLES[role]) or k.endswith(ROLES[role])]
+    assert len(names) == 1
+    rewrite(copy, state)
+    assert differences(unbroken, copy) == []
+    rewrite(copy, state | {names[0]: next_float(state[names[0]])})
+    size = state[names[0]].size
+    assert differences(unbroken, copy) == [f"{names[0]}: 1 of {size} entries differ"]
+
+
+def test_one_ulp_of_any_array_is_a_difference(unbroken):
+    _, state = newest_checkpoint(unbroken)
+    assert len(state) > 100
+    for name, value in state.items():
+        found = compare_states(state, state | {name: next_float(value)})
+        assert found == [f"{name}: 1 of {value.size} entries differ"]
+
+
+def test_arrays_are_compared_by_their_bits():
+    a = {"x": np.float32([0.0, np.nan, 1.0])}
+    assert compare_states(a, {"x": np.float32([0.0, np.nan, 1.0])}) == []
+    assert compare_states(a, {"x": np.float32([-0.0, np.nan, 1.0])}) == ["x: 1 of 3 entries differ"]
+    assert compare_states(a, {"y": a["x"]}) == [
+        "x: only in one of the two",
+        "y: only in one of the two",
+    ]
+    assert compare_states(a, {"x": a["x"][None]}) == ["x: float32(3,) against float32(1, 3)"]
+    assert compare_states(a, {"x": a["x"].astype("f8")}) == ["x: float32(3,) against float64(3,)"]
+
+
+LINES = {
+    "one digit": lambda rows: [rows[0][:-9] + "0" * 8 + rows[0][-1], *rows[1:]],
+    "the first missing": lambda rows: rows[1:],
+    "one amid missing": lambda rows: rows[:7] + rows[8:],
+    "the last missing": lambda rows: rows[:-1],
+    "one doubled": lambda rows: rows[:7] + rows[6:],
+    "the last doubled": lambda rows: rows + rows[-1:],
+    "two exchanged": lambda rows: [*rows[:3], rows[4], rows[3], *rows[5:]],
+    "an empty one": lambda rows: [*rows, ""],
+}
+
+
+@pytest.mark.parametrize("change", LINES)
+def test_one_line_is_a_difference(unbroken, copy, change):
+    path = copy / "metrics.jsonl"
+    rows = path.read_text().splitlines()
+    path.write_text("".join(f"{row}\n" for row in LINES[change](rows)))
+    found = differences(unbroken, copy)
+    assert len(found) == 1 and found[0].startswith("metrics.jsonl")
+
+
+def test_a_missing_line_break_is_a_difference(unbroken, copy):
+    path = copy / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert len(differences(unbroken, copy)) == 1
+
+
+@pytest.mark.parametrize(
+    "column", ["lam", "visits", "pseudo_label", "confidence", "last_influence"]
+)
+def test_one_changed_weight_is_a_difference(unbroken, copy, column):
+    path = copy / "example_weights.parquet"
+    table = pd.read_parquet(path)
+    table.to_parquet(path, index=False)
+    assert differences(unbroken, copy) == []
+    row = int(np.flatnonzero(table.visits)[0])
+    values = table[column].to_numpy().copy()
+    values[row:] = next_float(values[row:])
+    table.assign(**{column: values}).to_parquet(path, index=False)
+    assert differences(unbroken, copy) == [
+        f"example_weights.parquet {column}: 1 of {len(table)} entries differ"
+    ]
+
+
+def test_missing_rows_columns_and_files_are_differences(unbroken, copy):
+    path = copy / "example_weights.parquet"
+    table = pd.read_parquet(path)
+    table[:-1].to_parquet(path, index=False)
+    assert len(differences(unbroken, copy)) == len(table.columns)
+    table.drop(columns="lam").to_parquet(path, index=False)
+    assert differences(unbroken, copy) == ["example_weights.parquet lam: only in one of the two"]
+    path.unlink()
+    assert differences(unbroken, copy) == ["example_weights.parquet: only in one of the two"]
+
+
+def test_another_step_is_a_difference(unbroken, copy):
+    Checkpoints(copy / "checkpoints", {}).paths()[-1].unlink()
+    assert differences(unbroken, copy)[0] == "step: 24 against 18"
+
+
+def test_the_program_tells_by_its_exit_code(unbroken, copy, capsys, tmp_path):
+    assert compare_runs.main(["compare_runs", str(unbroken), str(copy)]) == 0
+    assert capsys.readouterr().out == "identical: checkpoint, metrics and weights\n"
+    (copy / "metrics.jsonl").write_text("")
+    assert compare_runs.main(["compare_runs", str(unbroken), str(copy)]) == 1
+    assert capsys.readouterr().out.startswith("metrics.jsonl line 1: ")
+    with pytest.raises(SystemExit) as caught:
+        compare_runs.main(["compare_runs", str(unbroken), str(tmp_path / "none")])
+    assert caught.value.code == 1
+    assert "must be a run folder. Received: no checkpoint in it" in capsys.readouterr().err
+    with pytest.raises(Exception, match="Two run folders must be given"):
+        compare_runs.main(["compare_runs", str(unbroken)])
+
+
+def killed_and_resumed(folder, workshop, monkeypatch, options, steps=(8, 12)):
+    """A run killed after some of its evaluations."""
+    for step in steps:
+        with monkeypatch.context() as patched:
+            at_line("eval", step, after)(patched)
+            with pytest.raises(Killed):
+                runs.run(folder, workshop, **options)
+    runs.run(folder, workshop, **options)
+
+
+OTHERS = {
+    "single, Adam, ramp, warm-up": {
+        "weighting": "single", "lambda_optimizer": "adam", "ramp_steps": 9,
+        "lambda_warmup_steps": 4, "validation_as_labels": True, "threshold": 0.6,
+    },
+    "shuffled, global t": {"weighting": "shuffled", "madam_t": "global", "val_replace": True},
+    "random, SGD, narrow range": {
+        "weighting": "random", "lambda_optimizer": "sgd", "lambda_max": 1.01,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_modes_resume_too(tmp_path, monkeypatch, name):
+    options, workshop = MOONS | OTHERS[name], Workshop()
+    runs.run(tmp_path / "a", workshop, **options)
+    killed_and_resumed(tmp_path / "b", workshop, monkeypatch, options)
+    assert differences(tmp_path / "a", tmp_path / "b") == []
+    _, state = newest_checkpoint(tmp_path / "a")
+    assert (state["weights/0000/lam"] != 1).any()
+
+
+@pytest.mark.parametrize("inner_steps, due", [(1, range(12)), (2, range(0, 12, 2)), (11, (0, 11))])
+def test_stale_lambda_steps_miss_no_evaluation_nor_checkpoint(
+    tmp_path, monkeypatch, stale_workshop, inner_steps, due
+):
+    """Their theta-step counts: it may be the one before an evaluation, or the last of all."""
+    options = MOONS | {
+        "preset": "released", "val_size": 30, "inner_steps": inner_steps, "eval_every": 1,
+        "checkpoint_every": 3, "keep_checkpoints": 9,
+    }  # fmt: skip
+    workshop = stale_workshop.settings(inner_steps)
+    runs.run(tmp_path / "a", workshop, **options)
+    found = lines(tmp_path / "a")
+    assert [x["step"] for x in found if x["kind"] == "eval"] == list(range(1, 13))
+    assert [x["step"] for x in found if x["kind"] == "train"] == list(range(1, 13))
+    assert [x["step"] for x in found if x["kind"] == "lambda"] == list(due)
+    names = [path.name for path in Checkpoints(tmp_path / "a" / "checkpoints", {}).paths()]
+    assert names == [f"ckpt-{step:09d}.npz" for step in (3, 6, 9, 12)]
+    killed_and_resumed(tmp_path / "b", workshop, monkeypatch, options, (2, 7, 12))
+    assert differences(tmp_path / "a", tmp_path / "b") == []
+
+
+@pytest.fixture(scope="module")
+def stale_workshop():
+    return StaleWorkshop()
+
+
+class StaleWorkshop(Workshop):
+    """One build for several N, which no compiled function reads."""
+
+    def settings(self, inner_steps):
+        self.inner_steps = inner_steps
+        return self
+
+    def build(self, config, splits):
+        run = super().build(config, splits)
+        settings = dataclasses.replace(run.trainer.settings, inner_steps=self.inner_steps)
+        run.trainer.settings = settings
+        return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1])
+def test_sigkill_at_a_random_step_and_resume_from_the_command_line(tmp_path, seed):
+    """The whole path, compiled, in processes of their own; nothing runs after SIGKILL."""
+    command = [
+        sys.executable, "-m", "experiments.train_images", "--dataset=digits",
+        "--algorithm=fixmatch", "--weighting=per_example", "--steps=60", "--checkpoint_every=10",
+        "--seed=1",
+    ]  # fmt: skip
+    a, b = tmp_path / "a", tmp_path / "b"
+    subprocess.run([*command, f"--out={a}"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    wanted = random.Random(seed).randrange(11, 58)
+    process = subprocess.Popen([*command, f"--out={b}"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
+    while last_step(b) < wanted and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it had ended by itself"
+    assert not (b / "summary.json").exists() and last_step(b) >= wanted
+    assert newest_checkpoint(b)[0] >= 10
+    done = subprocess.run(
+        [*command, f"--out={b}"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert "resuming at step " in done.stdout
+    compare = [sys.executable, "-m", "experiments.compare_runs", str(a), str(b)]
+    assert subprocess.run(compare, cwd=ROOT).returncode == 0
+    _, state = newest_checkpoint(b)
+    rewrite(b, state | {"lambda_steps": state["lambda_steps"] + 1})
+    assert subprocess.run(compare, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 1
+
+
+def last_step(folder):
+    path = folder / "metrics.jsonl"
+    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+    return json.loads(whole.splitlines()[-1])["step"] if whole else 0
