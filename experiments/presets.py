@@ -6,7 +6,7 @@ import dataclasses
 
 from experiments.config import Config
 
-# Where the paper and its released code disagree: the README's presets table is checked against these two by a test.
+# Where the paper and its released code disagree: a test checks the README's table against these.
 PRESETS = {
     "paper": {
         "madam_t": "per_example",
