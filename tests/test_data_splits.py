@@ -197,6 +197,12 @@ def test_too_many_copies_are_an_error_that_counts_them():
         make_splits(everything, 4, None, seed=1)
 
 
+def test_none_takes_an_uneven_validation_set_whole():
+    own = make_examples([0] * 7 + [1] * 5 + [2], start=200)
+    splits = make_splits(make_raw(validation=own), 9, None, seed=1)
+    np.testing.assert_array_equal(splits.validation.inputs, own.inputs)
+
+
 def test_validation_as_labels_adds_it_and_leaves_the_rest():
     raw = make_raw()
     base = make_splits(raw, 9, 12, seed=1)
@@ -251,7 +257,10 @@ def test_hold_out_is_stratified_and_always_the_same():
         ({"num_labeled": 121}, r"`num_labeled` must be from 3.* Received: num_labeled=121"),
         ({"val_size": 2}, r"`val_size` must be 0, or from 3.* to 111.* Received: val_size=2"),
         ({"val_size": 112}, r"`val_size` must be .* Received: val_size=112"),
-        ({"val_size": None}, r"`val_size` must be .* Received: val_size=None"),
+        (
+            {"val_size": None},
+            r"no validation set of its own.* val_size=None. Set --val_size",
+        ),
         ({"seed": -1}, r"`seed` must be from 0 to .* Received: seed=-1"),
         ({"val_seed": 2**32}, r"`val_seed` must be .* Received: val_seed=4294967296"),
         ({"num_unlabeled": 8}, r"`num_unlabeled` must be from 9, .* to 111.* num_unlabeled=8"),

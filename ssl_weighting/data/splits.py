@@ -33,7 +33,7 @@ def make_splits(
       raw: the data set. Its own validation set, if any, is V.
       num_labeled: |D|, at least one for each class.
       val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
-        validation set, None takes all of it and a number draws from it.
+        validation set, None takes all of it as it is, and a number draws from it.
       seed: chooses D, from 0.
       val_seed: chooses V, from 0; the same V for all seeds unless changed.
       num_unlabeled: |U| for short runs: D's examples, then random others. None for all.
@@ -105,9 +105,11 @@ def hold_out(
 def _validation(raw, val_size, val_seed) -> tuple[Examples, np.ndarray]:
     """Returns V and where in the training set its examples are, [n] bool."""
     pool = raw.train if raw.validation is None else raw.validation
-    size = len(pool) if val_size is None else val_size
-    rng = np.random.RandomState([_VALIDATION, val_seed])
-    rows = greedy_rows(pool.labels, raw.class_names, size, rng, "val_size")
+    if val_size is None:  # not drawn: rounded proportions may ask for more than a class has
+        rows = np.arange(len(pool))
+    else:
+        rng = np.random.RandomState([_VALIDATION, val_seed])
+        rows = greedy_rows(pool.labels, raw.class_names, val_size, rng, "val_size")
     validation = pool.take(rows)
     if raw.validation is not None:
         return validation, _copies(raw.train, validation)
@@ -149,8 +151,13 @@ def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
         )
     own = raw.validation is not None
     largest = len(raw.validation) if own else len(raw.train) - num_labeled
-    fits = own if val_size is None else val_size == 0 or classes <= val_size <= largest
-    if not fits:
+    if val_size is None and not own:
+        raise ValueError(
+            f"`val_size` must be a number, as {raw.name} has no validation set of its own to take "
+            f"all of. Received: val_size=None. Set --val_size from {classes} to {largest} to draw "
+            "V from the training set, or 0 for no V."
+        )
+    if val_size is not None and not (val_size == 0 or classes <= val_size <= largest):
         raise ValueError(
             f"`val_size` must be 0, or from {classes}, one for each class, to {largest}"
             + (", the data set's own validation set; None for all of it. " if own else ". ")
