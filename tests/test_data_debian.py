@@ -14,6 +14,14 @@ NAMES = [
     for what in ("images-idx3", "labels-idx1")
 ]
 DEB = b"the package"
+NO_LISTS = "E: Unable to locate package dataset-fashion-mnist"
+
+
+def check_private(options, work):
+    """Lists and caches lie in the work folder, with the sub-folders that apt wants."""
+    lists, cache = work / "lists", work / "cache"
+    assert options == ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={cache}"]
+    assert (lists / "partial").is_dir() and (cache / "archives" / "partial").is_dir()
 
 
 class FakeMachine:
@@ -21,6 +29,7 @@ class FakeMachine:
 
     def __init__(self, monkeypatch):
         self.calls, self.deb, self.files, self.failure = [], DEB, NAMES, ""
+        self.outdated, self.update_failure = False, ""
         monkeypatch.setattr(debian.subprocess, "run", self.run)
         monkeypatch.setattr(debian.shutil, "which", lambda program: f"/bin/{program}")
         monkeypatch.setattr(debian, "DEB_SHA256", hashlib.sha256(DEB).hexdigest())
@@ -28,10 +37,19 @@ class FakeMachine:
     def run(self, command, cwd, timeout, **options):
         assert timeout > 0
         self.calls.append(command[0])
+        *options, action = command[1:]
+        if action == "update":
+            check_private(options, cwd)
+            failed = 100 if self.update_failure else 0
+            return subprocess.CompletedProcess(command, failed, "", self.update_failure)
         if self.failure:
             return subprocess.CompletedProcess(command, 100, "", self.failure)
         if command[0] == "apt-get":
-            assert command[1:] == ["download", "dataset-fashion-mnist"]
+            assert command[-2:] == ["download", "dataset-fashion-mnist"]
+            if self.outdated and len(command) == 3:
+                return subprocess.CompletedProcess(command, 100, "", NO_LISTS)
+            if len(command) > 3:
+                check_private(command[1:-2], cwd)
             (cwd / "dataset-fashion-mnist_1_all.deb").write_bytes(self.deb)
         else:
             assert command[1] == "-x"
@@ -86,18 +104,33 @@ def test_another_package_is_not_opened(machine, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_package_lists_are_explained(machine, tmp_path):
-    machine.failure = "E: Unable to locate package dataset-fashion-mnist\nW: also this"
+def test_missing_package_lists_are_fetched_once_into_the_work_folder(machine, tmp_path):
+    machine.outdated = True
+    folder = debian.fetch_fashion_mnist(tmp_path)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(NAMES)
+    assert machine.calls == ["apt-get"] * 3 + ["dpkg-deb"]
+    assert [p.name for p in tmp_path.iterdir()] == ["fashion-mnist"]
+
+
+@pytest.mark.parametrize(
+    ("update_failure", "second", "calls"),
+    [("", r"exit code 100, 'E: Unable", 3), ("E: no host", r"`apt-get update` gave .*no host", 2)],
+)
+def test_both_failed_attempts_are_explained(machine, tmp_path, update_failure, second, calls):
+    machine.failure, machine.update_failure = f"{NO_LISTS}\nW: also this", update_failure
     with pytest.raises(
-        RuntimeError, match=r"Received: exit code 100, .*E: Unable to locate.*`apt-get update`"
+        RuntimeError,
+        match=r"with the machine's package lists, exit code 100, 'E: Unable to locate.*; "
+        rf"with lists of its own, {second}",
     ):
         debian.fetch_fashion_mnist(tmp_path)
+    assert len(machine.calls) == calls
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_package_without_the_files_is_refused(machine, tmp_path):
     machine.files = NAMES[:3]
-    with pytest.raises(RuntimeError, match=r"must unpack to the four files"):
+    with pytest.raises(OSError, match=r"must unpack to the four files"):
         debian.fetch_fashion_mnist(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -23,9 +23,10 @@ _SECONDS = 600  # 31 MB: a mirror slower than this is as good as none
 def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
     """Downloads and unpacks Debian's Fashion-MNIST into `cache_dir`/fashion-mnist.
 
-    Needs `apt-get` with package lists and `dpkg-deb`, no root. The package is checked against its
-    SHA-256 before it is opened; the folder appears complete or not at all; a complete one is left
-    alone and costs nothing.
+    Needs `apt-get` and `dpkg-deb`, no root. Where the machine's package lists are missing or old,
+    fresh ones are fetched into a folder of their own. The package is checked against its SHA-256
+    before it is opened; the folder appears complete or not at all; a complete one is left alone
+    and costs nothing.
 
     Args:
       cache_dir: folder for downloaded data; made if missing.
@@ -35,6 +36,7 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
 
     Raises:
       RuntimeError: if a program is missing, the download fails or the package is another one.
+      OSError: if the package cannot be unpacked or the cache cannot be written.
     """
     cache = Path(cache_dir).absolute()
     target = cache / CACHE_FOLDER
@@ -58,21 +60,42 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
 
 def _download(work: Path) -> Path:
     """Returns the checked .deb file."""
-    done = _run(["apt-get", "download", PACKAGE], work)
-    packages = sorted(work.glob("*.deb"))
-    if done.returncode or len(packages) != 1:
+    package, first = _apt_download(work, [])
+    if package is None:
+        package, second = _download_with_own_lists(work)
+    if package is None:
         raise RuntimeError(
-            f"`apt-get download {PACKAGE}` must succeed. Received: exit code {done.returncode}, "
-            f"{len(packages)} packages, {_last_line(done)!r}. Run `apt-get update` as root if the "
-            "package lists are missing or old, and check the network."
+            f"`apt-get download {PACKAGE}` must succeed. Received: with the machine's package "
+            f"lists, {first}; with lists of its own, {second}. Check the network and the Debian "
+            "sources that apt knows, or name a folder with the IDX files as `data_dir`."
         )
-    received = hashlib.sha256(packages[0].read_bytes()).hexdigest()
+    received = hashlib.sha256(package.read_bytes()).hexdigest()
     if received != DEB_SHA256:
         raise RuntimeError(
-            f"{packages[0].name} must have SHA-256 {DEB_SHA256}. Received: {received}. Another "
+            f"{package.name} must have SHA-256 {DEB_SHA256}. Received: {received}. Another "
             "version or a damaged file; name a folder with the IDX files as `data_dir` instead."
         )
-    return packages[0]
+    return package
+
+
+def _download_with_own_lists(work: Path) -> tuple[Path | None, str]:
+    """As `_apt_download`, after an `apt-get update` that touches nothing outside `work`."""
+    lists, cache = work / "lists", work / "cache"
+    (lists / "partial").mkdir(parents=True)
+    (cache / "archives" / "partial").mkdir(parents=True)
+    options = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={cache}"]
+    done = _run(["apt-get", *options, "update"], work)
+    if done.returncode:
+        return None, f"`apt-get update` gave {_outcome(done)}"
+    return _apt_download(work, options)
+
+
+def _apt_download(work: Path, options: list[str]) -> tuple[Path | None, str]:
+    """Returns (.deb file or None, what happened)."""
+    done = _run(["apt-get", *options, "download", PACKAGE], work)
+    packages = sorted(work.glob("*.deb"))
+    complete = done.returncode == 0 and len(packages) == 1
+    return packages[0] if complete else None, _outcome(done)
 
 
 def _unpack(package: Path, work: Path) -> Path:
@@ -81,7 +104,8 @@ def _unpack(package: Path, work: Path) -> Path:
     done = _run(["dpkg-deb", "-x", str(package), str(tree)], work)
     files = find_idx(tree / INSTALLED_FOLDER.relative_to("/"))
     if done.returncode or files is None:
-        raise RuntimeError(
+        # Not a RuntimeError: the package is the right one, so the fault is this machine's.
+        raise OSError(
             f"{package.name} must unpack to the four files of Fashion-MNIST. Received: exit code "
             f"{done.returncode}, {_last_line(done)!r}. Try again with more free disk space."
         )
@@ -106,6 +130,10 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
             f"`{' '.join(command)}` must end within {_SECONDS} s. Received: no end. "
             "Check the network."
         ) from error
+
+
+def _outcome(done: subprocess.CompletedProcess) -> str:
+    return f"exit code {done.returncode}, {_last_line(done)!r}"
 
 
 def _last_line(done: subprocess.CompletedProcess) -> str:
