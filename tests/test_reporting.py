@@ -15,7 +15,12 @@ from ssl_weighting.reporting.detection import detect_setting, mean_table, run_ta
 from ssl_weighting.reporting.document import Code, Details
 from ssl_weighting.reporting.grouping import group_runs
 from ssl_weighting.reporting.narrative import overview, sentence, setting_points
-from ssl_weighting.reporting.provenance import command_blocks, deviation_blocks, version_blocks
+from ssl_weighting.reporting.provenance import (
+    command,
+    command_blocks,
+    deviation_blocks,
+    version_blocks,
+)
 from ssl_weighting.reporting.tables import differences_table, results_table, sources_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -209,6 +214,25 @@ def test_csv_holds_the_unrounded_numbers(setting, tmp_path):
     assert float(ours["versus_base"]) == -2.0
     assert float(ours["versus_base_low"]) == pytest.approx(-4.484138, abs=1e-6)
     assert rows[0]["versus_base"] == "" and rows[3]["test_error_median20_std"] == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"out": "/home/me/r/runs/a/one"}, "--out=results/runs/a/one"),
+        ({"data_dir": "/data/mine/idx"}, "--data_dir=idx"),
+        ({"data_dir": "data/idx"}, "--data_dir=data/idx"),
+        ({"data_dir": "../mine/idx"}, "--data_dir=idx"),
+        ({"dataset": "npz:/data/mine/own.npz"}, "--dataset=npz:own.npz"),
+        ({"dataset": "folder:/data/mine/own/"}, "--dataset=folder:own"),
+    ],
+)
+def test_commands_name_no_folder_of_the_machine(tmp_path, flags, expected):
+    write_run(tmp_path, "a/one", flags=flags)
+    ((run,),) = (each.runs for each in load(tmp_path))
+    text = command(run)
+    assert expected in text.split()
+    assert not any(word in text for word in ("/home", "mine", str(tmp_path)))
 
 
 def test_commands_deviations_and_versions(tmp_path):

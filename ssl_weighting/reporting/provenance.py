@@ -6,6 +6,7 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ssl_weighting.reporting.collect import Collection, RunRecord
@@ -61,7 +62,10 @@ def command_blocks(settings: Sequence[Setting]) -> list[Block]:
     """The command that made each run, rebuilt from the flag values it saved."""
     blocks: list[Block] = [
         Heading("Commands"),
-        Paragraph("Every flag value is spelled out, so that later defaults change nothing."),
+        Paragraph(
+            "Every flag value is spelled out, so that later defaults change nothing. Of folders "
+            "elsewhere on the machine only the last part is named."
+        ),
     ]
     for setting in settings:
         inner: list[Block] = []
@@ -73,15 +77,37 @@ def command_blocks(settings: Sequence[Setting]) -> list[Block]:
 
 
 def command(run: RunRecord) -> str:
-    """E.g. "python -m experiments.train_images --dataset=digits --seed=1"."""
+    """E.g. "python -m experiments.train_images --dataset=digits --seed=1".
+
+    Reports are published: no folder of the machine is named, and results are in results/runs.
+    """
     program = run.config["program"]
     module = program if "." in program else f"experiments.{program}"
     flags = [
-        f"--{name}={_flag_value(value)}"
+        f"--{name}={_public(name, _flag_value(value), run)}"
         for name, value in run.config["config"].items()
         if value not in (None, "")
     ]
     return shlex.join(["python", "-m", module, *flags])
+
+
+def _public(name: str, value: str, run: RunRecord) -> str:
+    """Returns the flag's value without the machine's folders."""
+    if name == "out":
+        return f"results/runs/{run.name}"
+    if name == "data_dir":
+        return _without_folders(value)
+    kind, colon, path = value.partition(":")
+    if name == "dataset" and kind in ("npz", "folder"):
+        return kind + colon + _without_folders(path)
+    return value
+
+
+def _without_folders(path: str) -> str:
+    """Returns the last part of a path that leads elsewhere; one inside the clone stays."""
+    parts = Path(path).parts
+    elsewhere = Path(path).is_absolute() or ".." in parts or path.startswith("~")
+    return Path(path).name if elsewhere else path
 
 
 def _flag_value(value: Any) -> str:
