@@ -3,8 +3,8 @@
   python -m experiments.fetch_data --dataset=fashion_mnist --cache="$HOME/.cache/ssl_weighting"
 
 Takes seconds: 31 MB for Fashion-MNIST from Debian's package (downloaded and unpacked, not
-installed), nothing when it is there already. Prints the source; exits with 1, saying what was
-tried, when the set cannot be had.
+installed), nothing when it is there already. Prints the source. Exits with 3, saying what was
+tried, when no source has the set, and with 1 on any other failure.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from experiments.cache import cache_dir
 from ssl_weighting.data import debian
 from ssl_weighting.data.idx import find_idx
 from ssl_weighting.data.images import NAMES, load_images
+from ssl_weighting.data.mnist_like import UnavailableError
+
+UNAVAILABLE = 3  # exit code; run_all.sh goes on without the set on this one alone
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -28,7 +31,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code: 0 when the set can be read now, else 1."""
+    """Returns the exit code: 0 if the set can be read now, `UNAVAILABLE`, else 1."""
     if len(arguments) > 1:
         raise app.UsageError(
             f"Unknown arguments: {' '.join(arguments[1:])}. Use --dataset, --cache."
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"data: {prepare(flags.FLAGS.dataset, flags.FLAGS.cache)}")
     except (OSError, ValueError) as error:
         print(f"data: {error}", file=sys.stderr)
-        return 1
+        return UNAVAILABLE if isinstance(error, UnavailableError) else 1
     return 0
 
 
@@ -52,7 +55,7 @@ def prepare(dataset: str, cache: str | os.PathLike) -> str:
       The source, in words. The set was read from it once, so it is whole.
 
     Raises:
-      FileNotFoundError: if no source has the set; says what was tried.
+      UnavailableError: if no source has the set; says what was tried.
       OSError, ValueError: if the cache cannot be written or a file is damaged.
     """
     if dataset == "fashion_mnist" and not find_idx(debian.INSTALLED_FOLDER):

@@ -38,7 +38,7 @@ def test_a_named_folder_is_read(tmp_path, where, compressed):
     np.testing.assert_array_equal(raw.train.inputs[..., 0], expected)
     assert raw.test.labels.tolist() == list(range(10))
     assert raw.class_names[9] == "Ankle boot"
-    assert raw.source == f"fashion_mnist: IDX files in {tmp_path / where}"
+    assert raw.source == f"fashion_mnist: IDX files in {(tmp_path / where).name}"
 
 
 def test_mnist_has_digits_for_names(tmp_path):
@@ -55,10 +55,11 @@ def test_a_named_folder_without_data_is_an_error_and_not_skipped(tmp_path):
 def test_the_cache_comes_before_the_installed_package(tmp_path, monkeypatch):
     monkeypatch.setattr(debian, "INSTALLED_FOLDER", write_idx(tmp_path / "installed"))
     raw = load_images("fashion_mnist", cache_dir=tmp_path / "cache")
-    assert raw.source.endswith(f"files in {tmp_path / 'installed'}")
+    assert raw.source.endswith("files in installed")
     write_idx(tmp_path / "cache" / "fashion-mnist")
     raw = load_images("fashion_mnist", cache_dir=tmp_path / "cache")
-    assert raw.source.endswith(f"files in {tmp_path / 'cache' / 'fashion-mnist'}")
+    assert raw.source.endswith("files in fashion-mnist")
+    assert str(tmp_path) not in raw.source
 
 
 def test_without_any_source_the_three_ways_are_named():

@@ -1,5 +1,6 @@
 """TFDS as a source: prepared folders, downloads that end or fail, hosts that are silent."""
 
+import errno
 import http.server
 import socket
 import threading
@@ -12,6 +13,7 @@ from data_files import make_prepared
 
 from ssl_weighting.data import debian, tfds_source
 from ssl_weighting.data.images import load_images
+from ssl_weighting.data.mnist_like import UnavailableError
 
 is_reachable = tfds_source.is_reachable
 
@@ -30,7 +32,7 @@ def test_folders_of_tfds_are_read_and_downloads_end_there(tmp_path, monkeypatch)
     np.testing.assert_array_equal(raw.train.inputs, images)
     assert raw.test.labels.tolist() == [*range(10), *range(10)]
     assert raw.class_names[3] == "name 3"
-    assert "TFDS" in raw.source
+    assert raw.source == "mnist: TFDS folder, version 3.0.1"  # and no folder of the machine
     (tmp_path / "cache").mkdir()
     (tmp_path / "made").rename(tmp_path / "cache" / "tfds")
     assert load_images("mnist", cache_dir=tmp_path / "cache").class_names[3] == "name 3"
@@ -74,6 +76,28 @@ def test_a_download_that_fails_half_way_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds_source, "is_reachable", lambda url: True)
     with pytest.raises(FileNotFoundError, match=r"its download failed: HTTP code: 503"):
         load_images("fashion_mnist", cache_dir=tmp_path)
+
+
+def test_a_full_disk_is_no_missing_source(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def builder(name, data_dir):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tfds, "builder", builder)
+    monkeypatch.setattr(tfds_source, "is_reachable", lambda url: True)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        load_images("fashion_mnist", cache_dir=tmp_path)
+    assert not isinstance(caught.value, UnavailableError)
+
+
+def test_downloads_can_be_switched_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds_source, "is_reachable", lambda url: pytest.fail("asked"))
+    monkeypatch.setenv("SSL_WEIGHTING_DOWNLOAD", "0")
+    with pytest.raises(UnavailableError, match=r"switched off by SSL_WEIGHTING_DOWNLOAD=0"):
+        load_images("fashion_mnist", cache_dir=tmp_path)
+    make_prepared(tmp_path / "tfds", "mnist")  # what is there already is read
+    assert load_images("mnist", cache_dir=tmp_path).class_names[3] == "name 3"
 
 
 def test_tfds_folders_with_other_splits_are_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from absl import app, flags
 
 from experiments import fetch_data
+from ssl_weighting.data.mnist_like import UnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,16 +38,28 @@ def test_failed_package_is_told_and_the_next_source_tried(program, monkeypatch, 
         raise RuntimeError(f"no package for {cache}")
 
     def load(dataset, cache_dir):
-        raise FileNotFoundError(f"`{dataset}` must be available in one of three ways.")
+        raise UnavailableError(f"`{dataset}` must be available in one of three ways.")
 
     monkeypatch.setattr(fetch_data.debian, "fetch_fashion_mnist", fetch)
     monkeypatch.setattr(fetch_data, "load_images", load)
-    assert program(dataset="fashion_mnist", cache=tmp_path) == 1
+    assert program(dataset="fashion_mnist", cache=tmp_path) == 3
     errors = capsys.readouterr().err.splitlines()
     assert errors == [
         f"data: no package for {tmp_path}",
         "data: `fashion_mnist` must be available in one of three ways.",
     ]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("a file"), ValueError("damaged")])
+def test_only_a_set_without_source_has_the_exit_code_3(
+    program, monkeypatch, tmp_path, capsys, error
+):
+    def load(dataset, cache_dir):
+        raise error
+
+    monkeypatch.setattr(fetch_data, "load_images", load)
+    assert program(dataset="mnist", cache=tmp_path) == 1
+    assert capsys.readouterr().err == f"data: {error}\n"
 
 
 def test_an_unusable_cache_is_an_error_not_a_traceback(program, tmp_path, capsys):

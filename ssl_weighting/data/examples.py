@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 UNKNOWN = -1  # the label of an example whose class nobody has told
+
+
+def base_name(path: str | os.PathLike) -> str:
+    """Returns the last part of `path`: sources are published, a machine's folders are not."""
+    return Path(os.path.abspath(path)).name
 
 
 @dataclass(frozen=True, eq=False)

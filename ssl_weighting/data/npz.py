@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset
+from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset, base_name
 
 _REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 _OPTIONAL = ("x_unlabeled", "x_validation", "y_validation", "class_names")
@@ -34,7 +34,7 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
         if f"x_{part}" in arrays
     }
     names = _class_names(path, arrays, parts["train"])
-    return RawDataset(Path(path).stem, class_names=names, source=f"file {path}", **parts)
+    return RawDataset(Path(path).stem, class_names=names, source=f"file {base_name(path)}", **parts)
 
 
 def _read(path) -> dict[str, np.ndarray]:

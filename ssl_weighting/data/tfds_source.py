@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import threading
@@ -13,6 +14,8 @@ import numpy as np
 from ssl_weighting.data.examples import Examples
 
 _PROBE_SECONDS = 3.0
+# What no other source would mend: a full or protected disk.
+_LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # One small file each of what TFDS downloads.
 _PROBES = {
     "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
@@ -59,15 +62,21 @@ def read_prepared(folder: Path) -> tuple[Examples, Examples, tuple[str, ...]]:
 def download(name: str, data_dir: str | os.PathLike) -> Path:
     """Has TFDS download and prepare a set; returns the folder for `read_prepared`.
 
-    Without a network TFDS takes minutes to fail, so one small file is asked for first.
+    Without a network TFDS takes minutes to fail, so one small file is asked for first. Where the
+    environment says SSL_WEIGHTING_DOWNLOAD=0 nothing is asked for: `run_all.sh` says so once the
+    data is there, lest a download start, and the data change, between two runs.
 
     Args:
       name: "mnist" or "fashion_mnist".
       data_dir: where TFDS prepares sets.
 
     Raises:
-      ConnectionError: if the set's host does not answer within 3 s, or the download fails.
+      ConnectionError: if downloads are switched off, the set's host does not answer within 3 s, or
+        the download fails.
+      OSError: if `data_dir` cannot be written.
     """
+    if os.environ.get("SSL_WEIGHTING_DOWNLOAD") == "0":
+        raise ConnectionError("downloads are switched off by SSL_WEIGHTING_DOWNLOAD=0")
     if not is_reachable(_PROBES[name]):
         raise ConnectionError(f"its host does not answer within {_PROBE_SECONDS:g} s")
     import tensorflow_datasets as tfds
@@ -75,6 +84,8 @@ def download(name: str, data_dir: str | os.PathLike) -> Path:
     try:
         tfds.builder(name, data_dir=data_dir).download_and_prepare()
     except (OSError, tfds.download.DownloadError) as error:
+        if getattr(error, "errno", None) in _LOCAL:
+            raise
         raise ConnectionError(f"its download failed: {error}") from error
     return find_prepared(name, data_dir)
 
