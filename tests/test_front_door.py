@@ -28,7 +28,7 @@ case "$* " in
     sleep "$PAUSE"
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "version = 3.12.1" >"$3/pyvenv.cfg"
     ;;
-  *" $FAILING "*) echo "no luck" >&2 && exit 7 ;;
+  *" $FAILING "*) echo "no luck" >&2 && exit "$STATUS" ;;
   *" $SLOW "*)
     trap 'echo saved >>"$CALLS"; kill %1; exit 0' TERM
     sleep 30 &
@@ -58,6 +58,7 @@ class Clone:
             "CALLS": str(self.calls),
             "FAKE_VERSION": "3.12.1",
             "FAILING": "nothing",
+            "STATUS": "7",
             "SLOW": "nothing",
             "PAUSE": "0",
         }
@@ -206,6 +207,10 @@ def programs(clone) -> list[str]:
     return [call for call in clone.logged() if call.startswith("-m experiments.")]
 
 
+def families(clone) -> list[str]:
+    return [call.split("--family=")[1].split()[0] for call in programs(clone) if "family" in call]
+
+
 def test_run_all_runs_each_program_once(clone):
     out = clone.bin / "my results"
     result = clone.run(str(clone.root / "run_all.sh"), "--profile=default", "--out=my results")
@@ -214,6 +219,7 @@ def test_run_all_runs_each_program_once(clone):
     cache = Path(clone.environment["HOME"]) / ".cache/ssl_weighting"
     run_profile = "-m experiments.run_profile --profile=default --family="
     assert programs(clone) == [
+        f"-m experiments.fetch_data --dataset=mnist --cache={cache}",
         f"-m experiments.fetch_data --dataset=fashion_mnist --cache={cache}",
         *(f"{run_profile}{name} --out={out}" for name in ("toy", "mnist", "fashion_mnist")),
         f"-m experiments.make_report --runs={out}/runs --out={out}",
@@ -221,11 +227,27 @@ def test_run_all_runs_each_program_once(clone):
 
 
 def test_run_all_falls_back_to_digits_in_capitals(clone):
-    result = clone.run(str(clone.root / "run_all.sh"), FAILING="experiments.fetch_data")
+    failing = {"FAILING": "--dataset=fashion_mnist", "STATUS": "3"}
+    result = clone.run(str(clone.root / "run_all.sh"), **failing)
     assert result.returncode == 0
     assert "FALLING BACK TO THE SMALL DIGITS" in result.stderr
-    assert "--family=digits" in programs(clone)[3]
-    assert not any("--family=fashion_mnist" in call for call in programs(clone))
+    assert families(clone) == ["toy", "mnist", "digits"]
+
+
+def test_run_all_skips_mnist_in_capitals(clone):
+    failing = {"FAILING": "--dataset=mnist", "STATUS": "3"}
+    result = clone.run(str(clone.root / "run_all.sh"), **failing)
+    assert result.returncode == 0
+    assert "MNIST COULD NOT BE HAD (SEE ABOVE). ITS RUNS ARE SKIPPED" in result.stderr
+    assert families(clone) == ["toy", "fashion_mnist"]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_run_all_stops_when_fetching_fails_otherwise(clone, name):
+    result = clone.run(str(clone.root / "run_all.sh"), FAILING=f"--dataset={name}", STATUS="1")
+    assert result.returncode == 1
+    assert f"fetching {name} failed (exit code 1, see above)" in result.stderr
+    assert families(clone) == []
 
 
 def test_run_all_stops_when_a_family_fails(clone):
