@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from experiments.config import Config
 from ssl_weighting.algorithms import make_algorithm
@@ -49,11 +51,13 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    raw = load_images(config.dataset, config.data_dir or None, config.image_size or None, cache_dir)
+    raw = _load_images(
+        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
+    )
     splits = make_splits(
         raw,
         config.num_labeled,
-        config.val_size,
+        config.val_size or None,
         seed=config.seed,
         val_seed=config.val_seed,
         num_unlabeled=config.num_unlabeled or None,
@@ -61,6 +65,10 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         validation_as_labels=config.validation_as_labels,
     )
     return _with_fewer_tests(splits, config.num_test)
+
+
+# Twelve runs of a family read, and resize, their images once.
+_load_images = functools.lru_cache(maxsize=1)(load_images)
 
 
 def build(config: Config, splits: DataSplits) -> Run:
@@ -74,9 +82,10 @@ def build(config: Config, splits: DataSplits) -> Run:
         size = min(size, len(splits.validation))
 
     def validation_at(k):
-        return validation_batch_at(
-            splits.validation, k, size, seed=config.seed, replace=config.val_replace
-        )
+        with tf.device("CPU:0"):  # 64-bit integer arithmetic, like the other batches
+            return validation_batch_at(
+                splits.validation, k, size, seed=config.seed, replace=config.val_replace
+            )
 
     trainer = BilevelTrainer(
         model,
@@ -155,9 +164,16 @@ def _weight_store(config, num_unlabeled):
     )
 
 
+def _augmentation(config, images):
+    if not images:
+        return Augmentation.none()
+    if config.algorithm == "pseudo_label":  # reads no strong view
+        return Augmentation.weak_only(flip=config.flip)
+    return Augmentation.fixmatch(flip=config.flip)
+
+
 def _sources(config, splits):
-    images = splits.labeled.inputs.ndim == 4
-    augmentation = Augmentation.fixmatch(flip=config.flip) if images else Augmentation.none()
+    augmentation = _augmentation(config, images=splits.labeled.inputs.ndim == 4)
     unlabeled = config.unlabeled_batch if config.uses_unlabeled else 0
     source = BatchSource(splits, config.labeled_batch, unlabeled, config.seed, augmentation, 0)
     size = config.lambda_batch or config.unlabeled_batch

@@ -30,7 +30,7 @@ class Config:
     data_dir: str = option("", "folder with the data set's files, where it is not downloaded")
     image_size: int = option(0, "side to resize images to; 0: as they are")
     num_labeled: int = option(250, "labeled examples n")
-    val_size: int = option(1024, "validation examples |V|")
+    val_size: int = option(1024, "validation examples |V|; 0: all of the set's own")
     num_unlabeled: int = option(0, "random subset of U for short runs; 0: all of U")
     num_test: int = option(0, "random subset of the test set for short runs; 0: all")
     seed: int = option(1, "seed of the labeled split, the initial values and all sampling")
@@ -109,7 +109,7 @@ class Config:
     checkpoint_every: int = option(1000, "steps between checkpoints", group="run")
     keep_checkpoints: int = option(3, "newest checkpoints kept", group="run")
     eval_every: int = option(1000, "steps between evaluations", group="run")
-    log_every: int = option(100, "at most so many steps between log lines", group="run")
+    log_every: int = option(20, "at most so many steps between log lines", group="run")
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
     jit: bool = option(False, "compile the theta-step with XLA", group="run")
 
@@ -139,14 +139,14 @@ class Config:
 
 
 _POSITIVE = (
-    "num_labeled", "val_size", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
+    "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
     "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
     "width", "temperature",
 )  # fmt: skip
 _NOT_NEGATIVE = (
-    "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay",
-    "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
-    "lambda_min", "seed", "val_seed",
+    "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps",
+    "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
+    "madam_epsilon", "lambda_min", "seed", "val_seed",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff")

@@ -29,9 +29,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         if known:
             text += f": {', '.join(known)}"
         define_one = _DEFINE[type(field.default)]
-        define_one(
-            field.name, field.default, text, flag_values=values, module_name=sys.argv[0]
-        )
+        define_one(field.name, field.default, text, flag_values=values, module_name=sys.argv[0])
 
 
 def given() -> dict:

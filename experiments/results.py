@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from experiments.run_state import options_as_json
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.reporting.statistics import best_on_validation, median_of_last
 
+GALLERY = 24  # most down- and most up-weighted examples kept as pictures
 METHOD_NAMES = {
     "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "uda": "UDA",
     "fixmatch": "FixMatch",
@@ -54,7 +56,7 @@ def write_config(run: Run, program: str) -> None:
         },
     }
     text = json.dumps(content, indent=1, allow_nan=False)
-    write_atomically(Path(run.config.out) / "config.json", text)
+    write_text(Path(run.config.out) / "config.json", text)
 
 
 def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
@@ -62,12 +64,13 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
     out = Path(run.config.out)
     if run.config.uses_unlabeled:
         table = example_table(run)
-        table.to_parquet(out / "example_weights.parquet", index=False)
+        with replacing(out / "example_weights.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
         if run.splits.unlabeled.inputs.ndim == 4:
             _write_extremes(run, table, out / "extreme_examples.npz")
     _save_averaged_model(run, out / "model.keras")
     summary = _summary(run, seconds, lambda_share)
-    write_atomically(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False))
+    write_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False))
     return summary
 
 
@@ -107,17 +110,19 @@ def _strong_view_loss(run, pseudo):
     return loss
 
 
-def _write_extremes(run, table, path, count=24):
+def _write_extremes(run, table, path):
     visited = table[table.visits > 0].sort_values(["lam", "id"])
+    count = min(GALLERY, len(visited) // 2)
     down, up = visited.head(count), visited.tail(count)[::-1]
     images = run.splits.unlabeled.inputs
-    np.savez(
-        path,
-        down_ids=down.id.to_numpy(),
-        down_images=images[down.id.to_numpy()],
-        up_ids=up.id.to_numpy(),
-        up_images=images[up.id.to_numpy()],
-    )
+    arrays = {
+        "down_ids": down.id.to_numpy(),
+        "down_images": images[down.id.to_numpy()],
+        "up_ids": up.id.to_numpy(),
+        "up_images": images[up.id.to_numpy()],
+    }
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
 
 
 def _save_averaged_model(run, path):
@@ -125,9 +130,12 @@ def _save_averaged_model(run, path):
     raw = [np.array(p.value) for p in model.trainable_variables]
     for param, average in zip(model.trainable_variables, run.trainer.ema.shadow, strict=True):
         param.assign(average.value)
-    model.save(path)
-    for param, value in zip(model.trainable_variables, raw, strict=True):
-        param.assign(value)
+    try:
+        with replacing(path) as temporary:
+            model.save(temporary)
+    finally:
+        for param, value in zip(model.trainable_variables, raw, strict=True):
+            param.assign(value)
 
 
 def _summary(run, seconds, lambda_share):
@@ -169,11 +177,28 @@ def weight_statistics(store) -> dict:
     }
 
 
-def write_atomically(path: Path, content: str) -> None:
-    """Replace the file in one step, so that a reader never sees half of it."""
-    temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+@contextlib.contextmanager
+def replacing(path: Path):
+    """Give a temporary path and, once it has been written, put it in the place of `path`.
+
+    A full disk or a kill leaves the file that was there as it was.
+
+    Raises:
+        OSError: the file could not be written; names it.
+    """
+    temporary = path.with_name(f"partial-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace a text file in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")

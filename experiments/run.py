@@ -55,6 +55,16 @@ def is_complete(folder: str | Path) -> bool:
         return False
 
 
+def changed_options(config: Config) -> list[str]:
+    """Return how the run that lies in `config.out` differs from `config`, option by option."""
+    saved = json.loads((Path(config.out) / "config.json").read_text())["config"]
+    return [
+        f"{name}: {saved.get(name)!r} there, {value!r} now"
+        for name, value in run_state.options_as_json(config).items()
+        if name not in run_state.FREE and saved.get(name) != value
+    ]
+
+
 def execute(
     config: Config,
     program: str,
@@ -86,7 +96,8 @@ def execute(
     checkpoints = Checkpoints(
         out / "checkpoints", run_state.fingerprint(config, run), config.keep_checkpoints
     )
-    log = RunLog(out, config.steps, _resume(run, checkpoints))
+    metrics_bytes = _resume(run, checkpoints)
+    log = RunLog(out, config.steps, metrics_bytes, run.trainer.step)
     (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so
     results.write_config(run, program)
     _announce(run)
@@ -172,7 +183,7 @@ def _next_stop(trainer, config, snapshot_steps):
 def _train(run, log, stop):
     started, trainer = time.monotonic(), run.trainer
     means = trainer.train(stop - trainer.step)
-    log.theta_seconds += time.monotonic() - started
+    log.spent("theta", time.monotonic() - started)
     log.write("train", trainer.step, **means)
     log.timing(trainer.step)
 
@@ -182,11 +193,12 @@ def _lambda_step(run, log):
     started, trainer = time.monotonic(), run.trainer
     step = trainer.step
     report = trainer.lambda_step()
-    log.lambda_seconds += time.monotonic() - started
+    train, train_seconds = report.pop("train", None), report.pop("train_seconds", 0.0)
     report |= results.weight_statistics(trainer.store)
-    train = report.pop("train", None)
+    log.spent("lambda", time.monotonic() - started - train_seconds)
     log.write("lambda", step, **report)
     if train:
+        log.spent("theta", train_seconds)
         log.write("train", trainer.step, **train)
         log.timing(trainer.step)
     if report["skipped"]:

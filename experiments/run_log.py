@@ -22,12 +22,13 @@ class RunLog:
         total_steps: length of the run, for the progress line.
         metrics_bytes: length of metrics.jsonl at the checkpoint being resumed; what stands behind
             it was written by steps that will be taken again.
+        step: the step being resumed.
 
     Raises:
         ValueError: metrics.jsonl is shorter than the checkpoint says.
     """
 
-    def __init__(self, folder: str | Path, total_steps: int, metrics_bytes: int = 0):
+    def __init__(self, folder: str | Path, total_steps: int, metrics_bytes: int = 0, step: int = 0):
         self.folder, self.total_steps = Path(folder), total_steps
         self.path = self.folder / "metrics.jsonl"
         self.path.touch()
@@ -38,8 +39,9 @@ class RunLog:
             )
         os.truncate(self.path, metrics_bytes)
         self.board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
-        self.theta_seconds = self.lambda_seconds = 0.0
-        self.before = _last_timing(self.folder / "timing.jsonl") if metrics_bytes else {}
+        self.seconds = {"theta": 0.0, "lambda": 0.0}
+        self.first_calls = {}
+        self.before = _truncate_timing(self.folder / "timing.jsonl", step)
         self.started, self.first_step = time.monotonic(), None
         self.progress_at, self.latest = -math.inf, {}
 
@@ -72,19 +74,30 @@ class RunLog:
         with self.board.as_default(step=step):
             tf.summary.histogram("lambda/weights", weights)
 
+    def spent(self, kind: str, seconds: float) -> None:
+        """Count the time of a call of "theta" or "lambda" steps.
+
+        The first call of each kind traces and compiles; it is kept apart, or it would decide the
+        Lambda-steps' share in short runs.
+        """
+        if kind not in self.first_calls:
+            self.first_calls[kind] = seconds
+        else:
+            self.seconds[kind] += seconds
+
     def lambda_share(self) -> float:
         """Return the Lambda-steps' share of the training time so far, in [0, 1]."""
-        t, lam = self._seconds()
-        return lam / max(t + lam, 1e-9)
+        lam, theta = self._total("lambda"), self._total("theta")
+        return lam / max(theta + lam, 1e-9)
 
     def timing(self, step: int) -> None:
         """Append one line to timing.jsonl."""
-        t, lam = self._seconds()
         line = {
             "step": step,
             "elapsed_seconds": self.elapsed(),
-            "theta_seconds": t,
-            "lambda_seconds": lam,
+            "theta_seconds": self._total("theta"),
+            "lambda_seconds": self._total("lambda"),
+            "first_call_seconds": sum(self.first_calls.values()),
             "lambda_share": self.lambda_share(),
         }
         with open(self.folder / "timing.jsonl", "a") as file:
@@ -109,11 +122,8 @@ class RunLog:
             flush=True,
         )
 
-    def _seconds(self):
-        return (
-            self.before.get("theta_seconds", 0.0) + self.theta_seconds,
-            self.before.get("lambda_seconds", 0.0) + self.lambda_seconds,
-        )
+    def _total(self, kind):
+        return self.before.get(f"{kind}_seconds", 0.0) + self.seconds[kind]
 
 
 def _progress_text(step, total, left, latest, share, name):
@@ -151,13 +161,16 @@ def _clean(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _last_timing(path):
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]  # a kill may have cut the last line short
-    os.truncate(path, len(whole))
-    try:
-        return json.loads(whole.splitlines()[-1]) if whole else {}
-    except ValueError:
-        return {}  # damaged otherwise: times start again, results are not affected
+def _truncate_timing(path, step):
+    """Drop the lines of steps that will be taken again; return the last that stays."""
+    kept = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            break  # cut short by a kill: figures of time may be lost, results are not affected
+        if line["step"] > step or step == 0:
+            break
+        kept.append(line)
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return kept[-1] if kept else {}

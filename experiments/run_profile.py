@@ -14,7 +14,7 @@ from experiments.cache import cache_dir
 from experiments.config import Config
 from experiments.errors import friendly
 from experiments.profiles import FAMILIES, PROFILES, configs
-from experiments.run import TERMINATED, execute, is_complete
+from experiments.run import TERMINATED, changed_options, execute, is_complete
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -33,6 +33,20 @@ def train(config: Config) -> dict | None:
     return execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))
 
 
+def refuse_if_changed(config: Config) -> None:
+    """Make sure that a finished run is skipped only if it is the run that was asked for.
+
+    Raises:
+        ValueError: it had other options; names each.
+    """
+    changed = changed_options(config)
+    if changed:
+        raise ValueError(
+            f"{config.out} holds a finished run with other options: {'; '.join(changed)}. "
+            "Delete that folder or give another --out."
+        )
+
+
 def main(argv: list[str]) -> int:
     """Run the family of the command line; return the exit code."""
     if len(argv) > 1:
@@ -42,11 +56,12 @@ def main(argv: list[str]) -> int:
     started = time.monotonic()
     for number, config in enumerate(wanted, 1):
         title = f"[{family} {number}/{len(wanted)}, {time.monotonic() - started:.0f} s]"
-        if is_complete(config.out):
-            print(f"{title} {config.out}: finished before, skipped", flush=True)
-            continue
-        print(f"{title}", flush=True)
         with friendly():
+            if is_complete(config.out):
+                refuse_if_changed(config)
+                print(f"{title} {config.out}: finished before, skipped", flush=True)
+                continue
+            print(f"{title}", flush=True)
             if train(config) is None:
                 return TERMINATED
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ class Snapshots:
         run_splits: the run's `DataSplits`, points in the plane.
         folder: run folder.
         iterations: theta-step -> Lambda-iteration shown there.
+        step: where the run stands; pictures of earlier steps are taken over from the file.
     """
 
-    def __init__(self, splits, folder: str | Path, iterations: dict[int, int]):
+    def __init__(self, splits, folder: str | Path, iterations: dict[int, int], step: int):
         self.splits, self.path = splits, Path(folder) / "snapshots.npz"
         self.iterations = iterations
         points = splits.test.inputs
@@ -33,7 +35,7 @@ class Snapshots:
             np.linspace(low[k] - margin[k], high[k] + margin[k], GRID, dtype=np.float32)
             for k in (0, 1)
         )
-        self.taken = self._earlier()
+        self.taken = self._earlier({k for s, k in iterations.items() if s < step})
 
     def take(self, run: Run) -> None:
         """Record the run as it is now and write the file anew."""
@@ -44,12 +46,16 @@ class Snapshots:
         self.taken[self.iterations[run.trainer.step]] = (probability, lam)
         self._write()
 
-    def _earlier(self):
-        if not self.path.exists():
+    def _earlier(self, wanted):
+        if not wanted or not self.path.exists():
             return {}
-        with np.load(self.path, allow_pickle=False) as file:
-            rows = zip(file["iterations"], file["probability"], file["lam"], strict=True)
-            return {int(k): (p, lam) for k, p, lam in rows}
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                rows = list(zip(file["iterations"], file["probability"], file["lam"], strict=True))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            print(f"{self.path} is damaged ({error}); its earlier pictures are lost", flush=True)
+            return {}
+        return {int(k): (p, lam) for k, p, lam in rows if int(k) in wanted}
 
     def _write(self):
         s, order = self.splits, sorted(self.taken)

@@ -1,4 +1,4 @@
-"""Train a net on a toy set of Fig. 1 or Fig. 2 (Sec. 4.1).
+r"""Train a net on a toy set of Fig. 1 or Fig. 2 (Sec. 4.1).
 
     python -m experiments.train_synthetic --dataset=moons --algorithm=pseudo_label \
         --weighting=per_example --seed=1 --out=results/runs/moons
@@ -25,7 +25,7 @@ def train(config: Config) -> dict | None:
 
     def take(run):
         nonlocal snapshots
-        snapshots = snapshots or Snapshots(run.splits, config.out, steps)
+        snapshots = snapshots or Snapshots(run.splits, config.out, steps, run.trainer.step)
         snapshots.take(run)
 
     steps = steps_of_iterations(config)

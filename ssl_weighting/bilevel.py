@@ -7,6 +7,7 @@ set, a flag or a file.
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import tensorflow as tf
 
@@ -140,7 +141,8 @@ class BilevelTrainer:
         and the update, because it must see the old weights.
 
         Returns:
-            What `LambdaStep` reports.
+            What `LambdaStep` reports; with `stale_weights` also "train", as `train` returns it, and
+            the "train_seconds" it took.
 
         Raises:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
@@ -156,7 +158,9 @@ class BilevelTrainer:
                 "Lambda is untouched. Raise the damping or lower the learning rate."
             )
         if s.stale_weights:
+            started = time.monotonic()
             measured.report["train"] = self.train(1)
+            measured.report["train_seconds"] = time.monotonic() - started
         self._lambda_step.apply(measured)
         self.lambda_steps += 1
         return measured.report

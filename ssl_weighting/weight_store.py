@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.madam import MAdam
+
 MODES = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
 LEARNED = ("single", "per_example", "shuffled", "random")
 
@@ -90,10 +92,13 @@ class WeightStore:
             index: [U] int64; gradients of an id that stands there twice are summed.
             lam_gradient: [U] float32, Eq. 6.
         """
+        # DEVIATION: the sum over duplicates, which Eq. 6 asks for; in the release the last one
+        # wins.
         rows, segment = tf.unique(index)
         g = tf.math.unsorted_segment_sum(lam_gradient, segment, tf.size(rows))
         self.last_influence.value.scatter_update(tf.IndexedSlices(g, rows))
-        moved = tf.cast(g != 0, tf.int32)
+        masked = getattr(self.optimizer, "mask", "") == "nonzero"
+        moved = tf.cast(g != 0, tf.int32) if masked else tf.ones_like(rows, tf.int32)
         self.visits.value.scatter_add(tf.IndexedSlices(moved, rows))
         if self.mode == "single":
             rows, g = tf.zeros([1], index.dtype), tf.reduce_mean(g)[None]
@@ -123,8 +128,8 @@ class WeightStore:
         return ids
 
     def _clip(self, rows):
-        # Only the optimizers that decay all rows (plain Adam) can move rows outside the batch.
-        if getattr(self.optimizer, "name", "") == "adam":
+        # These two leave rows outside the batch alone; any other may move them.
+        if not isinstance(self.optimizer, MAdam | keras.optimizers.SGD):
             self.lam.assign(tf.clip_by_value(self.lam.value, self.lam_min, self.lam_max))
             return
         new = tf.clip_by_value(tf.gather(self.lam.value, rows), self.lam_min, self.lam_max)
