@@ -1,4 +1,4 @@
-"""Train one image classifier: base SSL algorithm, with or without learned weights (Sec. 4.2).
+r"""Train one image classifier: base SSL algorithm, with or without learned weights (Sec. 4.2).
 
     python -m experiments.train_images --dataset=fashion_mnist --num_labeled=250 \
         --algorithm=fixmatch --weighting=per_example --seed=1 --out=results/runs/mine

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 from pathlib import Path
@@ -68,20 +67,17 @@ def _restartable(source):
 class _WeakViews:
     """Strong views cost seconds to compile, and resuming does not depend on what a view does."""
 
-    none, fixmatch = Augmentation.none, Augmentation.weak_only
+    none, weak_only = Augmentation.none, Augmentation.weak_only
+    fixmatch = weak_only
 
 
 @contextlib.contextmanager
 def built_by(build):
-    """Let `execute` take its runs from `build(config, splits)`, and do slow things once."""
+    """Let `execute` take its runs from `build(config, splits)`, with cheap views."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(running, "build", build)
         patched.setattr(building, "Augmentation", _WeakViews)
-        patched.setattr(building, "load_images", _load_images)
         yield
-
-
-_load_images = functools.cache(building.load_images)
 
 
 def run(out, workshop=None, **options):

@@ -1,0 +1,365 @@
+"""Options: one flag each, layers in order, every refusal by name."""
+
+import dataclasses
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+from runs import call
+
+from experiments import (
+    compare_runs,
+    fetch_data,
+    make_report,
+    predict,
+    run_profile,
+    train_images,
+    train_synthetic,
+)
+from experiments import flags as own_flags
+from experiments.config import Config
+from experiments.presets import DATASET_RECIPES, PRESETS, deviations, make_config
+from experiments.profiles import FAMILIES, configs
+from experiments.run_state import FREE, options_as_json
+
+ROOT = Path(__file__).resolve().parent.parent
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+CHOICES = {name: f.metadata["choices"] for name, f in FIELDS.items() if f.metadata["choices"]}
+NUMBERS = [name for name, f in FIELDS.items() if type(f.default) in (int, float)]
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """Return what a command line gives: the options that stand on it."""
+
+    def parse(*arguments):
+        values = flags.FlagValues()
+        own_flags.define(values)
+        monkeypatch.setattr(flags, "FLAGS", values)
+        values(["program", *arguments])
+        return own_flags.given()
+
+    return parse
+
+
+def test_flags_and_config_are_one_to_one():
+    values = flags.FlagValues()
+    own_flags.define(values)
+    assert set(values) == set(FIELDS)
+    for name, field in FIELDS.items():
+        assert values[name].default == field.default and values[name].help, name
+        assert all(choice in values[name].help for choice in CHOICES.get(name, ())), name
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_flag_arrives_as_its_option(parse, name):
+    default = FIELDS[name].default
+    if type(default) is bool:
+        assert parse(f"--{'no' if default else ''}{name}") == {name: not default}
+        assert parse(f"--{name}={str(default).lower()}") == {name: default}
+        return
+    value = next((c for c in CHOICES.get(name, ()) if c != default), None)
+    value = value or {int: 22, float: 0.25, str: "text"}[type(default)]
+    assert parse(f"--{name}={value}") == {name: value}
+    assert type(parse(f"--{name}={value}")[name]) is type(default)
+
+
+def test_what_does_not_stand_on_the_command_line_is_left_to_presets(parse):
+    assert parse() == {}
+    assert parse("--steps=1048576") == {"steps": 2**20}, "the default, but given"
+    config = make_config(**parse("--dataset=digits", "--depth=28"))
+    assert (config.depth, config.width) == (28, DATASET_RECIPES["digits"]["width"])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_option_is_read_somewhere(name):
+    """An option that does nothing is a defect."""
+    files = [p for p in (ROOT / "experiments").glob("*.py") if p.name != "config.py"]
+    files += (
+        [ROOT / "experiments" / "config.py"] if name in ("algorithm", "unlabeled_ratio") else []
+    )
+    text = "\n".join(p.read_text() for p in files)
+    if name == "preset":
+        assert 'given.get("preset"' in text
+    else:
+        assert re.search(rf"\b(config|c|self)\.{name}\b", text), name
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_fills_what_is_not_given(preset):
+    config = make_config(preset=preset)
+    for name, value in PRESETS[preset].items():
+        assert getattr(config, name) == value, name
+
+
+def test_the_presets_differ_where_paper_and_release_do():
+    paper, released = make_config(), make_config(preset="released")
+    different = {n for n in FIELDS if getattr(paper, n) != getattr(released, n)}
+    assert different == {
+        "preset", "inner_steps", "madam_mask", "madam_epsilon", "lambda_max", "lambda_at_start",
+        "infl_fresh_batch", "stale_w", "hess_l2_coeff", "hess_wu", "damping", "theta_hat",
+        "infl_mask_grad", "val_replace", "val_size", "allow_overlap",
+    }  # fmt: skip
+
+
+def other(name, value):
+    if name in CHOICES:
+        return next(c for c in CHOICES[name] if c != value)
+    if type(value) is bool:
+        return not value
+    if type(value) is int:
+        return value + 1
+    return 9.0 if not 0 <= value < math.inf else value / 2 + 0.125
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_given_wins_over_presets_and_recipes(preset):
+    for dataset in ("", *DATASET_RECIPES):
+        layers = PRESETS[preset] | DATASET_RECIPES.get(dataset, {})
+        for name, value in layers.items():
+            given = {name: other(name, value)}
+            config = make_config(preset=preset, dataset=dataset, **given)
+            assert getattr(config, name) == given[name]
+
+
+def test_the_recipe_of_a_data_set_wins_over_those_of_preset_and_algorithm():
+    config = make_config(preset="released", dataset="digits", algorithm="uda")
+    recipe = DATASET_RECIPES["digits"]
+    assert (config.steps, config.val_size) == (recipe["steps"], recipe["val_size"])
+    assert (config.unlabeled_ratio, config.threshold) == (recipe["unlabeled_ratio"], 0.0)
+    assert make_config(dataset="moons").algorithm == "pseudo_label"
+    assert make_config(dataset="moons", algorithm="supervised").weighting == "fixed"
+    uda = make_config(algorithm="uda")
+    assert (uda.unlabeled_batch, uda.steps, uda.lambda_warmup_steps) == (320, 400_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    "given, inner_steps",
+    [
+        ({}, 512),
+        ({"algorithm": "uda"}, 100),
+        ({"preset": "released"}, 100),
+        ({"steps": 1000}, 50),
+        ({"steps": 12}, 1),
+        ({"steps": 12, "inner_steps": 9}, 9),
+        ({"inner_steps": 3}, 3),
+        ({"steps": 20 * 512}, 512),
+        ({"steps": 20 * 512 - 20}, 511),
+    ],
+)
+def test_inner_steps_are_the_preset_s_or_a_twentieth_of_a_short_run(given, inner_steps):
+    assert make_config(**given).inner_steps == inner_steps
+
+
+def test_unknown_options_are_named_beside_the_known_ones():
+    with pytest.raises(ValueError, match=r"Unknown options: nope, stepz. Known: algorithm, .*, wu"):
+        make_config(stepz=3, nope=1)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_unknown_values_list_the_known_ones(name):
+    known = re.escape(", ".join(CHOICES[name]))
+    with pytest.raises(ValueError, match=rf"^--{name} must be one of {known}. Received: 'nope'$"):
+        make_config(**{name: "nope"})
+
+
+OUT_OF_RANGE = {
+    "greater than 0": (
+        "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
+        "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every",
+        "base_filters", "width", "temperature",
+    ),
+    "0 or more": (
+        "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay",
+        "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
+        "lambda_min", "seed", "val_seed", "inner_steps", "val_size",
+    ),
+    r"in [0, 1)": ("batch_norm_decay", "ema_decay"),
+    "0 or more, or -1": ("noise", "hess_l2_coeff"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OUT_OF_RANGE)
+def test_values_out_of_range_are_refused_by_name(text):
+    bad = {"greater than 0": (0, -1), "0 or more, or -1": (-2, -0.5), "in [0, 1)": (1, -0.1)}
+    for name in OUT_OF_RANGE[text]:
+        for value in bad.get(text, (-1, -3)):
+            message = re.escape(f"--{name} must be {text}. Received: {value}")
+            with pytest.raises(ValueError, match=f"^{message}$"):
+                make_config(**{name: value})
+
+
+def test_every_number_has_a_range():
+    covered = {name for names in OUT_OF_RANGE.values() for name in names}
+    assert set(NUMBERS) - covered == {"lambda_init", "lambda_max", "depth"}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_must_be_finite(value):
+    for name in NUMBERS:
+        if (name, value) != ("lambda_max", math.inf):
+            with pytest.raises(ValueError, match=rf"--{name}\b"):
+                make_config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"threshold": 1.01}, r"--threshold must be in \[0, 1\]. Received: 1.01"),
+        ({"lambda_init": 3.0, "lambda_max": 2.0}, r"--lambda_init must lie .* 3.0 in \[0.0, 2.0\]"),
+        ({"lambda_init": 0.5, "lambda_min": 0.6}, r"--lambda_init must lie .* 0.5 in \[0.6, inf\]"),
+        ({"lambda_batch": 9, "infl_fresh_batch": False}, r"--lambda_batch must be 0 .*_batch=true"),
+        ({"lambda_batch": 9, "preset": "released"}, r"--lambda_batch must be 0 .*_batch=true"),
+        *(
+            (
+                {"algorithm": "supervised", "weighting": mode},
+                rf"--weighting={mode} needs an algorithm with unlabeled .*Use --weighting=fixed",
+            )
+            for mode in ("single", "per_example", "shuffled", "random", "confidence")
+        ),
+        ({"steps": 10, "inner_steps": 10}, r"would never move: .* falls due after 10 of 10 steps"),
+        ({"steps": 10, "lambda_warmup_steps": 9, "inner_steps": 1}, r"--inner_steps=1. Lower them"),
+        (
+            {"steps": 10, "lambda_warmup_steps": 10, "lambda_at_start": True},
+            r"falls due after 10 of 10 steps. Received: --lambda_warmup_steps=10",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        make_config(**given)
+
+
+def test_options_as_json_are_strict():
+    options = options_as_json(make_config())
+    assert options["lambda_max"] == "inf" and options["hess_l2_coeff"] == -1
+    assert set(options) == set(FIELDS) and set(FREE) < set(FIELDS)
+    again = {k: float(v) if v == "inf" else v for k, v in options.items()}
+    assert make_config(**again) == make_config()
+
+
+def test_deviations_name_every_departure_from_the_paper():
+    for preset in PRESETS:
+        for algorithm in ("fixmatch", "pseudo_label", "supervised"):
+            assert deviations(make_config(preset=preset, algorithm=algorithm)) == []
+    given = {"steps": 1000, "threshold": 0.8, "num_unlabeled": 400, "lambda_optimizer": "sgd"}
+    found = deviations(make_config(**given))
+    assert found == [
+        "DEVIATION: num_unlabeled 400 instead of 0",
+        "DEVIATION: threshold 0.8 instead of 0.95",
+        "DEVIATION: steps 1000 instead of 1048576",
+        "DEVIATION: lambda_optimizer sgd instead of madam",
+        "DEVIATION: inner_steps 50 instead of 512",
+    ]
+    fixed = deviations(make_config(weighting="fixed", **given))
+    assert fixed == found[:3], "what moves Lambda does not matter where it stands still"
+    (toy,) = deviations(make_config(dataset="moons"))
+    assert toy.startswith("DEVIATION: the paper prints no constants") and "optimizer adam" in toy
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_gives_each_run_its_folder(family):
+    found = configs(family, "results")
+    assert len({config.out for config in found}) == len(found) >= 9
+    for config in found:
+        assert config.out.startswith(f"results/runs/{config.dataset}/")
+        assert config.out.endswith(f"/seed_{config.seed}")
+
+
+def test_an_unknown_family_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"--family must be one of toy, .*Received: 'nope'"):
+        configs("nope", "results")
+
+
+# Programs: what they refuse, and their help.
+
+
+@pytest.mark.parametrize(
+    "program, arguments, message",
+    [
+        (train_images, ["--dataset=digits"], "--out must be given; --helpshort lists all"),
+        (train_images, ["--out=x"], "--dataset must be given; --helpshort lists all"),
+        (train_images, ["--dataset=digits", "--out=x", "y", "z"], "--NAME=VALUE. Received: y z"),
+        (train_images, ["--dataset=nope", "--out=OUT"], "`dataset` must be one of fashion_mnist, "),
+        (train_images, ["--dataset=npz:", "--out=OUT"], "npz:PATH or folder:PATH. Received: "),
+        (train_images, ["--dataset=npz:none.npz", "--out=OUT"], "none.npz"),
+        (
+            train_images,
+            ["--dataset=folder:none", "--out=OUT"],
+            "Received: folder:none, not a folder",
+        ),
+        (train_images, ["--dataset=moons", "--out=x"], "Use python -m experiments.train_synthetic"),
+        (train_images, ["--dataset=digits", "--out=x", "--algorithm=nope"], "Received: 'nope'"),
+        (
+            train_images,
+            ["--dataset=digits", "--out=OUT", "--model=mlp"],
+            "--model=mlp takes points",
+        ),
+        (train_images, ["--dataset=digits", "--out=OUT", "--depth=11"], "`depth` must be 6n + 4"),
+        (
+            train_images,
+            ["--dataset=digits", "--out=OUT", "--num_labeled=3"],
+            "`num_labeled` must be",
+        ),
+        (
+            train_images,
+            ["--dataset=digits", "--out=OUT", "--data_dir=x"],
+            "`data_dir` must be left",
+        ),
+        (
+            train_synthetic,
+            ["--dataset=digits", "--out=x"],
+            "one of linear, circles, moons. Received",
+        ),
+        (train_synthetic, ["--dataset=moons"], "--out must be given"),
+        (
+            train_synthetic,
+            ["--dataset=moons", "--out=OUT", "--model=wide_resnet"],
+            "--model=wide_resnet takes images; moons has inputs of shape (2,)",
+        ),
+    ],
+)
+def test_refusals_are_one_line_and_exit_code_1(
+    monkeypatch, capsys, tmp_path, program, arguments, message
+):
+    arguments = [a.replace("=OUT", f"={tmp_path}") for a in arguments]
+    with pytest.raises(SystemExit) as caught:
+        call(program, monkeypatch, *arguments)
+    assert caught.value.code == 1
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1 and message in error[0]
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("program", [fetch_data, make_report, predict, run_profile, train_images])
+def test_every_flag_of_a_program_has_a_help_text(program):
+    values = flags.FlagValues()
+    program.define_flags(values)
+    assert len(values) >= 2 and all(len(values[name].help) > 5 for name in values)
+    usage = program.__doc__.partition("python -m ")[2]
+    assert usage.startswith(program.__name__)
+    for name in re.findall(r"--(\w+)=", usage):
+        assert name in values, f"--{name} of the usage is no flag"
+
+
+def test_helpshort_shows_what_the_program_is_for_and_every_option():
+    command = [sys.executable, "-m", "experiments.train_images", "--helpshort"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("Train one image classifier")
+    assert " \\\n        --algorithm=fixmatch" in done.stdout, "the usage keeps its line breaks"
+    for name, field in FIELDS.items():
+        assert re.search(rf"^  --(\[no\])?{name}: \[\w+\] \S", done.stdout, re.M), name
+        if field.metadata["choices"]:
+            assert all(choice in done.stdout for choice in field.metadata["choices"])
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_compare_runs_says_what_it_does_without_waiting_for_tensorflow():
+    command = [sys.executable, "-X", "importtime", "-m", "experiments.compare_runs", "--helpshort"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert compare_runs.__doc__.splitlines()[0] in done.stdout
+    assert "tensorflow" not in done.stderr
