@@ -16,6 +16,7 @@ from experiments.build import build, load_splits
 from experiments.config import Config
 from experiments.presets import deviations
 from experiments.run_log import RunLog
+from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints
 
 TERMINATED = 143  # exit code of a program that SIGTERM ended
@@ -215,6 +216,7 @@ def _evaluate(run, log):
     test_error, test_loss = evaluator.error_and_loss(splits.test)
     validation_error, validation_loss = evaluator.error_and_loss(splits.validation)
     raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
+    _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
     table = run.trainer.store.table().numpy()
     log.write(
         "eval",
@@ -227,6 +229,15 @@ def _evaluate(run, log):
         lam_histogram=lam_histogram(table),
     )
     log.histogram(run.trainer.step, table)
+
+
+def _check_finite(step, **losses):
+    bad = [name for name, value in losses.items() if not np.isfinite(value)]
+    if bad:
+        raise NonFiniteError(
+            f"The {' and '.join(bad)} loss is not finite at step {step}. Lambda is untouched. "
+            "Lower the learning rate or check the inputs, and resume from the last checkpoint."
+        )
 
 
 def lam_histogram(table, bins: int = 40) -> dict:
