@@ -1,9 +1,13 @@
 """Tiny runs of the training programs, inside the process of the tests."""
 
+import atexit
 import contextlib
 import dataclasses
+import functools
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +17,9 @@ from absl import flags
 
 from experiments import build as building
 from experiments import run as running
-from experiments import run_state
+from experiments import run_log, run_state
 from experiments.presets import make_config
+from ssl_weighting.checkpointing import Checkpoints, read
 from ssl_weighting.data.augmentation import Augmentation
 
 # Lambda really moves: no mask, a Lambda-step every three steps, every id visited.
@@ -35,8 +40,9 @@ MOONS = {
 class Workshop:
     """Builds a run once and hands it out again, put back to its first step: building takes seconds.
 
-    What it hands out is a fresh run but for compiled functions, which hold no state. The training
-    batches come from one tf.data pipeline, too, whose first step is a variable.
+    What it hands out is a fresh run but for compiled functions, which hold no state (but read the
+    model, the optimizers and the switches of Eq. 6 when they are compiled). The training batches
+    come from one tf.data pipeline, too, whose first step is a variable.
     """
 
     def __init__(self):
@@ -49,6 +55,7 @@ class Workshop:
             self.start = run_state.capture(self.run, 0)
             self.run.trainer.source.dataset = _restartable(self.run.trainer.source)
         self.run.trainer._iterator_step = -1
+        self.run.trainer.settings = building._bilevel_settings(config)
         run_state.restore(self.run, 0, self.start)
         return dataclasses.replace(self.run, config=config, splits=splits)
 
@@ -87,6 +94,15 @@ def run(out, workshop=None, **options):
         return running.execute(config, "train_images")
 
 
+@functools.cache
+def unbroken_run():
+    """Return (folder, workshop) of one run on DIGITS that nobody stopped, made once a session."""
+    folder, workshop = Path(tempfile.mkdtemp(prefix="ssl_weighting_test_")), Workshop()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    assert run(folder / "run", workshop, **DIGITS)["status"] == "complete"
+    return folder / "run", workshop
+
+
 def call(program, monkeypatch, *arguments):
     """Call the main of a program as its command line would; return the exit code."""
     values = flags.FlagValues()
@@ -119,3 +135,40 @@ def next_float(array):
 def kill(number):
     """Send this process a signal."""
     os.kill(os.getpid(), number)
+
+
+def rewrite(folder, changed):
+    """Write the newest checkpoint anew, whole, with other arrays."""
+    path = Checkpoints(folder / "checkpoints", {}).paths()[-1]
+    manifest, _ = read(path)
+    Checkpoints(folder / "checkpoints", manifest["fingerprint"]).save(manifest["step"], changed)
+
+
+class Killed(BaseException):
+    """The process ends here; nothing after it is done."""
+
+
+def at_line(kind, step, then):
+    """Replace the log's `write` by one that calls `then(original, arguments)` at one line."""
+
+    def patch(monkeypatch):
+        original = run_log.RunLog.write
+
+        def write(log, kind_, step_, **values):
+            if (kind_, step_) == (kind, step):
+                monkeypatch.undo()
+                return then(lambda: original(log, kind_, step_, **values), log)
+            return original(log, kind_, step_, **values)
+
+        monkeypatch.setattr(run_log.RunLog, "write", write)
+
+    return patch
+
+
+def before(write, log):
+    raise Killed
+
+
+def after(write, log):
+    write()
+    raise Killed

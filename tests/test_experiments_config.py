@@ -3,23 +3,11 @@
 import dataclasses
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from absl import flags
-from runs import call
 
-from experiments import (
-    compare_runs,
-    fetch_data,
-    make_report,
-    predict,
-    run_profile,
-    train_images,
-    train_synthetic,
-)
 from experiments import flags as own_flags
 from experiments.config import Config
 from experiments.presets import DATASET_RECIPES, PRESETS, deviations, make_config
@@ -273,93 +261,3 @@ def test_a_family_gives_each_run_its_folder(family):
 def test_an_unknown_family_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"--family must be one of toy, .*Received: 'nope'"):
         configs("nope", "results")
-
-
-# Programs: what they refuse, and their help.
-
-
-@pytest.mark.parametrize(
-    "program, arguments, message",
-    [
-        (train_images, ["--dataset=digits"], "--out must be given; --helpshort lists all"),
-        (train_images, ["--out=x"], "--dataset must be given; --helpshort lists all"),
-        (train_images, ["--dataset=digits", "--out=x", "y", "z"], "--NAME=VALUE. Received: y z"),
-        (train_images, ["--dataset=nope", "--out=OUT"], "`dataset` must be one of fashion_mnist, "),
-        (train_images, ["--dataset=npz:", "--out=OUT"], "npz:PATH or folder:PATH. Received: "),
-        (train_images, ["--dataset=npz:none.npz", "--out=OUT"], "none.npz"),
-        (
-            train_images,
-            ["--dataset=folder:none", "--out=OUT"],
-            "Received: folder:none, not a folder",
-        ),
-        (train_images, ["--dataset=moons", "--out=x"], "Use python -m experiments.train_synthetic"),
-        (train_images, ["--dataset=digits", "--out=x", "--algorithm=nope"], "Received: 'nope'"),
-        (
-            train_images,
-            ["--dataset=digits", "--out=OUT", "--model=mlp"],
-            "--model=mlp takes points",
-        ),
-        (train_images, ["--dataset=digits", "--out=OUT", "--depth=11"], "`depth` must be 6n + 4"),
-        (
-            train_images,
-            ["--dataset=digits", "--out=OUT", "--num_labeled=3"],
-            "`num_labeled` must be",
-        ),
-        (
-            train_images,
-            ["--dataset=digits", "--out=OUT", "--data_dir=x"],
-            "`data_dir` must be left",
-        ),
-        (
-            train_synthetic,
-            ["--dataset=digits", "--out=x"],
-            "one of linear, circles, moons. Received",
-        ),
-        (train_synthetic, ["--dataset=moons"], "--out must be given"),
-        (
-            train_synthetic,
-            ["--dataset=moons", "--out=OUT", "--model=wide_resnet"],
-            "--model=wide_resnet takes images; moons has inputs of shape (2,)",
-        ),
-    ],
-)
-def test_refusals_are_one_line_and_exit_code_1(
-    monkeypatch, capsys, tmp_path, program, arguments, message
-):
-    arguments = [a.replace("=OUT", f"={tmp_path}") for a in arguments]
-    with pytest.raises(SystemExit) as caught:
-        call(program, monkeypatch, *arguments)
-    assert caught.value.code == 1
-    error = capsys.readouterr().err.splitlines()
-    assert len(error) == 1 and message in error[0]
-    assert not (tmp_path / "checkpoints").exists()
-
-
-@pytest.mark.parametrize("program", [fetch_data, make_report, predict, run_profile, train_images])
-def test_every_flag_of_a_program_has_a_help_text(program):
-    values = flags.FlagValues()
-    program.define_flags(values)
-    assert len(values) >= 2 and all(len(values[name].help) > 5 for name in values)
-    usage = program.__doc__.partition("python -m ")[2]
-    assert usage.startswith(program.__name__)
-    for name in re.findall(r"--(\w+)=", usage):
-        assert name in values, f"--{name} of the usage is no flag"
-
-
-def test_helpshort_shows_what_the_program_is_for_and_every_option():
-    command = [sys.executable, "-m", "experiments.train_images", "--helpshort"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.startswith("Train one image classifier")
-    assert " \\\n        --algorithm=fixmatch" in done.stdout, "the usage keeps its line breaks"
-    for name, field in FIELDS.items():
-        assert re.search(rf"^  --(\[no\])?{name}: \[\w+\] \S", done.stdout, re.M), name
-        if field.metadata["choices"]:
-            assert all(choice in done.stdout for choice in field.metadata["choices"])
-    assert max(map(len, done.stdout.splitlines())) <= 100
-
-
-def test_compare_runs_says_what_it_does_without_waiting_for_tensorflow():
-    command = [sys.executable, "-X", "importtime", "-m", "experiments.compare_runs", "--helpshort"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert compare_runs.__doc__.splitlines()[0] in done.stdout
-    assert "tensorflow" not in done.stderr

@@ -11,37 +11,30 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import runs
-from runs import DIGITS, MOONS, Workshop, call, kill, lines, next_float
+from runs import DIGITS, Killed, after, at_line, before, call, kill, lines
 
-from experiments import compare_runs, results, run_log, run_state, train_images
+from experiments import results, run_state, train_images
 from experiments import run as running
-from experiments.compare_runs import compare_states, differences, newest_checkpoint
+from experiments.compare_runs import differences, newest_checkpoint
 from ssl_weighting import checkpointing
-from ssl_weighting.checkpointing import Checkpoints, CorruptError, MismatchError, read
+from ssl_weighting.bilevel import NonFiniteError
+from ssl_weighting.checkpointing import Checkpoints, CorruptError, MismatchError
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.lambda_step import LambdaStep
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Killed(BaseException):
-    """The process ends here; nothing after it is done."""
+@pytest.fixture(scope="module")
+def unbroken():
+    return runs.unbroken_run()[0]
 
 
 @pytest.fixture(scope="module")
 def workshop():
-    return Workshop()
-
-
-@pytest.fixture(scope="module")
-def unbroken(workshop, tmp_path_factory):
-    """The folder of a run that nobody stopped."""
-    folder = tmp_path_factory.mktemp("unbroken") / "run"
-    assert runs.run(folder, workshop, **DIGITS)["status"] == "complete"
-    return folder
+    return runs.unbroken_run()[1]
 
 
 @pytest.fixture
@@ -85,32 +78,6 @@ def test_metrics_tell_every_step_once_in_order(unbroken):
     assert steps["lambda"] == [3, 6, 9, 12, 15, 18, 21]
     assert steps["eval"] == [8, 16, 24]
     assert not any(x.get("skipped") for x in found)
-
-
-def at_line(kind, step, then):
-    """Replace the log's `write` by one that calls `then(original, arguments)` at one line."""
-
-    def patch(monkeypatch):
-        original = run_log.RunLog.write
-
-        def write(log, kind_, step_, **values):
-            if (kind_, step_) == (kind, step):
-                monkeypatch.undo()
-                return then(lambda: original(log, kind_, step_, **values), log)
-            return original(log, kind_, step_, **values)
-
-        monkeypatch.setattr(run_log.RunLog, "write", write)
-
-    return patch
-
-
-def before(write, log):
-    raise Killed
-
-
-def after(write, log):
-    write()
-    raise Killed
 
 
 def amid(write, log):
@@ -176,7 +143,7 @@ def test_killed_again_and_again_and_resumed_equals_unbroken(
 
 def test_killed_many_times_and_resumed_by_fresh_objects(unbroken, tmp_path, monkeypatch, capsys):
     """Models, optimizers and sources are not those of the unbroken run; layer names count on."""
-    fresh = Workshop()
+    fresh = runs.Workshop()
     for step in (8, 16, 24):
         with monkeypatch.context() as patched:
             at_line("eval", step, after)(patched)
@@ -329,197 +296,18 @@ def test_a_state_that_does_not_fit_the_run_is_refused(workshop, unbroken, change
         run_state.restore(workshop.run, 24, state)
 
 
-def rewrite(folder, changed):
-    """Write the newest checkpoint anew, whole, with other arrays."""
-    path = Checkpoints(folder / "checkpoints", {}).paths()[-1]
-    manifest, _ = read(path)
-    Checkpoints(folder / "checkpoints", manifest["fingerprint"]).save(manifest["step"], changed)
-
-
-ROLES = {
-    "theta": "params/0005/", "EMA": "ema/0005/", "BatchNorm statistic": "non_trainable/0001/",
-    "optimizer slot": "theta_optimizer/0005/", "optimizer clock": "theta_optimizer/0000/",
-    "lambda": "/lam", "m": "/lam_m", "v": "/lam_v", "t": "/lam_t", "visits": "/visits",
-    "influence": "/last_influence", "count of Lambda-steps": "lambda_steps",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_one_ulp_is_a_difference(unbroken, copy, role):
-    _, state = newest_checkpoint(copy)
-    names = [k for k in state if k.startswith(ROLES[role]) or k.endswith(ROLES[role])]
-    assert len(names) == 1
-    rewrite(copy, state)
-    assert differences(unbroken, copy) == []
-    rewrite(copy, state | {names[0]: next_float(state[names[0]])})
-    size = state[names[0]].size
-    assert differences(unbroken, copy) == [f"{names[0]}: 1 of {size} entries differ"]
-
-
-def test_one_ulp_of_any_array_is_a_difference(unbroken):
-    _, state = newest_checkpoint(unbroken)
-    assert len(state) > 100
-    for name, value in state.items():
-        found = compare_states(state, state | {name: next_float(value)})
-        assert found == [f"{name}: 1 of {value.size} entries differ"]
-
-
-def test_arrays_are_compared_by_their_bits():
-    a = {"x": np.float32([0.0, np.nan, 1.0])}
-    assert compare_states(a, {"x": np.float32([0.0, np.nan, 1.0])}) == []
-    assert compare_states(a, {"x": np.float32([-0.0, np.nan, 1.0])}) == ["x: 1 of 3 entries differ"]
-    assert compare_states(a, {"y": a["x"]}) == [
-        "x: only in one of the two",
-        "y: only in one of the two",
-    ]
-    assert compare_states(a, {"x": a["x"][None]}) == ["x: float32(3,) against float32(1, 3)"]
-    assert compare_states(a, {"x": a["x"].astype("f8")}) == ["x: float32(3,) against float64(3,)"]
-
-
-LINES = {
-    "one digit": lambda rows: [rows[0][:-9] + "0" * 8 + rows[0][-1], *rows[1:]],
-    "the first missing": lambda rows: rows[1:],
-    "one amid missing": lambda rows: rows[:7] + rows[8:],
-    "the last missing": lambda rows: rows[:-1],
-    "one doubled": lambda rows: rows[:7] + rows[6:],
-    "the last doubled": lambda rows: rows + rows[-1:],
-    "two exchanged": lambda rows: [*rows[:3], rows[4], rows[3], *rows[5:]],
-    "an empty one": lambda rows: [*rows, ""],
-}
-
-
-@pytest.mark.parametrize("change", LINES)
-def test_one_line_is_a_difference(unbroken, copy, change):
-    path = copy / "metrics.jsonl"
-    rows = path.read_text().splitlines()
-    path.write_text("".join(f"{row}\n" for row in LINES[change](rows)))
-    found = differences(unbroken, copy)
-    assert len(found) == 1 and found[0].startswith("metrics.jsonl")
-
-
-def test_a_missing_line_break_is_a_difference(unbroken, copy):
-    path = copy / "metrics.jsonl"
-    path.write_bytes(path.read_bytes()[:-1])
-    assert len(differences(unbroken, copy)) == 1
-
-
-@pytest.mark.parametrize(
-    "column", ["lam", "visits", "pseudo_label", "confidence", "last_influence"]
-)
-def test_one_changed_weight_is_a_difference(unbroken, copy, column):
-    path = copy / "example_weights.parquet"
-    table = pd.read_parquet(path)
-    table.to_parquet(path, index=False)
-    assert differences(unbroken, copy) == []
-    row = int(np.flatnonzero(table.visits)[0])
-    values = table[column].to_numpy().copy()
-    values[row:] = next_float(values[row:])
-    table.assign(**{column: values}).to_parquet(path, index=False)
-    assert differences(unbroken, copy) == [
-        f"example_weights.parquet {column}: 1 of {len(table)} entries differ"
-    ]
-
-
-def test_missing_rows_columns_and_files_are_differences(unbroken, copy):
-    path = copy / "example_weights.parquet"
-    table = pd.read_parquet(path)
-    table[:-1].to_parquet(path, index=False)
-    assert len(differences(unbroken, copy)) == len(table.columns)
-    table.drop(columns="lam").to_parquet(path, index=False)
-    assert differences(unbroken, copy) == ["example_weights.parquet lam: only in one of the two"]
-    path.unlink()
-    assert differences(unbroken, copy) == ["example_weights.parquet: only in one of the two"]
-
-
-def test_another_step_is_a_difference(unbroken, copy):
-    Checkpoints(copy / "checkpoints", {}).paths()[-1].unlink()
-    assert differences(unbroken, copy)[0] == "step: 24 against 18"
-
-
-def test_the_program_tells_by_its_exit_code(unbroken, copy, capsys, tmp_path):
-    assert compare_runs.main(["compare_runs", str(unbroken), str(copy)]) == 0
-    assert capsys.readouterr().out == "identical: checkpoint, metrics and weights\n"
-    (copy / "metrics.jsonl").write_text("")
-    assert compare_runs.main(["compare_runs", str(unbroken), str(copy)]) == 1
-    assert capsys.readouterr().out.startswith("metrics.jsonl line 1: ")
-    with pytest.raises(SystemExit) as caught:
-        compare_runs.main(["compare_runs", str(unbroken), str(tmp_path / "none")])
-    assert caught.value.code == 1
-    assert "must be a run folder. Received: no checkpoint in it" in capsys.readouterr().err
-    with pytest.raises(Exception, match="Two run folders must be given"):
-        compare_runs.main(["compare_runs", str(unbroken)])
-
-
-def killed_and_resumed(folder, workshop, monkeypatch, options, steps=(8, 12)):
-    """A run killed after some of its evaluations."""
-    for step in steps:
-        with monkeypatch.context() as patched:
-            at_line("eval", step, after)(patched)
-            with pytest.raises(Killed):
-                runs.run(folder, workshop, **options)
-    runs.run(folder, workshop, **options)
-
-
-OTHERS = {
-    "single, Adam, ramp, warm-up": {
-        "weighting": "single", "lambda_optimizer": "adam", "ramp_steps": 9,
-        "lambda_warmup_steps": 4, "validation_as_labels": True, "threshold": 0.6,
-    },
-    "shuffled, global t": {"weighting": "shuffled", "madam_t": "global", "val_replace": True},
-    "random, SGD, narrow range": {
-        "weighting": "random", "lambda_optimizer": "sgd", "lambda_max": 1.01,
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_modes_resume_too(tmp_path, monkeypatch, name):
-    options, workshop = MOONS | OTHERS[name], Workshop()
-    runs.run(tmp_path / "a", workshop, **options)
-    killed_and_resumed(tmp_path / "b", workshop, monkeypatch, options)
-    assert differences(tmp_path / "a", tmp_path / "b") == []
-    _, state = newest_checkpoint(tmp_path / "a")
-    assert (state["weights/0000/lam"] != 1).any()
-
-
-@pytest.mark.parametrize("inner_steps, due", [(1, range(12)), (2, range(0, 12, 2)), (11, (0, 11))])
-def test_stale_lambda_steps_miss_no_evaluation_nor_checkpoint(
-    tmp_path, monkeypatch, stale_workshop, inner_steps, due
-):
-    """Their theta-step counts: it may be the one before an evaluation, or the last of all."""
-    options = MOONS | {
-        "preset": "released", "val_size": 30, "inner_steps": inner_steps, "eval_every": 1,
-        "checkpoint_every": 3, "keep_checkpoints": 9,
-    }  # fmt: skip
-    workshop = stale_workshop.settings(inner_steps)
-    runs.run(tmp_path / "a", workshop, **options)
-    found = lines(tmp_path / "a")
-    assert [x["step"] for x in found if x["kind"] == "eval"] == list(range(1, 13))
-    assert [x["step"] for x in found if x["kind"] == "train"] == list(range(1, 13))
-    assert [x["step"] for x in found if x["kind"] == "lambda"] == list(due)
-    names = [path.name for path in Checkpoints(tmp_path / "a" / "checkpoints", {}).paths()]
-    assert names == [f"ckpt-{step:09d}.npz" for step in (3, 6, 9, 12)]
-    killed_and_resumed(tmp_path / "b", workshop, monkeypatch, options, (2, 7, 12))
-    assert differences(tmp_path / "a", tmp_path / "b") == []
-
-
-@pytest.fixture(scope="module")
-def stale_workshop():
-    return StaleWorkshop()
-
-
-class StaleWorkshop(Workshop):
-    """One build for several N, which no compiled function reads."""
-
-    def settings(self, inner_steps):
-        self.inner_steps = inner_steps
-        return self
-
-    def build(self, config, splits):
-        run = super().build(config, splits)
-        settings = dataclasses.replace(run.trainer.settings, inner_steps=self.inner_steps)
-        run.trainer.settings = settings
-        return run
+@pytest.mark.parametrize("group", ["params/", "non_trainable/", "ema/"])
+def test_no_checkpoint_holds_what_is_not_finite(workshop, group):
+    """Or resuming would never get past it."""
+    run = dataclasses.replace(workshop.run)
+    name = next(k for k in run_state.variables(run) if k.startswith(group))
+    variable = run_state.variables(run)[name]
+    good = variable.numpy()
+    variable.assign(np.full_like(good, np.inf))
+    with pytest.raises(NonFiniteError, match=rf"Not finite after step \d+: {name}. No checkpoint"):
+        run_state.capture(run, 0)
+    variable.assign(good)
+    run_state.capture(run, 0)
 
 
 @pytest.mark.slow
@@ -549,7 +337,7 @@ def test_sigkill_at_a_random_step_and_resume_from_the_command_line(tmp_path, see
     compare = [sys.executable, "-m", "experiments.compare_runs", str(a), str(b)]
     assert subprocess.run(compare, cwd=ROOT).returncode == 0
     _, state = newest_checkpoint(b)
-    rewrite(b, state | {"lambda_steps": state["lambda_steps"] + 1})
+    runs.rewrite(b, state | {"lambda_steps": state["lambda_steps"] + 1})
     assert subprocess.run(compare, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 1
 
 
