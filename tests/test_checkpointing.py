@@ -12,13 +12,7 @@ import pytest
 from ssl_weighting import checkpointing
 from ssl_weighting.checkpointing import Checkpoints, CorruptError, MismatchError, read
 
-FINGERPRINT = {
-    "dataset": "digits",
-    "seed": 1,
-    "split_hash": "abc",
-    "depth": 28,
-    "lambda_max": "inf",
-}
+FINGERPRINT = dict(dataset="digits", seed=1, split_hash="abc", depth=28, lambda_max="inf")
 
 
 def state(step=0):
@@ -36,14 +30,14 @@ def state(step=0):
 
 def assert_same(a, b):
     assert a.keys() == b.keys()
-    for name, value in a.items():
-        assert (value.dtype, value.shape) == (b[name].dtype, b[name].shape), name
-        assert value.tobytes() == b[name].tobytes(), name
+    for name, x in a.items():
+        y = b[name]
+        assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes()), name
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """Three checkpoints of one run, at steps 10, 20 and 30."""
+    """Checkpoints of one run, at steps 10, 20 and 30."""
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", FINGERPRINT)
     for step in (10, 20, 30):
         checkpoints.save(step, state(step))
@@ -58,7 +52,7 @@ def flip(path, place, bit=0):
 
 def test_round_trip_is_bit_for_bit(saved):
     step, found, complaints = saved.restore()
-    assert (step, complaints) == (30, [])
+    assert (step, complaints) == (30, []) and found.keys() == state().keys()
     assert_same(found, state(30))
 
 
@@ -95,8 +89,7 @@ def truncated(path):
 
 
 def one_bit_of_an_array(path):
-    lam = state(30)["params/0000/kernel"].tobytes()
-    flip(path, path.read_bytes().index(lam) + 7, bit=3)
+    flip(path, path.read_bytes().index(state(30)["params/0000/kernel"].tobytes()) + 7, bit=3)
 
 
 def one_bit_of_the_manifest(path):
@@ -120,10 +113,8 @@ def a_folder(path):
     path.mkdir()
 
 
-DAMAGES = (
-    truncated, one_bit_of_an_array, one_bit_of_the_manifest, last_byte, emptied, other_bytes,
-    a_folder,
-)  # fmt: skip
+DAMAGES = (truncated, one_bit_of_an_array, one_bit_of_the_manifest, last_byte, emptied)
+DAMAGES += (other_bytes, a_folder)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -149,9 +140,8 @@ def test_two_damaged_files_are_both_named(saved):
 def test_no_intact_file_is_an_error_that_names_all(saved):
     for path in saved.paths():
         emptied(path)
-    with pytest.raises(
-        CorruptError, match=r"No checkpoint in .* is intact. .*30.npz .*10.npz .*--out"
-    ):
+    told = r"No checkpoint in .* is intact. .*30.npz .*10.npz .*--out"
+    with pytest.raises(CorruptError, match=told):
         saved.restore()
 
 
