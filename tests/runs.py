@@ -21,6 +21,7 @@ from experiments import run_log, run_state
 from experiments.presets import make_config
 from ssl_weighting.checkpointing import Checkpoints, read
 from ssl_weighting.data.augmentation import Augmentation
+from ssl_weighting.data.pipeline import BatchSource
 
 # Lambda really moves: no mask, a Lambda-step every three steps, every id visited.
 DIGITS = {
@@ -41,32 +42,50 @@ class Workshop:
     """Builds a run once and hands it out again, put back to its first step: building takes seconds.
 
     What it hands out is a fresh run but for compiled functions, which hold no state (but read the
-    model, the optimizers and the switches of Eq. 6 when they are compiled). The training batches
-    come from one tf.data pipeline, too, whose first step is a variable.
+    model, the optimizers and the switches of Eq. 6 when they are compiled).
+
+    Args:
+        own_sources: make batches as programs do. Otherwise those of an earlier run with the same
+            data, sizes and seed, which are pure functions of the step, are used again.
     """
 
-    def __init__(self):
+    def __init__(self, own_sources=False):
         self.run = self.start = None
+        self.source = BatchSource if own_sources else _shared_source
 
     def build(self, config, splits):
         """Take the place of `experiments.build.build`."""
         if self.run is None:
-            self.run = building.build(config, splits)
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(building, "BatchSource", self.source)
+                self.run = building.build(config, splits)
             self.start = run_state.capture(self.run, 0)
-            self.run.trainer.source.dataset = _restartable(self.run.trainer.source)
         self.run.trainer._iterator_step = -1
         self.run.trainer.settings = building._bilevel_settings(config)
         run_state.restore(self.run, 0, self.start)
         return dataclasses.replace(self.run, config=config, splits=splits)
 
 
+_SOURCES = {}
+
+
+def _shared_source(splits, labeled, unlabeled, seed, augmentation, stream):
+    key = (splits.split_hash, labeled, unlabeled, seed, augmentation.name, stream)
+    if key not in _SOURCES:
+        _SOURCES[key] = BatchSource(splits, labeled, unlabeled, seed, augmentation, stream)
+        _SOURCES[key].dataset = _restartable(_SOURCES[key])
+    return _SOURCES[key]
+
+
 def _restartable(source):
-    first = tf.Variable(0, dtype=tf.int64)
-    batches = tf.data.Dataset.counter().map(lambda k: source.at(k + first))
+    """One tf.data pipeline for all runs, whose first step is a variable."""
+    first, made = tf.Variable(0, dtype=tf.int64), []
 
     def dataset(start):
+        if not made:
+            made.append(tf.data.Dataset.counter().map(lambda k: source.at(k + first)))
         first.assign(start)
-        return batches
+        return made[0]
 
     return dataset
 

@@ -143,7 +143,7 @@ def test_killed_again_and_again_and_resumed_equals_unbroken(
 
 def test_killed_many_times_and_resumed_by_fresh_objects(unbroken, tmp_path, monkeypatch, capsys):
     """Models, optimizers and sources are not those of the unbroken run; layer names count on."""
-    fresh = runs.Workshop()
+    fresh = runs.Workshop(own_sources=True)
     for step in (8, 16, 24):
         with monkeypatch.context() as patched:
             at_line("eval", step, after)(patched)

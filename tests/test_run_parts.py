@@ -1,0 +1,74 @@
+"""Parts of a run: sizes of its sets, its log, its progress line."""
+
+import math
+
+import numpy as np
+import pytest
+from runs import DIGITS, lines
+
+from experiments import build as building
+from experiments import run_log
+from experiments.build import load_splits
+from experiments.presets import DATASET_RECIPES, make_config
+
+
+def test_sizes_come_from_the_options():
+    options = DIGITS | {"num_test": 25, "num_unlabeled": 33, "validation_as_labels": True}
+    splits = load_splits(make_config(**options))
+    sizes = [len(getattr(splits, p)) for p in ("labeled", "unlabeled", "validation", "test")]
+    assert sizes == [60, 33, 40, 25]
+    whole = load_splits(make_config(**DIGITS | {"num_test": 0, "num_unlabeled": 0}))
+    assert len(whole.test) == 360 and len(whole.unlabeled) == 1797 - 360 - 40
+    again = load_splits(make_config(**options))
+    assert again.split_hash == splits.split_hash
+    rows = {row.tobytes() for row in whole.test.inputs}
+    assert all(row.tobytes() in rows for row in splits.test.inputs)
+
+
+def test_v_is_the_same_for_every_seed_and_d_is_not():
+    one, two = (load_splits(make_config(**DIGITS | {"seed": s})) for s in (1, 2))
+    np.testing.assert_array_equal(one.validation.inputs, two.validation.inputs)
+    assert (one.labeled.inputs != two.labeled.inputs).any()
+
+
+def test_recipes_build_the_net_they_name():
+    config = make_config(dataset="digits", num_test=5)
+    recipe = DATASET_RECIPES["digits"]
+    model = building._model(config, load_splits(config))
+    assert model.name == f"wide_resnet_{recipe['depth']}_{recipe['width']}"
+    assert model.input_shape == (None, 32, 32, 1)
+
+
+def test_log_lines_are_strict_json_and_tell_what_is_not_finite_as_null(tmp_path):
+    with run_log.RunLog(tmp_path, 10) as log:
+        log.write("train", 3, loss=math.nan, other=math.inf, fine=1.5)
+        log.timing(3)
+    assert lines(tmp_path) == [
+        {"kind": "train", "step": 3, "loss": None, "other": None, "fine": 1.5}
+    ]
+
+
+def test_progress_tells_time_left_losses_weights_and_their_share(tmp_path, capsys):
+    with run_log.RunLog(tmp_path, 100) as log:
+        log.progress(0, "seed_1")
+        log.write("train", 50, loss=1.25, loss_labeled=1.0, loss_unlabeled=0.25, mask_rate=0.5)
+        log.write("eval", 50, test_error=12.34)
+        log.write("lambda", 50, lam_quantiles=[0, 0.1, 0.2, 1.0, 1.2, 1.9, 2.0], coverage=0.75)
+        log.spent("theta", 9.0)  # the first call compiles
+        log.spent("theta", 3.0)
+        log.spent("lambda", 5.0)
+        log.spent("lambda", 1.0)
+        log.started_steps -= 61
+        log.progress(50, "seed_1", every=0)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == (
+        "seed_1  50/100  ETA 1:01  loss 1.250  labeled 1.000  unlabeled 0.250  mask 50%  "
+        "test error 12.3 %  coverage 75%  λ 5/50/95 % 0.10/1.00/1.90  Λ 25.0% of the time"
+    )
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0:00"), (61, "1:01"), (3600, "1:00:00"), (math.nan, "--:--")]
+)
+def test_clock(seconds, text):
+    assert run_log._clock(seconds) == text
