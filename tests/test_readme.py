@@ -73,3 +73,7 @@ def test_first_screen_has_the_command_the_picture_and_the_paper_to_code_table():
     first = "\n".join(README.splitlines()[:40])
     for needed in ("./run_all.sh", "![", "Eq. 6", "Alg. 1", "Alg. 2"):
         assert needed in first
+
+
+def test_nothing_is_left_to_be_filled_in():
+    assert not re.search(r"^[A-Z]+$", README, re.M)
