@@ -141,10 +141,10 @@ def test_killed_again_and_again_and_resumed_equals_unbroken(
     lines(tmp_path, "timing.jsonl")  # no line of it is cut
 
 
-def test_killed_many_times_and_resumed_by_fresh_objects(unbroken, tmp_path, monkeypatch, capsys):
+def test_killed_twice_and_resumed_by_fresh_objects(unbroken, tmp_path, monkeypatch, capsys):
     """Models, optimizers and sources are not those of the unbroken run; layer names count on."""
     fresh = runs.Workshop(own_sources=True)
-    for step in (8, 16, 24):
+    for step in (8, 24):
         with monkeypatch.context() as patched:
             at_line("eval", step, after)(patched)
             with pytest.raises(Killed):
@@ -152,16 +152,13 @@ def test_killed_many_times_and_resumed_by_fresh_objects(unbroken, tmp_path, monk
     runs.run(tmp_path, fresh, **DIGITS)
     assert differences(unbroken, tmp_path) == []
     resumed = [x for x in capsys.readouterr().out.splitlines() if x.startswith("resuming")]
-    assert resumed == [f"resuming at step {s}" for s in (6, 12, 18)]
+    assert resumed == [f"resuming at step {s}" for s in (6, 18)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_stops_the_program(
-    workshop, unbroken, tmp_path, monkeypatch, capfd, number
-):
+def test_sigterm_saves_and_stops_the_program(workshop, unbroken, tmp_path, monkeypatch, capfd):
     def strike(write, log):
         write()
-        kill(number)
+        kill(signal.SIGTERM)
 
     options = [f"--{k}={v}" for k, v in DIGITS.items()] + [f"--out={tmp_path}"]
     handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
@@ -171,7 +168,7 @@ def test_a_signal_saves_and_stops_the_program(
         assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)] == handlers
         assert newest_checkpoint(tmp_path)[0] == 9
         assert not (tmp_path / "summary.json").exists()
-        told = f"received {signal.Signals(number).name}: saving a checkpoint, then stopping"
+        told = "received SIGTERM: saving a checkpoint, then stopping"
         assert told in capfd.readouterr().err
         assert call(train_images, monkeypatch, *options) == 0
     assert "resuming at step 9" in capfd.readouterr().out
