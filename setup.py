@@ -32,7 +32,6 @@ setup(
         "pandas>=2.2",
         "pillow>=11",
         "pyarrow>=17",
-        "rich>=13",
         "scikit-learn>=1.5",
         "scipy>=1.13",
         "tensorboard>=2.20",

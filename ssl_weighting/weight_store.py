@@ -122,8 +122,9 @@ class WeightStore:
             return tf.gather(self.permutation, ids)
         if self.mode == "random":
             key = tf.stack([tf.cast(self.seed, tf.int64), tf.cast(draw, tf.int64)])
+            # By name: left to choose, XLA (theta-step) and a plain graph (Lambda-pass) differ.
             return tf.random.stateless_uniform(
-                tf.shape(ids), key, maxval=self.num_unlabeled, dtype=ids.dtype
+                tf.shape(ids), key, maxval=self.num_unlabeled, dtype=ids.dtype, alg="philox"
             )
         return ids
 

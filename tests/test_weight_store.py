@@ -86,6 +86,21 @@ def test_random_draws_from_the_learned_weights_anew_at_each_step():
     assert kstest(draws[0] / 2, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("mode", ["random", "shuffled", "per_example", "confidence"])
+def test_theta_step_and_lambda_pass_see_the_same_weights(mode):
+    """The one is compiled with XLA, the other is a plain graph."""
+    s = store(mode, 1000)
+    s.lam.assign(np.linspace(0, 2, 1000))
+    ids = tf.constant(np.stack([np.arange(500), -np.ones(500)], 1), tf.int64)
+    sure = tf.constant(np.linspace(0.25, 1, 500), tf.float32)
+    draw = tf.constant(17, tf.int64)
+    plain, compiled = (
+        tf.function(lambda: s.gather(ids, sure, 4, draw), jit_compile=jit)().numpy()
+        for jit in (False, True)
+    )
+    np.testing.assert_allclose(plain, compiled, rtol=1e-6)
+
+
 def test_confidence_is_its_formula():
     # (C p - 1) / (C - 1) with C = 4: p 0.5 -> 1/3, 1 -> 1, 0.25 -> 0.
     np.testing.assert_allclose(

@@ -1,0 +1,113 @@
+"""Options that would do nothing in a run are refused where they stand on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from experiments.config import Config
+from ssl_weighting.lambda_step import LAST_LAYER
+from ssl_weighting.weight_store import LEARNED
+
+_LAMBDA = (
+    "lambda_optimizer", "lambda_lr", "inner_steps", "lambda_warmup_steps", "lambda_at_start",
+    "stale_w", "inverse_hessian", "infl_mask_grad", "infl_fresh_batch",
+    "lambda_batch", "val_batch", "val_replace", "influence_params",
+)  # fmt: skip
+
+# Options, when they matter, and that in words. Presets and recipes may set them all the same.
+_ITERATIVE = ("conjugate_gradient", "stochastic_cg", "unrolled", "neumann")
+_SCALED = ("neumann", "stochastic_cg")
+
+
+def _learns(config, *methods):
+    return config.weighting in LEARNED and config.inverse_hessian in methods
+
+
+_NEEDS = (
+    (("image_size", "val_seed", "allow_overlap", "flip"), lambda c: c.model != "mlp", "images"),
+    (("noise", "mlp_reading"), lambda c: c.model == "mlp", "a toy set (--model=mlp)"),
+    (
+        ("depth", "width", "base_filters", "batch_norm_decay"),
+        lambda c: c.model == "wide_resnet",
+        "--model=wide_resnet",
+    ),
+    (
+        ("infl_bn",),
+        lambda c: c.weighting in LEARNED and c.model == "wide_resnet",
+        "learned weights and --model=wide_resnet",
+    ),
+    (
+        ("threshold", "wu", "ramp_steps", "unlabeled_ratio"),
+        lambda c: c.uses_unlabeled,
+        "an algorithm with unlabeled losses",
+    ),
+    (("temperature",), lambda c: c.algorithm == "uda", "--algorithm=uda"),
+    (("lambda_init",), lambda c: c.weighting in (*LEARNED, "fixed"), "learned or fixed weights"),
+    (_LAMBDA, lambda c: c.weighting in LEARNED, "learned weights"),
+    (
+        ("madam_t", "madam_mask"),
+        lambda c: c.weighting in LEARNED and c.lambda_optimizer == "madam",
+        "learned weights and --lambda_optimizer=madam",
+    ),
+    (
+        ("madam_epsilon",),
+        lambda c: c.weighting in LEARNED and c.lambda_optimizer != "sgd",
+        "learned weights and an Adam",
+    ),
+    (
+        ("damping", "hess_l2_coeff", "hess_wu", "curvature"),
+        lambda c: c.weighting in LEARNED and c.inverse_hessian not in ("identity", "unrolled"),
+        "learned weights and a method that reads H",
+    ),
+    (
+        ("theta_hat", "score_every_step"),
+        lambda c: c.weighting in LEARNED and c.influence_params == LAST_LAYER,
+        f"learned weights and --influence_params={LAST_LAYER}",
+    ),
+    (
+        ("per_example_engine", "max_memory"),
+        lambda c: c.weighting in LEARNED and c.influence_params != LAST_LAYER,
+        f"learned weights and --influence_params other than {LAST_LAYER}",
+    ),
+    (
+        ("solve_iterations",),
+        lambda c: _learns(c, *_ITERATIVE),
+        f"learned weights and --inverse_hessian of {', '.join(_ITERATIVE)}",
+    ),
+    (
+        ("solve_tolerance",),
+        lambda c: _learns(c, "conjugate_gradient", "neumann"),
+        "learned weights and --inverse_hessian=conjugate_gradient or neumann",
+    ),
+    (
+        ("solve_scale",),
+        lambda c: _learns(c, *_SCALED),
+        f"learned weights and --inverse_hessian of {', '.join(_SCALED)}",
+    ),
+    (
+        ("solve_repeats", "solve_sample"),
+        lambda c: _learns(c, "stochastic_cg"),
+        "learned weights and --inverse_hessian=stochastic_cg",
+    ),
+)  # fmt: skip
+
+
+def refuse_without_effect(config: Config, given: Iterable[str]) -> None:
+    """Make sure that every option of the command line does something.
+
+    Args:
+        config: the run's options.
+        given: names of those that stand on the command line.
+
+    Raises:
+        ValueError: names the first that does not, and what it needs.
+    """
+    names = set(given)
+    for options, matters, needed in _NEEDS:
+        idle = sorted(names & {*options})
+        if idle and not matters(config):
+            raise ValueError(
+                f"--{idle[0]} would do nothing here: it needs {needed}. Received: --model="
+                f"{config.model}, --algorithm={config.algorithm}, --weighting={config.weighting}. "
+                "Leave it out"
+            )

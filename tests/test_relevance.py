@@ -1,0 +1,65 @@
+"""Options without effect are refused by name; options with one are not."""
+
+import pytest
+
+from experiments.config import Config
+from experiments.presets import make_config
+from experiments.relevance import _NEEDS, refuse_without_effect
+
+IMAGES = {"dataset": "digits"}
+TOY = {"dataset": "moons"}
+
+
+@pytest.mark.parametrize(
+    "options, name, needed",
+    [
+        (TOY, "image_size", "images"),
+        (IMAGES, "noise", "a toy set"),
+        (TOY, "depth", "--model=wide_resnet"),
+        (TOY, "infl_bn", "--model=wide_resnet"),
+        (IMAGES | {"weighting": "fixed"}, "infl_bn", "learned weights"),
+        (IMAGES | {"algorithm": "supervised"}, "threshold", "unlabeled losses"),
+        (IMAGES, "temperature", "--algorithm=uda"),
+        (IMAGES | {"weighting": "zero"}, "lambda_init", "learned or fixed weights"),
+        (IMAGES | {"weighting": "confidence"}, "lambda_lr", "learned weights"),
+        (IMAGES | {"lambda_optimizer": "adam"}, "madam_t", "--lambda_optimizer=madam"),
+        (IMAGES | {"lambda_optimizer": "sgd"}, "madam_epsilon", "an Adam"),
+        (IMAGES | {"inverse_hessian": "identity"}, "damping", "a method that reads H"),
+        (IMAGES, "solve_iterations", "--inverse_hessian of conjugate_gradient"),
+        (IMAGES | {"inverse_hessian": "neumann"}, "solve_repeats", "stochastic_cg"),
+        (IMAGES, "per_example_engine", "other than last_layer"),
+        (IMAGES | {"influence_params": "all"}, "theta_hat", "--influence_params=last_layer"),
+    ],
+)
+def test_refused_by_name_with_what_it_needs(options, name, needed):
+    config = make_config(**options)
+    with pytest.raises(ValueError, match=f"--{name} would do nothing here: it needs .*{needed}"):
+        refuse_without_effect(config, [*options, name])
+
+
+@pytest.mark.parametrize(
+    "options, names",
+    [
+        (IMAGES, ("depth", "damping", "madam_t", "threshold", "flip", "lambda_lr", "infl_bn")),
+        (TOY, ("noise", "mlp_reading", "damping", "lambda_init", "unlabeled_ratio")),
+        (IMAGES | {"algorithm": "uda"}, ("temperature", "wu")),
+        (
+            IMAGES | {"inverse_hessian": "neumann", "influence_params": "all"},
+            ("solve_iterations", "solve_scale", "solve_tolerance", "max_memory", "damping"),
+        ),
+        (IMAGES | {"lambda_optimizer": "adam"}, ("madam_epsilon", "lambda_lr")),
+        (IMAGES | {"algorithm": "supervised"}, ("seed", "depth", "learning_rate", "val_size")),
+    ],
+)
+def test_options_with_an_effect_pass(options, names):
+    refuse_without_effect(make_config(**options), [*options, *names])
+
+
+def test_presets_and_recipes_may_set_what_a_run_does_not_read():
+    config = make_config(dataset="digits", algorithm="supervised", preset="released")
+    refuse_without_effect(config, ["dataset", "algorithm", "preset"])
+
+
+def test_the_table_names_options_that_exist_once():
+    names = [name for options, _, _ in _NEEDS for name in options]
+    assert set(names) <= set(vars(Config())) and len(names) == len(set(names))
