@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from ssl_weighting.inverse_hessian.solution import Solution
+from ssl_weighting.inverse_hessian.curvature import Curvature, SolveOptions
+from ssl_weighting.inverse_hessian.solution import CONVERGED, Solution, solution
 
 
-def identity(hessian: tf.Tensor, vector: tf.Tensor) -> Solution:
-    """Return `vector` [p] itself; `hessian` is not read."""
-    del hessian
-    return Solution(vector, tf.constant(float("nan"), vector.dtype), tf.constant(0))
+def identity(curvature: Curvature, vector: tf.Tensor, options: SolveOptions) -> Solution:
+    """Return `vector` [p] itself; the curvature is not read, nor the damping."""
+    del curvature
+    return solution(vector, vector, options, CONVERGED)

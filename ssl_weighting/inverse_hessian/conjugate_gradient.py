@@ -1,0 +1,67 @@
+"""Martens: conjugate gradient on Hessian-vector products (Table A1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from ssl_weighting.inverse_hessian.curvature import Curvature, SolveOptions
+from ssl_weighting.inverse_hessian.solution import (
+    CONVERGED,
+    DIVERGED,
+    NEGATIVE_CURVATURE,
+    TRUNCATED,
+    Solution,
+    relative_residual,
+    solution,
+    system,
+)
+
+
+class _State(NamedTuple):
+    k: tf.Tensor
+    x: tf.Tensor
+    r: tf.Tensor  # v - A x
+    d: tf.Tensor  # search direction
+    least: tf.Tensor  # least Rayleigh quotient met
+    bent: tf.Tensor  # bool: met negative curvature
+
+
+def conjugate_gradient(curvature: Curvature, vector: tf.Tensor, options: SolveOptions) -> Solution:
+    """Solve (H + c I) x = v; reads `damping`, `iterations`, `tolerance`.
+
+    Stops at a direction of negative curvature with the iterate reached before it; met at the very
+    first direction there is no iterate, which is DIVERGED. `least_eigenvalue` is the least Rayleigh
+    quotient met, an upper bound of it. The residual is computed anew at the end.
+    """
+    matrix = system(curvature, options, vector.dtype)
+    goal = tf.constant(options.tolerance, vector.dtype) * tf.norm(vector)
+
+    def more(s):
+        return (s.k < options.iterations) & (tf.norm(s.r) > goal) & ~s.bent
+
+    zero = tf.zeros_like(vector)
+    infinite = tf.constant(float("inf"), vector.dtype)
+    state = _State(tf.constant(0), zero, vector, vector, infinite, tf.constant(False))
+    (end,) = tf.while_loop(lambda s: more(s), lambda s: (_step(matrix, s),), (state,))
+    unknown = tf.constant(float("nan"), vector.dtype)
+    status = tf.where(tf.norm(end.r) <= goal, CONVERGED, TRUNCATED)
+    status = tf.where(end.bent, tf.where(end.k > 0, NEGATIVE_CURVATURE, DIVERGED), status)
+    return solution(
+        end.x, vector, options, status,
+        residual=relative_residual(matrix, end.x, vector), iterations=end.k,
+        least=tf.where(tf.math.is_inf(end.least), unknown, end.least),
+    )  # fmt: skip
+
+
+def _step(matrix, s):
+    product = matrix(s.d)
+    bend, length = tf.reduce_sum(s.d * product), tf.reduce_sum(s.d * s.d)
+    quotient = bend / length
+    bent = quotient <= 0
+    alpha = tf.where(bent, tf.zeros_like(bend), tf.reduce_sum(s.r * s.r) / bend)
+    r = s.r - alpha * product
+    beta = tf.reduce_sum(r * r) / tf.reduce_sum(s.r * s.r)
+    k = s.k + tf.cast(~bent, tf.int32)
+    return _State(k, s.x + alpha * s.d, r, r + beta * s.d, tf.minimum(s.least, quotient), bent)
