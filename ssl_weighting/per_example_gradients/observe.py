@@ -1,0 +1,89 @@
+"""Watch the layers that own the selected parameters while the model runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from ssl_weighting.per_example_gradients.network import Network, replaced_calls, sublayers
+
+
+class Record(NamedTuple):
+    """One call of one layer. A layer that is called twice in a forward has two records."""
+
+    layer: keras.Layer
+    places: tuple[int, ...]  # of the layer's selected variables in `network.variables`
+    names: tuple[str, ...]  # their own names: kernel, bias, gamma, ...
+    args: tuple
+    kwargs: dict
+    output: tf.Tensor  # of the layer
+    inner: tf.Tensor  # the same before the layer's own activation
+
+
+@contextlib.contextmanager
+def observe(network: Network) -> Iterator[list[Record]]:
+    """Record every call of the layers that own a variable of `network`.
+
+    A layer owns what none of its own sublayers owns: of a `MultiHeadAttention` the projections are
+    recorded. Works in eager code and while a `tf.function` is traced.
+
+    Example:
+        with observe(network) as records:
+            z = network(network.values(), inputs)
+    """
+    records: list[Record] = []
+    calls = {
+        layer: _recording(layer, places, network, records)
+        for layer, places in owners(network).items()
+    }
+    with replaced_calls(calls):
+        yield records
+
+
+def owners(network: Network) -> dict[keras.Layer, tuple[int, ...]]:
+    """Return layer -> places of its own selected variables, for every layer that has some."""
+    place = {id(v): k for k, v in enumerate(network.variables)}
+    found = {}
+    for layer in sublayers(network.model):
+        below = {id(v) for child in sublayers(layer)[1:] for v in child.trainable_variables}
+        own = [place[id(v)] for v in layer.trainable_variables if id(v) in place.keys() - below]
+        if own:
+            found[layer] = tuple(own)
+    return found
+
+
+def _recording(layer, places, network, records):
+    call = layer.call
+    names = tuple(network.variables[k].name for k in places)
+
+    def record(*args, **kwargs):
+        with _before_activation(layer) as inner:
+            output = call(*args, **kwargs)
+        # Once, or the layer uses it in a way of its own.
+        inner = inner[0] if len(inner) == 1 else output
+        records.append(Record(layer, places, names, args, kwargs, output, inner))
+        return output
+
+    return record
+
+
+@contextlib.contextmanager
+def _before_activation(layer):
+    seen, activation = [], getattr(layer, "activation", None)
+    if not callable(activation):
+        yield seen
+        return
+
+    def watch(x):
+        seen.append(x)
+        return activation(x)
+
+    layer.activation = watch
+    try:
+        yield seen
+    finally:
+        layer.activation = activation

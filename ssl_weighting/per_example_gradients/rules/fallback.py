@@ -1,0 +1,69 @@
+"""Any other layer: its own call on batches of one, and forward mode in its parameters."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+def knows(record) -> bool:
+    """Return True: there is nothing after the fallback."""
+    del record
+    return True
+
+
+def gradients(record, delta) -> list[tf.Tensor]:
+    """Return [P, *shape] for each variable: `tf.vectorized_map` over one example at a time."""
+    values = _values(record)
+    tensors, rebuild = _split(record, delta)
+
+    def backward(example):
+        one, delta = example
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            y = rebuild([part[None] for part in one], values)
+        found = tape.gradient(y, values, output_gradients=delta[None], unconnected_gradients="zero")
+        return [tf.convert_to_tensor(g) for g in found]
+
+    return tf.vectorized_map(backward, (tensors, delta))
+
+
+def dot(record, delta, vectors) -> tf.Tensor:
+    """Return delta . (d layer / d theta) V for each example, [P]: the layer's own tangent."""
+    values = _values(record)
+    tensors, rebuild = _split(record, delta)
+    with tf.autodiff.ForwardAccumulator(values, list(vectors)) as forward:
+        y = rebuild(tensors, values)
+    tangent = forward.jvp(y, unconnected_gradients="zero")
+    return tf.reduce_sum(delta * tangent, axis=list(range(1, delta.shape.rank)))
+
+
+def _variables(record):
+    by_name = {}
+    for variable in record.layer.trainable_variables:
+        by_name.setdefault(variable.name, variable)
+    return [by_name[name] for name in record.names]
+
+
+def _values(record):
+    return [tf.convert_to_tensor(v.value) for v in _variables(record)]
+
+
+def _split(record, delta):
+    """Return the call's tensors that have an axis of examples, and the call in terms of them."""
+    flat = tf.nest.flatten((record.args, record.kwargs))
+    count = delta.shape[0]
+    cut = [
+        k for k, t in enumerate(flat) if tf.is_tensor(t) and t.shape.rank and t.shape[0] == count
+    ]
+    variables = _variables(record)
+
+    def rebuild(parts, values):
+        whole = list(flat)
+        for k, part in zip(cut, parts, strict=True):
+            whole[k] = part
+        args, kwargs = tf.nest.pack_sequence_as((record.args, record.kwargs), whole)
+        with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+            return record.layer(*args, **kwargs)
+
+    return [flat[k] for k in cut], rebuild
