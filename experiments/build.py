@@ -21,6 +21,7 @@ from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.ema import ExponentialMovingAverage
 from ssl_weighting.evaluation import Evaluator
+from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
 from ssl_weighting.models import mlp, wide_resnet
@@ -176,6 +177,8 @@ def _sources(config, splits):
     augmentation = _augmentation(config, images=splits.labeled.inputs.ndim == 4)
     unlabeled = config.unlabeled_batch if config.uses_unlabeled else 0
     source = BatchSource(splits, config.labeled_batch, unlabeled, config.seed, augmentation, 0)
+    if config.weighting not in LEARNED or not config.infl_fresh_batch:
+        return source, source  # a second one would hold U in memory twice for nothing
     size = config.lambda_batch or config.unlabeled_batch
     fresh = BatchSource(splits, config.labeled_batch, size, config.seed, augmentation, 1)
     return source, fresh
@@ -189,13 +192,25 @@ def _bilevel_settings(config):
         fresh_batch=config.infl_fresh_batch,
         stale_weights=config.stale_w,
         weight_decay=config.weight_decay,
+        score_every_step=config.score_every_step,
     )
 
 
 def _lambda_settings(config):
     return LambdaStepSettings(
+        influence_params=config.influence_params,
         inverse_hessian=config.inverse_hessian,
-        damping=config.damping,
+        solve=SolveOptions(
+            damping=config.damping,
+            iterations=config.solve_iterations,
+            tolerance=config.solve_tolerance,
+            scale=config.solve_scale,
+            repeats=config.solve_repeats,
+            seed=config.seed,
+        ),
+        sample_size=config.solve_sample,
+        per_example_engine=config.per_example_engine,
+        max_memory=round(config.max_memory * 1e9) or None,
         hess_l2=None if config.hess_l2_coeff < 0 else config.hess_l2_coeff,
         hess_wu=config.hess_wu,
         include_bias=config.theta_hat == "kernel_bias",

@@ -7,9 +7,10 @@ import math
 
 from ssl_weighting.algorithms import ALGORITHMS
 from ssl_weighting.inverse_hessian import METHODS
-from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES
+from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
 from ssl_weighting.models.mlp import READINGS
+from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.weight_store import MODES
 
 
@@ -82,6 +83,25 @@ class Config:
     )
     # Eq. 6
     inverse_hessian: str = option("exact", "how H x = v is solved", tuple(METHODS), "influence")
+    influence_params: str = option(
+        LAST_LAYER, "parameters of Eq. 6: last_layer, all, or REGEX of paths", group="influence"
+    )
+    per_example_engine: str = option(
+        "forward", "how g . v is computed beyond the last layer", tuple(ENGINES), "influence"
+    )
+    max_memory: float = option(
+        0.0, "GB that one pass beyond the last layer may take; 0: no limit", group="influence"
+    )
+    solve_iterations: int = option(20, "most iterations K of a solver", group="influence")
+    solve_tolerance: float = option(1e-6, "relative residual that ends it", group="influence")
+    solve_scale: float = option(
+        0.0, "neumann, stochastic_cg: alpha; 0: by power iteration", group="influence"
+    )
+    solve_repeats: int = option(1, "stochastic_cg: runs that are averaged", group="influence")
+    solve_sample: int = option(64, "stochastic_cg: rows of a sample of H", group="influence")
+    score_every_step: bool = option(
+        False, "score every batch with the last direction", group="influence"
+    )
     damping: float = option(0.1, "c, added to H over kernel and bias", group="influence")
     hess_l2_coeff: float = option(
         -1.0, "||kernel||^2 / 2 in H; -1: --weight_decay", group="influence"
@@ -141,12 +161,13 @@ class Config:
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
     "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
-    "width", "temperature",
+    "width", "temperature", "solve_iterations", "solve_repeats", "solve_sample",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
-    "madam_epsilon", "lambda_min", "seed", "val_seed",
+    "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
+    "solve_scale",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff")
@@ -176,8 +197,27 @@ def _check_ranges(config):
             "--lambda_batch must be 0 where the Lambda-step takes the training batch. Received: "
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
+    _check_influence(config)
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
             "--algorithm=supervised has none. Use --weighting=fixed"
+        )
+
+
+def _check_influence(config):
+    if config.score_every_step and config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--score_every_step needs --influence_params={LAST_LAYER}. Received: "
+            f"--influence_params={config.influence_params}"
+        )
+    if config.inverse_hessian == "unrolled" and config.lambda_at_start:
+        raise ValueError(
+            "--inverse_hessian=unrolled has no theta-steps to look back on at the start. Received: "
+            "--lambda_at_start=true. Use --lambda_at_start=false"
+        )
+    if config.inverse_hessian == "outer_product" and not config.damping:
+        raise ValueError(
+            "--inverse_hessian=outer_product needs --damping greater than 0. "
+            f"Received: --damping={config.damping}"
         )

@@ -9,6 +9,7 @@ from absl import flags
 
 from experiments.config import Config
 from experiments.presets import make_config
+from experiments.relevance import refuse_without_effect
 
 _DEFINE = {
     bool: flags.DEFINE_bool,
@@ -54,4 +55,6 @@ def config_from_flags(argv: list[str]) -> Config:
     for name in ("dataset", "out"):
         if not options.get(name):
             raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
-    return make_config(**options)
+    config = make_config(**options)
+    refuse_without_effect(config, options)
+    return config

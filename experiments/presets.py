@@ -120,6 +120,14 @@ def _with_inner_steps(config):
         full = INNER_STEPS[config.preset].get(config.algorithm, DEFAULT_INNER_STEPS)
         short = max(1, config.steps // UPDATES_OF_A_SHORT_RUN)
         config = dataclasses.replace(config, inner_steps=min(full, short))
+    # A stale step lies between the update and the window that is looked back on.
+    window = config.inner_steps - config.stale_w
+    unrolled = config.weighting in LEARNED and config.inverse_hessian == "unrolled"
+    if unrolled and config.solve_iterations > window:
+        raise ValueError(
+            "--inverse_hessian=unrolled looks back on at most the theta-steps since the last "
+            f"Lambda-step, {window}. Received: --solve_iterations={config.solve_iterations}"
+        )
     first = config.lambda_warmup_steps + (0 if config.lambda_at_start else config.inner_steps)
     if config.weighting in LEARNED and first >= config.steps:
         raise ValueError(

@@ -169,14 +169,12 @@ def _checkpoint_due(step, config):
 
 
 def _next_stop(trainer, config, snapshot_steps):
-    step, settings = trainer.step, trainer.settings
+    step = trainer.step
     stops = [config.steps]
     for period in (config.log_every, config.eval_every, config.checkpoint_every):
         stops.append((step // period + 1) * period)
     if trainer.store.learns:
-        past = max(step - settings.warmup_steps, -1)
-        due = settings.warmup_steps + (past // settings.inner_steps + 1) * settings.inner_steps
-        stops.append(max(due, step + 1))
+        stops.append(trainer.next_pause())
     stops += [s for s in snapshot_steps if s > step]
     return min(stops)
 
@@ -204,8 +202,9 @@ def _lambda_step(run, log):
         log.timing(trainer.step)
     if report["skipped"]:
         print(
-            f"step {step}: the Hessian is not positive definite (least eigenvalue "
-            f"{report['least_eigenvalue']:.3g}); Lambda is left as it is. Raise --damping.",
+            f"step {step}: {run.config.inverse_hessian} found no solution ({report['solve']}, "
+            f"least eigenvalue {report['least_eigenvalue']:.3g}); Lambda is left as it is. "
+            "Raise --damping.",
             flush=True,
         )
     return train is not None

@@ -29,6 +29,8 @@ def variables(run: Run) -> dict:
         "ema": trainer.ema.shadow,
         "theta_optimizer": trainer.optimizer.variables,
         "weights": trainer.store.variables,
+        "scores": trainer.scores.variables if trainer.scores else [],
+        "replay": trainer.replay.variables if trainer.replay else [],
     }
     return {
         f"{group}/{k:04d}/{_NUMBERING.sub('', v.path)}": v

@@ -12,7 +12,9 @@ import time
 import tensorflow as tf
 
 from ssl_weighting import objective
-from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
+from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, make_scope
+from ssl_weighting.replay import Replay
+from ssl_weighting.stale_scores import StaleScores
 
 _MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
 
@@ -34,6 +36,8 @@ class BilevelSettings:
             the batch of the theta-step that follows (the release).
         stale_weights: that theta-step still sees the weights from before (the release).
         weight_decay: coefficient of 0.5 ||K||^2 over kernels in the training objective.
+        score_every_step: score the batch of every theta-step with the last direction (last layer
+            only); the mean of the scores moves the weights at the next Lambda-step.
     """
 
     inner_steps: int = 512
@@ -42,6 +46,7 @@ class BilevelSettings:
     fresh_batch: bool = True
     stale_weights: bool = False
     weight_decay: float = 0.0
+    score_every_step: bool = False
 
     def __post_init__(self):
         """Check ranges.
@@ -61,6 +66,11 @@ class BilevelSettings:
         """Return whether a Lambda-step stands before theta-step number `step` (from 0)."""
         past = step - self.warmup_steps
         return past % self.inner_steps == 0 and (past > 0 or (past == 0 and self.lambda_at_start))
+
+    def next_lambda_step(self, step: int) -> int:
+        """Return the first step after `step` before which a Lambda-step may stand."""
+        past = max(step - self.warmup_steps, -1)
+        return self.warmup_steps + (past // self.inner_steps + 1) * self.inner_steps
 
 
 class BilevelTrainer:
@@ -97,11 +107,19 @@ class BilevelTrainer:
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
         self.lambda_source, self.validation_at = lambda_source, validation_at
         self.params = list(model.trainable_variables)
-        self.kernels = [p for p in self.params if p.name == "kernel"]
         optimizer.build(self.params)
         self.step = 0
         self.lambda_steps = 0
-        self._lambda_step = LambdaStep(model, algorithm, store, lambda_settings)
+        scope = make_scope(model, lambda_settings, settings.weight_decay)
+        self.scores = self.replay = None
+        if settings.score_every_step:
+            mask = lambda_settings.mask_in_gradient
+            self.scores = StaleScores(store.num_unlabeled, scope.size, mask)
+        if lambda_settings.inverse_hessian == "unrolled":
+            self.replay = self._make_replay(scope, lambda_settings.solve.iterations)
+        self._lambda_step = LambdaStep(
+            model, algorithm, store, lambda_settings, scope=scope, replay=self.replay
+        )
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
         self._theta_step = tf.function(
             self._theta_step_fn, jit_compile=jit_compile, autograph=False
@@ -110,7 +128,7 @@ class BilevelTrainer:
         self._iterator, self._iterator_step = None, -1
 
     def train(self, num_steps: int) -> dict[str, float]:
-        """Take `num_steps` theta-steps, none of which has a Lambda-step due after the first.
+        """Take `num_steps` theta-steps, to `next_pause` at most.
 
         Returns:
             Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate.
@@ -118,6 +136,8 @@ class BilevelTrainer:
         Raises:
             NonFiniteError: a loss that is not finite, with its step.
         """
+        if self.replay and self.settings.lambda_due(self.step + self.replay.count):
+            self.replay.keep(self.step)
         if self._iterator_step != self.step:
             self._iterator = iter(self.source.dataset(self.step))
         count = tf.constant(num_steps, tf.int64)
@@ -133,6 +153,12 @@ class BilevelTrainer:
             )
         means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
         return means
+
+    def next_pause(self) -> int:
+        """Return the first step after this one at which a block of theta-steps must end."""
+        due = self.settings.next_lambda_step(self.step)
+        kept = due - self.replay.count if self.replay else due
+        return kept if kept > self.step else due
 
     def lambda_step(self) -> dict[str, float]:
         """Move Lambda along Eq. 6 at the current theta (lines 7-12).
@@ -150,8 +176,7 @@ class BilevelTrainer:
         s = self.settings
         k = tf.constant(self.lambda_steps, tf.int64)
         batch = self.lambda_source.at(k) if s.fresh_batch else self.source.at(self.step)
-        l2 = s.weight_decay
-        measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step, l2)
+        measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step)
         if not measured.report["finite"]:
             raise NonFiniteError(
                 f"The Lambda-step at step {self.step} met a non-finite value: {measured.report}. "
@@ -161,9 +186,16 @@ class BilevelTrainer:
             started = time.monotonic()
             measured.report["train"] = self.train(1)
             measured.report["train_seconds"] = time.monotonic() - started
-        self._lambda_step.apply(measured)
+        self._lambda_step.apply(measured, self.scores)
         self.lambda_steps += 1
         return measured.report
+
+    def _make_replay(self, scope, count):
+        def loss(*arguments):
+            return self._loss(*arguments)[0]
+
+        parts = (self.model, self.optimizer, loss, self.source)
+        return Replay(*parts, scope.variables, scope.dtype, count)
 
     def _train_loop_fn(self, iterator, start, count):
         def more(done, finite, total):
@@ -182,16 +214,23 @@ class BilevelTrainer:
 
     def _theta_step_fn(self, labeled, unlabeled, step):
         with tf.GradientTape() as tape:
-            rows = self.algorithm(self._forward, labeled, unlabeled, step)
-            classes = rows.logits.shape[-1]
-            lam = self.store.gather(rows.ids, rows.confidence, classes, step)
-            loss = objective.weighted_objective(rows, objective.row_weights(rows, lam))
-            if self.settings.weight_decay:
-                loss += self.settings.weight_decay * objective.l2_penalty(self.kernels)
+            loss, rows = self._loss(self._forward, self.params, labeled, unlabeled, step)
+        if self.scores:
+            self.scores.add(rows, tf.size(unlabeled.index))
         gradients = tape.gradient(loss, [p.value for p in self.params])
         self.optimizer.apply(gradients, self.params)
         self.ema.update()
         return {"loss": loss, **_split_losses(rows)}
+
+    def _loss(self, forward, params, labeled, unlabeled, step):
+        """Return the objective of one theta-step at `params` and the rows that it sums."""
+        rows = self.algorithm(forward, labeled, unlabeled, step)
+        lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
+        loss = objective.weighted_objective(rows, objective.row_weights(rows, lam))
+        if self.settings.weight_decay:
+            kernels = [p for p, v in zip(params, self.params, strict=True) if v.name == "kernel"]
+            loss += self.settings.weight_decay * objective.l2_penalty(kernels)
+        return loss, rows
 
     def _forward(self, inputs):
         return self.model(inputs, training=True)

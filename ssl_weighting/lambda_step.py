@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-import keras
+import numpy as np
+import scipy.stats
 import tensorflow as tf
 
-from ssl_weighting import influence as eq6
 from ssl_weighting import objective
-from ssl_weighting.inverse_hessian import METHODS
-from ssl_weighting.models import HEAD
+from ssl_weighting.influence import Influence, influence, lam_gradient
+from ssl_weighting.inverse_hessian import DIVERGED, METHODS, STATUS, SolveOptions
+from ssl_weighting.last_layer import LastLayer
+from ssl_weighting.per_example_gradients import ENGINES
+from ssl_weighting.stale_scores import StaleScores
 from ssl_weighting.structs import LossRows
+from ssl_weighting.subnetwork import Subnetwork
 
 BATCH_NORM_MODES = ("batch", "moving")
 CURVATURES = ("hessian", "gauss_newton")
+LAST_LAYER = "last_layer"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,18 +28,27 @@ class LambdaStepSettings:
     """The switches of Eq. 6 (rows of the presets table in the README).
 
     Attributes:
+        influence_params: "last_layer" (closed forms, float64), "all", or a regular expression on
+            the paths of the model's trainable variables (automatic differentiation).
         inverse_hessian: a name in `inverse_hessian.METHODS`.
-        damping: c >= 0, added to H over kernel and bias.
+        solve: how long and how exactly it solves; `solve.damping` is c >= 0, added to H.
+        sample_size: rows of one random sample of H (method stochastic_cg).
+        per_example_engine: how g . v is computed outside the last layer.
+        max_memory: bytes that one pass outside the last layer may take; None: no limit.
         hess_l2: coefficient of 0.5 ||K||^2 in H; None: that of the training objective.
         hess_wu: whether H uses the unlabeled coefficient (with its ramp) rather than 1.
-        include_bias: whether the head's bias is among the parameters of Eq. 6.
+        include_bias: whether the last layer's bias is among the parameters of Eq. 6.
         mask_in_gradient: whether the mask is part of l_U in Eq. 6 (the paper) or left out.
         batch_norm: "batch" or "moving" statistics in the Lambda-pass; neither moves them.
         curvature: "hessian" or "gauss_newton".
     """
 
+    influence_params: str = LAST_LAYER
     inverse_hessian: str = "exact"
-    damping: float = 0.1
+    solve: SolveOptions = dataclasses.field(default_factory=lambda: SolveOptions(damping=0.1))
+    sample_size: int = 64
+    per_example_engine: str = "forward"
+    max_memory: int | None = None
     hess_l2: float | None = None
     hess_wu: bool = True
     include_bias: bool = True
@@ -46,10 +60,11 @@ class LambdaStepSettings:
         """Check names and ranges.
 
         Raises:
-            ValueError: an unknown name or a negative coefficient.
+            ValueError: an unknown name or a number out of range.
         """
         for name, known in (
             ("inverse_hessian", tuple(METHODS)),
+            ("per_example_engine", tuple(ENGINES)),
             ("batch_norm", BATCH_NORM_MODES),
             ("curvature", CURVATURES),
         ):
@@ -57,10 +72,12 @@ class LambdaStepSettings:
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
-        if self.damping < 0 or (self.hess_l2 or 0) < 0:
+        if (self.hess_l2 or 0) < 0:
+            raise ValueError(f"`hess_l2` must be >= 0. Received: hess_l2={self.hess_l2}")
+        if self.sample_size < 1 or (self.max_memory is not None and self.max_memory < 1):
             raise ValueError(
-                "`damping` and `hess_l2` must be >= 0. "
-                f"Received: damping={self.damping}, hess_l2={self.hess_l2}"
+                "`sample_size` and `max_memory` must be at least 1. Received: "
+                f"sample_size={self.sample_size}, max_memory={self.max_memory}"
             )
 
 
@@ -70,124 +87,150 @@ class Measured(NamedTuple):
     index: tf.Tensor  # [K] int64
     lam_gradient: tf.Tensor  # [K] float32, Eq. 6
     report: dict
+    val_direction: tf.Tensor  # [p]
 
 
 class LambdaStep:
     """Computes and applies one step on Lambda.
 
     Args:
-        model, algorithm, store: as in `BilevelTrainer`.
+        model: any built Keras model, inputs -> logits [N, C] or {"features", "logits"}.
+        algorithm: (forward, labeled, unlabeled, step) -> LossRows.
+        store: `WeightStore`.
         settings: `LambdaStepSettings`.
+        weight_decay: coefficient of 0.5 ||kernel||^2 in the training objective.
+        scope: from `make_scope`, where it is needed elsewhere too.
+        replay: `Replay` of the last theta-steps, for method "unrolled" alone.
     """
 
-    def __init__(self, model, algorithm, store, settings: LambdaStepSettings):
-        self.model, self.algorithm, self.store, self.settings = model, algorithm, store, settings
-        self.head = model.get_layer(HEAD)
+    def __init__(
+        self, model, algorithm, store, settings=None, weight_decay=0.0, *, scope=None, replay=None
+    ):
+        self.algorithm, self.store, self.replay = algorithm, store, replay
+        self.settings = settings or LambdaStepSettings()
+        self.scope = scope or make_scope(model, self.settings, weight_decay)
         self._measure = tf.function(self._measure_fn, autograph=False)
-        self._solve = tf.function(eq6.solve_direction, autograph=False)
-        self._apply = tf.function(store.update, autograph=False)
+        self._apply = tf.function(self._apply_fn, autograph=False)
 
-    def measure(self, labeled, unlabeled, validation, step: int, weight_decay: float) -> Measured:
+    def measure(self, labeled, unlabeled, validation, step: int) -> Measured:
         """Return Eq. 6 for the batch; nothing is changed.
 
         Args:
             labeled, validation: LabeledBatch; unlabeled: UnlabeledBatch.
             step: theta-steps taken so far.
-            weight_decay: coefficient of the training objective's L2 term.
         """
-        m = self._measure(labeled, unlabeled, validation, tf.constant(step, tf.int64))
+        history = self.replay.tensors(step) if self.replay else None
+        m = self._measure(labeled, unlabeled, validation, tf.constant(step, tf.int64), history)
+        status = int(m["status"])
         report = {"validation_loss": float(m["validation_loss"])}
-        if not bool(m["finite"]):
-            return Measured(m["index"], m["scale"], report | {"finite": False})
-        method = self.settings.inverse_hessian
-        diagonal = self._diagonal(weight_decay)
-        direction = self._solve(m["hessian"], diagonal, m["val_gradient"], method)
-        if not bool(tf.reduce_all(tf.math.is_finite(direction.val_direction))):
-            return self._not_positive_definite(m, diagonal, report)
-        s = eq6.influence(eq6.HeadRows(*m["rows"]), direction.val_direction)
-        lam_gradient = tf.cast(s * m["scale"], tf.float32)
-        return Measured(m["index"], lam_gradient, report | _describe(lam_gradient, direction))
+        finite = bool(m["finite"])
+        report |= {"finite": finite, "skipped": finite and status == DIVERGED}
+        report |= {"solve": STATUS[status], "iterations": int(m["iterations"])}
+        keys = ("influence_abs_mean", "cosine_exact_identity", "residual", "hessian_over_damping")
+        keys += ("least_eigenvalue", "condition", "damping")
+        report |= {key: float(m[key]) for key in keys if key in m}
+        return Measured(m["index"], m["lam_gradient"], report, m["val_direction"])
 
-    def apply(self, measured: Measured) -> None:
-        """Move the weights, unless the curvature was refused."""
-        if not measured.report["skipped"]:
-            self._apply(measured.index, measured.lam_gradient)
+    def apply(self, measured: Measured, scores: StaleScores | None = None) -> None:
+        """Move the weights, unless the method found no solution.
 
-    def _measure_fn(self, labeled, unlabeled, validation, step):
-        s = self.settings
-        rows = self.algorithm(self._forward, labeled, unlabeled, step)
-        out = self._forward(validation.inputs)
-        lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
-        count = tf.cast(tf.size(unlabeled.index), tf.float32)
-        scaled = rows if s.hess_wu else rows._replace(coefficient=_unit_coefficient(rows, count))
-        coefficients = objective.row_coefficients(scaled, objective.row_weights(rows, lam))
-        options = {"include_bias": s.include_bias, "curvature": s.curvature}
-        head = eq6.head_rows(rows.features, rows.logits, rows.loss_of_logits, **options)
-        gradient = eq6.validation_gradient(
-            out["features"], out["logits"], validation.label, include_bias=s.include_bias
-        )
-        hessian = eq6.data_hessian(head, coefficients)
-        values = [hessian, gradient, head.gradient, rows.loss]
+        Args:
+            measured: from `measure`; its report gains what `scores` has to say.
+            scores: gathered since the last Lambda-step; they move the weights too.
+        """
+        if measured.report["skipped"]:
+            return
+        stale = self._apply(measured.index, measured.lam_gradient, measured.val_direction, scores)
+        if scores:
+            correlation = _spearman(stale["stale"], measured.lam_gradient)
+            scored = int(stale["scored"])
+            measured.report.update(scored=scored, stale_fresh_spearman=correlation)
+
+    def _apply_fn(self, index, gradient, direction, scores):
+        if not scores:
+            self.store.update(index, gradient)
+            return {}
+        gathered = scores.refresh(index, gradient, direction)
+        self.store.update(gathered["index"], gathered["gradient"])
+        return {"stale": gathered["stale"], "scored": tf.size(gathered["index"])}
+
+    def _measure_fn(self, labeled, unlabeled, validation, step, history):
+        s, inputs = self.settings, []
+
+        def forward(x):
+            inputs.append(x)
+            return self.scope.forward(x)
+
+        rows = self.algorithm(forward, labeled, unlabeled, step)
+        count = tf.size(unlabeled.index)
+        prepared = self.scope.prepare(rows, inputs, self._coefficients(rows, count, step))
+        unroll = self.replay.unroll(history) if self.replay else None
+        found = influence(self.scope, prepared, validation, s.inverse_hessian, s.solve, unroll)
+        index, gradient = lam_gradient(rows, found.scores, count, s.mask_in_gradient)
+        ok = found.solution.status != DIVERGED
+        values = [rows.loss, rows.logits, found.val_gradient]
+        values += [tf.where(ok, gradient, tf.zeros_like(gradient))]
         return {
-            "hessian": hessian,
-            "val_gradient": gradient,
-            "validation_loss": _mean_loss(validation.label, out["logits"]),
+            "index": index,
+            "lam_gradient": gradient,
+            "val_direction": found.val_direction,
             "finite": tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in values]),
-            **self._unlabeled_parents(rows, head, count),
+            "influence_abs_mean": tf.reduce_mean(tf.abs(gradient)),
+            **_describe(found),
+            **self._distance_from_identity(prepared),
         }
 
-    def _unlabeled_parents(self, rows: LossRows, head, count):
-        # A = dw/dlambda: parent k of row r receives coef_rk * s_r. Reported per d l_U: times U.
-        base = rows.coefficient * count
-        base = base * rows.mask if self.settings.mask_in_gradient else base
-        place = tf.where(rows.ids >= 0)
-        picked = eq6.HeadRows(*(tf.gather(part, place[:, 0]) for part in head))
-        scale = tf.gather(base, place[:, 0]) * tf.gather_nd(rows.coef, place)
-        return {
-            "index": tf.gather_nd(rows.ids, place),
-            "rows": tuple(picked),
-            "scale": tf.cast(scale, tf.float64),
-        }
+    def _coefficients(self, rows: LossRows, count, step):
+        lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
+        if not self.settings.hess_wu:
+            # DEVIATION (released): H gives the unlabeled mean the coefficient 1, whatever wu is.
+            one = 1 / tf.cast(count, rows.coefficient.dtype)
+            rows = rows._replace(coefficient=tf.where(rows.ids[:, 0] < 0, rows.coefficient, one))
+        return objective.row_coefficients(rows, objective.row_weights(rows, lam))
 
-    def _forward(self, inputs):
-        if self.settings.batch_norm == "moving":
-            return self.model(inputs, training=False)
-        # Batch statistics without moving the moving ones: run without side effects.
-        trainable = [v.value for v in self.model.trainable_variables]
-        others = [v.value for v in self.model.non_trainable_variables]
-        return self.model.stateless_call(trainable, others, inputs, training=True)[0]
-
-    def _diagonal(self, weight_decay):
-        s = self.settings
-        d, c = self.head.kernel.shape
-        return eq6.ridge(
-            d, c, weight_decay if s.hess_l2 is None else s.hess_l2, s.damping, s.include_bias
-        )
-
-    def _not_positive_definite(self, m, diagonal, report):
-        least = float(tf.linalg.eigvalsh(m["hessian"] + tf.linalg.diag(diagonal))[0])
-        report |= {"finite": True, "skipped": True, "least_eigenvalue": least}
-        return Measured(m["index"], tf.zeros_like(m["index"], tf.float32), report)
+    def _distance_from_identity(self, prepared):
+        """How exact "exact" is: beside a large damping it is nearly the identity."""
+        if self.settings.inverse_hessian != "exact" or not isinstance(self.scope, LastLayer):
+            return {}
+        norm = tf.norm(self.scope.curvature(prepared).dense())
+        diagonal = tf.reduce_max(self.scope.ridge()) + self.settings.solve.damping
+        return {"hessian_over_damping": tf.math.divide_no_nan(norm, diagonal)}
 
 
-def _unit_coefficient(rows, count):
-    # DEVIATION (released): H gives the unlabeled mean the coefficient 1, whatever wu is.
-    return tf.where(rows.ids[:, 0] < 0, rows.coefficient, 1 / count)
+def make_scope(model, settings: LambdaStepSettings, weight_decay: float):
+    """Return the parameters that Eq. 6 speaks of: a `LastLayer` or a `Subnetwork`."""
+    s = settings
+    shared = {
+        "batch_norm": s.batch_norm,
+        "curvature": s.curvature,
+        "l2": weight_decay if s.hess_l2 is None else s.hess_l2,
+        "sample_size": s.sample_size,
+    }
+    if s.influence_params == LAST_LAYER:
+        return LastLayer(model, include_bias=s.include_bias, **shared)
+    options = {"engine": s.per_example_engine, "max_memory": s.max_memory}
+    return Subnetwork(model, s.influence_params, **options, **shared)
 
 
-def _mean_loss(labels, logits):
-    return tf.reduce_mean(
-        keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    )
+def _spearman(stale, fresh) -> float:
+    """Return the rank correlation over the examples that have both; NaN for fewer than three."""
+    stale, fresh = stale.numpy(), fresh.numpy()
+    both = np.isfinite(stale)
+    pair = stale[both], fresh[both]
+    if both.sum() < 3 or any(np.ptp(values) == 0 for values in pair):
+        return float("nan")
+    return float(scipy.stats.spearmanr(*pair).statistic)
 
 
-def _describe(lam_gradient, direction):
-    finite = bool(tf.reduce_all(tf.math.is_finite(lam_gradient)))
+def _describe(found: Influence):
+    solution = found.solution
     return {
-        "finite": finite,
-        "skipped": False,
-        "influence_abs_mean": float(tf.reduce_mean(tf.abs(lam_gradient))),
-        "hessian_over_damping": float(direction.hessian_over_damping),
-        "cosine_exact_identity": float(direction.cosine_exact_identity),
-        "residual": float(direction.residual),
+        "validation_loss": found.validation_loss,
+        "cosine_exact_identity": found.cosine,
+        "status": solution.status,
+        "iterations": solution.iterations,
+        "residual": solution.residual,
+        "least_eigenvalue": solution.least_eigenvalue,
+        "condition": solution.condition,
+        "damping": solution.damping,
     }

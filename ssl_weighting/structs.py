@@ -41,3 +41,21 @@ class LossRows(NamedTuple):
     logits: tf.Tensor  # [R, C] float32: z = phi W + b
     loss_of_logits: Callable[[tf.Tensor], tf.Tensor]  # [R, C] -> [R], targets frozen
     confidence: tf.Tensor  # [R] float32: max_c p of the weak view, 1 for labeled rows
+    # [R, K] int32: places in the forward's batch that belong to the row, first the one behind its
+    # logits, then the views its target came from (-1: none). None: row r is input r.
+    positions: tf.Tensor | None = None
+
+
+class QuadraticRows(NamedTuple):
+    """The loss rows to second order in their logits, one entry for each input of the forward pass.
+
+    With frozen targets the objective's gradient and curvature in theta need no more than this, and
+    unlike a loss function it can be sliced. A position that carries no row (a view that only makes
+    targets) has coefficient 0, gradient 0 and hessian 0.
+    """
+
+    inputs: tf.Tensor  # nest of [P, ...]: what the network is called on
+    logits: tf.Tensor  # [P, C]: z at theta
+    gradient: tf.Tensor  # [P, C]: d loss_p / d z_p
+    hessian: tf.Tensor  # [P, C, C]: d^2 loss_p / d z_p^2, or its positive part
+    coefficient: tf.Tensor  # [P]: factor of loss_p in the objective, lambda included

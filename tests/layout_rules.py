@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (
         ("ssl_weighting.madam",),
-        ("ssl_weighting.nesterov",),
+        ("ssl_weighting.nesterov", "ssl_weighting.optimizer_steps"),
         ("ssl_weighting.schedules",),
         ("ssl_weighting.ema",),
         ("ssl_weighting.losses",),
@@ -32,12 +32,20 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (
         ("ssl_weighting.objective",),
-        ("ssl_weighting.influence",),
+        (  # Eq. 6 and the parameters it speaks of
+            "ssl_weighting.influence",
+            "ssl_weighting.last_layer*",
+            "ssl_weighting.subnetwork",
+            "ssl_weighting.network_curvature",
+            "ssl_weighting.network_kronecker",
+            "ssl_weighting.stale_scores",
+        ),
         ("ssl_weighting.weight_store",),
         ("ssl_weighting.algorithms", "ssl_weighting.algorithms.*"),
     ),
     (
-        ("ssl_weighting.bilevel", "ssl_weighting.lambda_step"),  # Alg. 1 and its lines 7 to 12
+        # Alg. 1, its lines 7 to 12, and its last steps once more
+        ("ssl_weighting.bilevel", "ssl_weighting.lambda_step", "ssl_weighting.replay"),
         ("ssl_weighting.evaluation*",),
         ("ssl_weighting.checkpointing*",),
         ("ssl_weighting.reporting*",),

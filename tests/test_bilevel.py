@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
-from tiny import NUM_UNLABELED, TinySource, make_trainer, run
+from tiny import NUM_UNLABELED, TinySource, damped, make_trainer, run
 
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.rows import softmax_rows
@@ -97,7 +97,7 @@ def test_batch_norm_mode_of_the_lambda_pass(batch_norm):
     model = wide_resnet((8, 8, 1), 2, depth=10, width=1, base_filters=2)
     images = tf.random.stateless_normal([6, 8, 8, 1], [1, 2])
     trainer = make_trainer(model=model, lambda_settings=LambdaStepSettings(batch_norm=batch_norm))
-    ours = trainer._lambda_step._forward(images)["logits"].numpy()
+    ours = trainer._lambda_step.scope.forward(images)["logits"].numpy()
     statistics = [np.array(v.value) for v in model.non_trainable_variables]
     expected = model(images, training=batch_norm == "batch")["logits"].numpy()
     np.testing.assert_allclose(ours, expected, atol=1e-6)
@@ -175,12 +175,12 @@ def test_measured_influence_equals_retraining_the_head(mask_in_gradient):
     problem, model = ConvexHead(), linear_model()
     optimum, head = problem.solve(problem.lam), model.get_layer("head")
     head.kernel.assign(optimum[:2]), head.bias.assign(optimum[2])
-    settings = LambdaStepSettings(damping=problem.ridge, mask_in_gradient=mask_in_gradient)
+    settings = damped(problem.ridge, mask_in_gradient=mask_in_gradient)
     trainer = make_trainer(model=model, lambda_settings=settings)
     trainer._lambda_step.algorithm = problem.algorithm
     trainer.store.lam.assign(problem.lam)
     measured = trainer._lambda_step.measure(
-        problem.labeled, problem.unlabeled, problem.validation, 0, 0.0
+        problem.labeled, problem.unlabeled, problem.validation, 0
     )
     assert measured.index.numpy().tolist() == list(range(10))
     # Reported per d l_U with wu in it; the objective has another 1/U.
@@ -202,9 +202,9 @@ def test_hess_wu_chooses_the_unlabeled_coefficient_of_the_hessian():
             trainer._lambda_step.algorithm = make_algorithm("uda", unlabeled_coefficient=wu)
             labeled, unlabeled = TinySource().at(0)
             m = trainer._lambda_step._measure_fn(
-                labeled, unlabeled, TinySource().validation_at(0), tf.constant(0, tf.int64)
+                labeled, unlabeled, TinySource().validation_at(0), tf.constant(0, tf.int64), None
             )
-            results[wu, hess_wu] = m["hessian"].numpy()
+            results[wu, hess_wu] = m["val_direction"].numpy()
     np.testing.assert_allclose(results[1.0, True], results[0.5, False], rtol=1e-6)
     np.testing.assert_array_equal(results[1.0, True], results[1.0, False])
     assert np.abs(results[0.5, True] - results[1.0, True]).max() > 1e-6
@@ -283,7 +283,7 @@ def test_an_influence_that_is_not_finite_stops_and_leaves_lambda(where):
 
 
 def test_an_indefinite_hessian_is_refused_with_its_least_eigenvalue():
-    trainer = make_trainer(lambda_settings=LambdaStepSettings(damping=0.0, curvature="hessian"))
+    trainer = make_trainer(lambda_settings=damped(0.0, curvature="hessian"))
     trainer.train(4)
     state = [np.array(v.value) for v in trainer.store.variables]
     algorithm = trainer._lambda_step.algorithm
@@ -303,7 +303,8 @@ def test_an_indefinite_hessian_is_refused_with_its_least_eigenvalue():
 def test_theta_learns_to_ignore_wrong_pseudo_labels():
     """Half of U carries flipped frozen targets: their weights must end below the others'."""
     trainer = make_trainer(
-        settings=BilevelSettings(inner_steps=2), lambda_settings=LambdaStepSettings(damping=0.01)
+        settings=BilevelSettings(inner_steps=2),
+        lambda_settings=damped(0.01),
     )
     source = TinySource()
     truth = source.y[12:72]
@@ -339,7 +340,7 @@ def test_theta_learns_to_ignore_wrong_pseudo_labels():
             "`batch_norm` must be one of batch, moving",
         ),
         (lambda: LambdaStepSettings(curvature="fisher"), "`curvature` must be one of"),
-        (lambda: LambdaStepSettings(damping=-1.0), "`damping` and `hess_l2` must be >= 0"),
+        (lambda: LambdaStepSettings(hess_l2=-1.0), "`hess_l2` must be >= 0"),
     ],
 )
 def test_refuses(make, message):

@@ -159,12 +159,14 @@ OUT_OF_RANGE = {
     "greater than 0": (
         "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
         "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every",
-        "base_filters", "width", "temperature",
+        "base_filters", "width", "temperature", "solve_iterations", "solve_repeats",
+        "solve_sample",
     ),
     "0 or more": (
         "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay",
         "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
-        "lambda_min", "seed", "val_seed", "inner_steps", "val_size",
+        "lambda_min", "seed", "val_seed", "inner_steps", "val_size", "max_memory",
+        "solve_tolerance", "solve_scale",
     ),
     r"in [0, 1)": ("batch_norm_decay", "ema_decay"),
     "0 or more, or -1": ("noise", "hess_l2_coeff"),

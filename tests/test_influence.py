@@ -1,13 +1,16 @@
 """Eq. 6 against re-solving the head; curvature and closed forms against autodiff."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ssl_weighting import influence as eq6
 from ssl_weighting import losses, objective
-from ssl_weighting.inverse_hessian import exact, identity
-from ssl_weighting.structs import LossRows
+from ssl_weighting.influence import influence, lam_gradient
+from ssl_weighting.inverse_hessian import SolveOptions
+from ssl_weighting.last_layer import LastLayer
+from ssl_weighting.structs import LabeledBatch, LossRows
+from ssl_weighting.subnetwork import Subnetwork
 
 B, U, V, D, C = 12, 20, 15, 4, 3
 RIDGE = 0.05
@@ -93,28 +96,44 @@ class Problem:
         return -np.log(p[np.arange(V), self.yv]).mean()
 
 
-def influence_of(problem, theta):
+def model_at(theta):
+    """The head alone as a Keras model: features in, logits out."""
+    inputs = keras.Input([D], dtype="float64")
+    model = keras.Model(inputs, keras.layers.Dense(C, dtype="float64", name="head")(inputs))
+    model.layers[-1].set_weights([theta[:-1], theta[-1]])
+    return model
+
+
+SCOPES = {
+    "last_layer": LastLayer,
+    "forward": Subnetwork,
+    "ghost": lambda model, **options: Subnetwork(model, engine="ghost", **options),
+}
+
+
+def influence_of(problem, theta, scope="last_layer", method="exact", damping=RIDGE, **options):
+    scope = SCOPES[scope](model_at(theta), **options)
+    inputs = tf.constant(problem.phi[: B + U])
+    out = scope.forward(inputs)
     rows = problem.rows(tf.constant(theta))
-    head = eq6.head_rows(
-        rows.features, rows.logits, problem.loss, include_bias=True, curvature="hessian"
-    )
-    hessian = eq6.data_hessian(
-        head, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
-    )
-    phi = tf.constant(problem.phi[B + U :])
-    z = tf.matmul(phi, theta[:-1]) + theta[-1]
-    g = eq6.validation_gradient(phi, z, tf.constant(problem.yv), include_bias=True)
-    direction = eq6.solve_direction(hessian, eq6.ridge(D, C, 0.0, RIDGE, True), g)
-    s = eq6.influence(head, direction.val_direction)
-    return (s * problem.coefficient * np.r_[np.ones(B), problem.mask]).numpy()[B:], direction
+    rows = rows._replace(features=out.get("features"), logits=out["logits"])
+    coefficients = objective.row_coefficients(rows, problem.weights(rows, problem.lam))
+    prepared = scope.prepare(rows, [inputs], coefficients)
+    validation = LabeledBatch(tf.constant(problem.phi[B + U :]), tf.constant(problem.yv))
+    found = influence(scope, prepared, validation, method, SolveOptions(damping=damping))
+    return found, rows, scope, prepared
 
 
 @pytest.mark.parametrize("divergence", [False, True])
-def test_equals_central_differences_of_the_resolved_head(rng, divergence):
+@pytest.mark.parametrize("scope", list(SCOPES))
+def test_equals_central_differences_of_the_resolved_head(rng, divergence, scope):
     problem = Problem(rng, divergence)
     optimum = problem.solve(problem.lam)
     assert np.abs(problem.derivatives(optimum, problem.lam)[0]).max() < 1e-13
-    ours, _ = influence_of(problem, optimum)
+    found, rows, *_ = influence_of(problem, optimum, scope)
+    index, ours = lam_gradient(rows, found.scores, U)
+    np.testing.assert_array_equal(index, np.arange(U))
+    ours = ours.numpy() / U  # reported per d l_U
     step, numeric = 1e-4, np.zeros(U)
     for u in range(U):
         values = []
@@ -130,26 +149,33 @@ def test_equals_central_differences_of_the_resolved_head(rng, divergence):
     assert masked.any() and (ours[masked] == 0).all()
 
 
-def test_hessian_and_validation_gradient_equal_autodiff_through_the_objective(rng):
+@pytest.mark.parametrize("scope", ["last_layer", "forward"])
+def test_curvature_and_validation_gradient_equal_autodiff_through_the_objective(rng, scope):
     problem = Problem(rng)
     theta = rng.normal(size=(D + 1, C))
     _, dense = problem.derivatives(theta, problem.lam)
-    rows = problem.rows(tf.constant(theta))
-    head = eq6.head_rows(
-        rows.features, rows.logits, problem.loss, include_bias=True, curvature="hessian"
+    dense = dense - RIDGE * np.eye(len(dense))
+    found, _, scope, prepared = influence_of(problem, theta, scope)
+    curvature = scope.curvature(prepared)
+    np.testing.assert_allclose(curvature.dense(), dense, atol=1e-13)
+    x = rng.normal(size=len(dense))
+    np.testing.assert_allclose(curvature.product(tf.constant(x)), dense @ x, atol=1e-13)
+    factor = curvature.factor().numpy()
+    np.testing.assert_allclose(factor.T @ factor, dense, atol=1e-13)
+    gradients, coefficients = curvature.gradients()
+    with tf.GradientTape() as tape:
+        variable = tf.Variable(theta)
+        each = problem.rows(variable).loss
+    each = tape.jacobian(each, variable).numpy().reshape(B + U, -1)
+    np.testing.assert_allclose(gradients, each, atol=1e-13)
+    np.testing.assert_allclose(
+        coefficients, prepared[-1] if scope == "last_layer" else coefficients
     )
-    ours = eq6.data_hessian(
-        head, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
-    )
-    full = ours.numpy() + np.diag(eq6.ridge(D, C, 0.0, RIDGE, True).numpy())
-    np.testing.assert_allclose(full, dense, atol=1e-13)
-    kernel_only = eq6.head_rows(
-        rows.features, rows.logits, problem.loss, include_bias=False, curvature="hessian"
-    )
-    part = eq6.data_hessian(
-        kernel_only, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
-    )
-    np.testing.assert_allclose(part.numpy(), ours.numpy()[: D * C, : D * C], atol=1e-15)
+    draws = [
+        curvature.sampled_product(tf.constant(k, tf.int64), tf.constant(x)) for k in range(400)
+    ]
+    spread = np.std(draws, axis=0) / 20
+    assert (np.abs(np.mean(draws, axis=0) - dense @ x) < 5 * spread).all() and spread.max() > 0
 
     variable = tf.Variable(theta)
     phi = tf.constant(problem.phi[B + U :])
@@ -158,8 +184,20 @@ def test_hessian_and_validation_gradient_equal_autodiff_through_the_objective(rn
         loss = tf.reduce_mean(
             tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant(problem.yv), z)
         )
-    ours = eq6.validation_gradient(phi, z, tf.constant(problem.yv), include_bias=True)
-    np.testing.assert_allclose(ours.numpy(), tape.gradient(loss, variable).numpy(), atol=1e-15)
+    expected = tape.gradient(loss, variable).numpy().ravel()
+    np.testing.assert_allclose(found.val_gradient, expected, atol=1e-15)
+    np.testing.assert_allclose(found.validation_loss, loss, atol=1e-15)
+
+
+def test_without_the_bias_its_part_is_left_out(rng):
+    problem = Problem(rng)
+    theta = rng.normal(size=(D + 1, C))
+    _, _, scope, prepared = influence_of(problem, theta)
+    whole = scope.curvature(prepared).dense().numpy()
+    _, _, scope, prepared = influence_of(problem, theta, include_bias=False)
+    assert scope.size == D * C and len(scope.variables) == 1
+    part = scope.curvature(prepared).dense()
+    np.testing.assert_allclose(part, whole[: D * C, : D * C], atol=1e-15)
 
 
 @pytest.mark.parametrize("divergence", [False, True])
@@ -202,34 +240,33 @@ def test_indefinite_losses_become_positive_semi_definite_under_gauss_newton(rng)
         losses.logit_hessian(brier, z, "fisher")
 
 
-def test_exact_solves_identity_passes_through_and_singular_is_refused(rng):
-    a = rng.normal(size=(8, 8))
-    h, v = a @ a.T + np.eye(8), rng.normal(size=8)
-    solution = exact(tf.constant(h), tf.constant(v))
-    np.testing.assert_allclose(solution.vector, np.linalg.solve(h, v), rtol=1e-10)
-    assert float(solution.residual) < 1e-12
-    np.testing.assert_array_equal(identity(tf.constant(h), tf.constant(v)).vector, v)
-    assert np.isnan(exact(tf.constant(h - 100 * np.eye(8)), tf.constant(v)).vector).all()
-
-
 def test_undamped_softmax_hessian_is_singular_and_the_report_says_how_far_from_identity(rng):
     problem = Problem(rng)
     theta = problem.solve(problem.lam)
-    _, direction = influence_of(problem, theta)
-    assert -1 <= float(direction.cosine_exact_identity) <= 1
-    rows = problem.rows(tf.constant(theta))
-    head = eq6.head_rows(
-        rows.features, rows.logits, problem.loss, include_bias=True, curvature="hessian"
-    )
-    hessian = eq6.data_hessian(head, rows.coefficient)
-    assert np.linalg.matrix_rank(hessian.numpy()) == (D + 1) * (C - 1)
-    np.testing.assert_allclose(
-        float(direction.hessian_over_damping),
-        np.linalg.norm(
-            eq6.data_hessian(
-                head, objective.row_coefficients(rows, problem.weights(rows, problem.lam))
-            )
-        )
-        / RIDGE,
-        rtol=1e-12,
-    )
+    found, _, scope, prepared = influence_of(problem, theta)
+    assert 0 < float(found.cosine) < 1
+    hessian = scope.curvature(prepared).dense().numpy()
+    assert np.linalg.matrix_rank(hessian) == (D + 1) * (C - 1)
+    same = influence_of(problem, theta, method="identity")[0]
+    np.testing.assert_allclose(same.cosine, 1)
+
+
+@pytest.mark.parametrize(
+    "method", ["conjugate_gradient", "neumann", "outer_product", "kfac", "ekfac", "stochastic_cg"]
+)
+@pytest.mark.parametrize("scope", ["last_layer", "forward"])
+def test_every_method_runs_on_both_scopes_and_they_agree(rng, method, scope):
+    problem = Problem(rng)
+    theta = problem.solve(problem.lam)
+    found, _, scope, prepared = influence_of(problem, theta, scope, method)
+    assert np.isfinite(found.scores).all() and np.abs(found.scores).max() > 0
+    x = found.val_direction.numpy()
+    if method == "outer_product":
+        gradients, c = scope.curvature(prepared).gradients()
+        h = np.einsum("n,np,nq->pq", c, gradients, gradients)
+    else:
+        h = scope.curvature(prepared).dense().numpy()
+    truth = np.linalg.solve(h + RIDGE * np.eye(len(h)), found.val_gradient)
+    error = np.linalg.norm(x - truth) / np.linalg.norm(truth)
+    limit = {"conjugate_gradient": 1e-5, "outer_product": 1e-9, "neumann": 0.5}.get(method, 0.9)
+    assert error < limit, error

@@ -27,6 +27,10 @@ OTHERS = {
     "random, SGD, narrow range": {
         "weighting": "random", "lambda_optimizer": "sgd", "lambda_max": 1.01,
     },
+    "every step scored": {"score_every_step": True},
+    "unrolled, all parameters": {
+        "inverse_hessian": "unrolled", "influence_params": "all", "solve_iterations": 2,
+    },
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.ema import ExponentialMovingAverage
+from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
 from ssl_weighting.models import mlp
@@ -14,6 +15,11 @@ from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 from ssl_weighting.weight_store import LEARNED, WeightStore
 
 NUM_LABELED, NUM_UNLABELED, NUM_VALIDATION = 12, 60, 20
+
+
+def damped(damping, **options):
+    """Return LambdaStepSettings with that damping."""
+    return LambdaStepSettings(solve=SolveOptions(damping=damping), **options)
 
 
 class TinySource:

@@ -18,6 +18,7 @@ def softmax_rows(
     confidence: tf.Tensor | None = None,
     unlabeled_coefficient: tf.Tensor | float = 0.0,
     divergence: bool = False,
+    positions: tf.Tensor | None = None,
 ) -> LossRows:
     """Return B supervised rows, then U unlabeled rows trained towards frozen `targets`.
 
@@ -29,6 +30,7 @@ def softmax_rows(
         mask: [U] float32; confidence: [U] float32.
         unlabeled_coefficient: scalar, weight of the mean unlabeled loss (wu times any ramp).
         divergence: True makes the loss KL(target || prediction), False cross-entropy.
+        positions: [B + U, K] int32, see `LossRows`; None where every input carries one row.
     """
     logits = outputs["logits"]
     one_hot = tf.one_hot(labeled.label, logits.shape[-1])
@@ -50,11 +52,20 @@ def softmax_rows(
         mask=tf.stop_gradient(row_mask),
         ids=tf.stack([ids, -tf.ones_like(ids)], axis=1),
         coef=tf.stack([tf.ones_like(coefficient), tf.zeros_like(coefficient)], axis=1),
-        features=outputs["features"],
+        features=outputs.get("features"),  # read by the last layer's Eq. 6 only
         logits=logits,
         loss_of_logits=loss,
         confidence=tf.stop_gradient(certainty),
+        positions=positions,
     )
+
+
+def two_view_positions(labeled: LabeledBatch, index: tf.Tensor) -> tf.Tensor:
+    """Return `LossRows.positions` of a forward of labeled, weak and strong inputs, [B + U, 2]."""
+    b, u = tf.shape(labeled.label)[0], tf.size(index)
+    rows = tf.range(b + u)
+    first = tf.where(rows < b, rows, rows + u)
+    return tf.stack([first, tf.where(rows < b, -1, rows)], axis=1)
 
 
 def drop_rows(outputs: dict[str, tf.Tensor], start, stop) -> dict[str, tf.Tensor]:

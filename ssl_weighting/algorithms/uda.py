@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from ssl_weighting.algorithms.rows import drop_rows, softmax_rows
+from ssl_weighting.algorithms.rows import drop_rows, softmax_rows, two_view_positions
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
 from ssl_weighting.structs import LossRows
 
@@ -42,5 +42,6 @@ class UDA:
             mask=tf.cast(confidence > self.threshold, tf.float32),
             confidence=confidence,
             unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+            positions=two_view_positions(labeled, unlabeled.index),
             divergence=True,
         )

@@ -26,7 +26,9 @@ def wide_resnet(
     FixMatch's form: leaky ReLU 0.1, convolutions with bias, Normal(0, 2 / (k^2 C_out)) kernels, BN
     epsilon 1e-3; the net's first block shares its activated input with the shortcut, and 1x1
     shortcuts stand where the channels change. WRN-28-2 on 32x32x3 with 10 classes has 1,469,642
-    trainable parameters.
+    trainable parameters. Layers are named stem, group_1_block_1_norm_1, .._conv_1, .._norm_2,
+    .._conv_2, .._shortcut, last_norm, head, so that a regular expression can choose among them:
+    "group_3|last_norm|head" is the last group with the classifier.
 
     Args:
         image_shape: (height, width, channels).
@@ -45,13 +47,14 @@ def wide_resnet(
         raise ValueError(f"`depth` must be 6n + 4 with n >= 1 (10, 16, 22, 28). Received: {depth}")
     parts = _Parts(batch_norm_decay, itertools.count(seed * 10_000))
     inputs = keras.Input(image_shape)
-    x = parts.conv(inputs, base_filters, 3, 1)
+    x = parts.conv(inputs, base_filters, 3, 1, "stem")
     for group in range(3):
         filters = base_filters * width * 2**group
         for block in range(blocks):
             stride = 2 if group > 0 and block == 0 else 1
-            x = parts.residual(x, filters, stride, activate_shortcut=group == block == 0)
-    x = layers.GlobalAveragePooling2D(name="features")(parts.activate(x))
+            name = f"group_{group + 1}_block_{block + 1}"
+            x = parts.residual(x, filters, stride, name, activate_shortcut=group == block == 0)
+    x = layers.GlobalAveragePooling2D(name="features")(parts.activate(x, "last_norm"))
     head_init = keras.initializers.GlorotNormal(seed=next(parts.seeds))
     return split_head(inputs, x, num_classes, head_init, f"wide_resnet_{depth}_{width}")
 
@@ -62,24 +65,26 @@ class _Parts:
     def __init__(self, batch_norm_decay, seeds):
         self.decay, self.seeds = batch_norm_decay, seeds
 
-    def conv(self, x, filters, size, stride):
+    def conv(self, x, filters, size, stride, name):
         stddev = math.sqrt(2.0 / (size * size * filters))
         init = keras.initializers.RandomNormal(stddev=stddev, seed=next(self.seeds))
-        return layers.Conv2D(filters, size, stride, "same", kernel_initializer=init)(x)
+        options = {"padding": "same", "kernel_initializer": init, "name": name}
+        return layers.Conv2D(filters, size, stride, **options)(x)
 
-    def activate(self, x):
+    def activate(self, x, name):
         # DEVIATION: Keras moves the statistics towards the biased batch variance, TF1's fused
         # kernel towards the Bessel-corrected one; they differ by 1/(N H W).
-        x = layers.BatchNormalization(momentum=self.decay, epsilon=1e-3)(x)
+        x = layers.BatchNormalization(momentum=self.decay, epsilon=1e-3, name=name)(x)
         return layers.LeakyReLU(negative_slope=0.1)(x)
 
-    def residual(self, x, filters, stride, activate_shortcut):
+    def residual(self, x, filters, stride, name, activate_shortcut):
         shortcut = x
-        x = self.activate(x)
+        x = self.activate(x, f"{name}_norm_1")
         if activate_shortcut:
             shortcut = x
         if shortcut.shape[-1] != filters or stride != 1:
-            shortcut = self.conv(shortcut, filters, 1, stride)
-        x = self.conv(x, filters, 3, stride)
-        x = self.conv(self.activate(x), filters, 3, 1)
+            shortcut = self.conv(shortcut, filters, 1, stride, f"{name}_shortcut")
+        x = self.conv(x, filters, 3, stride, f"{name}_conv_1")
+        x = self.activate(x, f"{name}_norm_2")
+        x = self.conv(x, filters, 3, 1, f"{name}_conv_2")
         return layers.Add()([shortcut, x])

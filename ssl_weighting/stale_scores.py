@@ -1,0 +1,81 @@
+"""Scores for the batch of every theta-step, with the direction of the last Lambda-step.
+
+A theta-step has features, predictions and targets of its batch at hand; with v = H^-1 grad L_S(V)
+kept from the last Lambda-step, scoring all its examples costs two small matrix products. The scores
+of an example are gathered until the next Lambda-step and their mean then moves its weight once,
+together with the fresh scores: as many updates as visits would need a smaller step size. Last layer
+only.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from ssl_weighting.influence import lam_gradient
+from ssl_weighting.losses import logit_gradient
+from ssl_weighting.structs import LossRows
+
+
+class StaleScores:
+    """The direction of the last Lambda-step and the scores gathered since.
+
+    Args:
+        num_unlabeled: |U|.
+        num_parameters: p, the last layer's, flattened as in `LastLayer`.
+        mask_in_gradient: as in `influence.lam_gradient`.
+    """
+
+    def __init__(self, num_unlabeled: int, num_parameters: int, mask_in_gradient: bool = True):
+        self.mask_in_gradient = mask_in_gradient
+        self.direction = keras.Variable(tf.zeros([num_parameters]), name="direction")
+        self.ready = keras.Variable(0, name="ready", dtype="int32")  # 1 once a direction is known
+        self.total = keras.Variable(tf.zeros([num_unlabeled]), name="total")
+        self.count = keras.Variable(tf.zeros([num_unlabeled], "int32"), name="count", dtype="int32")
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state, in a fixed order."""
+        return [self.direction, self.ready, self.total, self.count]
+
+    def add(self, rows: LossRows, count: tf.Tensor) -> None:
+        """Score the rows of a theta-step; `count` is U. Does nothing before the first direction."""
+        phi = tf.stop_gradient(rows.features)
+        v = tf.reshape(self.direction.value, [-1, rows.logits.shape[-1]])
+        kernel, bias = v[: phi.shape[-1]], v[phi.shape[-1] :]
+        per_class = tf.matmul(phi, kernel) + tf.reduce_sum(bias, axis=0)  # no bias row: + 0
+        delta = logit_gradient(rows.loss_of_logits, tf.stop_gradient(rows.logits))
+        scores = -tf.reduce_sum(delta * per_class, axis=1)
+        index, gradient = lam_gradient(rows, scores, count, self.mask_in_gradient)
+        self._gather(index, gradient, self.ready.value)
+
+    def refresh(self, index, gradient, direction) -> dict[str, tf.Tensor]:
+        """Take what was gathered, with the fresh scores of a Lambda-step, and start anew.
+
+        Args:
+            index: [K] int64; gradient: [K] float32, fresh; direction: [p], the new v.
+
+        Returns:
+            "index" [M] int64, "gradient" [M] float32: mean score of every example met since the
+            last call; "stale" [K]: what was gathered for `index` before, NaN where nothing was.
+        """
+        seen = tf.cast(tf.gather(self.count.value, index), gradient.dtype)
+        stale = tf.gather(self.total.value, index)
+        stale = tf.where(seen > 0, stale / tf.maximum(seen, 1), float("nan"))
+        with tf.control_dependencies([stale]):
+            self._gather(index, gradient, tf.constant(1))
+            met = tf.where(self.count.value > 0)[:, 0]
+            count = tf.cast(tf.gather(self.count.value, met), gradient.dtype)
+            mean = tf.gather(self.total.value, met) / count
+        with tf.control_dependencies([mean]):
+            self.total.assign(tf.zeros_like(self.total.value))
+            self.count.assign(tf.zeros_like(self.count.value))
+            self.direction.assign(tf.cast(direction, self.direction.dtype))
+            self.ready.assign(1)
+        return {"index": met, "gradient": mean, "stale": stale}
+
+    def _gather(self, index, gradient, times):
+        ones = tf.ones_like(index, tf.int32) * times
+        gradient = gradient * tf.cast(times, gradient.dtype)
+        self.total.value.scatter_add(tf.IndexedSlices(gradient, index))
+        self.count.value.scatter_add(tf.IndexedSlices(ones, index))

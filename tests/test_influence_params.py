@@ -1,0 +1,105 @@
+"""Λ-steps through any parameters, by every method and engine, inside the real trainer."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import TinySource, make_trainer, run
+
+from ssl_weighting.bilevel import BilevelSettings
+from ssl_weighting.inverse_hessian import METHODS, SolveOptions
+from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.per_example_gradients import ENGINES
+
+SETTINGS = BilevelSettings(inner_steps=4, weight_decay=0.01)
+
+
+def settings(method="exact", params="last_layer", **more):
+    solve = SolveOptions(damping=0.3, iterations=4)
+    return LambdaStepSettings(influence_params=params, inverse_hessian=method, solve=solve, **more)
+
+
+def measured(lambda_settings, steps=4):
+    trainer = make_trainer(settings=SETTINGS, lambda_settings=lambda_settings)
+    run(trainer, steps)
+    batch = TinySource(offset=7).at(0)
+    return trainer._lambda_step.measure(*batch, TinySource().validation_at(0), trainer.step)
+
+
+def test_the_last_layer_by_name_is_the_last_layer_in_closed_form():
+    closed = measured(settings())
+    for params in ("head", r"head/(kernel|bias)$"):
+        found = measured(settings(params=params))
+        np.testing.assert_array_equal(found.index, closed.index)
+        np.testing.assert_allclose(found.lam_gradient, closed.lam_gradient, rtol=2e-3, atol=1e-6)
+    assert np.abs(closed.lam_gradient).max() > 1e-3
+
+
+@pytest.mark.parametrize("params", ["all", "hidden_1|head"])
+def test_engines_agree(params):
+    first = measured(settings(params=params))
+    assert np.abs(first.lam_gradient).max() > 1e-3
+    for engine in ENGINES:
+        found = measured(settings(params=params, per_example_engine=engine))
+        np.testing.assert_allclose(found.lam_gradient, first.lam_gradient, rtol=1e-3, atol=1e-6)
+    chunked = measured(settings(params=params, max_memory=40_000))
+    np.testing.assert_allclose(chunked.lam_gradient, first.lam_gradient, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("params", ["last_layer", "all"])
+def test_every_method_moves_weights_in_a_run(method, params):
+    trainer = make_trainer(settings=SETTINGS, lambda_settings=settings(method, params))
+    reports = []
+    lambda_step = trainer.lambda_step
+    trainer.lambda_step = lambda: reports.append(lambda_step())
+    run_with_pauses(trainer, 9)
+    assert len(reports) == 2 and not any(r["skipped"] for r in reports), reports
+    assert (trainer.store.table().numpy() != 1).sum() >= 20
+    assert np.isfinite(trainer.store.table()).all()
+
+
+def run_with_pauses(trainer, steps):
+    while trainer.step < steps:
+        if trainer.settings.lambda_due(trainer.step):
+            trainer.lambda_step()
+        trainer.train(min(trainer.next_pause(), steps) - trainer.step)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_unrolled_repeats_the_very_steps_that_were_taken(optimizer):
+    make = {
+        "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+        "adam": lambda: keras.optimizers.Adam(0.01),
+    }[optimizer]
+    trainer = make_trainer(
+        settings=SETTINGS, lambda_settings=settings("unrolled", "all"), optimizer=make()
+    )
+    trainer.store.lam.assign(np.linspace(0, 2, trainer.store.num_unlabeled))
+    run_with_pauses(trainer, 4)
+    replay = trainer.replay
+    assert int(replay.first.value) == 0
+    unroll = replay.unroll(replay.tensors(4))
+    state = unroll.start()
+    for k in range(unroll.count):
+        state = unroll.step(k, state, tf.zeros([trainer._lambda_step.scope.size]))
+    np.testing.assert_allclose(unroll.params(state), unroll.reached(), atol=1e-6)
+    start = unroll.params(unroll.start())
+    assert np.abs(start - unroll.reached()).max() > 1e-2
+
+
+def test_unrolled_without_the_state_of_k_steps_ago_is_refused():
+    trainer = make_trainer(settings=SETTINGS, lambda_settings=settings("unrolled", "all"))
+    with pytest.raises(
+        ValueError, match="4 theta-steps before the Lambda-step must have been kept"
+    ):
+        trainer.lambda_step()
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="must find a trainable variable"):
+        make_trainer(lambda_settings=settings(params="no_such_layer"))
+    with pytest.raises(ValueError, match="`per_example_engine` must be one of forward, ghost"):
+        settings(per_example_engine="backpack")
+    with pytest.raises(ValueError, match="`sample_size` and `max_memory` must be at least 1"):
+        settings(max_memory=0)

@@ -1,0 +1,122 @@
+"""Scores of every theta-step with the last direction, gathered and applied at the next Λ-step."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from tiny import NUM_UNLABELED, TinySource, make_trainer, run
+
+from ssl_weighting.bilevel import BilevelSettings
+from ssl_weighting.influence import lam_gradient
+from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.losses import logit_gradient
+from ssl_weighting.stale_scores import StaleScores
+
+
+def trainer_with(**options):
+    settings = BilevelSettings(inner_steps=3, score_every_step=True)
+    return make_trainer(settings=settings, **options)
+
+
+@pytest.mark.parametrize("include_bias", [True, False])
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_a_theta_step_adds_the_score_that_a_lambda_step_with_that_direction_gives(
+    include_bias, jit_compile
+):
+    trainer = trainer_with(
+        lambda_settings=LambdaStepSettings(include_bias=include_bias), jit_compile=jit_compile
+    )
+    trainer.train(1)
+    assert (trainer.scores.count.numpy() == 0).all()  # no direction yet
+    direction = np.random.default_rng(0).normal(size=trainer.scores.direction.shape).astype("f")
+    trainer.scores.direction.assign(direction)
+    trainer.scores.ready.assign(1)
+    labeled, unlabeled = TinySource().at(1)
+    rows = trainer.algorithm(trainer._forward, labeled, unlabeled, tf.constant(1, tf.int64))
+    scope = trainer._lambda_step.scope
+    prepared = scope.prepare(rows, [], rows.coefficient)
+    expected = -scope.dot_products(prepared, tf.constant(direction, tf.float64))
+    index, expected = lam_gradient(rows, expected, 20)
+    trainer.train(1)
+    np.testing.assert_allclose(
+        tf.gather(trainer.scores.total.value, index), expected, rtol=1e-4, atol=1e-7
+    )
+    assert trainer.scores.count.numpy().sum() == 20
+    assert np.abs(expected).max() > 1e-3
+    assert logit_gradient(rows.loss_of_logits, rows.logits).shape == rows.logits.shape
+
+
+def test_refresh_returns_means_and_starts_anew():
+    scores = StaleScores(6, 4)
+    scores.ready.assign(1)
+    for index, gradient in (([0, 2], [1.0, 5.0]), ([2], [7.0])):
+        scores._gather(tf.constant(index, tf.int64), tf.constant(gradient), scores.ready.value)
+    found = scores.refresh(
+        tf.constant([2, 4], tf.int64), tf.constant([3.0, 9.0]), tf.constant([1.0, 2, 3, 4])
+    )
+    assert found["index"].numpy().tolist() == [0, 2, 4]
+    assert found["gradient"].numpy().tolist() == [1.0, 5.0, 9.0]
+    assert found["stale"].numpy()[0] == 6.0 and np.isnan(found["stale"].numpy()[1])
+    assert not scores.total.numpy().any() and not scores.count.numpy().any()
+    assert scores.direction.numpy().tolist() == [1, 2, 3, 4]
+
+
+def test_more_examples_move_and_the_log_says_how_stale_the_scores_were():
+    reports = {}
+    moved = {}
+    for every in (True, False):
+        settings = BilevelSettings(inner_steps=3, score_every_step=every)
+        trainer = make_trainer(settings=settings)
+        trainer.train(3)
+        trainer.lambda_step()
+        before = trainer.store.table().numpy()
+        trainer.train(3)
+        stale = trainer.scores and (trainer.scores.total.numpy(), trainer.scores.count.numpy())
+        reports[every] = trainer.lambda_step()
+        moved[every] = np.flatnonzero(trainer.store.table().numpy() != before)
+        if every:
+            count = stale[1]
+            ids = np.flatnonzero(count)
+            assert count.sum() == 60 and set(ids) <= set(moved[True])
+    assert len(moved[True]) > len(moved[False]) == 20
+    assert reports[True]["scored"] == len(moved[True])
+    assert -1 <= reports[True]["stale_fresh_spearman"] <= 1
+    assert "scored" not in reports[False]
+
+
+def test_correlation_is_spearmans(rng):
+    from ssl_weighting.lambda_step import _spearman
+
+    stale, fresh = rng.normal(size=9).astype("f"), rng.normal(size=9).astype("f")
+    stale[4] = np.nan
+    both = np.isfinite(stale)
+    expected = scipy.stats.spearmanr(stale[both], fresh[both]).statistic
+    assert _spearman(tf.constant(stale), tf.constant(fresh)) == pytest.approx(expected)
+    assert np.isnan(_spearman(tf.constant(stale[3:5]), tf.constant(fresh[3:5])))
+    assert np.isnan(_spearman(tf.constant(stale * 0), tf.constant(fresh)))
+
+
+def test_a_refused_solve_leaves_weights_and_gathered_scores_alone():
+    trainer = trainer_with()
+    trainer.train(3)
+    trainer.lambda_step()
+    trainer.train(3)
+    state = [np.array(v.value) for v in [*trainer.store.variables, *trainer.scores.variables]]
+    algorithm = trainer._lambda_step.algorithm
+
+    def broken(*arguments):
+        rows = algorithm(*arguments)
+        return rows._replace(coefficient=-1e3 * rows.coefficient)
+
+    step = trainer._lambda_step
+    step.algorithm = broken
+    step._measure = tf.function(step._measure_fn, autograph=False)  # traced anew
+    assert trainer.lambda_step()["skipped"]
+    after = [*trainer.store.variables, *trainer.scores.variables]
+    for a, b in zip(state, after, strict=True):
+        np.testing.assert_array_equal(a, b.numpy())
+
+
+def test_whole_runs_move_weights():
+    trainer = run(trainer_with(), 13)
+    assert (trainer.store.table().numpy() != 1).sum() == NUM_UNLABELED
