@@ -10,11 +10,10 @@ import tensorflow as tf
 from absl import app, flags
 
 from experiments import benchmark
-from experiments.benchmarks import influence, lambda_parts, madam, measure, memory
+from experiments.benchmarks import influence, madam, measure, memory
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.measure import Timing, bootstrap_interval, cpu_ratio, interleave
 from experiments.benchmarks.suite import Options
-from ssl_weighting.lambda_step import LambdaStep
 
 TINY = Options(
     repetitions=2,
@@ -259,23 +258,6 @@ def test_sparse_and_dense_take_the_same_step():
     assert np.count_nonzero(sparse.store.table() != 1.0) == 4
 
 
-def test_parts_of_the_lambda_step_make_the_whole():
-    model, store, batches = influence.parts(TINY)
-    weight_decay = 5e-4
-    step = LambdaStep(model, influence.algorithm(), store, influence.settings())
-    whole = step.measure(*batches.at(0), batches.validation, 0, weight_decay)
-    before = store.table().numpy()
-    passes = lambda_parts.forward_passes(
-        model, influence.algorithm(), *batches.at(0), batches.validation
-    )
-    direction = lambda_parts.hessian_and_solve(influence.settings(), weight_decay, passes)
-    index = batches.unlabeled.index
-    found = lambda_parts.contraction_and_update(store, passes, direction, index)
-    np.testing.assert_allclose(found, whole.lam_gradient, rtol=1e-4)
-    assert np.abs(found).min() > 0
-    np.testing.assert_array_equal(np.flatnonzero(store.table() != before), np.sort(index))
-
-
 def test_influence_names_its_rows_and_ratios():
     cases = influence.cases(TINY)
     assert cases["theta_step_xla"].sizes["unlabeled_batch"] == 5
@@ -285,13 +267,24 @@ def test_influence_names_its_rows_and_ratios():
     assert found["lambda_step_share_at_100"].value == pytest.approx(2.0 / (100 * 1.0))
     assert found["exact_over_identity"].value == 1.0
     assert found["theta_xla_over_graph"].value == 0.5
+    assert found["forward_over_batch_gradient"].value == 1.0
+    assert found["neumann_over_exact"].value == 1.0
+    some = influence.ratios({"engine_forward_graph": timing([1.0] * 3)}, TINY)
+    assert some == {}  # a ratio needs both of its rows
 
 
 def test_every_influence_row_runs():
+    ran = set()
     for name, case in influence.cases(TINY).items():
-        if name != "theta_step_xla":  # compiling takes half a minute; the graph step is the same
+        if not name.endswith("_xla"):  # compiling takes half a minute; the graph row is the same
             case.make(False)()
-    influence.cases(TINY)["lambda_forward_passes"].make(True)()
+            ran.add(name)
+    influence.cases(TINY)["lambda_step_exact"].make(True)()
+    assert ran >= {
+        "theta_step_graph", "theta_step_scored", "lambda_step_exact", "lambda_step_identity",
+        "lambda_step_last_group_neumann_20", "engine_forward_graph", "engine_ghost_graph",
+        "engine_gradients_serial_graph", "engine_gradients_layerwise_graph",
+    }  # fmt: skip
 
 
 def test_the_size_of_u_is_written_short():

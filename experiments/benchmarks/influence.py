@@ -1,6 +1,8 @@
-"""Suite influence: what one step on Lambda costs beside the steps on theta between two of them.
+"""Suite influence: the running times of Sec. 4.4.
 
-The real trainer takes real steps on random uint8 images held in memory, without a data pipeline.
+What a step on Lambda costs, by each method, beside the steps on theta between two of them, and what
+per-example gradients and dot products cost (`influence_engines`). The real trainer takes real steps
+on random uint8 images held in memory, without a data pipeline.
 """
 
 from __future__ import annotations
@@ -10,22 +12,27 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from experiments.benchmarks import lambda_parts
+from experiments.benchmarks import influence_engines
 from experiments.benchmarks.measure import Ratio, Timing, cpu_ratio
 from experiments.benchmarks.suite import Case, Options
 from experiments.config import Config
 from ssl_weighting.algorithms import FixMatch
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.ema import ExponentialMovingAverage
+from ssl_weighting.inverse_hessian import METHODS, SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
-from ssl_weighting.models import HEAD, wide_resnet
+from ssl_weighting.models import wide_resnet
 from ssl_weighting.nesterov import NesterovSGD
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 from ssl_weighting.weight_store import WeightStore
 
 NUM_UNLABELED = 50_000
 INNER_STEPS = 100  # N: theta-steps for one Lambda-step
+LAST_GROUP = "group_3|last_norm|head"  # the 128-channel group and the classifier
+SERIES = (5, 20)  # K of the Neumann rows
+# unrolled needs true steps behind it; it is not timed here.
+LAST_LAYER_METHODS = tuple(name for name in METHODS if name != "unrolled")
 
 
 def cases(options: Options) -> dict[str, Case]:
@@ -36,29 +43,37 @@ def cases(options: Options) -> dict[str, Case]:
     make = {
         "theta_step_graph": _theta_step(jit_compile=False),
         "theta_step_xla": _theta_step(jit_compile=True),
-        "lambda_step_exact": _lambda_step("exact"),
-        "lambda_forward_passes": _forward_passes,
-        "lambda_hessian_and_solve": _hessian_and_solve,
-        "lambda_contraction_and_update": _contraction_and_update,
-        "lambda_step_identity": _lambda_step("identity"),
+        "theta_step_scored": _theta_step(jit_compile=False, score_every_step=True),
     }
+    for method in LAST_LAYER_METHODS:
+        make[f"lambda_step_{method}"] = _lambda_step(settings(method))
+    for count in SERIES:
+        make[f"lambda_step_last_group_neumann_{count}"] = _lambda_step(last_group(count))
+    make |= influence_engines.tasks(parts)
     return {
         name: Case(sizes, functools.partial(_of_shape, one, options)) for name, one in make.items()
     }
 
 
 def ratios(timings: dict[str, Timing], options: Options) -> dict[str, Ratio]:
-    """Return Lambda-step over N theta-steps, exact over identity, XLA over graph."""
+    """Return the ratios that the suite is about, where both of their rows were run."""
+
+    def ratio(above, below, scale=1.0):
+        have = above in timings and below in timings
+        return cpu_ratio(timings[above], timings[below], scale) if have else None
+
+    thetas = [name for name in ("theta_step_graph", "theta_step_xla") if name in timings]
     # Against the faster theta-step: the stricter of the two shares.
-    compiled = [timings["theta_step_graph"], timings["theta_step_xla"]]
-    theta = min(compiled, key=lambda timing: np.median(timing.cpu))
-    exact, identity = timings["lambda_step_exact"], timings["lambda_step_identity"]
-    share = f"lambda_step_share_at_{INNER_STEPS}"
-    return {
-        share: cpu_ratio(exact, theta, 1 / INNER_STEPS),
-        "exact_over_identity": cpu_ratio(exact, identity),
-        "theta_xla_over_graph": cpu_ratio(compiled[1], compiled[0]),
+    theta = min(thetas, key=lambda name: np.median(timings[name].cpu), default="none")
+    found = {
+        f"lambda_step_share_at_{INNER_STEPS}": ratio("lambda_step_exact", theta, 1 / INNER_STEPS),
+        "exact_over_identity": ratio("lambda_step_exact", "lambda_step_identity"),
+        "neumann_over_exact": ratio("lambda_step_last_group_neumann_20", "lambda_step_exact"),
+        "theta_xla_over_graph": ratio("theta_step_xla", "theta_step_graph"),
+        "scored_over_unscored_theta_step": ratio("theta_step_scored", "theta_step_graph"),
+        **influence_engines.ratios(ratio),
     }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 class InMemory:
@@ -109,7 +124,12 @@ def algorithm() -> FixMatch:
     return FixMatch(threshold=0.0)
 
 
-def trainer(options: Options, method: str = "exact", jit_compile: bool = True) -> BilevelTrainer:
+def trainer(
+    options: Options,
+    lambda_settings: LambdaStepSettings | None = None,
+    jit_compile: bool = True,
+    score_every_step: bool = False,
+) -> BilevelTrainer:
     """Return the trainer of Alg. 1 on these shapes, with the programs' defaults."""
     (model, store, batches), config = parts(options), Config()
     return BilevelTrainer(
@@ -121,15 +141,25 @@ def trainer(options: Options, method: str = "exact", jit_compile: bool = True) -
         batches,
         batches,
         lambda k: batches.validation,
-        BilevelSettings(INNER_STEPS, weight_decay=config.weight_decay),
-        settings(method),
+        BilevelSettings(
+            INNER_STEPS, weight_decay=config.weight_decay, score_every_step=score_every_step
+        ),
+        lambda_settings or settings(),
         jit_compile=jit_compile,
     )
 
 
 def settings(method: str = "exact") -> LambdaStepSettings:
     """Return the programs' defaults for Eq. 6."""
-    return LambdaStepSettings(inverse_hessian=method, damping=Config().damping)
+    return LambdaStepSettings(
+        inverse_hessian=method, solve=SolveOptions(damping=Config().damping, tolerance=0.0)
+    )
+
+
+def last_group(count: int) -> LambdaStepSettings:
+    """Return Lorraine et al. as the paper could run it: K terms on the last group, alpha given."""
+    solve = SolveOptions(Config().damping, count, tolerance=0.0, scale=0.01)
+    return LambdaStepSettings(LAST_GROUP, "neumann", solve)
 
 
 def _of_shape(make, options, tiny):
@@ -140,55 +170,15 @@ def _of_shape(make, options, tiny):
     return make(Options(**vars(options) | least))
 
 
-def _theta_step(jit_compile):
+def _theta_step(jit_compile, score_every_step=False):
     def make(options):
-        steps = trainer(options, jit_compile=jit_compile)
+        steps = trainer(options, jit_compile=jit_compile, score_every_step=score_every_step)
+        if score_every_step:  # as after a Lambda-step
+            steps.scores.ready.assign(1)
         return lambda: steps.train(1)
 
     return make
 
 
-def _lambda_step(method):
-    return lambda options: trainer(options, method).lambda_step
-
-
-def _forward_passes(options):
-    model, _, batches = parts(options)
-    forward = tf.function(functools.partial(lambda_parts.forward_passes, model, algorithm()))
-    return lambda: forward(*batches.at(0), batches.validation)
-
-
-def _random_passes(options):
-    """Features, logits and targets of the shapes that the forward passes give."""
-    model, store, batches = parts(options)
-    rows = options.labeled_batch + options.unlabeled_batch
-    width = model.get_layer(HEAD).kernel.shape[0]
-
-    def normal(count, size):
-        return tf.random.stateless_normal([count, size], [count, size])
-
-    passes = lambda_parts.Passes(
-        normal(rows, width),
-        normal(rows, options.num_classes),
-        tf.nn.softmax(normal(rows, options.num_classes)),
-        tf.ones([rows]) / rows,
-        normal(options.validation_batch, width),
-        normal(options.validation_batch, options.num_classes),
-        batches.validation.label,
-    )
-    return passes, store, batches
-
-
-def _hessian_and_solve(options):
-    passes, _, _ = _random_passes(options)
-    weight_decay = Config().weight_decay
-    solve = functools.partial(lambda_parts.hessian_and_solve, settings(), weight_decay)
-    return functools.partial(tf.function(solve), passes)
-
-
-def _contraction_and_update(options):
-    passes, store, batches = _random_passes(options)
-    shape = [passes.features.shape[1] + 1, options.num_classes]
-    direction = tf.random.stateless_normal(shape, [0, 0], dtype=tf.float64)
-    update = tf.function(functools.partial(lambda_parts.contraction_and_update, store))
-    return lambda: update(passes, direction, batches.unlabeled.index)
+def _lambda_step(lambda_settings):
+    return lambda options: trainer(options, lambda_settings).lambda_step

@@ -37,8 +37,8 @@ class Options:
     memory: bool = True
     sizes: tuple[int, ...] = (10**4, 10**5, 10**6, 10**7)
     labeled_batch: int = 64
-    unlabeled_batch: int = 448
-    validation_batch: int = 448
+    unlabeled_batch: int = 256
+    validation_batch: int = 320
     depth: int = 28
     width: int = 2
     image_size: int = 32
