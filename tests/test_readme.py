@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.config import Config
@@ -77,3 +78,30 @@ def test_first_screen_has_the_command_the_picture_and_the_paper_to_code_table():
 
 def test_nothing_is_left_to_be_filled_in():
     assert not re.search(r"^[A-Z]+$", README, re.M)
+
+
+def test_the_library_example_runs_as_written():
+    import tensorflow as tf
+
+    from ssl_weighting.structs import UnlabeledBatch
+
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len([line for line in lines if "import " not in line]) <= 20
+    rng = np.random.default_rng(0)
+    centres = 2 * rng.normal(size=[3, 4])
+    y, y_validation, hidden = (rng.integers(0, 3, n).astype("i4") for n in (9, 12, 30))
+    x, x_validation, x_unlabeled = (
+        tf.constant(centres[k] + rng.normal(size=[len(k), 4]), tf.float32)
+        for k in (y, y_validation, hidden)
+    )
+
+    def views(step):
+        ids = tf.constant((10 * step + np.arange(10)) % 30)
+        one = tf.gather(x_unlabeled, ids)
+        return UnlabeledBatch(ids, one, one + 0.3 * tf.random.stateless_normal([10, 4], [step, 1]))
+
+    names = dict(locals())
+    exec(code, names)
+    assert np.isfinite(names["measured"].lam_gradient).all()
+    assert (names["store"].table().numpy() != 1).sum() >= 10
