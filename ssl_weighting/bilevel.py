@@ -110,7 +110,7 @@ class BilevelTrainer:
         optimizer.build(self.params)
         self.step = 0
         self.lambda_steps = 0
-        scope = make_scope(model, lambda_settings, settings.weight_decay)
+        self.scope = scope = make_scope(model, lambda_settings, settings.weight_decay)
         self.scores = self.replay = None
         if settings.score_every_step:
             mask = lambda_settings.mask_in_gradient

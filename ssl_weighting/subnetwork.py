@@ -12,6 +12,7 @@ from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hess
 from ssl_weighting.network_curvature import network_curvature
 from ssl_weighting.per_example_gradients import per_example_dot_products
 from ssl_weighting.per_example_gradients.network import Network
+from ssl_weighting.per_example_gradients.plan import layer_plan, plan_text
 from ssl_weighting.structs import LabeledBatch, LossRows, QuadraticRows
 
 
@@ -66,6 +67,13 @@ class Subnetwork:
     def size(self) -> int:
         """The number of parameters p."""
         return self.network.size
+
+    def plan(self, inputs) -> str:
+        """Return a table of layers, the path each takes and its memory; `inputs` [1, ...] or more.
+
+        For `engine`, which computes the dot products; nothing is run.
+        """
+        return plan_text(layer_plan(self.network, inputs, self.engine))
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
         """Return {"logits": [N, C], ...} in the dtype of the model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.inverse_hessian.curvature import Curvature, SolveOptions
@@ -18,6 +19,8 @@ from ssl_weighting.inverse_hessian.solution import (
     system,
 )
 
+ROUNDING = 8  # times the machine's epsilon times the largest curvature: not told from zero
+
 
 class _State(NamedTuple):
     k: tf.Tensor
@@ -25,15 +28,17 @@ class _State(NamedTuple):
     r: tf.Tensor  # v - A x
     d: tf.Tensor  # search direction
     least: tf.Tensor  # least Rayleigh quotient met
+    most: tf.Tensor  # largest |Rayleigh quotient| met
     bent: tf.Tensor  # bool: met negative curvature
 
 
 def conjugate_gradient(curvature: Curvature, vector: tf.Tensor, options: SolveOptions) -> Solution:
     """Solve (H + c I) x = v; reads `damping`, `iterations`, `tolerance`.
 
-    Stops at a direction of negative curvature with the iterate reached before it; met at the very
-    first direction there is no iterate, which is DIVERGED. `least_eigenvalue` is the least Rayleigh
-    quotient met, an upper bound of it. The residual is computed anew at the end.
+    Stops at a direction of negative curvature with the iterate reached before it, and counts as
+    such what rounding cannot tell from zero, where a step would have no bound. Without an iterate,
+    or with one that is worse than none (residual above 1), that is DIVERGED. `least_eigenvalue` is
+    the least Rayleigh quotient met, an upper bound of it. The residual is computed anew at the end.
     """
     matrix = system(curvature, options, vector.dtype)
     goal = tf.constant(options.tolerance, vector.dtype) * tf.norm(vector)
@@ -43,14 +48,16 @@ def conjugate_gradient(curvature: Curvature, vector: tf.Tensor, options: SolveOp
 
     zero = tf.zeros_like(vector)
     infinite = tf.constant(float("inf"), vector.dtype)
-    state = _State(tf.constant(0), zero, vector, vector, infinite, tf.constant(False))
+    none = tf.constant(0, vector.dtype)
+    state = _State(tf.constant(0), zero, vector, vector, infinite, none, tf.constant(False))
     (end,) = tf.while_loop(lambda s: more(s), lambda s: (_step(matrix, s),), (state,))
     unknown = tf.constant(float("nan"), vector.dtype)
+    residual = relative_residual(matrix, end.x, vector)
     status = tf.where(tf.norm(end.r) <= goal, CONVERGED, TRUNCATED)
-    status = tf.where(end.bent, tf.where(end.k > 0, NEGATIVE_CURVATURE, DIVERGED), status)
+    useful = (end.k > 0) & (residual <= 1)
+    status = tf.where(end.bent, tf.where(useful, NEGATIVE_CURVATURE, DIVERGED), status)
     return solution(
-        end.x, vector, options, status,
-        residual=relative_residual(matrix, end.x, vector), iterations=end.k,
+        end.x, vector, options, status, residual=residual, iterations=end.k,
         least=tf.where(tf.math.is_inf(end.least), unknown, end.least),
     )  # fmt: skip
 
@@ -59,9 +66,11 @@ def _step(matrix, s):
     product = matrix(s.d)
     bend, length = tf.reduce_sum(s.d * product), tf.reduce_sum(s.d * s.d)
     quotient = bend / length
-    bent = quotient <= 0
+    most = tf.maximum(s.most, tf.abs(quotient))
+    bent = quotient <= ROUNDING * np.finfo(product.dtype.as_numpy_dtype).eps * most
     alpha = tf.where(bent, tf.zeros_like(bend), tf.reduce_sum(s.r * s.r) / bend)
     r = s.r - alpha * product
     beta = tf.reduce_sum(r * r) / tf.reduce_sum(s.r * s.r)
     k = s.k + tf.cast(~bent, tf.int32)
-    return _State(k, s.x + alpha * s.d, r, r + beta * s.d, tf.minimum(s.least, quotient), bent)
+    least = tf.minimum(s.least, quotient)
+    return _State(k, s.x + alpha * s.d, r, r + beta * s.d, least, most, bent)

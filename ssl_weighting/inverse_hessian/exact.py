@@ -16,6 +16,7 @@ from ssl_weighting.inverse_hessian.curvature import Curvature, SolveOptions
 from ssl_weighting.inverse_hessian.solution import (
     CONVERGED,
     DIVERGED,
+    NEGATIVE_CURVATURE,
     Solution,
     diagonal_of,
     solution,
@@ -30,8 +31,8 @@ def exact(curvature: Curvature, vector: tf.Tensor, options: SolveOptions) -> Sol
     """Solve (H + c I) x = v; reads `damping` and `dense_limit`.
 
     Returns:
-        The solution. DIVERGED, with the least eigenvalue, where the dense matrix is not positive
-        definite: the caller leaves the weights alone.
+        The solution. DIVERGED, with the least eigenvalue (matrix-free: a bound of it), where the
+        matrix is not positive definite: the caller leaves the weights alone.
     """
     route = {"dense": _dense, "woodbury": _woodbury, "matrix_free": _matrix_free}
     return route[route_of(curvature, options)](curvature, vector, options)
@@ -82,4 +83,7 @@ def _matrix_free(curvature, vector, options):
     # What "exact" can mean in the dtype of the products.
     tolerance = 1e-11 if vector.dtype == tf.float64 else 1e-5
     tight = dataclasses.replace(options, tolerance=tolerance, iterations=MATRIX_FREE_ITERATIONS)
-    return conjugate_gradient(curvature, vector, tight)
+    found = conjugate_gradient(curvature, vector, tight)
+    # There is no exact answer where H + c I is not positive definite, as in `_dense`.
+    refused = tf.equal(found.status, NEGATIVE_CURVATURE)
+    return found._replace(status=tf.where(refused, DIVERGED, found.status))

@@ -34,17 +34,17 @@ def no_rule(run, operation, call, args, kwargs):
 
 def affine(run, layer, call, args, kwargs):
     """Convolutions and Dense layers; what comes after, the activation, is differentiated apart."""
-    x, activation = args[0], layer.activation
-    dx = run.tangent(x)
+    if not _replaceable(layer, args):
+        return no_rule(run, layer, call, args, kwargs)
+    (x,), dx = args, run.tangent(args[0])
     kernel, dkernel = run.of_variable(layer.kernel)
     bias, dbias = (None, None) if layer.bias is None else run.of_variable(layer.bias)
-    replaceable = isinstance(layer.kernel, keras.Variable) and callable(activation)
-    if not replaceable or isinstance(activation, keras.Operation) or (dx is dkernel is None):
+    if dx is None and dkernel is None:
         return no_rule(run, layer, call, args, kwargs)
 
     def linear(x, kernel, bias):
         with _values(layer, kernel, bias), _attributes(layer, bias):
-            return call(x, *args[1:], **kwargs)
+            return call(x, **kwargs)
 
     y = linear(x, kernel, bias)
     if dx is None:
@@ -52,19 +52,17 @@ def affine(run, layer, call, args, kwargs):
     else:
         dy = linear(dx, kernel, dbias)
         dy += 0 if dkernel is None else linear(x, dkernel, None)
-    if activation is keras.activations.linear:
+    if layer.activation is keras.activations.linear:
         return y, dy
     run.note(y, dy)
-    return no_rule(run, layer, activation, (y,), {})
+    return no_rule(run, layer, layer.activation, (y,), {})
 
 
 def batch_normalization(run, layer, call, args, kwargs):
     """BatchNormalization on the last axis, where the batch does not set its statistics."""
-    x = args[0]
-    in_training = layer.trainable and (kwargs.get("training") or len(args) > 1)
-    last = layer.axis in (-1, x.shape.rank - 1)
-    if in_training or not last or x.dtype != layer.moving_mean.value.dtype:
+    if not _at_rest(layer, args, kwargs):
         return no_rule(run, layer, call, args, kwargs)
+    (x,) = args
 
     def scale_and_shift():
         scale = tf.math.rsqrt(layer.moving_variance.value + layer.epsilon)
@@ -89,6 +87,20 @@ RULES = dict.fromkeys(
     ),
     affine,
 ) | {layers.BatchNormalization: batch_normalization}
+
+
+def _replaceable(layer, args) -> bool:
+    # The kernel may be computed (LoRA), the activation may be a layer with parameters.
+    plain = isinstance(layer.kernel, keras.Variable) and callable(layer.activation)
+    one_input = len(args) == 1 and tf.is_tensor(args[0])
+    return plain and one_input and not isinstance(layer.activation, keras.Operation)
+
+
+def _at_rest(layer, args, kwargs) -> bool:
+    if len(args) != 1 or (kwargs.get("training") and layer.trainable):
+        return False
+    last = layer.axis in (-1, args[0].shape.rank - 1)
+    return last and args[0].dtype == layer.moving_mean.value.dtype
 
 
 def _values(layer, kernel, bias):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 from ssl_weighting.per_example_gradients import single
@@ -44,8 +45,14 @@ def _map(network, function, inputs, cotangent):
     def run():
         return tf.vectorized_map(lambda example: function(*example), (inputs, cotangent))
 
-    # The CPU has no kernel for the gradient of a grouped convolution: XLA has. Keras compiles such
-    # a layer for that reason, but `tf.vectorized_map` takes the layer apart.
-    if any(getattr(layer, "groups", 1) > 1 for layer in sublayers(network.model)):
+    if any(_needs_xla(layer) for layer in sublayers(network.model)):
         return tf.function(run, autograph=False, jit_compile=True)()
     return run()
+
+
+def _needs_xla(layer) -> bool:
+    # The CPU has no kernel for the gradient of a grouped convolution: XLA has. Keras compiles such
+    # a layer for that reason, but `tf.vectorized_map` takes the layer apart. And oneDNN writes
+    # beyond its buffers where [P, 1, T, d], a vectorised batch of one, meets a float32 matrix
+    # (tensorflow issue 117700, in 2.21).
+    return getattr(layer, "groups", 1) > 1 or isinstance(layer, keras.layers.EinsumDense)
