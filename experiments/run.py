@@ -18,6 +18,8 @@ from experiments.presets import deviations
 from experiments.run_log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints
+from ssl_weighting.data.augmentation import clean_view
+from ssl_weighting.lambda_step import LAST_LAYER
 
 TERMINATED = 143  # exit code of a program that SIGTERM ended
 
@@ -141,6 +143,9 @@ def _announce(run):
     print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
     for line in deviations(c):
         print(f"  {line}", flush=True)
+    if run.trainer.store.learns and c.influence_params != LAST_LAYER:
+        one = clean_view(tf.constant(s.labeled.inputs[:1]))
+        print(run.trainer.scope.plan(one), flush=True)
 
 
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):

@@ -103,3 +103,17 @@ def test_bad_settings_are_refused():
         settings(per_example_engine="backpack")
     with pytest.raises(ValueError, match="`sample_size` and `max_memory` must be at least 1"):
         settings(max_memory=0)
+
+
+@pytest.mark.parametrize("options", ["--influence_params=all", "--influence_params=head"])
+def test_programs_print_the_path_and_memory_of_each_layer(tmp_path, capsys, options):
+    import runs
+
+    name, value = options.strip("-").split("=")
+    more = {name: value, "inverse_hessian": "conjugate_gradient", "steps": 4}
+    runs.run(tmp_path, **runs.MOONS | more)
+    text = capsys.readouterr().out
+    assert "kB an example" in text and "head" in text
+    assert ("hidden_0" in text) == (value == "all")
+    report = next(line for line in runs.lines(tmp_path) if line["kind"] == "lambda")
+    assert report["solve"] in ("converged", "truncated") and report["iterations"] > 0
