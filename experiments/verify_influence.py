@@ -30,8 +30,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("seeds", 3, "Seeds 0 to N-1.", lower_bound=1, flag_values=values)
     text = "Unlabeled examples that are retrained, for each seed."
     flags.DEFINE_integer("ids", 100, text, lower_bound=3, flag_values=values)
-    text = "Unlabeled examples in the objective, |U|."
-    flags.DEFINE_integer("unlabeled", 200, text, lower_bound=3, flag_values=values)
+    text = "Unlabeled examples in the objective, |U|; 0: the problem's own, 100 or 200."
+    flags.DEFINE_integer("unlabeled", 0, text, lower_bound=0, flag_values=values)
     text = "Folder of the page; empty: print only."
     flags.DEFINE_string("out", "results/verify_influence", text, values)
 
@@ -48,14 +48,13 @@ def run(names: tuple[str, ...], seeds: int, ids: int, unlabeled: int, out: str =
     from experiments.verification import compare, page
     from experiments.verification.problems import PROBLEMS
 
-    if ids > unlabeled:
-        raise ValueError(
-            f"--ids must be at most --unlabeled. Received: --ids={ids}, --unlabeled={unlabeled}"
-        )
     tf.get_logger().setLevel("ERROR")  # each method is traced once, which it takes for a mistake
     found, missed = [], []
-    for name in names:
-        comparison = compare.compare(PROBLEMS[name], seeds, ids, unlabeled, _say)
+    counts = {name: unlabeled or PROBLEMS[name].num_unlabeled for name in names}
+    if ids > min(counts.values()):
+        raise ValueError(f"--ids must be at most --unlabeled ({counts}). Received: --ids={ids}")
+    for name, count in counts.items():
+        comparison = compare.compare(PROBLEMS[name], seeds, ids, count, _say)
         found.append(comparison)
         missed += compare.misses(comparison)
         print(f"\n{page.summary(comparison)}\n\n{page.text_table(comparison)}\n", flush=True)

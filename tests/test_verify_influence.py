@@ -175,7 +175,7 @@ def test_the_other_nets_are_float64_and_smooth():
 
 
 def test_more_than_there_is_is_refused():
-    with pytest.raises(ValueError, match=r"--ids must be at most --unlabeled.*--ids=9"):
+    with pytest.raises(ValueError, match=r"--ids must be at most --unlabeled .*8.*--ids=9"):
         verify_influence.run(("logistic",), 1, 9, 8)
     with pytest.raises(ValueError, match="`num_ids` must be in 1"):
         data_of(PROBLEMS["logistic"], 0, 10_000)

@@ -19,7 +19,7 @@ from experiments.verification.task import Task
 GOAL = 1e-8  # the norm of the gradient that counts as trained
 AIM = 1e-11  # what is tried for
 NEAR = 1e-6  # where Newton takes over
-TEACHING_ROUNDS = 4  # new targets, new training
+TEACHING_ROUNDS = 1  # new targets, new training
 ROUND_STEPS, ROUNDS = 100, 20  # of L-BFGS before its coordinates are taken anew; of that
 NEWTON_STEPS, HALVINGS = 20, 8
 ATTEMPTS = 3

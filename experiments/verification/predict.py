@@ -86,17 +86,22 @@ class Predictor:
         def call():
             return self.run(data, minimum.params, minimum.targets, rate)
 
-        peak = _added_peak_mb(call)
-        started = time.perf_counter()
-        scores, solution = call()
-        scores = scores.numpy()
-        seconds = time.perf_counter() - started
+        timed = {}
+
+        def work():
+            started = time.perf_counter()
+            scores, timed["solution"] = call()
+            timed["scores"] = scores.numpy()
+            timed["seconds"] = time.perf_counter() - started
+
+        peak = _added_peak_mb(call, work)
+        solution = timed["solution"]
         return Prediction(
-            scores,
+            timed["scores"],
             STATUS[int(solution.status)],
             int(solution.iterations),
             float(solution.residual),
-            seconds,
+            timed["seconds"],
             peak,
         )
 
@@ -150,9 +155,10 @@ def dense_influence(
     return -rows @ np.linalg.solve(hessian[np.ix_(index, index)], validation) / len(rows)
 
 
-def _added_peak_mb(call):
+def _added_peak_mb(warm_up, work):
     try:
-        return added_peak_mb(call, call)
+        return added_peak_mb(warm_up, work)
     except OSError:  # no /proc here
-        call()
+        warm_up()
+        work()
         return None
