@@ -2,10 +2,13 @@
 
     python -m experiments.benchmark --suite=madam
     python -m experiments.benchmark --suite=influence --out=results/influence.jsonl
+    python -m experiments.benchmark --suite=influence --rows='engine_*' --unlabeled_batch=64
+    python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
 
 Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
-about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians. With --out the JSON
-lines also go to a file, which is replaced as a whole. docs/benchmarks.md holds figures and method.
+about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians; those named _wall are
+of the wall clock. With --out the JSON lines also go to a file, which is replaced as a whole.
+docs/benchmarks.md holds figures and method.
 """
 
 from __future__ import annotations
@@ -36,7 +39,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("out", "", "File for the JSON lines; empty: stdout only.", values)
     flags.DEFINE_bool("memory", d.memory, "Peak memory too: one process a row.", values)
     sizes = ",".join(map(str, d.sizes))
+    flags.DEFINE_string("rows", d.rows, "Patterns of row names, with commas.", values)
     flags.DEFINE_string("sizes", sizes, "Suite madam: |U| of the rows, with commas.", values)
+    text = "Suite influence: time other libraries beside our dot products; nothing else is run."
+    flags.DEFINE_bool("peers", False, text, values)
+    text = "Folder of the peers' environment; made on first use (1.6 GB or more)."
+    flags.DEFINE_string("peers_env", ".venv-peers", text, values)
     flags.DEFINE_float(
         "least_seconds", d.least_seconds, "Short calls are repeated to fill it.", flag_values=values
     )
@@ -80,10 +88,12 @@ def json_lines(name: str, result: Result) -> list[str]:
     """Return one JSON object a row and, last, the suite's ratios."""
     ratios = {}
     for ratio, found in result.ratios.items():
-        ratios |= {ratio: found.value, f"{ratio}_low": found.low, f"{ratio}_high": found.high}
-    return [json.dumps(row) for row in result.rows] + [
-        json.dumps({"suite": name, "ratios": ratios})
-    ]
+        entry = {ratio: found.value, f"{ratio}_low": found.low, f"{ratio}_high": found.high}
+        ratios |= {key: value for key, value in entry.items() if value is not None}
+    last = {"suite": name, "ratios": ratios}
+    if result.missing:
+        last["missing"] = result.missing
+    return [json.dumps(row) for row in [*result.rows, last]]
 
 
 def seconds(value: float) -> str:
@@ -103,16 +113,33 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {devices}; {python}"
 
 
-def run(name: str, options: Options, out: str = "") -> Result:
-    """Measure a suite and write what it found."""
+def versions(result: Result) -> str:
+    """Return what the rows say about the libraries of their own processes, or an empty text."""
+    found = {}
+    for row in result.rows:
+        found |= row.get("versions", {})
+    listed = ", ".join(f"{name} {number}" for name, number in found.items())
+    return f"in the processes of the rows: {listed}" if found else ""
+
+
+def run(name: str, options: Options, out: str = "", peers_env: Path | None = None) -> Result:
+    """Measure a suite, or with an environment its peers, and write what it found."""
     started = time.monotonic()
 
     def say(text):
         print(f"[{time.monotonic() - started:.0f} s] {text}", file=sys.stderr, flush=True)
 
-    result = suites.run(name, options, say)
+    if peers_env:
+        from experiments.benchmarks import peer_rows
+
+        result = peer_rows.compare(options, peers_env.resolve(), say)
+    else:
+        result = suites.run(name, options, say)
     lines = json_lines(name, result)
-    print(f"{machine()}; {options.repetitions} interleaved rounds\n\n{table(result.rows)}\n")
+    made_with = (machine(), versions(result), f"{options.repetitions} interleaved rounds")
+    print("; ".join(filter(None, made_with)) + f"\n\n{table(result.rows)}\n")
+    for row, reason in result.missing.items():
+        print(f"MISSING {row}: {reason}\n")
     print("\n".join(lines), flush=True)
     if out:
         write_atomically(Path(out), "".join(f"{line}\n" for line in lines).encode())
@@ -127,11 +154,17 @@ def main(argv):
     try:
         options = options_from(values)
         suites.check_name(values["suite"].value)
+        if values["peers"].value and values["suite"].value != "influence":
+            raise ValueError(
+                "--peers must come with --suite=influence. "
+                f"Received: --suite={values['suite'].value}"
+            )
     except ValueError as error:
         raise app.UsageError(str(error)) from error
     with friendly():
         suites.run_as_programs_do()
-        run(values["suite"].value, options, values["out"].value)
+        peers_env = Path(values["peers_env"].value) if values["peers"].value else None
+        run(values["suite"].value, options, values["out"].value, peers_env)
 
 
 def _cells(row):

@@ -258,19 +258,46 @@ def test_sparse_and_dense_take_the_same_step():
     assert np.count_nonzero(sparse.store.table() != 1.0) == 4
 
 
+def test_rows_are_chosen_by_patterns():
+    cases = influence.cases(TINY)
+    assert set(suites.chosen(cases, "theta_*,engine_ghost_xla")) == {
+        "theta_step_graph", "theta_step_xla", "theta_step_scored", "engine_ghost_xla",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="--rows must match one of theta_step_graph"):
+        suites.chosen(cases, "nothing")
+
+
 def test_influence_names_its_rows_and_ratios():
     cases = influence.cases(TINY)
     assert cases["theta_step_xla"].sizes["unlabeled_batch"] == 5
     cpu = dict.fromkeys(cases, [2.0] * 3) | {"theta_step_xla": [1.0] * 3}
-    found = influence.ratios({name: timing(value) for name, value in cpu.items()}, TINY)
+    found = influence.ratios({name: timing(value) for name, value in cpu.items()}, {}, TINY)
     # Against the faster of the two theta-steps.
     assert found["lambda_step_share_at_100"].value == pytest.approx(2.0 / (100 * 1.0))
     assert found["exact_over_identity"].value == 1.0
     assert found["theta_xla_over_graph"].value == 0.5
     assert found["forward_over_batch_gradient"].value == 1.0
     assert found["neumann_over_exact"].value == 1.0
-    some = influence.ratios({"engine_forward_graph": timing([1.0] * 3)}, TINY)
+    some = influence.ratios({"engine_forward_graph": timing([1.0] * 3)}, {}, TINY)
     assert some == {}  # a ratio needs both of its rows
+
+
+def test_where_the_paper_s_speedup_falls_and_ratios_of_memory():
+    cpu = {"exact": 1.0, "last_group_neumann_5": 3.0, "last_group_neumann_20": 6.0}
+    timings = {f"lambda_step_{name}": timing([value] * 3) for name, value in cpu.items()}
+    timings |= {"theta_step_xla": timing([10.0] * 3), "scores_of_a_step": timing([0.1] * 3)}
+    peaks = {"lambda_step_exact": 50.0, "lambda_step_last_group_neumann_20": 200.0}
+    peaks |= {"engine_forward_xla": 3.0, "engine_batch_gradient_xla": None}
+    found = influence.ratios(timings, peaks, TINY)
+    # Five terms cost 3 and each more 0.2: thirteen cost 4.6.
+    assert found["neumann_terms_for_4.6"].value == pytest.approx(13)
+    assert found["exact_over_neumann_memory"] == (0.25, None, None)
+    assert found["score_every_step_share"].value == pytest.approx(0.01)
+    assert not any("batch_gradient_memory" in name for name in found)
+    line = benchmark.json_lines("influence", suites.Result([], found, {}))[-1]
+    ratios = json.loads(line)["ratios"]
+    assert ratios["exact_over_neumann_memory"] == 0.25
+    assert "exact_over_neumann_memory_low" not in ratios and "neumann_over_exact_low" in ratios
 
 
 def test_every_influence_row_runs():

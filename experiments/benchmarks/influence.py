@@ -30,7 +30,8 @@ from ssl_weighting.weight_store import WeightStore
 NUM_UNLABELED = 50_000
 INNER_STEPS = 100  # N: theta-steps for one Lambda-step
 LAST_GROUP = "group_3|last_norm|head"  # the 128-channel group and the classifier
-SERIES = (5, 20)  # K of the Neumann rows
+SERIES = (5, 20, 100)  # K of the Neumann rows
+PAPER_SPEEDUP = 4.6  # Sec. 4.4: the exact step against Lorraine et al. on the last group
 # unrolled needs true steps behind it; it is not timed here.
 LAST_LAYER_METHODS = tuple(name for name in METHODS if name != "unrolled")
 
@@ -49,31 +50,57 @@ def cases(options: Options) -> dict[str, Case]:
         make[f"lambda_step_{method}"] = _lambda_step(settings(method))
     for count in SERIES:
         make[f"lambda_step_last_group_neumann_{count}"] = _lambda_step(last_group(count))
+    make["scores_of_a_step"] = _scores_of_a_step
     make |= influence_engines.tasks(parts)
     return {
         name: Case(sizes, functools.partial(_of_shape, one, options)) for name, one in make.items()
     }
 
 
-def ratios(timings: dict[str, Timing], options: Options) -> dict[str, Ratio]:
-    """Return the ratios that the suite is about, where both of their rows were run."""
+def ratios(timings: dict[str, Timing], peaks: dict, options: Options) -> dict[str, Ratio]:
+    """Return the ratios that the suite is about, where both of their rows were run.
+
+    Args:
+        timings: of the rows; peaks: row -> MB or None.
+    """
+    del options
 
     def ratio(above, below, scale=1.0):
         have = above in timings and below in timings
         return cpu_ratio(timings[above], timings[below], scale) if have else None
 
+    def memory(above, below):
+        have = peaks.get(above) is not None and peaks.get(below)
+        return Ratio(peaks[above] / peaks[below]) if have else None
+
     thetas = [name for name in ("theta_step_graph", "theta_step_xla") if name in timings]
     # Against the faster theta-step: the stricter of the two shares.
     theta = min(thetas, key=lambda name: np.median(timings[name].cpu), default="none")
+    neumann = {count: f"lambda_step_last_group_neumann_{count}" for count in SERIES}
     found = {
         f"lambda_step_share_at_{INNER_STEPS}": ratio("lambda_step_exact", theta, 1 / INNER_STEPS),
+        "score_every_step_share": ratio("scores_of_a_step", theta),
         "exact_over_identity": ratio("lambda_step_exact", "lambda_step_identity"),
-        "neumann_over_exact": ratio("lambda_step_last_group_neumann_20", "lambda_step_exact"),
+        "neumann_over_exact": ratio(neumann[20], "lambda_step_exact"),
+        "neumann_5_over_exact": ratio(neumann[5], "lambda_step_exact"),
+        "neumann_100_over_exact": ratio(neumann[100], "lambda_step_exact"),
+        f"neumann_terms_for_{PAPER_SPEEDUP}": _terms_for_the_paper_s_speedup(timings, neumann),
+        "exact_over_neumann_memory": memory("lambda_step_exact", neumann[20]),
         "theta_xla_over_graph": ratio("theta_step_xla", "theta_step_graph"),
-        "scored_over_unscored_theta_step": ratio("theta_step_scored", "theta_step_graph"),
-        **influence_engines.ratios(ratio),
+        **influence_engines.ratios(ratio, memory),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _terms_for_the_paper_s_speedup(timings, neumann):
+    """K at which the Neumann step costs 4.6 exact ones: on the line through K = 5 and K = 20."""
+    names = neumann[5], neumann[20], "lambda_step_exact"
+    if not all(name in timings for name in names):
+        return None
+    few, many, exact = (timings[name].cpu for name in names)
+    term = (many - few) / (20 - 5)
+    wanted = timings["lambda_step_exact"]._replace(cpu=PAPER_SPEEDUP * exact - few + 5 * term)
+    return cpu_ratio(wanted, wanted._replace(cpu=term)) if term.min() > 0 else None
 
 
 class InMemory:
@@ -182,3 +209,18 @@ def _theta_step(jit_compile, score_every_step=False):
 
 def _lambda_step(lambda_settings):
     return lambda options: trainer(options, lambda_settings).lambda_step
+
+
+def _scores_of_a_step(options):
+    """What --score_every_step adds to a theta-step, whose rows are at hand."""
+    steps = trainer(options, score_every_step=True)
+    _, _, batches = parts(options)
+    steps.scores.ready.assign(1)  # as after a Lambda-step
+    rows = algorithm()(steps.scope.forward, *batches.at(0), tf.constant(0, tf.int64))
+    rows = rows._replace(features=tf.cast(rows.features, tf.float32))
+
+    @tf.function(autograph=False)
+    def add():
+        steps.scores.add(rows, tf.size(batches.unlabeled.index))
+
+    return add

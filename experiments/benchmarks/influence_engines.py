@@ -6,11 +6,17 @@ import functools
 
 import tensorflow as tf
 
+from ssl_weighting import network_curvature
 from ssl_weighting.per_example_gradients import ENGINES, layerwise
 from ssl_weighting.per_example_gradients.network import Network
+from ssl_weighting.structs import QuadraticRows
 
-# XLA where it is worth its minutes of compilation.
-COMPILED = ("batch_gradient", "forward", "ghost")
+GRADIENTS = ("layerwise", "vectorized_map", "serial")
+PRODUCTS = {
+    "hessian_product_forward_over_reverse": network_curvature.hessian_product,
+    "hessian_product_reverse_over_reverse": network_curvature.hessian_product_reverse,
+    "gauss_newton_product": network_curvature.gauss_newton_product,
+}
 
 
 def tasks(parts) -> dict:
@@ -19,32 +25,49 @@ def tasks(parts) -> dict:
     All rows work on the weak views of the unlabeled batch, BatchNorm by its moving statistics, and
     all parameters, as functions of `inputs` and of the gradient of each example in its logits.
     """
-    works = {"forward_pass": _forward_pass, "batch_gradient": _batch_gradient}
-    works |= {name: functools.partial(_dot_products, name) for name in ("forward", "ghost")}
-    for name in ("layerwise", "vectorized_map", "serial"):
+    works = {"forward_pass": _forward_pass, "batch_gradient": batch_gradient}
+    works |= {name: functools.partial(dot_products, name) for name in ("forward", "ghost")}
+    works |= {
+        f"dot_products_{name}": functools.partial(dot_products, name)
+        for name in ("layerwise", "vectorized_map", "serial")
+    }
+    for name in GRADIENTS:
         works[f"gradients_{name}"] = functools.partial(_gradients, ENGINES[name].gradients)
     paper = functools.partial(layerwise.gradients, conv2d="vectorized_map")
     works["gradients_layerwise_vectorized_conv"] = functools.partial(_gradients, paper)
-    works["dot_products_serial"] = functools.partial(_dot_products, "serial")
+    works |= {name: functools.partial(_product, product) for name, product in PRODUCTS.items()}
     rows = {}
     for name, work in works.items():
-        for jit_compile in (False, True) if name in COMPILED else (False,):
-            row = f"engine_{name}_{'xla' if jit_compile else 'graph'}"
-            rows[row] = functools.partial(_task, work, jit_compile, parts)
+        for way in ("graph", "xla"):
+            rows[f"engine_{name}_{way}"] = functools.partial(_task, work, way == "xla", parts)
     return rows
 
 
-def ratios(ratio) -> dict:
-    """Return the ratios between these rows; `ratio(above, below)` is None where one was not run."""
-    return {
-        "forward_over_batch_gradient": ratio("engine_forward_graph", "engine_batch_gradient_graph"),
-        "forward_over_batch_gradient_xla": ratio("engine_forward_xla", "engine_batch_gradient_xla"),
-        "ghost_over_batch_gradient": ratio("engine_ghost_graph", "engine_batch_gradient_graph"),
-        "serial_over_forward": ratio("engine_dot_products_serial_graph", "engine_forward_graph"),
-        "vectorized_map_over_layerwise": ratio(
-            "engine_gradients_layerwise_vectorized_conv_graph", "engine_gradients_layerwise_graph"
-        ),
-    }
+def ratios(ratio, memory) -> dict:
+    """Return the ratios between these rows.
+
+    Args:
+        ratio, memory: (above, below) -> `Ratio` of CPU time and of peak memory, None where one of
+            the rows was not run.
+    """
+    found = {}
+    for way in ("graph", "xla"):
+        end = "" if way == "graph" else "_xla"
+
+        def rows(above, below, measure=ratio, way=way):
+            return measure(f"engine_{above}_{way}", f"engine_{below}_{way}")
+
+        for name in ("forward", "ghost"):
+            found[f"{name}_over_batch_gradient{end}"] = rows(name, "batch_gradient")
+            found[f"{name}_over_batch_gradient_memory{end}"] = rows(name, "batch_gradient", memory)
+        found[f"serial_over_forward{end}"] = rows("dot_products_serial", "forward")
+        found[f"vectorized_map_over_layerwise{end}"] = rows(
+            "gradients_layerwise_vectorized_conv", "gradients_layerwise"
+        )
+        found[f"hessian_product_reverse_over_forward{end}"] = rows(
+            "hessian_product_reverse_over_reverse", "hessian_product_forward_over_reverse"
+        )
+    return found
 
 
 def _task(work, jit_compile, parts, options):
@@ -62,7 +85,8 @@ def _forward_pass(network, inputs, cotangent, vector):
     return network(network.values(), inputs)
 
 
-def _batch_gradient(network, inputs, cotangent, vector):
+def batch_gradient(network, inputs, cotangent, vector) -> list[tf.Tensor]:
+    """Return the gradient of sum_p cotangent_p . z_p in the parameters, shaped like them."""
     del vector
     values = network.values()
     with tf.GradientTape() as tape:
@@ -71,7 +95,8 @@ def _batch_gradient(network, inputs, cotangent, vector):
     return tape.gradient(z, values, output_gradients=cotangent)
 
 
-def _dot_products(engine, network, inputs, cotangent, vector):
+def dot_products(engine, network, inputs, cotangent, vector) -> tf.Tensor:
+    """Return the gradient of each cotangent_p . z_p times the vector, [P]."""
     return ENGINES[engine].dot_products(network, inputs, cotangent, vector)
 
 
@@ -79,3 +104,15 @@ def _gradients(gradients, network, inputs, cotangent, vector):
     del vector
     # Summed, so that no row is charged for handing gigabytes to Python.
     return [tf.reduce_sum(g, axis=0) for g in gradients(network, inputs, cotangent)]
+
+
+def _product(product, network, inputs, cotangent, vector):
+    classes = cotangent.shape[1]
+    rows = QuadraticRows(
+        inputs,
+        tf.zeros_like(cotangent),
+        cotangent,
+        tf.eye(classes, batch_shape=cotangent.shape[:1]),
+        tf.ones_like(cotangent[:, 0]),
+    )
+    return product(network, rows, network.flatten(vector))

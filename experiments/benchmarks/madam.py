@@ -30,13 +30,19 @@ def cases(options: Options) -> dict[str, Case]:
     }
 
 
-def ratios(timings: dict[str, Timing], options: Options) -> dict[str, Ratio]:
+def ratios(timings: dict[str, Timing], peaks: dict, options: Options) -> dict[str, Ratio]:
     """Return largest over smallest |U|, and dense over sparse at the largest."""
+    del peaks
     small, large = label(min(options.sizes)), label(max(options.sizes))
-    sparse, dense = timings[f"sparse_{large}"], timings[f"dense_{large}"]
+    sparse, dense = f"sparse_{large}", f"dense_{large}"
+    pairs = {
+        f"sparse_{large}_over_{small}": (sparse, f"sparse_{small}"),
+        f"dense_{large}_over_sparse_{large}": (dense, sparse),
+    }
     return {
-        f"sparse_{large}_over_{small}": cpu_ratio(sparse, timings[f"sparse_{small}"]),
-        f"dense_{large}_over_sparse_{large}": cpu_ratio(dense, sparse),
+        name: cpu_ratio(*(timings[row] for row in pair))
+        for name, pair in pairs.items()
+        if timings.keys() >= {*pair}
     }
 
 

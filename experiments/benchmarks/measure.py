@@ -22,11 +22,11 @@ class Timing(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A ratio of medians and its interval."""
+    """A ratio of medians and its 95 % interval; memory is measured once and has none."""
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
 
 def interleave(
@@ -89,9 +89,16 @@ def cpu_ratio(numerator: Timing, denominator: Timing, scale: float = 1.0) -> Rat
 
     CPU time, because wall time on a shared machine measures the neighbours.
     """
-    value = np.median(numerator.cpu) / np.median(denominator.cpu)
     low, high = bootstrap_interval(numerator.cpu, denominator.cpu)
-    return Ratio(scale * float(value), scale * low, scale * high)
+    value = float(np.median(numerator.cpu) / np.median(denominator.cpu))
+    return Ratio(scale * value, scale * low, scale * high)
+
+
+def wall_ratio(numerator: Timing, denominator: Timing) -> Ratio:
+    """Return `cpu_ratio` of the wall clock: for work that differs in how well it uses the cores."""
+    return cpu_ratio(
+        numerator._replace(cpu=numerator.wall), denominator._replace(cpu=denominator.wall)
+    )
 
 
 def bootstrap_interval(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.measure import Ratio, Task, interleave
+from experiments.benchmarks.measure import Ratio, Task, Timing, interleave
 from experiments.benchmarks.memory import peak_of_child_mb
 
 # Imported when asked for: TensorFlow takes many seconds, and a wrong name should not.
@@ -30,6 +31,7 @@ class Options:
         sizes: |U| of the rows of suite madam.
         labeled_batch, unlabeled_batch, validation_batch: B, U, V of a step.
         depth, width, image_size, num_classes: of the Wide-ResNet of suite influence.
+        rows: patterns of row names with commas; ratios need both of their rows.
     """
 
     repetitions: int = 10
@@ -43,6 +45,7 @@ class Options:
     width: int = 2
     image_size: int = 32
     num_classes: int = 10
+    rows: str = "*"
 
     def __post_init__(self):
         """Check ranges.
@@ -73,6 +76,7 @@ class Result(NamedTuple):
 
     rows: list[dict]  # one JSON object a row
     ratios: dict[str, Ratio]
+    missing: dict[str, str]  # row -> why it has no figures
 
 
 def check_name(name: str) -> None:
@@ -86,7 +90,7 @@ def check_name(name: str) -> None:
 
 
 def load(name: str):
-    """Return the module of a suite: `cases(options)` and `ratios(timings, options)`.
+    """Return the module of a suite: `cases(options)` and `ratios(timings, peaks, options)`.
 
     Raises:
         ValueError: unknown name; lists the known ones.
@@ -104,7 +108,7 @@ def run(name: str, options: Options, say: Callable[[str], object] = lambda text:
         say: told about progress.
     """
     suite = load(name)
-    cases = suite.cases(options)
+    cases = chosen(suite.cases(options), options.rows)
     peaks = dict.fromkeys(cases)
     for row in cases if options.memory else ():
         say(f"memory of {row}")
@@ -117,8 +121,21 @@ def run(name: str, options: Options, say: Callable[[str], object] = lambda text:
         options.least_seconds,
         lambda done: say(f"round {done} of {options.repetitions}"),
     )
-    rows = [_row(name, row, cases[row].sizes, timings[row], peaks[row]) for row in cases]
-    return Result(rows, suite.ratios(timings, options))
+    rows = [as_row(name, row, cases[row].sizes, timings[row], peaks[row]) for row in cases]
+    return Result(rows, suite.ratios(timings, peaks, options), {})
+
+
+def chosen(cases: dict, rows: str) -> dict:
+    """Return the cases, by name, whose names match one of the patterns.
+
+    Raises:
+        ValueError: none does; lists the names.
+    """
+    patterns = rows.split(",")
+    found = {n: c for n, c in cases.items() if any(fnmatchcase(n, p) for p in patterns)}
+    if not found:
+        raise ValueError(f"--rows must match one of {', '.join(cases)}. Received: --rows={rows}")
+    return found
 
 
 def memory_case(suite: str, row: str, options: dict) -> tuple[Task, Task]:
@@ -137,7 +154,8 @@ def run_as_programs_do() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _row(suite, name, sizes, timing, peak_mb):
+def as_row(suite: str, name: str, sizes: dict, timing: Timing, peak_mb: float | None) -> dict:
+    """Return one row as its JSON object; seconds of one call, MB of 10^6 bytes."""
     return {
         "suite": suite,
         "name": name,
