@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -174,6 +175,13 @@ def test_the_other_nets_are_float64_and_smooth():
     assert np.isfinite(value)
 
 
+def test_a_net_is_float64_whatever_was_built_before_and_leaves_nothing_behind():
+    assert keras.layers.Dense(1).compute_dtype == "float32"
+    for problem in PROBLEMS.values():
+        assert {variable.dtype for variable in problem.build(0).variables} == {"float64"}
+    assert keras.layers.Dense(1).compute_dtype == keras.config.floatx() == "float32"
+
+
 def test_more_than_there_is_is_refused():
     with pytest.raises(ValueError, match=r"--ids must be at most --unlabeled .*8.*--ids=9"):
         verify_influence.run(("logistic",), 1, 9, 8)
@@ -187,7 +195,8 @@ def test_the_program_exits_with_1_when_a_bound_is_missed(monkeypatch, capsys, tm
     verify_influence.define_flags(values)
     values(["x", "--problem=logistic", f"--out={tmp_path}"])
     monkeypatch.setattr(flags, "FLAGS", values)
-    monkeypatch.setattr(compare, "compare", lambda *a: compared())
+    found = compared()
+    monkeypatch.setattr(compare, "compare", lambda *a: found)
     monkeypatch.setattr(compare, "misses", lambda found: missed)
     if missed:
         with pytest.raises(SystemExit) as ended:

@@ -101,12 +101,14 @@ def _strong(images, rng):
 @contextlib.contextmanager
 def float64() -> Iterator[None]:
     """Build Keras layers in float64 within the block."""
-    before = keras.config.floatx()
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # the first layer of a process froze the old one
     try:
         yield
     finally:
-        keras.config.set_floatx(before)
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
 
 
 def logistic(seed: int) -> keras.Model:
