@@ -45,6 +45,7 @@ class Problem(NamedTuple):
     ridge: float
     temperature: float
     num_unlabeled: int  # U where nothing else is asked for
+    delta: float  # the first change of lambda_u in retraining
     text: str  # what it is, for the page
 
 
@@ -162,16 +163,16 @@ def smooth_wide_resnet(seed: int) -> keras.Model:
 FLAT, IMAGE = (SIDE * SIDE,), (SIDE, SIDE, 1)
 PROBLEMS = {
     "logistic": Problem(
-        "logistic", logistic, FLAT, 1e-2, 0.5, 200,
+        "logistic", logistic, FLAT, 1e-2, 0.5, 200, 0.1,
         "Multinomial logistic regression on 64 pixels: strictly convex with its ridge.",
     ),
     "mlp": Problem(
-        "mlp", tanh_mlp, FLAT, 1e-2, 0.5, 200,
+        "mlp", tanh_mlp, FLAT, 1e-2, 0.5, 200, 0.1,
         "A perceptron with two hidden layers of 10 tanh units, smooth so that it can be trained to "
         "a gradient below 1e-8.",
     ),
     "wide_resnet": Problem(
-        "wide_resnet", smooth_wide_resnet, IMAGE, 1e-3, 0.5, 100,
+        "wide_resnet", smooth_wide_resnet, IMAGE, 1e-2, 0.5, 100, 0.00625,
         "WRN-10-1 with 2, 2, 4 and 8 channels and BatchNorm statistics frozen after a warm-up. "
         "Leaky ReLU has its corner rounded (0.1 x + 0.9 softplus(4 x) / 4).",
     ),

@@ -23,7 +23,6 @@ from experiments.verification.minimise import AIM, GOAL, Minimum
 from experiments.verification.problems import Data
 from experiments.verification.task import Task
 
-DELTA = 0.1  # the first step of the differences; the second is half of it
 SHRINK, TRIES = 4, 5  # a smaller step where the two do not agree, so many times
 AGREEMENT, NOISE = 0.02, 1e-10  # relative; absolute, what rounding leaves of a difference
 STEPS = 60
@@ -41,7 +40,8 @@ class Retrained(NamedTuple):
     @property
     def sound(self) -> np.ndarray:
         """Whether all four trainings ended below `GOAL` and the two steps agree, [n] bool."""
-        difference = self.disagreement * np.abs(self.changes)
+        with np.errstate(invalid="ignore"):  # inf * 0 where two trainings ended alike
+            difference = self.disagreement * np.abs(self.changes)
         agree = (self.disagreement <= AGREEMENT) | (difference <= NOISE)
         return agree & (self.norm < GOAL)
 
@@ -57,8 +57,8 @@ def retrain(
 ) -> Retrained:
     """Retrain four times for every id, with lambda_u + D, - D, + D/2 and - D/2.
 
-    Where trainings fail or the two differences disagree, D is made smaller: a minimum that a large
-    step loses says nothing about the derivative.
+    D starts at the problem's `delta`. Where trainings fail or the two differences disagree, it is
+    made smaller: a minimum that a large step loses says nothing about the derivative.
 
     Args:
         ids: [n] int, places among the unlabeled examples.
@@ -68,7 +68,7 @@ def retrain(
     chord, found = Chord(task, data, minimum, live), []
     for n, u in enumerate(ids):
         for power in range(TRIES):
-            one = _differences(chord, u, DELTA / SHRINK**power)
+            one = _differences(chord, u, task.problem.delta / SHRINK**power)
             if one.sound:
                 break
         found.append(one)
