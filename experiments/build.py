@@ -13,6 +13,7 @@ from experiments.config import Config
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.data.augmentation import Augmentation, clean_view
+from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images import load_images
 from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
@@ -55,6 +56,9 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     raw = _load_images(
         config.dataset, config.data_dir or None, config.image_size or None, cache_dir
     )
+    rate = config.contamination_rate or RATES[config.contamination]
+    if config.contamination == "foreign":
+        raw = with_foreign_classes(raw, rate)
     splits = make_splits(
         raw,
         config.num_labeled,
@@ -65,6 +69,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         allow_overlap=config.allow_overlap,
         validation_as_labels=config.validation_as_labels,
     )
+    splits = contaminate(splits, config.contamination, rate, config.seed)
     return _with_fewer_tests(splits, config.num_test)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from ssl_weighting.algorithms import ALGORITHMS
+from ssl_weighting.data.contamination import KINDS
 from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
@@ -39,6 +40,10 @@ class Config:
     allow_overlap: bool = option(False, "labeled examples may also stand in V")
     validation_as_labels: bool = option(False, "train on V too (the control every gain must beat)")
     flip: bool = option(True, "weak augmentation mirrors images")
+    contamination: str = option("none", "what is wrong with U, for studies", KINDS)
+    contamination_rate: float = option(
+        0.0, "share foreign or corrupt, or last class over first; 0: 0.5, 0.3, 0.1"
+    )
     noise: float = option(-1.0, "toy sets: noise; -1: the set's own")
     # Model
     model: str = option("wide_resnet", "architecture", ("wide_resnet", "mlp"), "model")
@@ -169,7 +174,7 @@ _NOT_NEGATIVE = (
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
     "solve_scale",
 )  # fmt: skip
-_FRACTIONS = ("batch_norm_decay", "ema_decay")
+_FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff")
 _MAY_BE_INFINITE = ("lambda_max",)
 

@@ -17,9 +17,9 @@ from absl import app, flags
 
 from experiments.cache import cache_dir
 from ssl_weighting.data import debian
+from ssl_weighting.data.examples import UnavailableError
 from ssl_weighting.data.idx import find_idx
 from ssl_weighting.data.images import NAMES, load_images
-from ssl_weighting.data.mnist_like import UnavailableError
 
 UNAVAILABLE = 3  # exit code; run_all.sh goes on without the set on this one alone
 

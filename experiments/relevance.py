@@ -24,7 +24,16 @@ def _learns(config, *methods):
 
 
 _NEEDS = (
-    (("image_size", "val_seed", "allow_overlap", "flip"), lambda c: c.model != "mlp", "images"),
+    (
+        ("image_size", "val_seed", "allow_overlap", "flip", "contamination"),
+        lambda c: c.model != "mlp",
+        "images",
+    ),
+    (
+        ("contamination_rate",),
+        lambda c: c.contamination != "none",
+        "--contamination other than none",
+    ),
     (("noise", "mlp_reading"), lambda c: c.model == "mlp", "a toy set (--model=mlp)"),
     (
         ("depth", "width", "base_filters", "batch_norm_decay"),

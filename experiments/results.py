@@ -84,6 +84,7 @@ def example_table(run: Run):
     store, unlabeled = run.trainer.store, run.splits.unlabeled
     log_p = log_softmax(run.evaluator.logits(unlabeled.inputs))
     pseudo = log_p.argmax(axis=1)
+    groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
     return pd.DataFrame(
         {
             "id": np.arange(len(pseudo), dtype=np.int64),
@@ -94,6 +95,7 @@ def example_table(run: Run):
             "loss": _strong_view_loss(run, pseudo),
             "true_label": unlabeled.labels.astype(np.int32),
             "last_influence": store.last_influence.numpy(),
+            **groups,
         }
     )
 
@@ -164,7 +166,26 @@ def _summary(run, seconds, lambda_share):
         "seconds": seconds,
         "deviations": deviations(c),
         **weight_statistics(store),
+        **_by_group(run),
     }
+
+
+def _by_group(run):
+    """Lambda of each known group of unlabeled examples: mean over all and over the moved ones."""
+    if run.splits.groups is None or not run.config.uses_unlabeled:
+        return {}
+    groups, store = np.array(run.splits.groups), run.trainer.store
+    lam, moved = store.table().numpy().astype(np.float64), store.visits.numpy() > 0
+    found = {}
+    for name in dict.fromkeys(run.splits.groups):
+        of_group, seen = groups == name, (groups == name) & moved
+        found[name] = {
+            "count": int(of_group.sum()),
+            "moved": int(seen.sum()),
+            "lam_mean": float(lam[of_group].mean()),
+            "lam_mean_of_moved": float(lam[seen].mean()) if seen.any() else None,
+        }
+    return {"lam_by_group": found}
 
 
 def weight_statistics(store) -> dict:

@@ -59,12 +59,16 @@ def is_complete(folder: str | Path) -> bool:
 
 
 def changed_options(config: Config) -> list[str]:
-    """Return how the run that lies in `config.out` differs from `config`, option by option."""
+    """Return how the run that lies in `config.out` differs from `config`, option by option.
+
+    An option that did not exist when it ran had its default.
+    """
     saved = json.loads((Path(config.out) / "config.json").read_text())["config"]
+    saved = run_state.options_as_json(Config()) | saved
     return [
-        f"{name}: {saved.get(name)!r} there, {value!r} now"
+        f"{name}: {saved[name]!r} there, {value!r} now"
         for name, value in run_state.options_as_json(config).items()
-        if name not in run_state.FREE and saved.get(name) != value
+        if name not in run_state.FREE and saved[name] != value
     ]
 
 

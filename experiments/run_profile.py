@@ -5,7 +5,9 @@ python -m experiments.run_profile --profile=default --family=toy --out=results
 
 from __future__ import annotations
 
+import fnmatch
 import time
+from pathlib import Path
 
 from absl import app, flags
 
@@ -13,14 +15,17 @@ from experiments import train_synthetic
 from experiments.cache import cache_dir
 from experiments.config import Config
 from experiments.errors import friendly
-from experiments.profiles import FAMILIES, PROFILES, configs
+from experiments.profiles import PROFILES, configs
 from experiments.run import TERMINATED, changed_options, execute, is_complete
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_enum("profile", "default", list(PROFILES), "which profile", values)
-    flags.DEFINE_enum("family", None, list(FAMILIES), "which family of it", values, required=True)
+    names = [family for families in PROFILES.values() for family in families]
+    flags.DEFINE_enum("family", None, names, "which family of it", values, required=True)
+    flags.DEFINE_string("data_dir", "", "folder with the data set's files", values)
+    flags.DEFINE_string("only", "*", "methods to train, such as fixed_*", values)
     flags.DEFINE_string("out", "results", "results folder", values)
     text = "where prepared data sets lie; empty: the user's cache"
     flags.DEFINE_string("cache_dir", "", text, values)
@@ -51,8 +56,11 @@ def main(argv: list[str]) -> int:
     """Run the family of the command line; return the exit code."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-    family = flags.FLAGS.family
-    wanted = configs(family, flags.FLAGS.out)
+    values = flags.FLAGS
+    family = values.family
+    with friendly():
+        wanted = configs(values.profile, family, values.out, values.data_dir)
+    wanted = [c for c in wanted if fnmatch.fnmatch(Path(c.out).parts[-2], values.only)]
     started = time.monotonic()
     for number, config in enumerate(wanted, 1):
         title = f"[{family} {number}/{len(wanted)}, {time.monotonic() - started:.0f} s]"

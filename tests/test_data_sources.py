@@ -157,7 +157,10 @@ def test_resizing_keeps_colour_and_checks_its_input():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dataset": "cifar"}, r"must be one of fashion_mnist, mnist, digits, npz:PATH or folder:"),
+        (
+            {"dataset": "cifar"},
+            r"must be one of cifar10, svhn_cropped, .*, digits, npz:PATH or folder:",
+        ),
         ({"dataset": "npz:"}, r"`dataset` must be one of .* Received: dataset='npz:'"),
         ({"dataset": "digits:x"}, r"`dataset` must be one of .* dataset='digits:x'"),
         ({"dataset": "digits", "data_dir": "here"}, r"`data_dir` must be left out .*'here'"),

@@ -12,8 +12,8 @@ import pytest
 from data_files import make_prepared
 
 from ssl_weighting.data import debian, tfds_source
+from ssl_weighting.data.examples import UnavailableError
 from ssl_weighting.data.images import load_images
-from ssl_weighting.data.mnist_like import UnavailableError
 
 is_reachable = tfds_source.is_reachable
 

@@ -11,7 +11,7 @@ from absl import flags
 from experiments import flags as own_flags
 from experiments.config import Config
 from experiments.presets import DATASET_RECIPES, PRESETS, deviations, make_config
-from experiments.profiles import FAMILIES, configs
+from experiments.profiles import PROFILES, configs
 from experiments.run_state import FREE, options_as_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +168,7 @@ OUT_OF_RANGE = {
         "lambda_min", "seed", "val_seed", "inner_steps", "val_size", "max_memory",
         "solve_tolerance", "solve_scale",
     ),
-    r"in [0, 1)": ("batch_norm_decay", "ema_decay"),
+    r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate"),
     "0 or more, or -1": ("noise", "hess_l2_coeff"),
 }  # fmt: skip
 
@@ -251,15 +251,31 @@ def test_deviations_name_every_departure_from_the_paper():
     assert toy.startswith("DEVIATION: the paper prints no constants") and "optimizer adam" in toy
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_gives_each_run_its_folder(family):
-    found = configs(family, "results")
+ALL_FAMILIES = [(profile, family) for profile, found in PROFILES.items() for family in found]
+
+
+@pytest.mark.parametrize(("profile", "family"), ALL_FAMILIES)
+def test_a_family_gives_each_run_its_folder(profile, family):
+    found = configs(profile, family, "results", "DATA")
     assert len({config.out for config in found}) == len(found) >= 9
     for config in found:
-        assert config.out.startswith(f"results/runs/{config.dataset}/")
+        folder = f"runs/{config.dataset}" if profile == "default" else f"study/{family}"
+        assert config.out.startswith(f"results/{folder}/")
         assert config.out.endswith(f"/seed_{config.seed}")
+        assert config.data_dir == "DATA"
+
+
+def test_the_study_compares_on_equal_terms():
+    for family in PROFILES["study"]:
+        found = configs("study", family, "results")
+        varied = {"weighting", "algorithm", "lambda_init", "validation_as_labels", "seed", "out"}
+        varied |= {"score_every_step"}
+        shared = [{k: v for k, v in vars(c).items() if k not in varied} for c in found]
+        assert all(options == shared[0] for options in shared)
+        assert shared[0]["steps"] >= 3000
+        assert len({c.seed for c in found}) == (3 if shared[0]["contamination"] != "none" else 5)
 
 
 def test_an_unknown_family_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"--family must be one of toy, .*Received: 'nope'"):
-        configs("nope", "results")
+        configs("default", "nope", "results")

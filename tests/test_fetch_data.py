@@ -8,7 +8,7 @@ import pytest
 from absl import app, flags
 
 from experiments import fetch_data
-from ssl_weighting.data.mnist_like import UnavailableError
+from ssl_weighting.data.examples import UnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent
 

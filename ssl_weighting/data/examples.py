@@ -14,6 +14,10 @@ import numpy as np
 UNKNOWN = -1  # the label of an example whose class nobody has told
 
 
+class UnavailableError(FileNotFoundError):
+    """No source has the data set; anything else that goes wrong is another error."""
+
+
 def base_name(path: str | os.PathLike) -> str:
     """Returns the last part of `path`: sources are published, a machine's folders are not."""
     return Path(os.path.abspath(path)).name
@@ -107,6 +111,7 @@ class DataSplits:
       labeled, unlabeled, validation, test: the sets; V may be empty.
       class_names: C names.
       source: where the data came from, for people.
+      groups: what is known of each unlabeled example, for reports ("foreign"); None: nothing.
 
     Raises:
       ValueError: if the parts do not fit together.
@@ -119,6 +124,7 @@ class DataSplits:
     test: Examples
     class_names: tuple[str, ...]
     source: str
+    groups: tuple[str, ...] | None = None
     split_hash: str = field(init=False)  # follows from the rest, also after dataclasses.replace
 
     def __post_init__(self):
@@ -130,6 +136,11 @@ class DataSplits:
                 _check_known(part, parts[part], self.num_classes)
         if not len(self.unlabeled):
             raise ValueError("`unlabeled` must have at least one example. Received: 0 examples.")
+        if self.groups is not None and len(self.groups) != len(self.unlabeled):
+            raise ValueError(
+                f"`groups` must have one entry for each of the {len(self.unlabeled)} unlabeled "
+                f"examples. Received: {len(self.groups)}."
+            )
         object.__setattr__(self, "split_hash", _hash(self.name, self.class_names, parts))
 
     @property

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
+from ssl_weighting.data.cifar10 import load_cifar10
 from ssl_weighting.data.examples import RawDataset
 from ssl_weighting.data.folders import load_folder
 from ssl_weighting.data.mnist_like import load_digits, load_fashion_mnist, load_mnist
 from ssl_weighting.data.npz import load_npz
 from ssl_weighting.data.resize import check_side, resize_dataset
+from ssl_weighting.data.svhn import load_svhn
 
-NAMES = ("fashion_mnist", "mnist", "digits")
-_WITH_FILES = ("fashion_mnist", "mnist")
+_LOADERS = {
+    "cifar10": load_cifar10,
+    "svhn_cropped": functools.partial(load_svhn, extra=False),
+    "svhn_cropped_extra": functools.partial(load_svhn, extra=True),
+    "fashion_mnist": load_fashion_mnist,
+    "mnist": load_mnist,
+}
+NAMES = (*_LOADERS, "digits")
 _PREFIXES = ("npz", "folder")
 
 
@@ -25,7 +34,7 @@ def load_images(
 
     Args:
       dataset: one of `NAMES`, npz:PATH (see `load_npz`) or folder:PATH (see `load_folder`).
-      data_dir: folder with the files of fashion_mnist or mnist; then no other source is tried.
+      data_dir: folder with the files of the set; then no other source is tried.
       image_size: side to which all images are resized; None keeps their size.
       cache_dir: where downloads lie; None for none and TFDS's own folder.
 
@@ -42,9 +51,9 @@ def load_images(
             f"`dataset` must be one of {', '.join(NAMES)}, npz:PATH or folder:PATH. "
             f"Received: dataset={dataset!r}."
         )
-    if data_dir is not None and dataset not in _WITH_FILES:
+    if data_dir is not None and dataset not in _LOADERS:
         raise ValueError(
-            f"`data_dir` must be left out for every dataset but {' and '.join(_WITH_FILES)}. "
+            f"`data_dir` must be left out for every dataset but {', '.join(_LOADERS)}. "
             f"Received: data_dir={os.fspath(data_dir)!r} for dataset={dataset!r}."
         )
     if image_size is not None:
@@ -60,5 +69,4 @@ def _load(kind, path, data_dir, image_size, cache_dir) -> RawDataset:
         return load_folder(path, image_size)
     if kind == "digits":
         return load_digits()
-    load = load_fashion_mnist if kind == "fashion_mnist" else load_mnist
-    return load(data_dir, cache_dir)
+    return _LOADERS[kind](data_dir, cache_dir)

@@ -11,14 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ssl_weighting.data import debian, tfds_source
-from ssl_weighting.data.examples import Examples, RawDataset, base_name
+from ssl_weighting.data.examples import Examples, RawDataset, UnavailableError, base_name
 from ssl_weighting.data.idx import find_idx, read_idx_set
 from ssl_weighting.data.splits import hold_out
-
-
-class UnavailableError(FileNotFoundError):
-    """No source has the data set; anything else that goes wrong is another error."""
-
 
 _DIGITS = tuple("0123456789")
 _CLASS_NAMES = {
@@ -134,19 +129,15 @@ def _from_idx(name: str, files: dict[str, Path], where: str) -> RawDataset:
 
 
 def _from_prepared(name: str, folder: Path) -> RawDataset:
-    train, test, class_names = tfds_source.read_prepared(folder)
-    return RawDataset(name, train, test, class_names, f"{name}: TFDS folder, version {folder.name}")
+    prepared = tfds_source.read_prepared(folder)
+    train, test = prepared.splits["train"], prepared.splits["test"]
+    return RawDataset(name, train, test, prepared.class_names, f"{name}: {prepared.source}")
 
 
 def _from_tfds(name, cache_dir) -> tuple[RawDataset | None, str]:
     """Returns (set, "") or (None, why not)."""
-    default = tfds_source.default_folder()
-    cache = default if cache_dir is None else Path(cache_dir, "tfds")
-    for folder in (cache, default):
-        if prepared := tfds_source.find_prepared(name, folder):
-            return _from_prepared(name, prepared), ""
     try:
-        return _from_prepared(name, tfds_source.download(name, cache)), ""
+        return _from_prepared(name, tfds_source.find_or_download(name, cache_dir)), ""
     except (ConnectionError, ImportError) as error:
         return None, str(error)
 

@@ -1,19 +1,22 @@
-"""Reads MNIST-like sets that TensorFlow Datasets prepared, and has it prepare them if it can."""
+"""Reads image sets that TensorFlow Datasets prepared, and has it prepare them if it can."""
 
 from __future__ import annotations
 
 import errno
 import http.client
 import os
+import re
 import threading
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ssl_weighting.data.examples import Examples
+from ssl_weighting.data.examples import Examples, UnavailableError
 
 _PROBE_SECONDS = 3.0
+_NUMBER = re.compile(rb"\d+$")
 # What no other source would mend: a full or protected disk.
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # One small file each of what TFDS downloads.
@@ -22,7 +25,17 @@ _PROBES = {
     "fashion_mnist": (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz"
     ),
+    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "svhn_cropped": "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
 }
+
+
+class Prepared(NamedTuple):
+    """What TFDS prepared of a set."""
+
+    splits: dict[str, Examples]  # "train", "test" and others
+    class_names: tuple[str, ...]
+    source: str  # for people
 
 
 def default_folder() -> Path:
@@ -37,8 +50,60 @@ def find_prepared(name: str, data_dir: str | os.PathLike) -> Path | None:
     return max(versions, key=_version, default=None)
 
 
-def read_prepared(folder: Path) -> tuple[Examples, Examples, tuple[str, ...]]:
-    """Returns (train, test, class names) of a prepared set with features `image` and `label`.
+def find_or_download(name: str, cache_dir: str | os.PathLike | None) -> Path:
+    """Returns the folder of a prepared set: in the cache, where TFDS keeps its own, or downloaded.
+
+    Args:
+      name: a key of `_PROBES`.
+      cache_dir: folder for downloaded data; None for TFDS's own.
+
+    Raises:
+      ConnectionError, ImportError, OSError: see `download`.
+    """
+    default = default_folder()
+    cache = default if cache_dir is None else Path(cache_dir, "tfds")
+    prepared = find_prepared(name, cache) or find_prepared(name, default)
+    return prepared or download(name, cache)
+
+
+def obtain(
+    name: str, data_dir: str | os.PathLike | None, cache_dir: str | os.PathLike | None, files: str
+) -> Prepared:
+    """Returns a set that TFDS prepared below `data_dir`, or, without one, anywhere or just now.
+
+    Args:
+      name: a key of `_PROBES`.
+      data_dir: folder that the user named, without the original files.
+      cache_dir: folder for downloaded data.
+      files: the original files, for the error.
+
+    Raises:
+      FileNotFoundError: if `data_dir` holds no prepared set.
+      UnavailableError: if there is no `data_dir`, no prepared set and no network.
+    """
+    if data_dir is not None:
+        folder = find_prepared(name, data_dir)
+        if folder is None:
+            raise FileNotFoundError(
+                f"`data_dir` must hold {files}, or a TFDS folder {name}/<version>. "
+                f"Received: data_dir={os.fspath(data_dir)!r}, which has neither."
+            )
+        return read_prepared(folder)
+    try:
+        return read_prepared(find_or_download(name, cache_dir))
+    except (ConnectionError, ImportError) as error:
+        raise UnavailableError(
+            f"`{name}` must be available in one of two ways. Received: no `data_dir`, and TFDS "
+            f"failed ({error}). Either (1) name a folder with {files} as `data_dir`, or (2) "
+            "connect to the network so that TFDS can download the set."
+        ) from error
+
+
+def read_prepared(folder: Path) -> Prepared:
+    """Returns the splits of a prepared set with features `image` and `label`.
+
+    Where examples carry an `id` that ends in a number (CIFAR-10 and SVHN: train_00001) they are
+    sorted by it, which is the order of the original files: TFDS shuffles what it stores.
 
     Args:
       folder: as `find_prepared` returns it. Nothing is downloaded.
@@ -56,7 +121,8 @@ def read_prepared(folder: Path) -> tuple[Examples, Examples, tuple[str, ...]]:
             f"Received: splits {sorted(splits)}, features {sorted(features)}."
         )
     names = tuple(builder.info.features["label"].names)
-    return _read(builder, "train"), _read(builder, "test"), names
+    found = {split: _read(builder, split) for split in sorted(splits)}
+    return Prepared(found, names, f"TFDS folder, version {folder.name}")
 
 
 def download(name: str, data_dir: str | os.PathLike) -> Path:
@@ -67,7 +133,7 @@ def download(name: str, data_dir: str | os.PathLike) -> Path:
     data is there, lest a download start, and the data change, between two runs.
 
     Args:
-      name: "mnist" or "fashion_mnist".
+      name: a key of `_PROBES`.
       data_dir: where TFDS prepares sets.
 
     Raises:
@@ -110,11 +176,15 @@ def is_reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
 
 
 def _read(builder, split: str) -> Examples:
-    images, labels = [], []
+    images, labels, places = [], [], []
     for batch in builder.as_dataset(split=split, batch_size=1000).as_numpy_iterator():
         images.append(batch["image"])
         labels.append(batch["label"])
-    return Examples(np.concatenate(images), np.concatenate(labels).astype(np.int32))
+        places += [_NUMBER.search(name) for name in batch.get("id", ())]
+    everything = Examples(np.concatenate(images), np.concatenate(labels).astype(np.int32))
+    if not places or None in places:
+        return everything
+    return everything.take(np.argsort([int(found[0]) for found in places], kind="stable"))
 
 
 def _version(folder: Path) -> tuple[int, ...] | None:
