@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from experiments.config import Config
 from ssl_weighting.algorithms import make_algorithm
+from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.data.augmentation import Augmentation, clean_view
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
@@ -20,7 +21,7 @@ from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
 from ssl_weighting.data.splits import make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
-from ssl_weighting.ema import ExponentialMovingAverage
+from ssl_weighting.ema import ExponentialMovingAverage, frozen_statistics_forward
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
@@ -29,6 +30,9 @@ from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.nesterov import NesterovSGD
 from ssl_weighting.schedules import FixMatchCosine
 from ssl_weighting.weight_store import LEARNED, WeightStore
+
+# Algorithms whose second view is a weak one, or that have none.
+WEAK_VIEWS = ("pseudo_label", "vat", "mean_teacher", "mixmatch")
 
 
 @dataclasses.dataclass
@@ -95,7 +99,7 @@ def build(config: Config, splits: DataSplits) -> Run:
 
     trainer = BilevelTrainer(
         model,
-        _algorithm(config),
+        algorithm_of(config, model, ema, splits.num_classes),
         _theta_optimizer(config),
         _weight_store(config, len(splits.unlabeled.labels)),
         ema,
@@ -110,13 +114,23 @@ def build(config: Config, splits: DataSplits) -> Run:
     return Run(config, splits, trainer, Evaluator(model, ema, clean_view, batch))
 
 
-def _algorithm(config):
+def algorithm_of(config, model, ema, num_classes: int):
+    """Return the base algorithm with all of its settings."""
     return make_algorithm(
         config.algorithm,
         threshold=config.threshold,
         temperature=config.temperature,
         unlabeled_coefficient=config.wu,
         ramp_steps=config.ramp_steps,
+        entropy_coefficient=config.entropy_coefficient,
+        tsa=config.tsa,
+        num_steps=config.steps,
+        beta=config.mixup_beta,
+        epsilon=config.vat_epsilon,
+        broadcast_mask=config.preset == "released",
+        teacher=frozen_statistics_forward(model, ema.shadow),
+        num_classes=num_classes,
+        seed=config.seed,
     )
 
 
@@ -137,6 +151,7 @@ def _model(config, splits):
         width=config.width,
         base_filters=config.base_filters,
         batch_norm_decay=config.batch_norm_decay,
+        num_angles=ANGLES if config.algorithm == "remixmatch" else 0,
         seed=config.seed,
     )
 
@@ -145,6 +160,10 @@ def _theta_optimizer(config):
     rate = config.learning_rate
     if config.lr_schedule == "cosine":
         rate = FixMatchCosine(config.learning_rate, config.steps)
+    if config.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return optimizer
     return NesterovSGD(rate) if config.optimizer == "nesterov" else keras.optimizers.Adam(rate)
 
 
@@ -173,7 +192,7 @@ def _weight_store(config, num_unlabeled):
 def _augmentation(config, images):
     if not images:
         return Augmentation.none()
-    if config.algorithm == "pseudo_label":  # reads no strong view
+    if config.algorithm in WEAK_VIEWS:
         return Augmentation.weak_only(flip=config.flip)
     return Augmentation.fixmatch(flip=config.flip)
 
@@ -196,7 +215,7 @@ def _bilevel_settings(config):
         lambda_at_start=config.lambda_at_start,
         fresh_batch=config.infl_fresh_batch,
         stale_weights=config.stale_w,
-        weight_decay=config.weight_decay,
+        weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
         score_every_step=config.score_every_step,
     )
 

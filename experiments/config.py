@@ -13,6 +13,7 @@ from ssl_weighting.madam import MASKS, STEP_COUNTS
 from ssl_weighting.models.mlp import READINGS
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.weight_store import MODES
+from third_party.uda_tsa import SCHEDULES
 
 
 def option(default, text: str, choices: tuple[str, ...] = (), group: str = "data"):
@@ -55,19 +56,29 @@ class Config:
     # Base algorithm and theta
     algorithm: str = option("fixmatch", "base SSL algorithm", tuple(ALGORITHMS), "algorithm")
     threshold: float = option(0.95, "confidence mask; 0 keeps every row", group="algorithm")
-    temperature: float = option(1.0, "UDA: softmax temperature of the targets", group="algorithm")
+    temperature: float = option(
+        1.0, "UDA, MixMatch, ReMixMatch: temperature of the targets", group="algorithm"
+    )
+    entropy_coefficient: float = option(
+        0.0, "UDA, VAT: of the entropy of predictions on U", group="algorithm"
+    )
+    tsa: str = option("none", "UDA: which labels still teach", SCHEDULES, "algorithm")
+    mixup_beta: float = option(0.5, "MixMatch, ReMixMatch: Beta(b, b) of MixUp", group="algorithm")
+    vat_epsilon: float = option(6.0, "VAT: length of the perturbation", group="algorithm")
     wu: float = option(1.0, "coefficient of the mean unlabeled loss", group="algorithm")
-    ramp_steps: int = option(0, "wu rises from 0 over so many steps; 0: no ramp", group="algorithm")
+    ramp_steps: int = option(
+        -1, "wu rises from 0 over so many steps; 0: no ramp; -1: the algorithm's", group="algorithm"
+    )
     steps: int = option(2**20, "theta-steps", group="algorithm")
     labeled_batch: int = option(64, "labeled examples a step", group="algorithm")
     unlabeled_ratio: int = option(
         7, "unlabeled examples a step, per labeled one", group="algorithm"
     )
-    optimizer: str = option("nesterov", "of theta", ("nesterov", "adam"), "algorithm")
+    optimizer: str = option("nesterov", "of theta", ("nesterov", "adam", "adamw"), "algorithm")
     learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
     lr_schedule: str = option("cosine", "7/16 cosine or none", ("cosine", "constant"), "algorithm")
     weight_decay: float = option(
-        5e-4, "coefficient of 0.5 ||kernel||^2 in the loss", group="algorithm"
+        5e-4, "of 0.5 ||kernel||^2 in the loss; adamw: decoupled, of kernels", group="algorithm"
     )
     ema_decay: float = option(0.999, "average of theta that is evaluated", group="algorithm")
     # Lambda
@@ -166,16 +177,17 @@ class Config:
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
     "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
-    "width", "temperature", "solve_iterations", "solve_repeats", "solve_sample",
+    "width", "temperature", "mixup_beta", "vat_epsilon", "solve_iterations", "solve_repeats",
+    "solve_sample",
 )  # fmt: skip
 _NOT_NEGATIVE = (
-    "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps",
+    "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
     "solve_scale",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
-_MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff")
+_MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
 _MAY_BE_INFINITE = ("lambda_max",)
 
 
@@ -203,6 +215,12 @@ def _check_ranges(config):
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
     _check_influence(config)
+    if config.algorithm == "remixmatch" and config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
+            "does not go through the class logits. Received: --influence_params="
+            f"{config.influence_params}"
+        )
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "

@@ -54,7 +54,15 @@ UPDATES_OF_A_SHORT_RUN = 20
 
 ALGORITHM_RECIPES = {
     "supervised": {"weighting": "fixed"},
-    "pseudo_label": {},
+    # Table 1's older rows: 64 + 64 examples a step.
+    "pseudo_label": {"unlabeled_ratio": 1},
+    "vat": {
+        "unlabeled_ratio": 1, "wu": 0.3, "entropy_coefficient": 0.06, "optimizer": "adamw",
+        "learning_rate": 0.002, "lr_schedule": "constant", "weight_decay": 0.02,
+    },
+    "mean_teacher": {"unlabeled_ratio": 1, "wu": 50.0},
+    "mixmatch": {"unlabeled_ratio": 1, "wu": 100.0, "temperature": 0.5, "mixup_beta": 0.5},
+    "remixmatch": {"unlabeled_ratio": 1, "wu": 1.5, "temperature": 0.5, "mixup_beta": 0.75},
     # The 2019 recipe that the paper's UDA rows used: 64 / 320, no mask, 20,000 steps before Lambda.
     "uda": {
         "threshold": 0.0,
@@ -63,7 +71,11 @@ ALGORITHM_RECIPES = {
         "steps": 400_000,
     },
     "fixmatch": {},
-}
+}  # fmt: skip
+# Share of the run over which wu rises: 0.4 of it, or 16,384 of 2^20 steps.
+RAMPS = {
+    "pseudo_label": 0.4, "vat": 0.4, "mean_teacher": 0.4, "mixmatch": 1 / 64, "remixmatch": 1 / 64,
+}  # fmt: skip
 
 # XLA: 1.4 times faster on the small net, 1.3 times slower on WRN-28-2 (2 CPU cores).
 _SMALL = {
@@ -80,7 +92,7 @@ _TOY = {
     "model": "mlp", "optimizer": "adam", "learning_rate": 1e-3, "lr_schedule": "constant",
     "weight_decay": 0.0, "ema_decay": 0.0, "num_labeled": 10, "val_size": 30, "num_unlabeled": 1000,
     "labeled_batch": 10, "unlabeled_ratio": 100, "steps": 1000, "threshold": 0.0,
-    "algorithm": "pseudo_label", "lambda_warmup_steps": 0, "eval_every": 50,
+    "algorithm": "pseudo_label", "ramp_steps": 0, "lambda_warmup_steps": 0, "eval_every": 50,
     "checkpoint_every": 500, "num_test": 10_000,
 }  # fmt: skip
 DATASET_RECIPES = {
@@ -112,7 +124,14 @@ def make_config(**given) -> Config:
     dataset = DATASET_RECIPES.get(given.get("dataset", ""), {})
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     layers = PRESETS.get(preset, {}) | ALGORITHM_RECIPES.get(algorithm, {}) | dataset | given
-    return _with_inner_steps(Config(**layers))
+    return _with_inner_steps(_with_ramp(Config(**layers)))
+
+
+def _with_ramp(config):
+    if config.ramp_steps >= 0:
+        return config
+    share = RAMPS.get(config.algorithm, 0.0)
+    return dataclasses.replace(config, ramp_steps=round(share * config.steps))
 
 
 def _with_inner_steps(config):
@@ -142,7 +161,7 @@ def deviations(config: Config) -> list[str]:
     """Return, in words, where a run departs from its preset's setting; for log and results."""
     names = {"preset": config.preset, "algorithm": config.algorithm}
     layers = PRESETS[config.preset] | ALGORITHM_RECIPES[config.algorithm] | names
-    reference = _with_inner_steps(Config(**layers))
+    reference = _with_inner_steps(_with_ramp(Config(**layers)))
     fields = [f for f in dataclasses.fields(Config) if _matters(f, config)]
     pairs = [(f.name, getattr(config, f.name), getattr(reference, f.name)) for f in fields]
     if config.model == "mlp":

@@ -72,7 +72,8 @@ STUDY_METHODS = {
     "supervised_v_as_labels": {"algorithm": "supervised", "validation_as_labels": True},
     **{f"fixed_{lam:g}": {"weighting": "fixed", "lambda_init": lam} for lam in GRID},
     "v_as_labels": {"weighting": "fixed", "validation_as_labels": True},
-    "single": {"weighting": "single"},
+    # One weight is moved by every Λ-step, each of the others by a thirtieth of them.
+    "single": {"weighting": "single", "lambda_lr": 0.01},
     "per_example": {"weighting": "per_example"},
     "per_example_every_step": {"weighting": "per_example", "score_every_step": True},
     "shuffled": {"weighting": "shuffled"},

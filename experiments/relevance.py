@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from experiments.config import Config
@@ -17,6 +18,20 @@ _LAMBDA = (
 # Options, when they matter, and that in words. Presets and recipes may set them all the same.
 _ITERATIVE = ("conjugate_gradient", "stochastic_cg", "unrolled", "neumann")
 _SCALED = ("neumann", "stochastic_cg")
+
+
+_ALGORITHM_OPTIONS = {
+    "threshold": ("pseudo_label", "uda", "fixmatch"),
+    "temperature": ("uda", "mixmatch", "remixmatch"),
+    "entropy_coefficient": ("uda", "vat"),
+    "tsa": ("uda",),
+    "mixup_beta": ("mixmatch", "remixmatch"),
+    "vat_epsilon": ("vat",),
+}
+
+
+def _is_one_of(algorithms, config):
+    return config.algorithm in algorithms
 
 
 def _learns(config, *methods):
@@ -46,11 +61,14 @@ _NEEDS = (
         "learned weights and --model=wide_resnet",
     ),
     (
-        ("threshold", "wu", "ramp_steps", "unlabeled_ratio"),
+        ("wu", "ramp_steps", "unlabeled_ratio"),
         lambda c: c.uses_unlabeled,
         "an algorithm with unlabeled losses",
     ),
-    (("temperature",), lambda c: c.algorithm == "uda", "--algorithm=uda"),
+    *(
+        ((name,), functools.partial(_is_one_of, names), "--algorithm=" + " or ".join(names))
+        for name, names in _ALGORITHM_OPTIONS.items()
+    ),
     (("lambda_init",), lambda c: c.weighting in (*LEARNED, "fixed"), "learned or fixed weights"),
     (_LAMBDA, lambda c: c.weighting in LEARNED, "learned weights"),
     (

@@ -21,8 +21,9 @@ from ssl_weighting.reporting.statistics import best_on_validation, median_of_las
 
 GALLERY = 24  # most down- and most up-weighted examples kept as pictures
 METHOD_NAMES = {
-    "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "uda": "UDA",
-    "fixmatch": "FixMatch",
+    "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "vat": "VAT",
+    "mean_teacher": "Mean-Teacher", "mixmatch": "MixMatch", "uda": "UDA",
+    "remixmatch": "ReMixMatch", "fixmatch": "FixMatch",
 }  # fmt: skip
 WEIGHTING_NAMES = {
     "fixed": "", "zero": " + λ = 0", "single": " + single λ", "per_example": " + Λ",

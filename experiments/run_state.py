@@ -29,6 +29,7 @@ def variables(run: Run) -> dict:
         "ema": trainer.ema.shadow,
         "theta_optimizer": trainer.optimizer.variables,
         "weights": trainer.store.variables,
+        "algorithm": getattr(trainer.algorithm, "variables", []),
         "scores": trainer.scores.variables if trainer.scores else [],
         "replay": trainer.replay.variables if trainer.replay else [],
     }

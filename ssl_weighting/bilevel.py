@@ -12,6 +12,7 @@ import time
 import tensorflow as tf
 
 from ssl_weighting import objective
+from ssl_weighting.ema import frozen_statistics_forward
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, make_scope
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
@@ -217,6 +218,8 @@ class BilevelTrainer:
             loss, rows = self._loss(self._forward, self.params, labeled, unlabeled, step)
         if self.scores:
             self.scores.add(rows, tf.size(unlabeled.index))
+        if rows.memory:
+            self.algorithm.remember(rows.memory)
         gradients = tape.gradient(loss, [p.value for p in self.params])
         self.optimizer.apply(gradients, self.params)
         self.ema.update()
@@ -232,8 +235,10 @@ class BilevelTrainer:
             loss += self.settings.weight_decay * objective.l2_penalty(kernels)
         return loss, rows
 
-    def _forward(self, inputs):
-        return self.model(inputs, training=True)
+    def _forward(self, inputs, *, makes_rows=True, moves_statistics=True):
+        if moves_statistics:
+            return self.model(inputs, training=True)
+        return frozen_statistics_forward(self.model, self.params)(inputs)
 
 
 def _split_losses(rows):

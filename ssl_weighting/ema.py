@@ -31,3 +31,20 @@ class ExponentialMovingAverage:
         for shadow, param in zip(self.shadow, self.params, strict=True):
             # Not shadow - (1 - decay) (shadow - theta): that rounds, and decay 0 must be theta.
             shadow.assign(self.decay * shadow.value + (1 - self.decay) * param.value)
+
+
+def frozen_statistics_forward(model: keras.Model, params: list):
+    """Return the function inputs -> outputs of training, which moves no BatchNorm statistics.
+
+    Args:
+        model: built Keras model.
+        params: values or variables in the place of its trainable variables.
+    """
+
+    def forward(inputs, *, makes_rows=True, moves_statistics=False):
+        del makes_rows, moves_statistics
+        values = [getattr(p, "value", p) for p in params]
+        others = [v.value for v in model.non_trainable_variables]
+        return model.stateless_call(values, others, inputs, training=True)[0]
+
+    return forward

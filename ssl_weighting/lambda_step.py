@@ -157,8 +157,10 @@ class LambdaStep:
     def _measure_fn(self, labeled, unlabeled, validation, step, history):
         s, inputs = self.settings, []
 
-        def forward(x):
-            inputs.append(x)
+        def forward(x, *, makes_rows=True, moves_statistics=True):
+            del moves_statistics  # nothing here does
+            if makes_rows:
+                inputs.append(x)
             return self.scope.forward(x)
 
         rows = self.algorithm(forward, labeled, unlabeled, step)

@@ -7,6 +7,8 @@ any callable [R, C] -> [R] whose row r reads row r only; autodiff serves them al
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 
@@ -40,8 +42,68 @@ class SoftmaxCrossEntropy:
         return tf.linalg.diag(p) - p[:, :, None] * p[:, None, :]
 
 
+class Brier:
+    """mean_c (softmax(z)_c - q_c)^2 (Mean-Teacher, MixMatch): indefinite in z.
+
+    Args:
+        targets: [R, C] float, frozen distributions.
+    """
+
+    def __init__(self, targets: tf.Tensor):
+        self.targets = tf.stop_gradient(targets)
+
+    def __call__(self, logits: tf.Tensor) -> tf.Tensor:
+        """Return the loss of each row, [R]."""
+        difference = tf.nn.softmax(logits) - tf.cast(self.targets, logits.dtype)
+        return tf.reduce_mean(difference**2, axis=-1)
+
+
+class ReverseKL:
+    """KL(softmax(z) || q), the prediction first (VAT as FixMatch's authors have it).
+
+    Args:
+        log_targets: [R, C] float, log q, frozen.
+    """
+
+    def __init__(self, log_targets: tf.Tensor):
+        self.log_targets = tf.stop_gradient(log_targets)
+
+    def __call__(self, logits: tf.Tensor) -> tf.Tensor:
+        """Return the loss of each row, [R]; indefinite in z."""
+        log_p = tf.nn.log_softmax(logits)
+        return tf.reduce_sum(tf.exp(log_p) * (log_p - tf.cast(self.log_targets, logits.dtype)), -1)
+
+
+def entropy(logits: tf.Tensor) -> tf.Tensor:
+    """Return the entropy of softmax(z) of each row, [R]; a row loss without targets."""
+    log_p = tf.nn.log_softmax(logits)
+    return -tf.reduce_sum(tf.exp(log_p) * log_p, axis=-1)
+
+
+class Stacked:
+    """Row losses of several kinds, one block of rows below the other.
+
+    Args:
+        parts: pairs (row loss, its number of rows).
+    """
+
+    def __init__(self, *parts):
+        self.losses, self.sizes = zip(*parts, strict=True)
+
+    def __call__(self, logits: tf.Tensor) -> tf.Tensor:
+        """Return the loss of each row, [R]."""
+        return self.each(lambda loss, z: loss(z), logits)
+
+    def each(self, function, logits: tf.Tensor) -> tf.Tensor:
+        """Return function(loss, its logits) of every block, joined along the rows."""
+        blocks = tf.split(logits, self.sizes, num=len(self.sizes))
+        return tf.concat([function(*pair) for pair in zip(self.losses, blocks, strict=True)], 0)
+
+
 def logit_gradient(loss, logits: tf.Tensor) -> tf.Tensor:
     """Return d loss_r / d z_r, [R, C], in closed form where `loss` brings one, else by autodiff."""
+    if isinstance(loss, Stacked):
+        return loss.each(logit_gradient, logits)
     if hasattr(loss, "gradient"):
         return loss.gradient(logits)
     return autodiff_gradient(loss, logits)
@@ -63,6 +125,8 @@ def logit_hessian(loss, logits: tf.Tensor, curvature: str = "hessian") -> tf.Ten
         raise ValueError(
             f"`curvature` must be one of hessian, gauss_newton. Received: curvature={curvature!r}"
         )
+    if isinstance(loss, Stacked):
+        return loss.each(functools.partial(logit_hessian, curvature=curvature), logits)
     if hasattr(loss, "hessian"):
         return loss.hessian(logits)
     hessian = autodiff_hessian(loss, logits)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from ssl_weighting.ema import frozen_statistics_forward
 from ssl_weighting.inverse_hessian import Unroll
 from ssl_weighting.optimizer_steps import pure_step
 
@@ -79,7 +80,8 @@ class Replay:
             at = tensors["first"] + tf.cast(k, tf.int64)
             with tf.GradientTape() as tape:
                 tape.watch(params)
-                loss = self.loss(self._forward(params), params, *batch, at)
+                forward = frozen_statistics_forward(self.model, params)
+                loss = self.loss(forward, params, *batch, at)
             gradients = tape.gradient(loss, params, unconnected_gradients="zero")
             gradients = self._shifted(gradients, shift)
             slots, params = self.take(state["slots"], gradients, params)
@@ -90,11 +92,6 @@ class Replay:
             "params": [tf.convert_to_tensor(v.value) for v in self.model.trainable_variables]
         }
         return Unroll(self.count, lambda: start, step, self._flat, lambda: self._flat(reached))
-
-    def _forward(self, params):
-        # As in training; what the call would do to the moving statistics is dropped.
-        others = [v.value for v in self.model.non_trainable_variables]
-        return lambda x: self.model.stateless_call(params, others, x, training=True)[0]
 
     def _constant_but_selected(self, params):
         return [p if k in self.places else tf.stop_gradient(p) for k, p in enumerate(params)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -23,6 +23,20 @@ class UnlabeledBatch(NamedTuple):
     strong: tf.Tensor  # [U, ...] float32
 
 
+class Forward(Protocol):
+    """The network as an algorithm calls it."""
+
+    def __call__(
+        self, inputs: tf.Tensor, *, makes_rows: bool = True, moves_statistics: bool = True
+    ) -> dict[str, tf.Tensor]:
+        """Return {"features": [N, d], "logits": [N, C]} of `inputs` [N, ...].
+
+        A pass with `makes_rows=False` only makes targets, and Eq. 6 does not look at it. One with
+        `moves_statistics=False` leaves BatchNorm's moving statistics alone, as every pass of a
+        Lambda-step does.
+        """
+
+
 class LossRows(NamedTuple):
     """The per-example losses of one batch, never reduced.
 
@@ -40,10 +54,11 @@ class LossRows(NamedTuple):
     features: tf.Tensor  # [R, d] float32: phi, the input of the last layer
     logits: tf.Tensor  # [R, C] float32: z = phi W + b
     loss_of_logits: Callable[[tf.Tensor], tf.Tensor]  # [R, C] -> [R], targets frozen
-    confidence: tf.Tensor  # [R] float32: max_c p of the weak view, 1 for labeled rows
+    confidence: tf.Tensor  # [R, 2] float32: max_c p of each parent's weak view, 1 for labeled
     # [R, K] int32: places in the forward's batch that belong to the row, first the one behind its
     # logits, then the views its target came from (-1: none). None: row r is input r.
     positions: tf.Tensor | None = None
+    memory: tuple[tf.Tensor, ...] = ()  # what a stateful algorithm keeps of a theta-step
 
 
 class QuadraticRows(NamedTuple):

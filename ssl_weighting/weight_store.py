@@ -74,13 +74,12 @@ class WeightStore:
 
         Args:
             ids: [R, 2] int64 in -1..|U|-1.
-            confidence: [R] float32, max_c p_c of each row (read by mode confidence only).
+            confidence: [R, 2] float32, max_c p_c of each parent (read by mode confidence only).
             num_classes: C.
             draw: scalar int64, the step; keys the draws of mode random.
         """
         if self.mode == "confidence":
-            certainty = (num_classes * confidence - 1.0) / (num_classes - 1.0)
-            lam = tf.repeat(certainty[:, None], ids.shape[1], axis=1)
+            lam = (num_classes * confidence - 1.0) / (num_classes - 1.0)
         else:
             lam = tf.gather(self.lam.value, self._place(tf.maximum(ids, 0), draw))
         return tf.where(ids < 0, tf.ones_like(lam), lam)

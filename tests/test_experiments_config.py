@@ -159,17 +159,18 @@ OUT_OF_RANGE = {
     "greater than 0": (
         "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
         "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every",
-        "base_filters", "width", "temperature", "solve_iterations", "solve_repeats",
-        "solve_sample",
+        "base_filters", "width", "temperature", "mixup_beta", "vat_epsilon",
+        "solve_iterations", "solve_repeats", "solve_sample",
     ),
     "0 or more": (
-        "image_size", "num_unlabeled", "num_test", "threshold", "wu", "ramp_steps", "weight_decay",
+        "image_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
+        "weight_decay",
         "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
         "lambda_min", "seed", "val_seed", "inner_steps", "val_size", "max_memory",
         "solve_tolerance", "solve_scale",
     ),
     r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate"),
-    "0 or more, or -1": ("noise", "hess_l2_coeff"),
+    "0 or more, or -1": ("noise", "hess_l2_coeff", "ramp_steps"),
 }  # fmt: skip
 
 
@@ -269,7 +270,7 @@ def test_the_study_compares_on_equal_terms():
     for family in PROFILES["study"]:
         found = configs("study", family, "results")
         varied = {"weighting", "algorithm", "lambda_init", "validation_as_labels", "seed", "out"}
-        varied |= {"score_every_step"}
+        varied |= {"score_every_step", "lambda_lr"}
         shared = [{k: v for k, v in vars(c).items() if k not in varied} for c in found]
         assert all(options == shared[0] for options in shared)
         assert shared[0]["steps"] >= 3000

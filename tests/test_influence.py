@@ -50,7 +50,7 @@ class Problem:
             features=phi,
             logits=z,
             loss_of_logits=self.loss,
-            confidence=tf.constant(ones),
+            confidence=tf.constant(np.stack([ones, ones], 1)),
         )
 
     def weights(self, rows, lam):

@@ -51,7 +51,7 @@ def test_fixmatch_rows():
     np.testing.assert_allclose(rows.loss[2:], expected, rtol=1e-5)
     # max softmax: e^5/(e^5+2) = 0.987, 0.367, 0.9998, e^3/(e^3+2) = 0.909
     assert rows.mask[2:].numpy().tolist() == [1, 0, 1, 1]
-    np.testing.assert_allclose(rows.confidence[2], np.exp(5) / (np.exp(5) + 2), rtol=1e-6)
+    np.testing.assert_allclose(rows.confidence[2, 0], np.exp(5) / (np.exp(5) + 2), rtol=1e-6)
     assert rows.coefficient[2:].numpy().tolist() == [0.5] * 4
     assert rows.ids[2:, 0].numpy().tolist() == [7, 3, 3, 0]
     np.testing.assert_array_equal(rows.logits[2:], STRONG)
@@ -107,7 +107,7 @@ def mixed_rows():
         features=tf.zeros([3, 1]),
         logits=tf.zeros([3, 2]),
         loss_of_logits=lambda z: tf.zeros(3),
-        confidence=tf.ones(3),
+        confidence=tf.ones([3, 2]),
     )
 
 
@@ -135,5 +135,7 @@ def test_l2_penalty_is_half_the_sum_of_squares():
 
 
 def test_unknown_algorithm_lists_the_known():
-    with pytest.raises(ValueError, match="supervised, pseudo_label, uda, fixmatch"):
+    with pytest.raises(
+        ValueError, match="supervised, pseudo_label, vat, mean_teacher, mixmatch, uda, remixmatch"
+    ):
         make_algorithm("fixmach")

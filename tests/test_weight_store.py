@@ -9,7 +9,7 @@ from ssl_weighting.madam import MAdam
 from ssl_weighting.weight_store import LEARNED, MODES, WeightStore
 
 IDS = tf.constant([[0, -1], [3, -1], [-1, -1], [3, 5]], tf.int64)
-SURE = tf.constant([0.5, 1.0, 1.0, 0.25])
+SURE = tf.constant([[0.5, 1.0], [1.0, 1.0], [1.0, 1.0], [0.25, 0.25]])
 
 
 def store(mode="per_example", size=6, **options):
@@ -62,7 +62,7 @@ def test_shuffled_is_one_permutation_of_the_learned_weights():
     s = store("shuffled", 50)
     s.lam.assign(np.arange(50.0))
     ids = tf.stack([tf.range(50, dtype=tf.int64), -tf.ones(50, tf.int64)], 1)
-    sure = tf.ones(50)
+    sure = tf.ones([50, 2])
     first = s.gather(ids, sure, 4, tf.constant(0, tf.int64))[:, 0].numpy()
     later = s.gather(ids, sure, 4, tf.constant(9, tf.int64))[:, 0].numpy()
     np.testing.assert_array_equal(first, later)
@@ -76,7 +76,8 @@ def test_random_draws_from_the_learned_weights_anew_at_each_step():
     s.lam.assign(np.linspace(0, 2, 1000))
     ids = tf.stack([tf.range(1000, dtype=tf.int64), -tf.ones(1000, tf.int64)], 1)
     draws = [
-        s.gather(ids, tf.ones(1000), 4, tf.constant(k, tf.int64))[:, 0].numpy() for k in (0, 0, 1)
+        s.gather(ids, tf.ones([1000, 2]), 4, tf.constant(k, tf.int64))[:, 0].numpy()
+        for k in (0, 0, 1)
     ]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert np.mean(draws[0] == draws[2]) < 0.05
@@ -92,7 +93,7 @@ def test_theta_step_and_lambda_pass_see_the_same_weights(mode):
     s = store(mode, 1000)
     s.lam.assign(np.linspace(0, 2, 1000))
     ids = tf.constant(np.stack([np.arange(500), -np.ones(500)], 1), tf.int64)
-    sure = tf.constant(np.linspace(0.25, 1, 500), tf.float32)
+    sure = tf.constant(np.linspace(0.25, 1, 1000).reshape(500, 2), tf.float32)
     draw = tf.constant(17, tf.int64)
     plain, compiled = (
         tf.function(lambda: s.gather(ids, sure, 4, draw), jit_compile=jit)().numpy()

@@ -179,7 +179,7 @@ def loss_rows(forward, data: Data, targets: tf.Tensor) -> LossRows:
         features=outputs.get("features"),
         logits=logits,
         loss_of_logits=loss,
-        confidence=ones,
+        confidence=tf.stack([ones, ones], axis=1),
     )
 
 

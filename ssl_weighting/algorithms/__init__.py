@@ -1,14 +1,24 @@
 """Base SSL algorithms by name; each maps (forward, labeled, unlabeled, step) to loss rows."""
 
+import inspect
+
 from ssl_weighting.algorithms.fixmatch import FixMatch
+from ssl_weighting.algorithms.mean_teacher import MeanTeacher
+from ssl_weighting.algorithms.mixmatch import MixMatch
 from ssl_weighting.algorithms.pseudo_label import PseudoLabel
+from ssl_weighting.algorithms.remixmatch import ReMixMatch
 from ssl_weighting.algorithms.supervised import Supervised
 from ssl_weighting.algorithms.uda import UDA
+from ssl_weighting.algorithms.vat import VAT
 
 ALGORITHMS = {
     "supervised": Supervised,
     "pseudo_label": PseudoLabel,
+    "vat": VAT,
+    "mean_teacher": MeanTeacher,
+    "mixmatch": MixMatch,
     "uda": UDA,
+    "remixmatch": ReMixMatch,
     "fixmatch": FixMatch,
 }
 
@@ -18,7 +28,7 @@ def make_algorithm(name: str, **settings):
 
     Args:
         name: a key of `ALGORITHMS`.
-        **settings: threshold, temperature, unlabeled_coefficient, ramp_steps.
+        **settings: fields of any of the algorithms.
 
     Raises:
         ValueError: unknown name.
@@ -27,8 +37,8 @@ def make_algorithm(name: str, **settings):
         known = ", ".join(ALGORITHMS)
         raise ValueError(f"`name` must be one of {known}. Received: name={name!r}")
     kind = ALGORITHMS[name]
-    fields = getattr(kind, "__dataclass_fields__", {})
-    return kind(**{k: v for k, v in settings.items() if k in fields})
+    taken = inspect.signature(kind).parameters
+    return kind(**{k: v for k, v in settings.items() if k in taken})
 
 
-__all__ = ["ALGORITHMS", "UDA", "FixMatch", "PseudoLabel", "Supervised", "make_algorithm"]
+__all__ = ["ALGORITHMS", *(kind.__name__ for kind in ALGORITHMS.values()), "make_algorithm"]

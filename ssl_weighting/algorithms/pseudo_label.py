@@ -19,28 +19,33 @@ class PseudoLabel:
         threshold: confidence below which a row is masked out; 0 keeps all (upstream 0.95).
         unlabeled_coefficient: wu.
         ramp_steps: wu rises linearly from 0 over so many steps (upstream 0.4 of the run); 0: none.
+        broadcast_mask: the release's bug: a (B,1) mask times a (B,) loss, whose mean is the mean
+            of the mask times the mean of the loss; every row gets the mean mask.
     """
 
     threshold: float = 0.95
     unlabeled_coefficient: float = 1.0
     ramp_steps: int = 0
+    broadcast_mask: bool = False
     uses_unlabeled = True
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows.
 
         DEVIATION: one forward of both batches where upstream makes two, so BatchNorm sees both.
-        The mask multiplies each row; upstream's (B,1) x (B,) broadcast bug is not reproduced.
         """
         outputs = forward(tf.concat([labeled.inputs, unlabeled.weak], axis=0))
         p = frozen_probabilities(outputs["logits"][tf.shape(labeled.label)[0] :])
         confidence = tf.reduce_max(p, axis=1)
+        mask = tf.cast(confidence > self.threshold, tf.float32)
+        if self.broadcast_mask:
+            mask = tf.ones_like(mask) * tf.reduce_mean(mask)
         return softmax_rows(
             labeled,
             outputs,
             targets=hard_labels(p),
             index=unlabeled.index,
-            mask=tf.cast(confidence > self.threshold, tf.float32),
+            mask=mask,
             confidence=confidence,
             unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import tensorflow as tf
 
-from ssl_weighting.losses import SoftmaxCrossEntropy
+from ssl_weighting.losses import SoftmaxCrossEntropy, Stacked
 from ssl_weighting.structs import LabeledBatch, LossRows
 
 
@@ -17,7 +20,6 @@ def softmax_rows(
     mask: tf.Tensor | None = None,
     confidence: tf.Tensor | None = None,
     unlabeled_coefficient: tf.Tensor | float = 0.0,
-    divergence: bool = False,
     positions: tf.Tensor | None = None,
 ) -> LossRows:
     """Return B supervised rows, then U unlabeled rows trained towards frozen `targets`.
@@ -29,7 +31,6 @@ def softmax_rows(
         index: [U] int64 ids.
         mask: [U] float32; confidence: [U] float32.
         unlabeled_coefficient: scalar, weight of the mean unlabeled loss (wu times any ramp).
-        divergence: True makes the loss KL(target || prediction), False cross-entropy.
         positions: [B + U, K] int32, see `LossRows`; None where every input carries one row.
     """
     logits = outputs["logits"]
@@ -45,19 +46,94 @@ def softmax_rows(
         ids = tf.concat([ids, index], 0)
         certainty = tf.concat([ones, confidence], 0)
         one_hot = tf.concat([one_hot, targets], 0)
-    loss = SoftmaxCrossEntropy(one_hot, subtract_entropy=divergence)
+    loss = SoftmaxCrossEntropy(one_hot)
     return LossRows(
         loss=loss(logits),
         coefficient=coefficient,
         mask=tf.stop_gradient(row_mask),
-        ids=tf.stack([ids, -tf.ones_like(ids)], axis=1),
+        ids=alone(ids),
         coef=tf.stack([tf.ones_like(coefficient), tf.zeros_like(coefficient)], axis=1),
         features=outputs.get("features"),  # read by the last layer's Eq. 6 only
         logits=logits,
         loss_of_logits=loss,
-        confidence=tf.stop_gradient(certainty),
+        confidence=both(certainty),
         positions=positions,
     )
+
+
+class Block(NamedTuple):
+    """Rows of one loss: n of them, one below the other."""
+
+    loss: Callable[[tf.Tensor], tf.Tensor]  # [n, C] -> [n], targets frozen
+    ids: tf.Tensor  # [n, 2] int64
+    coefficient: tf.Tensor | float  # scalar: of each row
+    coef: tf.Tensor | None = None  # [n, 2]; None: all to the first parent
+    mask: tf.Tensor | None = None  # [n]; None: 1
+    confidence: tf.Tensor | None = None  # [n, 2]; None: 1
+
+
+def stack_blocks(
+    outputs: dict[str, tf.Tensor],
+    blocks: list[Block],
+    positions: tf.Tensor | None = None,
+    memory: tuple[tf.Tensor, ...] = (),
+) -> LossRows:
+    """Return the rows of all blocks.
+
+    Args:
+        outputs: {"features": [R, d], "logits": [R, C]}, row by row.
+        blocks: R rows together.
+        positions, memory: see `LossRows`.
+    """
+    counts = [tf.shape(block.ids)[0] for block in blocks]
+    loss = Stacked(*((block.loss, n) for block, n in zip(blocks, counts, strict=True)))
+    first = tf.constant([[1.0, 0.0]])
+    filled = [
+        (
+            tf.ones([n]) * block.coefficient,
+            tf.ones([n]) if block.mask is None else block.mask,
+            block.ids,
+            tf.ones([n, 1]) * first if block.coef is None else block.coef,
+            tf.ones([n, 2]) if block.confidence is None else block.confidence,
+        )
+        for block, n in zip(blocks, counts, strict=True)
+    ]
+    coefficient, mask, ids, coef, confidence = (tf.concat(p, 0) for p in zip(*filled, strict=True))
+    return LossRows(
+        loss=loss(outputs["logits"]),
+        coefficient=coefficient,
+        mask=tf.stop_gradient(mask),
+        ids=ids,
+        coef=tf.stop_gradient(coef),
+        features=outputs.get("features"),
+        logits=outputs["logits"],
+        loss_of_logits=loss,
+        confidence=tf.stop_gradient(confidence),
+        positions=positions,
+        memory=tuple(map(tf.stop_gradient, memory)),
+    )
+
+
+def labeled_block(labeled: LabeledBatch, num_classes: int) -> Block:
+    """Return B rows of cross-entropy with coefficient 1/B."""
+    one_hot = tf.one_hot(labeled.label, num_classes)
+    ids = -tf.ones_like(labeled.label, tf.int64)
+    return Block(SoftmaxCrossEntropy(one_hot), alone(ids), 1 / batch_size(ids))
+
+
+def alone(ids: tf.Tensor) -> tf.Tensor:
+    """Return ids [n, 2] of rows with one parent each."""
+    return tf.stack([ids, -tf.ones_like(ids)], axis=1)
+
+
+def both(values: tf.Tensor) -> tf.Tensor:
+    """Return frozen [n, 2], the value [n] of a row for both of its parents."""
+    return tf.stop_gradient(tf.stack([values, values], axis=1))
+
+
+def batch_size(ids: tf.Tensor) -> tf.Tensor:
+    """Return how many ids there are, float32."""
+    return tf.cast(tf.size(ids), tf.float32)
 
 
 def two_view_positions(labeled: LabeledBatch, index: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,12 @@ def hard_labels(probabilities: tf.Tensor) -> tf.Tensor:
     return tf.one_hot(tf.argmax(probabilities, axis=1), probabilities.shape[-1])
 
 
+def sharpen(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Return p^(1/T) normalised, [U, C], a constant for differentiation."""
+    powered = probabilities ** (1 / temperature)
+    return tf.stop_gradient(powered / tf.reduce_sum(powered, axis=1, keepdims=True))
+
+
 def ramp(step: tf.Tensor, ramp_steps: int) -> tf.Tensor:
     """Return clip(step / ramp_steps, 0, 1), float32 scalar; 1 when there is no ramp."""
     if ramp_steps <= 0:

@@ -6,9 +6,20 @@ import dataclasses
 
 import tensorflow as tf
 
-from ssl_weighting.algorithms.rows import drop_rows, softmax_rows, two_view_positions
+from ssl_weighting.algorithms.rows import (
+    Block,
+    alone,
+    batch_size,
+    both,
+    drop_rows,
+    labeled_block,
+    stack_blocks,
+    two_view_positions,
+)
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
+from ssl_weighting.losses import SoftmaxCrossEntropy, entropy
 from ssl_weighting.structs import LossRows
+from third_party.uda_tsa import tsa_mask, tsa_threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,28 +31,52 @@ class UDA:
         temperature: T (1 in the 2019 recipe; 0.4 in the 2020 one).
         unlabeled_coefficient: wu.
         ramp_steps: wu rises linearly from 0 over so many steps; 0: no ramp.
+        entropy_coefficient: of the mean entropy of softmax(z_weak), which then learns too; lambda_u
+            multiplies it like every unlabeled term.
+        tsa: "none", "linear", "log" or "exp": labeled examples that are surer than a rising
+            threshold do not teach, and the mean is over the others.
+        num_steps: length of the run, for `tsa` alone.
     """
 
     threshold: float = 0.0
     temperature: float = 1.0
     unlabeled_coefficient: float = 1.0
     ramp_steps: int = 0
+    entropy_coefficient: float = 0.0
+    tsa: str = "none"
+    num_steps: int = 1
     uses_unlabeled = True
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
-        """Return B + U rows from one forward of labeled, weak and strong inputs together."""
+        """Return B + U rows (and U of entropy) from one forward of labeled, weak and strong."""
         inputs = tf.concat([labeled.inputs, unlabeled.weak, unlabeled.strong], axis=0)
-        outputs, b, u = forward(inputs), tf.shape(labeled.label)[0], tf.size(unlabeled.index)
-        weak_logits = outputs["logits"][b : b + u]
-        confidence = tf.reduce_max(frozen_probabilities(weak_logits), axis=1)
-        return softmax_rows(
-            labeled,
-            drop_rows(outputs, b, b + u),
-            targets=frozen_probabilities(weak_logits / self.temperature),
-            index=unlabeled.index,
+        outputs, b, index = forward(inputs), tf.shape(labeled.label)[0], unlabeled.index
+        u, n = tf.size(index), batch_size(index)
+        weak = outputs["logits"][b : b + u]
+        confidence = tf.reduce_max(frozen_probabilities(weak), axis=1)
+        targets = frozen_probabilities(weak / self.temperature)
+        consistency = Block(
+            SoftmaxCrossEntropy(targets, subtract_entropy=True),
+            alone(index),
+            self.unlabeled_coefficient * ramp(step, self.ramp_steps) / n,
             mask=tf.cast(confidence > self.threshold, tf.float32),
-            confidence=confidence,
-            unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
-            positions=two_view_positions(labeled, unlabeled.index),
-            divergence=True,
+            confidence=both(confidence),
         )
+        blocks = [self._labeled(labeled, outputs["logits"][:b], step), consistency]
+        kept, places = drop_rows(outputs, b, b + u), two_view_positions(labeled, index)
+        if self.entropy_coefficient:
+            weight = self.entropy_coefficient / n
+            blocks.append(Block(entropy, alone(index), weight, confidence=both(confidence)))
+            kept = {k: tf.concat([kept[k], v[b : b + u]], 0) for k, v in outputs.items()}
+            own = tf.stack([tf.range(b, b + u), -tf.ones([u], tf.int32)], axis=1)
+            places = tf.concat([places, own], 0)
+        return stack_blocks(kept, blocks, places)
+
+    def _labeled(self, labeled, logits, step):
+        block = labeled_block(labeled, logits.shape[-1])
+        if self.tsa == "none":
+            return block
+        p = frozen_probabilities(logits)
+        threshold = tsa_threshold(self.tsa, step, self.num_steps, p.shape[-1])
+        mask = tsa_mask(tf.gather(p, labeled.label, batch_dims=1), threshold)
+        return block._replace(mask=mask, coefficient=1 / tf.maximum(tf.reduce_sum(mask), 1.0))

@@ -7,7 +7,9 @@ import keras
 HEAD = "head"
 
 
-def split_head(inputs, features, num_classes: int, kernel_initializer, name: str) -> keras.Model:
+def split_head(
+    inputs, features, num_classes: int, kernel_initializer, name: str, num_angles: int = 0
+) -> keras.Model:
     """Return a model inputs -> {"features": [N, d], "logits": [N, C]} whose last layer is `HEAD`.
 
     Args:
@@ -15,6 +17,7 @@ def split_head(inputs, features, num_classes: int, kernel_initializer, name: str
         num_classes: C, at least 2.
         kernel_initializer: of the head; its bias starts at zero.
         name: model name.
+        num_angles: A > 0 adds "angle_logits" [N, A], by a head of their own (ReMixMatch).
 
     Raises:
         ValueError: fewer than two classes.
@@ -23,4 +26,9 @@ def split_head(inputs, features, num_classes: int, kernel_initializer, name: str
         raise ValueError(f"`num_classes` must be at least 2. Received: num_classes={num_classes}")
     head = keras.layers.Dense(num_classes, kernel_initializer=kernel_initializer, name=HEAD)
     outputs = {"features": features, "logits": head(features)}
+    if num_angles:  # sorts before the head, which has to be the last layer
+        tell = keras.layers.Dense(
+            num_angles, kernel_initializer=kernel_initializer.clone(), name="angle_head"
+        )
+        outputs = {"angle_logits": tell(features), **outputs}
     return keras.Model(inputs, outputs, name=name)

@@ -19,6 +19,7 @@ def wide_resnet(
     width: int = 2,
     base_filters: int = 16,
     batch_norm_decay: float = 0.999,
+    num_angles: int = 0,
     seed: int = 0,
 ) -> keras.Model:
     """Build WRN-depth-width: stem, three groups of pre-activation blocks, BN, mean pool, head.
@@ -37,6 +38,7 @@ def wide_resnet(
         width: widening factor.
         base_filters: channels of the stem (16 upstream).
         batch_norm_decay: decay of the moving statistics (0.999 upstream).
+        num_angles: see `split_head`.
         seed: int, of the initial values.
 
     Raises:
@@ -56,7 +58,8 @@ def wide_resnet(
             x = parts.residual(x, filters, stride, name, activate_shortcut=group == block == 0)
     x = layers.GlobalAveragePooling2D(name="features")(parts.activate(x, "last_norm"))
     head_init = keras.initializers.GlorotNormal(seed=next(parts.seeds))
-    return split_head(inputs, x, num_classes, head_init, f"wide_resnet_{depth}_{width}")
+    name = f"wide_resnet_{depth}_{width}"
+    return split_head(inputs, x, num_classes, head_init, name, num_angles)
 
 
 class _Parts:

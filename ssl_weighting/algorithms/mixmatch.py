@@ -1,0 +1,78 @@
+"""MixMatch (Berthelot et al. 2019): MixUp of labels and of sharpened mean guesses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from ssl_weighting.algorithms.mixup import grouped_forward, mixup
+from ssl_weighting.algorithms.rows import Block, stack_blocks
+from ssl_weighting.algorithms.targets import frozen_probabilities, ramp, sharpen
+from ssl_weighting.losses import Brier, SoftmaxCrossEntropy
+from ssl_weighting.structs import LossRows
+
+
+@dataclasses.dataclass(frozen=True)
+class MixMatch:
+    """Cross-entropy on mixed labeled rows, mean_c (p - q)^2 on mixed unlabeled ones.
+
+    q = sharpen(mean of softmax(z) over two weak views), the same for both; labeled and unlabeled
+    rows are mixed with one another. A mixed row weighs m w(first parent) + (1 - m) w(second), where
+    w is lambda of an unlabeled parent and 1 of a labeled one.
+
+    Attributes:
+        temperature: T of sharpening (0.5 upstream).
+        beta: MixUp's Beta(beta, beta) (0.5 upstream, 0.75 in its paper).
+        unlabeled_coefficient: w_match (100 upstream).
+        ramp_steps: it rises linearly from 0 over so many steps (16,384 upstream); 0: no ramp.
+        seed: of MixUp's draws, with the step.
+    """
+
+    temperature: float = 0.5
+    beta: float = 0.5
+    unlabeled_coefficient: float = 100.0
+    ramp_steps: int = 16_384
+    seed: int = 0
+    uses_unlabeled = True
+
+    def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
+        """Return B + 2 U rows; `unlabeled.strong` is the second weak view."""
+        views = (unlabeled.weak, unlabeled.strong)
+        guesses = [frozen_probabilities(_logits(forward, view)) for view in views]
+        mean = (guesses[0] + guesses[1]) / 2
+        q = sharpen(mean, self.temperature)
+        b, u, classes = labeled.inputs.shape[0], views[0].shape[0], q.shape[-1]
+        targets = tf.concat([tf.one_hot(labeled.label, classes), q, q], axis=0)
+        mixed = mixup(tf.concat([labeled.inputs, *views], 0), targets, self.beta, self.seed, step)
+        ids = tf.concat([-tf.ones([b], tf.int64), unlabeled.index, unlabeled.index], 0)
+        confidence = tf.reduce_max(mean, axis=1)
+        confidence = tf.concat([tf.ones([b]), confidence, confidence], 0)
+        weight = self.unlabeled_coefficient * ramp(step, self.ramp_steps) / (2 * u)
+        outputs, places = grouped_forward(forward, mixed.inputs, b, tracked=0)
+        blocks = mixed_blocks(mixed, ids, confidence, b, weight, Brier)
+        return stack_blocks(outputs, blocks, places[:, None])
+
+
+def mixed_blocks(mixed, ids, confidence, b: int, weight, unlabeled_loss) -> list[Block]:
+    """Return the blocks of B labeled and of all unlabeled mixed rows.
+
+    Args:
+        mixed: `Mixed` of N rows, the labeled ones first; ids, confidence: [N].
+        b: B; weight: coefficient of an unlabeled row; unlabeled_loss: targets -> row loss.
+    """
+    kinds = ((slice(None, b), SoftmaxCrossEntropy, 1 / b), (slice(b, None), unlabeled_loss, weight))
+    return [
+        Block(
+            loss(mixed.targets[rows]),
+            mixed.parents(ids)[rows],
+            coefficient,
+            mixed.coef[rows],
+            confidence=mixed.parents(confidence)[rows],
+        )
+        for rows, loss, coefficient in kinds
+    ]
+
+
+def _logits(forward, inputs):
+    return forward(inputs, makes_rows=False, moves_statistics=False)["logits"]
