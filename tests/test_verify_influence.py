@@ -112,18 +112,35 @@ def test_every_method_is_compared_and_the_bounds_hold_on_logistic_regression():
     assert not wrong  # six shuffled ids may correlate
 
 
+def test_a_seed_that_does_not_train_is_left_out_and_told(monkeypatch):
+    ends, told = [], []
+
+    def minimum_of(task, data, start):
+        found = minimise.minimum_of(task, data, start)
+        ends.append(found)
+        return found if len(ends) == 2 else found._replace(norm=1e-7)
+
+    monkeypatch.setattr(compare, "minimum_of", minimum_of)
+    monkeypatch.setattr(compare, "VARIANTS", predict.VARIANTS[:1])
+    found = compare.compare(PROBLEMS["logistic"], 1, ids=3, unlabeled=U, say=told.append)
+    assert found.untrained == (0,) and len(found.seeds) == 1 and len(ends) == 2
+    monkeypatch.setattr(compare, "minimum_of", lambda *a: ends[0]._replace(norm=1e-7))
+    with pytest.raises(RuntimeError, match="logistic: none of 3 trainings ended at a minimum"):
+        compare.compare(PROBLEMS["logistic"], 1, ids=3, unlabeled=U, say=told.append)
+
+
 def test_a_missed_bound_is_named():
     found = compared()
     worse = {"exact": {"spearman": 0.9}, "conjugate_gradient": {"relative_error": 2e-6}}
     rows = tuple(row._replace(**worse.get(row.name, {}), shuffled=0.3) for row in found.rows)
     seed = found.seeds[0]
-    seed = seed._replace(
-        minimum=seed.minimum._replace(norm=1e-7),
-        frozen=seed.frozen._replace(norm=np.full(IDS, 1e-7)),
-    )
-    missed = "\n".join(compare.misses(found._replace(rows=rows, seeds=(seed,))))
+    seed = seed._replace(frozen=seed.frozen._replace(norm=np.full(IDS, 1e-7)))
+    found = found._replace(rows=rows, seeds=(seed,), untrained=(4,))
+    missed = "\n".join(compare.misses(found))
+    assert "(seeds (4,) were not, and were left out)" in page.summary(found)
     for text in (
-        "seed 0: trained below 1e-08", "retraining sound for 95 %", "Spearman 0.9000 >= 0.99",
+        "every seed trained below 1e-08; not so: (4,)", "retraining sound for 95 %",
+        "Spearman 0.9000 >= 0.99",
         "conjugate_gradient: relative error 2.0e-06 <= 1e-6", "|Spearman 0.300| <= 0.2",
     ):  # fmt: skip
         assert text in missed

@@ -78,13 +78,14 @@ def summary(found: Comparison) -> str:
     ids = len(found.seeds[0].frozen.changes)
     norm = max(seed.minimum.norm for seed in found.seeds)
     frozen, live = found.sound
+    given_up = f" (seeds {found.untrained} were not, and were left out)" if found.untrained else ""
     smallest = min(float(seed.frozen.delta.min()) for seed in found.seeds)
     return (
         f"{found.problem.text} {found.size} parameters, ridge {found.problem.ridge:g}, "
         f"{len(found.seeds)} seeds, {ids} unlabeled ids retrained for each. Trained to a gradient "
-        f"of {norm:.0e} or less. Retraining is sound (every gradient below 1e-8, two steps that "
-        f"agree to 2 %) for {frozen:.1%} of the ids with frozen targets and {live:.1%} with live "
-        f"ones; the smallest step in λ was {smallest:.1g}. Other ids are left out."
+        f"of {norm:.0e} or less{given_up}. Retraining is sound (every gradient below 1e-8, two "
+        f"steps that agree to 2 %) for {frozen:.1%} of the ids with frozen targets and {live:.1%} "
+        f"with live ones; the smallest step in λ was {smallest:.1g}. Other ids are left out."
     )
 
 

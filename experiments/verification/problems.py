@@ -172,7 +172,7 @@ PROBLEMS = {
         "a gradient below 1e-8.",
     ),
     "wide_resnet": Problem(
-        "wide_resnet", smooth_wide_resnet, IMAGE, 1e-2, 0.5, 100, 0.00625,
+        "wide_resnet", smooth_wide_resnet, IMAGE, 1e-3, 0.5, 100, 0.00625,
         "WRN-10-1 with 2, 2, 4 and 8 channels and BatchNorm statistics frozen after a warm-up. "
         "Leaky ReLU has its corner rounded (0.1 x + 0.9 softplus(4 x) / 4).",
     ),
