@@ -13,12 +13,13 @@ from experiments.config import Config
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
+from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.augmentation import Augmentation, clean_view
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images import load_images
 from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
-from ssl_weighting.data.splits import make_splits, with_validation_as_labels
+from ssl_weighting.data.splits import cross_fit_halves, make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.ema import ExponentialMovingAverage, frozen_statistics_forward
@@ -41,8 +42,16 @@ class Run:
 
     config: Config
     splits: DataSplits
-    trainer: BilevelTrainer
-    evaluator: Evaluator
+    trainer: BilevelTrainer | CrossFitTrainer
+    evaluator: Evaluator | Ensemble
+    members: tuple[Run, ...] = ()  # of --validation=cross_fit: the runs of its single models
+
+    def validate(self) -> tuple[float, float]:
+        """Return error in % and loss on the labels that validate: V's, or the other halves'."""
+        runs = self.members or (self,)
+        found = [run.evaluator.error_and_loss(run.splits.validation) for run in runs]
+        error, loss = np.mean(found, axis=0)
+        return float(error), float(loss)
 
 
 def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
@@ -66,7 +75,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     splits = make_splits(
         raw,
         config.num_labeled,
-        config.val_size or None,
+        config.val_size if config.validation == "cross_fit" else config.val_size or None,
         seed=config.seed,
         val_seed=config.val_seed,
         num_unlabeled=config.num_unlabeled or None,
@@ -83,8 +92,21 @@ _load_images = functools.lru_cache(maxsize=1)(load_images)
 
 def build(config: Config, splits: DataSplits) -> Run:
     """Return the run's parts, freshly initialised from `config.seed`."""
-    keras.utils.set_random_seed(config.seed)
-    model = _model(config, splits)
+    store = _weight_store(config, len(splits.unlabeled.labels))
+    if config.validation == "held_out":
+        return _single(config, splits, store, config.seed)
+    # The seed of the batches stays: both models must score the same ones.
+    members = tuple(
+        _single(config, half, store, config.seed + 1000 * k)
+        for k, half in enumerate(cross_fit_halves(splits, config.seed))
+    )
+    trainer = CrossFitTrainer([member.trainer for member in members])
+    return Run(config, splits, trainer, Ensemble([m.evaluator for m in members]), members)
+
+
+def _single(config, splits, store, seed) -> Run:
+    keras.utils.set_random_seed(seed)
+    model = _model(config, splits, seed)
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay)
     source, lambda_source = _sources(config, splits)
     size = config.val_batch or lambda_source.unlabeled_batch
@@ -101,7 +123,7 @@ def build(config: Config, splits: DataSplits) -> Run:
         model,
         algorithm_of(config, model, ema, splits.num_classes),
         _theta_optimizer(config),
-        _weight_store(config, len(splits.unlabeled.labels)),
+        store,
         ema,
         source,
         lambda_source,
@@ -134,12 +156,12 @@ def algorithm_of(config, model, ema, num_classes: int):
     )
 
 
-def _model(config, splits):
+def _model(config, splits, seed):
     shape = splits.labeled.inputs.shape[1:]
     if config.model == "mlp":
         if len(shape) != 1:
             raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
-        return mlp(shape[0], splits.num_classes, reading=config.mlp_reading, seed=config.seed)
+        return mlp(shape[0], splits.num_classes, reading=config.mlp_reading, seed=seed)
     if len(shape) != 3:
         raise ValueError(
             f"--model=wide_resnet takes images; {splits.name} has inputs of shape {shape}"
@@ -152,7 +174,7 @@ def _model(config, splits):
         base_filters=config.base_filters,
         batch_norm_decay=config.batch_norm_decay,
         num_angles=ANGLES if config.algorithm == "remixmatch" else 0,
-        seed=config.seed,
+        seed=seed,
     )
 
 

@@ -15,6 +15,8 @@ from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.weight_store import MODES
 from third_party.uda_tsa import SCHEDULES
 
+VALIDATIONS = ("held_out", "cross_fit")
+
 
 def option(default, text: str, choices: tuple[str, ...] = (), group: str = "data"):
     """Declare one field of `Config`: its default, its help text, the values it may take."""
@@ -39,6 +41,11 @@ class Config:
     seed: int = option(1, "seed of the labeled split, the initial values and all sampling")
     val_seed: int = option(0, "seed of the choice of V; the same V for every --seed")
     allow_overlap: bool = option(False, "labeled examples may also stand in V")
+    validation: str = option(
+        "held_out",
+        "whose labels validate: V's, or each half of the labels the other's model",
+        VALIDATIONS,
+    )
     validation_as_labels: bool = option(False, "train on V too (the control every gain must beat)")
     flip: bool = option(True, "weak augmentation mirrors images")
     contamination: str = option("none", "what is wrong with U, for studies", KINDS)
@@ -229,6 +236,12 @@ def _check_ranges(config):
 
 
 def _check_influence(config):
+    if config.validation == "cross_fit" and (config.score_every_step or config.stale_w):
+        raise ValueError(
+            "--validation=cross_fit scores with two models at once; it needs "
+            "--score_every_step=false and --stale_w=false. Received: --score_every_step="
+            f"{config.score_every_step}, --stale_w={config.stale_w}"
+        )
     if config.score_every_step and config.influence_params != LAST_LAYER:
         raise ValueError(
             f"--score_every_step needs --influence_params={LAST_LAYER}. Received: "

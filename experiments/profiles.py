@@ -78,10 +78,17 @@ STUDY_METHODS = {
     "per_example_every_step": {"weighting": "per_example", "score_every_step": True},
     "shuffled": {"weighting": "shuffled"},
     "confidence": {"weighting": "confidence"},
-}
+    # Two models, each validated on the other's labels: none of V is read. The paper has no such
+    # thing. The second tells what the weights add to two models; the third has V's labels too.
+    "cross_fit": {"weighting": "per_example", "validation": "cross_fit"},
+    "cross_fit_fixed": {"weighting": "fixed", "validation": "cross_fit"},
+    "cross_fit_v_as_labels": {
+        "weighting": "per_example", "validation": "cross_fit", "validation_as_labels": True,
+    },
+}  # fmt: skip
 _CONTAMINATED = (
     "supervised", "fixed_1", "v_as_labels", "per_example", "per_example_every_step", "shuffled",
-    "confidence",
+    "confidence", "cross_fit", "cross_fit_fixed",
 )  # fmt: skip
 # DEVIATION: a net and images for a CPU; the weights may move by up to 1 in 3,000 steps.
 _STUDY = _IMAGES | {
@@ -116,6 +123,42 @@ STUDY = {
     "cifar10_v1024": _study(_CIFAR, 250, 1024),
     "cifar10_v50": _study(_CIFAR, 250, 50),
 }
+
+# As far as time goes. The rows that differ in nothing stand in the primary family, `REFERENCE`.
+REFERENCE = "fashion_mnist_v160"
+_SWEEPS = {
+    # Table 3's five points, as multiples of our N = 8 and eta = 0.1 (its middle: N = 100, 0.01).
+    "n_eta": {
+        "n_3": {"inner_steps": 3}, "n_24": {"inner_steps": 24},
+        "eta_1": {"lambda_lr": 1.0}, "eta_0.01": {"lambda_lr": 0.01},
+    },
+    # Fig. 4 centre. SGD's step is eta |s|: a grid of its own.
+    "optimizer": {
+        "adam": {"lambda_optimizer": "adam"},
+        "sgd_1": {"lambda_optimizer": "sgd", "lambda_lr": 1.0},
+        "sgd_10": {"lambda_optimizer": "sgd", "lambda_lr": 10.0},
+        "sgd_100": {"lambda_optimizer": "sgd", "lambda_lr": 100.0},
+    },
+    # Fig. 3.
+    "hessian": {
+        "identity": {"inverse_hessian": "identity"}, "neumann": {"inverse_hessian": "neumann"},
+    },
+    "damping": {f"damping_{c:g}": {"damping": c} for c in (1.0, 1e-2, 5e-4)},
+}  # fmt: skip
+_OF_V = ("fixed_1", "v_as_labels", "per_example")
+SECONDARY = {
+    f"{REFERENCE}_uda": _study(
+        _FASHION, 40, 160, ("supervised", "fixed_0.3", "fixed_3", *_OF_V), 3,
+        algorithm="uda", threshold=0.0,
+    ),
+    **{
+        f"{REFERENCE}_{name}": _study(_FASHION, 40, 160, (), 3)
+        | {"methods": {key: {"weighting": "per_example"} | one for key, one in methods.items()}}
+        for name, methods in _SWEEPS.items()
+    },
+    **{f"fashion_mnist_v{size}": _study(_FASHION, 40, size, _OF_V, 3) for size in (40, 640)},
+}  # fmt: skip
+STUDY |= SECONDARY
 PROFILES = {"default": FAMILIES, "study": STUDY}
 
 

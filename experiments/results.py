@@ -17,6 +17,7 @@ from experiments.build import Run
 from experiments.presets import deviations
 from experiments.run_state import options_as_json
 from ssl_weighting.evaluation import log_softmax
+from ssl_weighting.models.split_head import mean_model
 from ssl_weighting.reporting.statistics import best_on_validation, median_of_last
 
 GALLERY = 24  # most down- and most up-weighted examples kept as pictures
@@ -34,6 +35,7 @@ WEIGHTING_NAMES = {
 def method_name(config) -> str:
     """Return the row label of a run, such as "FixMatch + Λ"."""
     name = METHOD_NAMES[config.algorithm] + WEIGHTING_NAMES[config.weighting]
+    name += " + cross-fit" if config.validation == "cross_fit" else ""
     return name + (" + V as labels" if config.validation_as_labels else "")
 
 
@@ -129,15 +131,17 @@ def _write_extremes(run, table, path):
 
 
 def _save_averaged_model(run, path):
-    model = run.trainer.model
-    raw = [np.array(p.value) for p in model.trainable_variables]
-    for param, average in zip(model.trainable_variables, run.trainer.ema.shadow, strict=True):
+    members = run.trainer.members
+    params = [p for t in members for p in t.model.trainable_variables]
+    averages = [v for t in members for v in t.ema.shadow]
+    raw = [np.array(p.value) for p in params]
+    for param, average in zip(params, averages, strict=True):
         param.assign(average.value)
     try:
         with replacing(path) as temporary:
-            model.save(temporary)
+            mean_model([t.model for t in members]).save(temporary)
     finally:
-        for param, value in zip(model.trainable_variables, raw, strict=True):
+        for param, value in zip(params, raw, strict=True):
             param.assign(value)
 
 
@@ -161,6 +165,7 @@ def _summary(run, seconds, lambda_share):
         "test_error_median20": median_of_last(evals, 20),
         "test_error_best_on_validation": best_on_validation(evals),
         "best_on_validation_is_optimistic": store.learns or c.validation_as_labels,
+        **_single_error(evals),
         "test_error_last": evals[-1]["test_error"],
         "raw_test_error_last": evals[-1]["raw_test_error"],
         "lambda_share": lambda_share,
@@ -169,6 +174,13 @@ def _summary(run, seconds, lambda_share):
         **weight_statistics(store),
         **_by_group(run),
     }
+
+
+def _single_error(evals):
+    """Mean error of a cross-fit run's single models; its test error is their ensemble's."""
+    if "single_test_error" not in evals[-1]:
+        return {}
+    return {"single_test_error_median20": median_of_last(evals, 20, "single_test_error")}
 
 
 def _by_group(run):

@@ -222,7 +222,7 @@ def _lambda_step(run, log):
 def _evaluate(run, log):
     splits, evaluator = run.splits, run.evaluator
     test_error, test_loss = evaluator.error_and_loss(splits.test)
-    validation_error, validation_loss = evaluator.error_and_loss(splits.validation)
+    validation_error, validation_loss = run.validate()
     raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
     _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
     table = run.trainer.store.table().numpy()
@@ -234,9 +234,17 @@ def _evaluate(run, log):
         validation_error=validation_error,
         validation_loss=validation_loss,
         raw_test_error=raw_error,
+        **_single_errors(run),
         lam_histogram=lam_histogram(table),
     )
     log.histogram(run.trainer.step, table)
+
+
+def _single_errors(run):
+    errors = [m.evaluator.error_and_loss(run.splits.test)[0] for m in run.members]
+    if not errors:
+        return {}
+    return {"single_test_errors": errors, "single_test_error": float(np.mean(errors))}
 
 
 def _check_finite(step, **losses):

@@ -22,16 +22,16 @@ def variables(run: Run) -> dict:
     Keras numbers the layers of a process, not of a model (conv2d_12 in the second run), so these
     numbers are dropped; the place in its group tells members apart.
     """
-    trainer, model = run.trainer, run.trainer.model
+    members = run.trainer.members
     groups = {
-        "params": trainer.params,
-        "non_trainable": model.non_trainable_variables,
-        "ema": trainer.ema.shadow,
-        "theta_optimizer": trainer.optimizer.variables,
-        "weights": trainer.store.variables,
-        "algorithm": getattr(trainer.algorithm, "variables", []),
-        "scores": trainer.scores.variables if trainer.scores else [],
-        "replay": trainer.replay.variables if trainer.replay else [],
+        "params": [v for t in members for v in t.params],
+        "non_trainable": [v for t in members for v in t.model.non_trainable_variables],
+        "ema": [v for t in members for v in t.ema.shadow],
+        "theta_optimizer": [v for t in members for v in t.optimizer.variables],
+        "weights": run.trainer.store.variables,
+        "algorithm": [v for t in members for v in getattr(t.algorithm, "variables", [])],
+        "scores": [v for t in members if t.scores for v in t.scores.variables],
+        "replay": [v for t in members if t.replay for v in t.replay.variables],
     }
     return {
         f"{group}/{k:04d}/{_NUMBERING.sub('', v.path)}": v
@@ -83,7 +83,7 @@ def fingerprint(config: Config, run: Run) -> dict:
     The data's source is left out: the same bytes from elsewhere are the same split.
     """
     options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
-    shapes = [list(p.shape) for p in run.trainer.params]
+    shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
     return options | {
         "split_hash": run.splits.split_hash,
         "model_parameters": int(sum(np.prod(s) for s in shapes)),

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ssl_weighting import objective
 from ssl_weighting.ema import frozen_statistics_forward
-from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, make_scope
+from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, Measured, make_scope
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
 
@@ -128,6 +128,11 @@ class BilevelTrainer:
         self._train_loop = tf.function(self._train_loop_fn, autograph=False)
         self._iterator, self._iterator_step = None, -1
 
+    @property
+    def members(self) -> tuple[BilevelTrainer, ...]:
+        """The trainers of single models in this one: itself (see `cross_fit`)."""
+        return (self,)
+
     def train(self, num_steps: int) -> dict[str, float]:
         """Take `num_steps` theta-steps, to `next_pause` at most.
 
@@ -174,22 +179,31 @@ class BilevelTrainer:
         Raises:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
         """
-        s = self.settings
-        k = tf.constant(self.lambda_steps, tf.int64)
-        batch = self.lambda_source.at(k) if s.fresh_batch else self.source.at(self.step)
-        measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step)
-        if not measured.report["finite"]:
-            raise NonFiniteError(
-                f"The Lambda-step at step {self.step} met a non-finite value: {measured.report}. "
-                "Lambda is untouched. Raise the damping or lower the learning rate."
-            )
-        if s.stale_weights:
+        measured = self.measure()
+        if self.settings.stale_weights:
             started = time.monotonic()
             measured.report["train"] = self.train(1)
             measured.report["train_seconds"] = time.monotonic() - started
         self._lambda_step.apply(measured, self.scores)
         self.lambda_steps += 1
         return measured.report
+
+    def measure(self) -> Measured:
+        """Return Eq. 6 on the batches of the next Lambda-step; nothing is changed.
+
+        Raises:
+            NonFiniteError: a validation loss, Hessian or influence that is not finite.
+        """
+        k = tf.constant(self.lambda_steps, tf.int64)
+        fresh = self.settings.fresh_batch
+        batch = self.lambda_source.at(k) if fresh else self.source.at(self.step)
+        measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step)
+        if not measured.report["finite"]:
+            raise NonFiniteError(
+                f"The Lambda-step at step {self.step} met a non-finite value: {measured.report}. "
+                "Lambda is untouched. Raise the damping or lower the learning rate."
+            )
+        return measured
 
     def _make_replay(self, scope, count):
         def loss(*arguments):

@@ -142,7 +142,7 @@ class LambdaStep:
             return
         stale = self._apply(measured.index, measured.lam_gradient, measured.val_direction, scores)
         if scores:
-            correlation = _spearman(stale["stale"], measured.lam_gradient)
+            correlation = rank_correlation(stale["stale"], measured.lam_gradient)
             scored = int(stale["scored"])
             measured.report.update(scored=scored, stale_fresh_spearman=correlation)
 
@@ -214,8 +214,11 @@ def make_scope(model, settings: LambdaStepSettings, weight_decay: float):
     return Subnetwork(model, s.influence_params, **options, **shared)
 
 
-def _spearman(stale, fresh) -> float:
-    """Return the rank correlation over the examples that have both; NaN for fewer than three."""
+def rank_correlation(stale, fresh) -> float:
+    """Return Spearman's correlation of scores [K]; NaN entries of `stale` are left out.
+
+    NaN for fewer than three pairs, or where one side is constant.
+    """
     stale, fresh = stale.numpy(), fresh.numpy()
     both = np.isfinite(stale)
     pair = stale[both], fresh[both]

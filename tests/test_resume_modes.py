@@ -28,6 +28,7 @@ OTHERS = {
         "weighting": "random", "lambda_optimizer": "sgd", "lambda_max": 1.01,
     },
     "every step scored": {"score_every_step": True},
+    "two models, one Lambda": {"validation": "cross_fit"},
     "unrolled, all parameters": {
         "inverse_hessian": "unrolled", "influence_params": "all", "solve_iterations": 2,
     },

@@ -85,15 +85,15 @@ def test_more_examples_move_and_the_log_says_how_stale_the_scores_were():
 
 
 def test_correlation_is_spearmans(rng):
-    from ssl_weighting.lambda_step import _spearman
+    from ssl_weighting.lambda_step import rank_correlation
 
     stale, fresh = rng.normal(size=9).astype("f"), rng.normal(size=9).astype("f")
     stale[4] = np.nan
     both = np.isfinite(stale)
     expected = scipy.stats.spearmanr(stale[both], fresh[both]).statistic
-    assert _spearman(tf.constant(stale), tf.constant(fresh)) == pytest.approx(expected)
-    assert np.isnan(_spearman(tf.constant(stale[3:5]), tf.constant(fresh[3:5])))
-    assert np.isnan(_spearman(tf.constant(stale * 0), tf.constant(fresh)))
+    assert rank_correlation(tf.constant(stale), tf.constant(fresh)) == pytest.approx(expected)
+    assert np.isnan(rank_correlation(tf.constant(stale[3:5]), tf.constant(fresh[3:5])))
+    assert np.isnan(rank_correlation(tf.constant(stale * 0), tf.constant(fresh)))
 
 
 def test_a_refused_solve_leaves_weights_and_gathered_scores_alone():

@@ -60,12 +60,13 @@ def make_trainer(
     seed=0,
     jit_compile=False,
     lambda_lr=0.1,
+    store=None,
     **store_options,
 ):
     """Return a BilevelTrainer on the tiny problem, fully determined by `seed`."""
     keras.utils.set_random_seed(seed)
     model = model or mlp(2, 2, width=8, seed=seed)
-    store = WeightStore(
+    store = store or WeightStore(
         NUM_UNLABELED, mode, MAdam(lambda_lr) if mode in LEARNED else None, **store_options
     )
     return BilevelTrainer(

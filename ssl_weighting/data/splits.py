@@ -9,7 +9,8 @@ import numpy as np
 from ssl_weighting.data.class_profile import greedy_rows
 from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
 
-_HOLD_OUT, _VALIDATION, _SUBSET = 1, 2, 3  # keep the streams of one seed apart
+# They keep the streams of one seed apart; 4 is the contamination's.
+_HOLD_OUT, _VALIDATION, _SUBSET, _HALVES = 1, 2, 3, 5
 
 
 def make_splits(
@@ -78,6 +79,30 @@ def with_validation_as_labels(splits: DataSplits) -> DataSplits:
             "Received: val_size=0. Ask for a validation set or drop `validation_as_labels`."
         )
     return dataclasses.replace(splits, labeled=splits.labeled.joined(splits.validation))
+
+
+def cross_fit_halves(splits: DataSplits, seed: int) -> tuple[DataSplits, DataSplits]:
+    """Returns the splits twice, each with one half of D as D and the other half as V.
+
+    The examples of a class are dealt to the halves in turn, in an order drawn by `seed`; a class
+    with an odd number begins where the last one ended. U and the test set stay; V is left out.
+
+    Raises:
+      ValueError: if a class has fewer than two labels, one for each half.
+    """
+    labels = splits.labeled.labels
+    few = [name for c, name in enumerate(splits.class_names) if (labels == c).sum() < 2]
+    if few:
+        raise ValueError(
+            "`num_labeled` must give every class two labels, one for each half. Received: fewer of "
+            f"{', '.join(few)}. Ask for more labels."
+        )
+    order = np.random.RandomState([_HALVES, seed]).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    halves = [splits.labeled.take(np.sort(order[k::2])) for k in (0, 1)]
+    return tuple(
+        dataclasses.replace(splits, labeled=halves[k], validation=halves[1 - k]) for k in (0, 1)
+    )
 
 
 def hold_out(

@@ -32,3 +32,22 @@ def split_head(
         )
         outputs = {"angle_logits": tell(features), **outputs}
     return keras.Model(inputs, outputs, name=name)
+
+
+def mean_model(members: list[keras.Model]) -> keras.Model:
+    """Return one model whose probabilities are the mean of the members'; a single one as it is.
+
+    "logits" are log mean_k p_k [N, C], "features" the members' side by side.
+    """
+    if len(members) == 1:
+        return members[0]
+    inputs = keras.Input(members[0].input_shape[1:])
+    found = [_renamed(model, f"model_{k}")(inputs) for k, model in enumerate(members, 1)]
+    mean = keras.layers.Average()([keras.layers.Softmax()(one["logits"]) for one in found])
+    features = keras.layers.Concatenate()([one["features"] for one in found])
+    return keras.Model(inputs, {"features": features, "logits": keras.ops.log(mean)})
+
+
+def _renamed(model, name):
+    """Return the same net of the same variables under another name, which must be its own."""
+    return keras.Model(model.inputs, model.output, name=name)

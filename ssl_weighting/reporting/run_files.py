@@ -82,7 +82,8 @@ def read_example_weights(path: Path) -> dict[str, np.ndarray]:
     """Reads the columns of example_weights.parquet that the report uses, sorted by id.
 
     Returns:
-      {"id", "lam", "visits", "pseudo_label", "confidence", "loss", "true_label"}, each [|U|].
+      {"id", "lam", "visits", "pseudo_label", "confidence", "loss", "true_label"}, each [|U|], and
+      "group" (text) where the run knew groups.
 
     Raises:
       RunError: unreadable, a column missing, a doubled id, or a λ that is not finite.
@@ -91,8 +92,10 @@ def read_example_weights(path: Path) -> dict[str, np.ndarray]:
     import pyarrow as pa
 
     try:
-        frame = pd.read_parquet(path, columns=list(WEIGHT_COLUMNS), engine="pyarrow")
+        frame = pd.read_parquet(path, engine="pyarrow")
         columns = {name: frame[name].to_numpy(kind) for name, kind in WEIGHT_COLUMNS.items()}
+        if "group" in frame:
+            columns["group"] = frame["group"].to_numpy(str)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = str(error).replace(str(path), path.name)
         raise RunError(f"{path.name} cannot be read: {reason}") from error
