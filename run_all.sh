@@ -2,8 +2,12 @@
 # From a fresh clone to the report: environment, data, training of a profile, report.
 #
 #   ./run_all.sh [--profile=default] [--out=DIR]
+#   ./run_all.sh --profile=study [--only=GLOB] [--data_dir=DIR] [--out=DIR]
 #
-#   --profile   what to train: default (three toy sets, MNIST and Fashion-MNIST with few labels)
+#   --profile   what to train: default (three toy sets, MNIST and Fashion-MNIST with few labels) or
+#               study (days on a CPU, in as many sittings as you like; its page is docs/study)
+#   --only      of the study: FAMILY or FAMILY/METHOD, such as 'cifar10_*' or '*/fixed_*'
+#   --data_dir  of the study: folder with CIFAR-10's original files (default: $SSL_WEIGHTING_CIFAR10)
 #   --out       where runs and report go (default: results, beside this script)
 #
 # Interrupted? Call it again: finished runs are skipped, the interrupted one resumes.
@@ -12,6 +16,8 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/experiments/environment.sh"
 
 profile=default
+only=
+data_dir="${SSL_WEIGHTING_CIFAR10:-}"
 out="$ROOT/results"
 child=
 interrupted=
@@ -27,6 +33,10 @@ main() {
   trap 'stop_child 130' INT
   trap 'stop_child 143' TERM
 
+  if [[ "$profile" == study ]]; then
+    study
+    return
+  fi
   if fetch mnist; then families+=(mnist); else warn_about_mnist; fi
   if fetch fashion_mnist; then families+=(fashion_mnist); else
     families+=(digits)
@@ -46,13 +56,25 @@ parse_arguments() {
   local argument
   for argument in "$@"; do
     case "$argument" in
-      --profile=default) ;;
-      --profile=*) refuse "\`--profile\` must be one of: default. Received: $argument" ;;
+      --profile=default | --profile=study) profile="${argument#--profile=}" ;;
+      --profile=*) refuse "\`--profile\` must be one of: default, study. Received: $argument" ;;
+      --only=?*) only="${argument#--only=}" ;;
+      --data_dir=?*) data_dir="$(realpath -m -- "${argument#--data_dir=}")" ;;
       --out=?*) out="$(realpath -m -- "${argument#--out=}")" ;;
       --help | -h) help && exit 0 ;;
       *) refuse "unknown argument. Received: $argument. Known: --profile=, --out=DIR, --help" ;;
     esac
   done
+  [[ -z "$only" || "$profile" != default ]] || refuse "\`--only\` needs --profile=study"
+}
+
+# Both programs say themselves what is missing; a family without data does not stop the others.
+study() {
+  fetch fashion_mnist || true
+  run_program experiments.run_study --only="${only:-*}" --data_dir="$data_dir" --out="$out" ||
+    give_up "the study stopped (see above); its runs so far are in $out/study"
+  run_program experiments.make_study --runs="$out/study" --out="$ROOT/docs/study" ||
+    give_up "no page of the study written"
 }
 
 help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; }

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 import keras
@@ -50,6 +51,7 @@ def write_config(run: Run, program: str) -> None:
         "split_hash": run.splits.split_hash,
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
+        "commit": _commit(),
         "versions": {
             "ssl_weighting": ssl_weighting.__version__,
             "python": platform.python_version(),
@@ -60,6 +62,17 @@ def write_config(run: Run, program: str) -> None:
     }
     text = json.dumps(content, indent=1, allow_nan=False)
     write_text(Path(run.config.out) / "config.json", text)
+
+
+def _commit():
+    """Return the code's commit, with -dirty behind it where files differ; "" outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True)
+        return found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def write_results(run: Run, seconds: float, lambda_share: float) -> dict:

@@ -17,6 +17,8 @@ from experiments.config import Config
 from experiments.errors import friendly
 from experiments.profiles import PROFILES, configs
 from experiments.run import TERMINATED, changed_options, execute, is_complete
+from experiments.study_plan import RECORD, is_recorded
+from ssl_weighting.reporting.study_rows import read_rows
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -52,6 +54,22 @@ def refuse_if_changed(config: Config) -> None:
         )
 
 
+def done(config: Config, rows: dict) -> str:
+    """Return why a run need not be trained, "" if it has to be.
+
+    Args:
+        config: the run.
+        rows: the study's record of runs made elsewhere.
+
+    Raises:
+        ValueError: its folder holds another run.
+    """
+    if is_complete(config.out):
+        refuse_if_changed(config)
+        return "finished before, skipped"
+    return f"stands in {RECORD.name}, skipped" if is_recorded(config, rows) else ""
+
+
 def main(argv: list[str]) -> int:
     """Run the family of the command line; return the exit code."""
     if len(argv) > 1:
@@ -61,13 +79,13 @@ def main(argv: list[str]) -> int:
     with friendly():
         wanted = configs(values.profile, family, values.out, values.data_dir)
     wanted = [c for c in wanted if fnmatch.fnmatch(Path(c.out).parts[-2], values.only)]
+    rows = read_rows(RECORD) if values.profile == "study" else {}
     started = time.monotonic()
     for number, config in enumerate(wanted, 1):
         title = f"[{family} {number}/{len(wanted)}, {time.monotonic() - started:.0f} s]"
         with friendly():
-            if is_complete(config.out):
-                refuse_if_changed(config)
-                print(f"{title} {config.out}: finished before, skipped", flush=True)
+            if why := done(config, rows):
+                print(f"{title} {config.out}: {why}", flush=True)
                 continue
             print(f"{title}", flush=True)
             if train(config) is None:

@@ -14,6 +14,8 @@ from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.splits import cross_fit_halves
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.evaluation import log_softmax
+from ssl_weighting.reporting.collect import read_run
+from ssl_weighting.reporting.study_rows import row_of
 from ssl_weighting.weight_store import WeightStore
 
 
@@ -122,6 +124,10 @@ def test_a_run_reports_the_ensemble_and_its_members(tmp_path):
     assert len({error for line in evals for error in line["single_test_errors"]}) > 1
     errors = [line["single_test_error"] for line in evals]
     assert summary["single_test_error_median20"] == pytest.approx(np.median(errors))
+    line = row_of(read_run(tmp_path, "r"), ("f", "cross_fit", 1), "hash", summary)
+    assert line.single_test_error == pytest.approx(summary["single_test_error_median20"], rel=1e-5)
+    assert line.lambda_steps == 3 and -1 <= line.medians["members_spearman"] <= 1
+    assert sum(found[0] for found in line.lam_by_group.values()) == line.num_unlabeled
     test = load_splits(make_config(**options)).test
     model = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     p = keras.ops.convert_to_numpy(

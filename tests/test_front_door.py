@@ -260,7 +260,8 @@ def test_run_all_stops_when_a_family_fails(clone):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--profile=full", r"`--profile` must be one of: default. Received: --profile=full"),
+        ("--profile=full", r"`--profile` must be one of: default, study. Received: --profile=full"),
+        ("--only=toy", "`--only` needs --profile=study"),
         ("--steps=3", "unknown argument. Received: --steps=3. Known: --profile="),
         ("--out=", "unknown argument. Received: --out=."),
     ],

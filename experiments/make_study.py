@@ -1,0 +1,71 @@
+"""Makes docs/study from finished runs and from the record of runs made elsewhere.
+
+  python -m experiments.make_study --runs=results/study --out=docs/study
+
+A run folder wins over the record's line of the same run. Runs that are not there are listed as not
+run. Writes README.md, figures/ and the record itself, runs.csv, which is to be committed: what
+stands there with the study's options is not trained again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+from experiments.errors import friendly
+from experiments.study_plan import options_hash, plans
+from ssl_weighting.reporting.collect import read_run
+from ssl_weighting.reporting.study_page import write_study
+from ssl_weighting.reporting.study_rows import Key, Row, read_rows, row_of
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the program's flags; a function, so that tests can import several programs."""
+    flags.DEFINE_string("runs", "results/study", "Folder with FAMILY/METHOD/seed_N.", values)
+    flags.DEFINE_string("out", "docs/study", "Folder of the page and of runs.csv.", values)
+    text = "Commit of the code that made the runs whose folders do not say it."
+    flags.DEFINE_string("commit", "", text, values)
+
+
+def finished_rows(runs: Path | str, recorded: dict[Key, Row], commit: str = "") -> dict[Key, Row]:
+    """Returns the line of every finished run FAMILY/METHOD/seed_N below `runs`.
+
+    A folder that does not say its commit has the recorded line's, or `commit`.
+
+    Raises:
+      RunError: a finished run contradicts itself or cannot be read.
+    """
+    found = {}
+    for path in sorted(Path(runs).glob("*/*/seed_*/summary.json")):
+        name = path.parent.relative_to(runs).as_posix()
+        run = read_run(path.parent, name)
+        if run is None:
+            continue
+        family, method, _ = name.split("/")
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        row = row_of(run, (family, method, run.seed), options_hash(run.config["config"]), stated)
+        before = recorded.get(row.key)
+        known = before.commit if before and before.options == row.options else ""
+        found[row.key] = dataclasses.replace(row, commit=row.commit or commit or known)
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Writes the page and says what it holds."""
+    if len(arguments) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(arguments[1:])}. Use --runs and --out.")
+    with friendly():
+        out = Path(flags.FLAGS.out)
+        recorded = read_rows(out / "runs.csv")
+        rows = recorded | finished_rows(flags.FLAGS.runs, recorded, flags.FLAGS.commit)
+        document = write_study(plans(), rows, out)
+    print(f"{document.subtitle} Page: {out / 'README.md'}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

@@ -1,0 +1,181 @@
+"""Walks the study's families in one process: trains what is neither finished nor recorded.
+
+  python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10
+  python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run
+
+Stop it when you like and call it again, also on another machine that has the repository's
+docs/study/runs.csv. A family whose data no source has is named and left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from absl import app, flags
+
+from experiments.cache import cache_dir
+from experiments.config import Config
+from experiments.errors import friendly
+from experiments.profiles import STUDY
+from experiments.run import TERMINATED, execute, is_complete
+from experiments.run_profile import done
+from experiments.study_plan import RECORD, chosen, is_recorded, key_of
+from ssl_weighting.bilevel import NonFiniteError
+from ssl_weighting.data.images import load_images
+from ssl_weighting.reporting.study_rows import Key, Row, read_rows
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the program's flags; a function, so that tests can import several programs."""
+    text = "which runs: FAMILY or FAMILY/METHOD, such as cifar10_*,*/fixed_*"
+    flags.DEFINE_string("only", "*", text, values)
+    flags.DEFINE_bool("dry_run", False, "say what is done and what is not; train nothing", values)
+    text = "folder with CIFAR-10's original files; empty: TensorFlow Datasets"
+    flags.DEFINE_string("data_dir", "", text, values)
+    flags.DEFINE_string("out", "results", "results folder", values)
+    text = "where prepared data sets lie; empty: the user's cache"
+    flags.DEFINE_string("cache_dir", "", text, values)
+    flags.DEFINE_string("record", str(RECORD), "the record of runs made elsewhere", values)
+
+
+def wanted(out: str, data_dir: str, only: str) -> dict[str, list[Config]]:
+    """Return family -> its runs that `only` names; `data_dir` is for CIFAR-10 alone.
+
+    Raises:
+        ValueError: it names none.
+    """
+    folder = {name: data_dir if name.startswith("cifar10") else "" for name in STUDY}
+    found = {name: chosen(name, out, folder[name], only) for name in STUDY}
+    found = {name: configs for name, configs in found.items() if configs}
+    if not found:
+        raise ValueError(
+            f"--only must match a family or FAMILY/METHOD; families: {', '.join(STUDY)}. "
+            f"Received: --only={only}"
+        )
+    return found
+
+
+def unavailable(config: Config, cache: str | None) -> str:
+    """Return why the data set of a run cannot be read, "" if it can."""
+    try:
+        load_images(config.dataset, config.data_dir or None, cache_dir=cache)
+    except FileNotFoundError as error:
+        return str(error)
+    return ""
+
+
+class Progress:
+    """What is done, what is left, and how long the rest may take.
+
+    Args:
+        families: family -> runs.
+        rows: the record.
+    """
+
+    def __init__(self, families: dict[str, list[Config]], rows: dict):
+        self.total = sum(map(len, families.values()))
+        self.left: dict[str, str] = {}  # run folder -> family
+        self.seconds: dict[str, list[float]] = {}  # family -> of its finished runs
+        for name, configs in families.items():
+            self.seconds[name] = list(filter(None, (_seconds(c, rows) for c in configs)))
+            left = [c for c in configs if not (is_complete(c.out) or is_recorded(c, rows))]
+            self.left |= {config.out: name for config in left}
+        self.failed: list[str] = []
+        self.count = self.total - len(self.left)
+
+    def finished(self, config: Config, seconds: float) -> None:
+        """Count a run that has just been trained."""
+        self.seconds[self.left.pop(config.out)].append(seconds)
+        self.count += 1
+
+    def leave_out(self, family: str) -> None:
+        """Forget runs that cannot be made here."""
+        self.left = {out: name for out, name in self.left.items() if name != family}
+
+    def __str__(self):
+        text = f"study: {self.count} of {self.total} runs done"
+        every = [one for found in self.seconds.values() for one in found]
+        if not every or not self.left:
+            return text
+        means = {name: np.mean(found or every) for name, found in self.seconds.items()}
+        hours = sum(means[name] for name in self.left.values()) / 3600
+        return f"{text}, about {hours:.1f} h to go at the pace of {len(every)} runs"
+
+
+def _seconds(config, rows):
+    """How long a finished run took; None if it is not finished."""
+    if is_complete(config.out):
+        return json.loads((Path(config.out) / "summary.json").read_text()).get("seconds")
+    return rows[key_of(config)].seconds if is_recorded(config, rows) else None
+
+
+def walk(families: dict[str, list[Config]], rows: dict[Key, Row], cache: str | None) -> int:
+    """Train what is left; return the exit code.
+
+    0; 1 if a run diverged (the others go on); `TERMINATED` if told to stop.
+    """
+    progress = Progress(families, rows)
+    missing: dict[str, str] = {}  # data set -> why no source has it
+    for name, configs in families.items():
+        dataset = configs[0].dataset
+        if name in progress.left.values() and dataset not in missing:
+            missing[dataset] = unavailable(configs[0], cache)
+        if missing.get(dataset):
+            print(f"study: {name} LEFT OUT, no data: {missing[dataset]}", flush=True)
+            progress.leave_out(name)
+            continue
+        print(f"{progress}; now {name}", flush=True)
+        if not all(run_one(config, rows, progress, cache) for config in configs):
+            return TERMINATED
+    print(progress, flush=True)
+    return 1 if progress.failed else 0
+
+
+def run_one(config: Config, rows: dict[Key, Row], progress: Progress, cache: str | None) -> bool:
+    """Train one run unless it is done; return False if a signal stopped it.
+
+    Raises:
+        ValueError, OSError: as `execute`, or its folder holds another run.
+    """
+    if why := done(config, rows):
+        print(f"{'/'.join(map(str, key_of(config)))}: {why}", flush=True)
+        return True
+    started = time.monotonic()
+    try:
+        if execute(config, "train_images", cache_dir=cache) is None:
+            return False
+    except NonFiniteError as error:  # a bad step size is a result of a sweep, not its end
+        print(f"{config.out} FAILED: {error}", flush=True)
+        progress.failed.append(config.out)
+        return True
+    progress.finished(config, time.monotonic() - started)
+    print(progress, flush=True)
+    keras.backend.clear_session()  # a hundred nets and their functions would fill the memory
+    gc.collect()
+    return True
+
+
+def main(argv: list[str]) -> int:
+    """Walk the study; return the exit code."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    values = flags.FLAGS
+    with friendly():
+        families = wanted(values.out, values.data_dir, values.only)
+        rows = read_rows(values.record)
+        if values.dry_run:
+            for name, configs in families.items():
+                print(Progress({name: configs}, rows), f"({name})")
+            print(Progress(families, rows))
+            return 0
+        return walk(families, rows, cache_dir(values.cache_dir))
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

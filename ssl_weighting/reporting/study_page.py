@@ -1,0 +1,192 @@
+"""docs/study: the page, its pictures and the record, from rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ssl_weighting.reporting import study_figures, study_tables
+from ssl_weighting.reporting.document import (
+    Block,
+    Bullet,
+    Bullets,
+    Code,
+    Document,
+    Heading,
+    Lead,
+    Paragraph,
+    Pictures,
+    pictures_in,
+)
+from ssl_weighting.reporting.files import write_atomically
+from ssl_weighting.reporting.render_markdown import render_markdown
+from ssl_weighting.reporting.study import BASE, LEARNED, TUNED, V_AS_LABELS, Family, FamilyPlan
+from ssl_weighting.reporting.study import families as sort_into
+from ssl_weighting.reporting.study_rows import Key, Row, rows_text
+from ssl_weighting.reporting.wording import plural, unique
+
+TITLE = "The study: is a weight for each unlabeled example worth its labels?"
+RULES = (
+    "The number that is compared is the test error in percent: median of the last 20 evaluations, "
+    "EMA parameters. Best on V: the evaluation with the least error on V. Mean ± sample standard "
+    "deviation over seeds. Differences are paired by seed, in percentage points, with two-sided "
+    "95 % t-intervals and the number of seeds behind them; negative favours the method of the row. "
+    "They are not corrected for the number of comparisons.",
+    "λ tuned on V is, for each seed, the run of the grid with the least error on V (median of the "
+    "last 20 evaluations; ties by the loss on V). It stands only where the whole grid was run.",
+    "Cross-fit is not in the paper. It needs no V: two models are trained on half of the labels "
+    "each, each is validated on the other's half, and both share Λ. Fixed before any run: its "
+    "number is the error of the ensemble (mean probabilities), which has seen all the labels; the "
+    "mean error of its two single models stands below it. An ensemble is twice the work, so λ = 1 "
+    "on the same two models is its control. Where V's labels are not used, V is still kept out of "
+    "U, so that all rows of a table share D, U and the test set.",
+)
+COMMANDS = (
+    "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10\n"
+    "./run_all.sh --profile=study --only='fashion_mnist_v160/cross_fit*'\n"
+    "python -m experiments.make_study --runs=results/study --out=docs/study"
+)
+
+
+def study_document(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> Document:
+    """Builds the page of whatever was run."""
+    families, unused = sort_into(plans, rows)
+    there = [family for family in families if family.rows]
+    primary = [family for family in there if not family.plan.secondary]
+    count = sum(len(family.rows) for family in families)
+    wanted = sum(len(f.plan.methods) * len(f.plan.seeds) for f in families)
+    blocks = [
+        Lead((*RULES[:1],)) if there else Lead(("No run of the study is finished.",)),
+        *(_findings(primary) if primary else []),
+        *[Paragraph(text) for text in RULES[1:]],
+        *_validation_blocks(there),
+        Heading("Results"),
+        *[block for family in primary for block in _family_blocks(family)],
+        *_mechanics_blocks(there),
+        Heading("Secondary"),
+        *[b for family in there if family.plan.secondary for b in _family_blocks(family)],
+        *_missing_blocks(families, unused),
+        *_origin_blocks(there),
+    ]
+    subtitle = f"{count} of {plural(wanted, 'run')} finished; what is missing is listed below."
+    return Document(TITLE, subtitle, tuple(blocks))
+
+
+def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path | str) -> Document:
+    """Writes figures/*.png, runs.csv and README.md below `out`, the page last.
+
+    Pictures of an earlier page that this one does not show are deleted.
+
+    Raises:
+      OSError: `out` cannot be written.
+    """
+    folder, document = Path(out), study_document(plans, rows)
+    pictures = {f"{one.name}.png": one.png for one in pictures_in(document.blocks)}
+    for name, png in pictures.items():
+        write_atomically(folder / "figures" / name, png)
+    write_atomically(folder / "runs.csv", rows_text(rows.values()).encode("utf-8"))
+    write_atomically(folder / "README.md", render_markdown(document).encode("utf-8"))
+    for path in folder.glob("figures/*.png"):
+        if path.name not in pictures:
+            path.unlink()
+    return document
+
+
+def _findings(families) -> list[Block]:
+    """What the intervals say, family by family; nothing else is claimed."""
+    items = []
+    for family in families:
+        parts = []
+        for method, reference in (
+            (LEARNED, BASE), (LEARNED, TUNED), (LEARNED, "single"), (LEARNED, "shuffled"),
+            (LEARNED, V_AS_LABELS), ("cross_fit", BASE), ("cross_fit", "cross_fit_fixed"),
+        ):  # fmt: skip
+            difference = family.difference(method, reference)
+            if difference is not None:
+                verdict = study_tables.reading(difference, "better", "worse")
+                names = f"{study_tables.label(method)} against {study_tables.label(reference)}"
+                parts.append(f"{names}: {study_tables.difference_text(difference)}, {verdict}")
+        if parts:
+            items.append(Bullet(f"{family.title}.", ". ".join(parts) + "."))
+    return [Heading("What the intervals say"), Bullets(tuple(items))] if items else []
+
+
+def _family_blocks(family: Family) -> list[Block]:
+    blocks: list[Block] = [Heading(family.title, 3), study_tables.results_table(family)]
+    differences = study_tables.differences_table(family)
+    if differences.rows:
+        blocks.append(differences)
+    picture = None if family.plan.secondary else study_figures.error_picture(family)
+    return blocks + ([picture] if picture else [])
+
+
+def _validation_blocks(families) -> list[Block]:
+    table = study_tables.validation_table(families)
+    if not table.rows:
+        return []
+    clean = [f for f in families if f.plan.contamination == "none" and not f.plan.variant]
+    pictures = []
+    for name in unique([family.plan.dataset for family in clean]):
+        same = [family for family in clean if family.plan.dataset == name]
+        pictures.append(study_figures.size_picture(same))
+    pictures = [picture for picture in pictures if picture]
+    text = "V is extra labels. This is what they are worth as labels, beside learning Λ on them."
+    shown = [Pictures(tuple(pictures))] if pictures else []
+    return [Heading("Learn Λ on V, or train on V?"), Paragraph(text), table, *shown]
+
+
+def _mechanics_blocks(families) -> list[Block]:
+    movement = study_tables.movement_table(families)
+    if not movement.rows:
+        return []
+    contaminated = [f for f in families if f.plan.contamination != "none"]
+    pictures = [study_figures.group_picture(family) for family in contaminated]
+    pictures = tuple(picture for picture in pictures if picture)
+    return [
+        Heading("What λ does"),
+        Paragraph(
+            "λ is over all of U, at the end. Moved: share of U updated at least once. ρ: rank "
+            "correlation of two measurements of the same scores, median over Λ-steps: by the last "
+            "direction and by the fresh one, and by the two models of a cross-fit. Scores that are "
+            "noise of the validation gradient do not correlate between models."
+        ),
+        movement,
+        Heading("λ by group", 3),
+        study_tables.groups_table(families),
+        *([Pictures(pictures)] if pictures else []),
+        Heading("Does −λ find what should weigh little?", 3),
+        Paragraph(
+            "AUROC over the examples whose λ was updated: 1 ranks all suspects first, 0.5 is "
+            "chance. Pseudo-label, confidence and loss are the final model's."
+        ),
+        study_tables.detection_table(families),
+    ]
+
+
+def _missing_blocks(families, unused) -> list[Block]:
+    table = study_tables.missing_table(families)
+    blocks: list[Block] = [Heading("Not run")]
+    blocks.append(table if table.rows else Paragraph("Nothing is missing."))
+    if unused:
+        names = ", ".join("/".join(map(str, key)) for key in unused)
+        blocks.append(
+            Paragraph(f"Recorded with other options than the study's, counted nowhere: {names}.")
+        )
+    return blocks
+
+
+def _origin_blocks(families) -> list[Block]:
+    runs = [row for family in families for row in family.rows.values()]
+    blocks: list[Block] = [Heading("How it was run"), Code(COMMANDS)]
+    if not runs:
+        return blocks
+    seconds = [row.seconds for row in runs if row.seconds is not None]
+    commits = unique([row.commit or "unknown" for row in runs])
+    hours = f"{sum(seconds) / 3600:.1f} hours in {plural(len(seconds), 'run')}, machines shared."
+    items = (
+        Bullet("Data.", "; ".join(unique([row.source for row in runs])) + "."),
+        Bullet("Code.", f"Commit {', '.join(commits)}."),
+        Bullet("Time.", hours),
+        Bullet("Options.", "experiments/profiles.py, STUDY; one line a run in runs.csv."),
+    )
+    return [*blocks, Bullets(items)]
