@@ -239,6 +239,7 @@ def _bilevel_settings(config):
         stale_weights=config.stale_w,
         weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
         score_every_step=config.score_every_step,
+        measure_noise=config.measure_noise,
     )
 
 

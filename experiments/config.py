@@ -151,6 +151,9 @@ class Config:
     resume: bool = option(True, "continue from the newest intact checkpoint in --out", group="run")
     checkpoint_every: int = option(1000, "steps between checkpoints", group="run")
     keep_checkpoints: int = option(3, "newest checkpoints kept", group="run")
+    measure_noise: bool = option(
+        False, "log how far the scores by two halves of V' agree; three times the work", group="run"
+    )
     eval_every: int = option(1000, "steps between evaluations", group="run")
     log_every: int = option(20, "at most so many steps between log lines", group="run")
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")

@@ -143,6 +143,12 @@ _SWEEPS = {
     "hessian": {
         "identity": {"inverse_hessian": "identity"}, "neumann": {"inverse_hessian": "neumann"},
     },
+    # What else may be to blame; the first trains as the reference does, and logs V's noise.
+    "switches": {
+        "measure_noise": {"measure_noise": True}, "moving_batch_norm": {"infl_bn": "moving"},
+        "scores_without_mask": {"infl_mask_grad": False},
+        "membership_mask": {"madam_mask": "membership"},
+    },
     "damping": {f"damping_{c:g}": {"damping": c} for c in (1.0, 1e-2, 5e-4)},
 }  # fmt: skip
 _OF_V = ("fixed_1", "v_as_labels", "per_example")

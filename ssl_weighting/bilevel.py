@@ -7,16 +7,24 @@ set, a flag or a file.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import time
 
 import tensorflow as tf
 
 from ssl_weighting import objective
 from ssl_weighting.ema import frozen_statistics_forward
-from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, Measured, make_scope
+from ssl_weighting.lambda_step import (
+    LambdaStep,
+    LambdaStepSettings,
+    Measured,
+    make_scope,
+    rank_correlation,
+)
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
 
+_HALVES = (slice(0, None, 2), slice(1, None, 2))
 _MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
 
 
@@ -39,6 +47,8 @@ class BilevelSettings:
         weight_decay: coefficient of 0.5 ||K||^2 over kernels in the training objective.
         score_every_step: score the batch of every theta-step with the last direction (last layer
             only); the mean of the scores moves the weights at the next Lambda-step.
+        measure_noise: also score with either half of V', and report how far they agree; changes no
+            weight, costs two more measurements.
     """
 
     inner_steps: int = 512
@@ -48,6 +58,7 @@ class BilevelSettings:
     stale_weights: bool = False
     weight_decay: float = 0.0
     score_every_step: bool = False
+    measure_noise: bool = False
 
     def __post_init__(self):
         """Check ranges.
@@ -197,13 +208,22 @@ class BilevelTrainer:
         k = tf.constant(self.lambda_steps, tf.int64)
         fresh = self.settings.fresh_batch
         batch = self.lambda_source.at(k) if fresh else self.source.at(self.step)
-        measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step)
+        validation = self.validation_at(k)
+        measured = self._lambda_step.measure(*batch, validation, self.step)
         if not measured.report["finite"]:
             raise NonFiniteError(
                 f"The Lambda-step at step {self.step} met a non-finite value: {measured.report}. "
                 "Lambda is untouched. Raise the damping or lower the learning rate."
             )
+        if self.settings.measure_noise:
+            measured.report["halves_spearman"] = self._agreement_of_halves(batch, validation)
         return measured
+
+    def _agreement_of_halves(self, batch, validation):
+        """Rank correlation of the scores by every second example of V' and by the others."""
+        halves = [tf.nest.map_structure(operator.itemgetter(s), validation) for s in _HALVES]
+        found = [self._lambda_step.measure(*batch, half, self.step) for half in halves]
+        return rank_correlation(*(measured.lam_gradient for measured in found))
 
     def _make_replay(self, scope, count):
         def loss(*arguments):

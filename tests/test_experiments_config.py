@@ -266,12 +266,15 @@ def test_a_family_gives_each_run_its_folder(profile, family):
         assert config.data_dir == "DATA"
 
 
-SWEPT = {"inner_steps", "lambda_optimizer", "inverse_hessian", "damping"}
+SWEPT = {
+    "inner_steps", "lambda_optimizer", "inverse_hessian", "damping", "measure_noise", "infl_bn",
+    "infl_mask_grad", "madam_mask",
+}  # fmt: skip
 
 
 def test_a_sweep_differs_from_its_reference_in_what_it_sweeps():
     (base,) = (c for c in configs("study", REFERENCE, "r") if c.out.endswith("/per_example/seed_1"))
-    for family in ("n_eta", "optimizer", "hessian", "damping"):
+    for family in ("n_eta", "optimizer", "hessian", "damping", "switches"):
         for config in configs("study", f"{REFERENCE}_{family}", "r"):
             changed = {k for k, v in vars(config).items() if v != getattr(base, k)}
             assert changed - {"out", "seed"} and changed <= {*SWEPT, "lambda_lr", "out", "seed"}

@@ -38,8 +38,16 @@ RULES = (
     "each, each is validated on the other's half, and both share Λ. Fixed before any run: its "
     "number is the error of the ensemble (mean probabilities), which has seen all the labels; the "
     "mean error of its two single models stands below it. An ensemble is twice the work, so λ = 1 "
-    "on the same two models is its control. Where V's labels are not used, V is still kept out of "
-    "U, so that all rows of a table share D, U and the test set.",
+    "on the same two models is its control. Its error on V is that on the other's half. Where V's "
+    "labels are not used, V is still kept out of U, so that all rows of a table share D, U and the "
+    "test set.",
+)
+MEASURED = (
+    "What the Λ-steps measured, medians over the steps. Cosine: of the solved direction and the "
+    "validation gradient, 1 where the Hessian does not matter. H over damping: norm of the Hessian "
+    "over what is added to it. ρ: rank correlation of two measurements of the same scores: by the "
+    "last direction and the fresh one, by two halves of V, by the two models of a cross-fit. "
+    "Scores that are noise of the validation gradient do not correlate."
 )
 COMMANDS = (
     "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10\n"
@@ -63,8 +71,7 @@ def study_document(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> Docu
         Heading("Results"),
         *[block for family in primary for block in _family_blocks(family)],
         *_mechanics_blocks(there),
-        Heading("Secondary"),
-        *[b for family in there if family.plan.secondary for b in _family_blocks(family)],
+        *_secondary_blocks(there),
         *_missing_blocks(families, unused),
         *_origin_blocks(there),
     ]
@@ -120,6 +127,12 @@ def _family_blocks(family: Family) -> list[Block]:
     return blocks + ([picture] if picture else [])
 
 
+def _secondary_blocks(families) -> list[Block]:
+    found = [family for family in families if family.plan.secondary]
+    blocks = [block for family in found for block in _family_blocks(family)]
+    return [Heading("Secondary"), *blocks] if blocks else []
+
+
 def _validation_blocks(families) -> list[Block]:
     table = study_tables.validation_table(families)
     if not table.rows:
@@ -144,13 +157,10 @@ def _mechanics_blocks(families) -> list[Block]:
     pictures = tuple(picture for picture in pictures if picture)
     return [
         Heading("What λ does"),
-        Paragraph(
-            "λ is over all of U, at the end. Moved: share of U updated at least once. ρ: rank "
-            "correlation of two measurements of the same scores, median over Λ-steps: by the last "
-            "direction and by the fresh one, and by the two models of a cross-fit. Scores that are "
-            "noise of the validation gradient do not correlate between models."
-        ),
+        Paragraph("λ is over all of U, at the end. Moved: share of U updated at least once."),
         movement,
+        Paragraph(MEASURED),
+        study_tables.measurement_table(families),
         Heading("λ by group", 3),
         study_tables.groups_table(families),
         *([Pictures(pictures)] if pictures else []),

@@ -27,7 +27,7 @@ SCORES = ("lam", "confidence", "loss")  # −λ, 1 − confidence, loss: larger 
 SUSPECTS = ("foreign", "corrupt")  # groups that a good weight would lower
 MEDIANS = (
     "influence_abs_mean", "cosine_exact_identity", "hessian_over_damping", "stale_fresh_spearman",
-    "members_spearman",
+    "halves_spearman", "members_spearman",
 )  # fmt: skip
 
 

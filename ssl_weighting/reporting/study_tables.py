@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 from ssl_weighting.reporting.document import Table
@@ -121,32 +122,48 @@ def validation_table(families: Sequence[Family]) -> Table:
 
 
 def movement_table(families: Sequence[Family]) -> Table:
-    """How far and how often λ moved, and whether two measurements of a score agree."""
+    """How far and how often λ moved."""
+    gets = [operator.attrgetter(name) for name in ("lam_mean", "lam_std", "lam_low", "lam_high")]
     rows = []
     for family, method, runs in _with_weights(families):
         rows.append(
             (
                 family.title,
                 label(method),
-                *(
-                    number(values(runs, get))
-                    for get in (
-                        lambda row: row.lam_mean,
-                        lambda row: row.lam_std,
-                        lambda row: row.lam_low,
-                        lambda row: row.lam_high,
-                    )
-                ),
+                *(number(values(runs, get)) for get in gets),
                 share_text(values(runs, lambda row: row.moved)),
                 number(values(runs, lambda row: row.visits), 1),
                 number(values(runs, lambda row: row.lambda_steps), 0),
-                number(values(runs, lambda row: row.medians.get("stale_fresh_spearman"))),
-                number(values(runs, lambda row: row.medians.get("members_spearman"))),
+                share_text(values(runs, lambda row: row.lambda_share)),
             )
         )
     columns = ("Setting", "Method", "λ mean", "λ std", "λ 5 %", "λ 95 %", "moved", "updates of one")
-    columns += ("Λ-steps", "ρ stale, fresh", "ρ two models")
+    return Table((*columns, "Λ-steps", "time on Λ"), tuple(rows), text_columns=(0, 1))
+
+
+_MEASURED = {
+    "influence_abs_mean": "mean of the absolute score",
+    "cosine_exact_identity": "cosine to identity",
+    "hessian_over_damping": "H over damping",
+    "stale_fresh_spearman": "ρ stale, fresh",
+    "halves_spearman": "ρ halves of V",
+    "members_spearman": "ρ two models",
+}
+
+
+def measurement_table(families: Sequence[Family]) -> Table:
+    """What the Λ-steps said of themselves: mean over runs of the median over Λ-steps."""
+    rows = [
+        (family.title, label(method), *(_medians(runs, name) for name in _MEASURED))
+        for family, method, runs in _with_weights(families)
+    ]
+    columns = ("Setting", "Method", *_MEASURED.values())
     return Table(columns, tuple(rows), text_columns=(0, 1))
+
+
+def _medians(runs, name):
+    found = values(runs, lambda row: row.medians.get(name))
+    return f"{mean_std(found).mean:.3g}" if found else MISSING
 
 
 def groups_table(families: Sequence[Family]) -> Table:
