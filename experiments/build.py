@@ -156,7 +156,8 @@ def algorithm_of(config, model, ema, num_classes: int):
     )
 
 
-def _model(config, splits, seed):
+def _model(config, splits, seed=None):
+    seed = config.seed if seed is None else seed
     shape = splits.labeled.inputs.shape[1:]
     if config.model == "mlp":
         if len(shape) != 1:

@@ -116,7 +116,9 @@ def test_a_sweep_borrows_its_reference_rows():
     rows = [*rows_of(ERRORS), row("damping_1", 2, 30.0, "fashion_mnist_v160_damping", **WEIGHTS)]
     found, _ = families([plan(), sweep], by_key(rows))
     assert found[1].difference("damping_1", "fixed_1").mean == -2.0
-    names = [r[0] for r in study_tables.results_table(found[1]).rows]
+    table = study_tables.results_table(found[1])
+    assert any("rows of fashion_mnist_v160 are over all its seeds" in note for note in table.notes)
+    names = [r[0] for r in table.rows]
     assert names == ["base (λ = 1)", "λ tuned on V", "Λ per example", "damping_1"]
 
 

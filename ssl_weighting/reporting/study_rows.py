@@ -86,6 +86,7 @@ def row_of(run: RunRecord, key: Key, options: str, stated: Mapping[str, Any]) ->
     family, method, seed = key
     versions = run.config.get("versions") or {}
     shared = {name: getattr(run.summary, name) for name in _SHARED}
+    shared |= {name: _rounded(value) for name, value in shared.items() if type(value) is float}
     return Row(
         family=family,
         method=method,

@@ -42,6 +42,10 @@ def results_table(family: Family) -> Table:
             count = f"{len(errors)} of {len(family.plan.seeds)}"
             rows.append((label(method + SINGLES), error_text(errors), *[MISSING] * 3, count))
     notes = [DAGGER] if any("†" in cell for row in rows for cell in row) else []
+    if reference and rows:
+        notes.append(
+            f"The rows of {reference.plan.name} are over all its seeds; differences are paired."
+        )
     if family.of(TUNED):
         grid = ", ".join(scalar(next(iter(family.of(m).values()))) for m in family.grid())
         notes.append(f"λ tuned on V: of {{{grid}}} the least error on V. {family.choices()}.")
