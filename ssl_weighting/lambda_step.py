@@ -137,7 +137,15 @@ class LambdaStep:
         Args:
             measured: from `measure`; its report gains what `scores` has to say.
             scores: gathered since the last Lambda-step; they move the weights too.
+
+        Raises:
+            FloatingPointError: the measurement met a value that is not finite; nothing has moved.
         """
+        if not measured.report["finite"]:
+            raise FloatingPointError(
+                f"The Lambda-step must be finite. Received: {measured.report}. Lambda is untouched: "
+                "check the inputs, raise the damping or lower the learning rate"
+            )
         if measured.report["skipped"]:
             return
         stale = self._apply(measured.index, measured.lam_gradient, measured.val_direction, scores)

@@ -70,12 +70,22 @@ class LastLayer:
         return (d + self.include_bias) * c
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
-        """Return {"features": [N, d], "logits": [N, C]} in the dtype of the model."""
+        """Return {"features": [N, d], "logits": [N, C]} in the dtype of the model.
+
+        Raises:
+            ValueError: the logits are not the output of the layer alone.
+        """
         with observe(self.network) as records:
             out = self.network.outputs(self.network.values(), inputs)
-        if isinstance(out, Mapping):
-            return out
-        return {"features": records[-1].args[0], "logits": out}
+        out = out if isinstance(out, Mapping) else {"logits": out}
+        # Else grad l = phi (x) delta does not hold.
+        if len(records) != 1 or out["logits"] is not records[0].inner:
+            raise ValueError(
+                "The logits must be what the last Dense layer returns, without an activation and "
+                f"called once. Received: {len(records)} calls of {self.kernel.path}. Train on logits, or "
+                "take the parameters by name (a regular expression)"
+            )
+        return {**out, "features": records[0].args[0]}
 
     def prepare(self, rows: LossRows, inputs, coefficients: tf.Tensor) -> HeadRows:
         """Collect features and logit derivatives of loss rows; `inputs` are not read.
