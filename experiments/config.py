@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 from ssl_weighting.algorithms import ALGORITHMS
 from ssl_weighting.data.contamination import KINDS
@@ -12,7 +13,7 @@ from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
 from ssl_weighting.models.mlp import READINGS
 from ssl_weighting.per_example_gradients import ENGINES
-from ssl_weighting.weight_store import MODES
+from ssl_weighting.weight_store import LEARNED, MODES
 from third_party.uda_tsa import SCHEDULES
 
 
@@ -229,6 +230,20 @@ def _check_ranges(config):
 
 
 def _check_influence(config):
+    try:
+        re.compile(config.influence_params)
+    except re.error as error:
+        raise ValueError(
+            f"--influence_params must be {LAST_LAYER}, all or a regular expression on the paths of "
+            f"the model's variables. Received: {config.influence_params!r} ({error})"
+        ) from error
+    alone = config.per_example_engine in ("serial", "vectorized_map")
+    beyond = config.influence_params != LAST_LAYER and config.weighting in LEARNED
+    if alone and beyond and config.model == "wide_resnet" and config.infl_bn == "batch":
+        raise ValueError(
+            f"--per_example_engine={config.per_example_engine} passes examples one by one, which "
+            "have no statistics of a batch. Received: --infl_bn=batch. Use --infl_bn=moving"
+        )
     if config.score_every_step and config.influence_params != LAST_LAYER:
         raise ValueError(
             f"--score_every_step needs --influence_params={LAST_LAYER}. Received: "

@@ -22,6 +22,12 @@ from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.lambda_step import LAST_LAYER
 
 TERMINATED = 143  # exit code of a program that SIGTERM ended
+RAISE = "Raise --damping"
+ADVICE = {
+    "neumann": "Raise --damping or lower --solve_scale",
+    "stochastic_cg": "Raise --damping or lower --solve_scale",
+    "unrolled": "Lower --solve_iterations or --learning_rate",
+}
 
 
 class Stop:
@@ -212,8 +218,8 @@ def _lambda_step(run, log):
     if report["skipped"]:
         print(
             f"step {step}: {run.config.inverse_hessian} found no solution ({report['solve']}, "
-            f"least eigenvalue {report['least_eigenvalue']:.3g}); Lambda is left as it is. "
-            "Raise --damping.",
+            f"residual {report['residual']:.3g}, least eigenvalue {report['least_eigenvalue']:.3g})"
+            f"; Lambda is left as it is. {ADVICE.get(run.config.inverse_hessian, RAISE)}.",
             flush=True,
         )
     return train is not None

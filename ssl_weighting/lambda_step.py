@@ -143,8 +143,8 @@ class LambdaStep:
         """
         if not measured.report["finite"]:
             raise FloatingPointError(
-                f"The Lambda-step must be finite. Received: {measured.report}. Lambda is untouched: "
-                "check the inputs, raise the damping or lower the learning rate"
+                f"The Lambda-step must be finite. Received: {measured.report}. Lambda "
+                "is untouched: check the inputs, raise the damping or lower the learning rate"
             )
         if measured.report["skipped"]:
             return
@@ -219,7 +219,10 @@ def make_scope(model, settings: LambdaStepSettings, weight_decay: float):
     if s.influence_params == LAST_LAYER:
         return LastLayer(model, include_bias=s.include_bias, **shared)
     options = {"engine": s.per_example_engine, "max_memory": s.max_memory}
-    return Subnetwork(model, s.influence_params, **options, **shared)
+    try:
+        return Subnetwork(model, s.influence_params, **options, **shared)
+    except ValueError as error:  # by the name that the caller knows
+        raise ValueError(str(error).replace("`select`", "`influence_params`")) from error
 
 
 def _spearman(stale, fresh) -> float:

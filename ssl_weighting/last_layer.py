@@ -82,8 +82,8 @@ class LastLayer:
         if len(records) != 1 or out["logits"] is not records[0].inner:
             raise ValueError(
                 "The logits must be what the last Dense layer returns, without an activation and "
-                f"called once. Received: {len(records)} calls of {self.kernel.path}. Train on logits, or "
-                "take the parameters by name (a regular expression)"
+                f"called once. Received: {len(records)} calls of {self.kernel.path}. Train on "
+                "logits, or take the parameters by name (a regular expression)"
             )
         return {**out, "features": records[0].args[0]}
 

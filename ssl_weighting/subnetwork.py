@@ -11,8 +11,9 @@ from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.network_curvature import network_curvature
 from ssl_weighting.per_example_gradients import per_example_dot_products
+from ssl_weighting.per_example_gradients.chunking import chunk_size
 from ssl_weighting.per_example_gradients.network import Network
-from ssl_weighting.per_example_gradients.plan import layer_plan, plan_text
+from ssl_weighting.per_example_gradients.plan import bytes_per_example, layer_plan, plan_text
 from ssl_weighting.structs import LabeledBatch, LossRows, QuadraticRows
 
 
@@ -72,8 +73,14 @@ class Subnetwork:
         """Return a table of layers, the path each takes and its memory; `inputs` [1, ...] or more.
 
         For `engine`, which computes the dot products; nothing is run.
+
+        Raises:
+            ValueError: `max_memory` is too little for one example.
         """
-        return plan_text(layer_plan(self.network, inputs, self.engine))
+        need = bytes_per_example(self.network, inputs, self.engine)
+        chunk_size(None, need, self.max_memory or need)
+        table = plan_text(layer_plan(self.network, inputs, self.engine))
+        return f"{table}\nwith all layers, of which some have no parameters: {need / 1e3:,.1f} kB"
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
         """Return {"logits": [N, C], ...} in the dtype of the model."""

@@ -1,7 +1,10 @@
 """The benchmark program: its output, its clock, its intervals, its memory figures, its parts."""
 
 import json
+import re
+import shlex
 import sys
+from pathlib import Path
 
 import memory_cases
 import numpy as np
@@ -10,7 +13,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from experiments import benchmark
-from experiments.benchmarks import influence, madam, measure, memory
+from experiments.benchmarks import influence, madam, measure, memory, peer_rows
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.measure import Timing, bootstrap_interval, cpu_ratio, interleave
 from experiments.benchmarks.suite import Options
@@ -263,8 +266,23 @@ def test_rows_are_chosen_by_patterns():
     assert set(suites.chosen(cases, "theta_*,engine_ghost_xla")) == {
         "theta_step_graph", "theta_step_xla", "theta_step_scored", "engine_ghost_xla",
     }  # fmt: skip
-    with pytest.raises(ValueError, match="--rows must match one of theta_step_graph"):
-        suites.chosen(cases, "nothing")
+    assert len(suites.chosen(cases, "theta_step_graph,\n    theta_step_xla")) == 2
+    for rows in ("nothing", "theta_*,nothing"):
+        with pytest.raises(ValueError, match=r"some of theta_step_graph, .*: 'nothing'"):
+            suites.chosen(cases, rows)
+
+
+def test_commands_of_the_documents_name_rows_that_exist():
+    text = (Path(__file__).parents[1] / "docs/benchmarks.md").read_text()
+    commands = re.findall(r"^    (python -m experiments\.benchmark(?:\\\n|[^\\\n])*)", text, re.M)
+    assert len(commands) >= 7
+    for command in commands:
+        assert "'" not in command  # a shell would keep a line's end in it
+        words = shlex.split(command.replace("\\\n", ""))
+        values = parse(*[word for word in words if word.startswith("--")])
+        if values["suite"].value == "influence":
+            known = peer_rows.ROWS if values["peers"].value else influence.cases(TINY)
+            assert suites.chosen(known, values["rows"].value)
 
 
 def test_influence_names_its_rows_and_ratios():

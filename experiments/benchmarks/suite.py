@@ -126,16 +126,19 @@ def run(name: str, options: Options, say: Callable[[str], object] = lambda text:
 
 
 def chosen(cases: dict, rows: str) -> dict:
-    """Return the cases, by name, whose names match one of the patterns.
+    """Return the cases, by name, whose names match one of the patterns; blanks around do not count.
 
     Raises:
-        ValueError: none does; lists the names.
+        ValueError: a pattern matches none; lists the names.
     """
-    patterns = rows.split(",")
-    found = {n: c for n, c in cases.items() if any(fnmatchcase(n, p) for p in patterns)}
-    if not found:
-        raise ValueError(f"--rows must match one of {', '.join(cases)}. Received: --rows={rows}")
-    return found
+    patterns = [pattern.strip() for pattern in rows.split(",")]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in cases):
+            raise ValueError(
+                f"--rows must match some of {', '.join(cases)}. Received: {pattern!r}, which "
+                "matches none"
+            )
+    return {n: c for n, c in cases.items() if any(fnmatchcase(n, p) for p in patterns)}
 
 
 def memory_case(suite: str, row: str, options: dict) -> tuple[Task, Task]:
