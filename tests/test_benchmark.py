@@ -17,6 +17,7 @@ from experiments.benchmarks import influence, madam, measure, memory, peer_rows
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.measure import Timing, bootstrap_interval, cpu_ratio, interleave
 from experiments.benchmarks.suite import Options
+from ssl_weighting.inverse_hessian import METHODS
 
 TINY = Options(
     repetitions=2,
@@ -316,6 +317,15 @@ def test_where_the_paper_s_speedup_falls_and_ratios_of_memory():
     ratios = json.loads(line)["ratios"]
     assert ratios["exact_over_neumann_memory"] == 0.25
     assert "exact_over_neumann_memory_low" not in ratios and "neumann_over_exact_low" in ratios
+
+
+def test_every_method_has_a_lambda_step_and_unrolled_looks_back_on_true_steps():
+    cases = influence.cases(TINY)
+    assert {f"lambda_step_{method}" for method in METHODS} <= set(cases)
+    call = cases["lambda_step_unrolled"].make(False)
+    for _ in range(2):
+        report = call()
+        assert (report["solve"], report["iterations"]) == ("truncated", influence.UNROLLED_STEPS)
 
 
 def test_every_influence_row_runs():

@@ -238,7 +238,12 @@ def test_plan_names_each_layers_path_and_memory():
     assert {r.path for r in layer_plan(network, inputs, conv2d="vectorized_map")} >= {
         "conv2d_vectorized_map"
     }
-    assert {r.path for r in layer_plan(network, inputs, "forward")} == {"forward"}
+    assert {r.path for r in layer_plan(network, inputs, "serial")} == {"serial"}
+    paths = {r.layer.rpartition("/")[2]: r.path for r in layer_plan(network, inputs, "forward")}
+    assert (paths["stem"], paths["norm_1"]) == ("forward, affine", "forward, batch_normalization")
+    attention, ids = make("attention", examples=P)
+    paths = {r.layer: r.path for r in layer_plan(Network(attention), ids, "forward")}
+    assert paths["norm"] == paths["embedding"] == "forward, accumulator"
     stem = next(r for r in rows if r.layer.endswith("stem"))
     assert stem.bytes_per_example == 8 * (3 * 3 * 2 * 4 + 4 + 2 * 6 * 6 * 4)
     need = {e: bytes_per_example(network, inputs, e) for e in ("serial", "layerwise", "ghost")}
