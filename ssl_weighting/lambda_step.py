@@ -200,10 +200,13 @@ class LambdaStep:
 
     def _distance_from_identity(self, prepared):
         """How exact "exact" is: beside a large damping it is nearly the identity."""
-        if self.settings.inverse_hessian != "exact" or not isinstance(self.scope, LastLayer):
+        s = self.settings
+        if s.inverse_hessian != "exact" or not isinstance(self.scope, LastLayer):
             return {}
+        if self.scope.size > s.solve.dense_limit:
+            return {}  # it would form the matrix that the solve avoids
         norm = tf.norm(self.scope.curvature(prepared).dense())
-        diagonal = tf.reduce_max(self.scope.ridge()) + self.settings.solve.damping
+        diagonal = tf.reduce_max(self.scope.ridge()) + s.solve.damping
         return {"hessian_over_damping": tf.math.divide_no_nan(norm, diagonal)}
 
 

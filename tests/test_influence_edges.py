@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from ssl_weighting import last_layer_curvature
 from ssl_weighting.algorithms import FixMatch
 from ssl_weighting.inverse_hessian import METHODS, SolveOptions
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
@@ -49,8 +50,8 @@ def batches(labeled=4, unlabeled=6, validation=5):
     )
 
 
-def step_of(model, threshold=0.0, iterations=500, **settings):
-    solve = SolveOptions(damping=DAMPING, iterations=iterations)
+def step_of(model, threshold=0.0, iterations=500, dense_limit=4096, **settings):
+    solve = SolveOptions(damping=DAMPING, iterations=iterations, dense_limit=dense_limit)
     settings = LambdaStepSettings(batch_norm="moving", solve=solve, **settings)
     store = WeightStore(8, "per_example", MAdam(0.01))
     return LambdaStep(model, FixMatch(threshold=threshold), store, settings)
@@ -159,3 +160,21 @@ def test_features_are_those_of_the_head_where_the_model_tells_none():
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], found[0])
     assert np.abs(found[0]).max() > 1e-3
+
+
+def test_a_last_layer_too_large_for_a_matrix_never_forms_one(monkeypatch):
+    dense = step_of(net()).measure(*batches(), 0)
+    assert dense.report["hessian_over_damping"] > 0
+
+    def refuse(rows):
+        raise AssertionError("a matrix of p x p")
+
+    monkeypatch.setattr(last_layer_curvature, "data_hessian", refuse)
+    # p = 18; 10 rows of 3 classes are too many for Woodbury, 2 rows are not.
+    for sizes, limit in ((batches(), 17), (batches(1, 1), 17)):
+        found = step_of(net(), dense_limit=limit).measure(*sizes, 0)
+        assert found.report["solve"] == "converged"
+        assert "hessian_over_damping" not in found.report
+        assert (found.report["iterations"] > 0) == (len(sizes[0].label) == 4)
+        if len(sizes[0].label) == 4:
+            np.testing.assert_allclose(found.lam_gradient, dense.lam_gradient, rtol=1e-6)
