@@ -216,16 +216,28 @@ def _check_ranges(config):
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
     _check_influence(config)
-    if config.algorithm == "remixmatch" and config.influence_params != LAST_LAYER:
-        raise ValueError(
-            f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
-            "does not go through the class logits. Received: --influence_params="
-            f"{config.influence_params}"
-        )
+    if config.algorithm == "remixmatch":
+        _check_remixmatch(config)
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
             "--algorithm=supervised has none. Use --weighting=fixed"
+        )
+
+
+def _check_remixmatch(config):
+    if config.model == "mlp" or config.unlabeled_batch % 4:
+        raise ValueError(
+            "--algorithm=remixmatch turns the quarters of its unlabeled batch, so it needs images "
+            "and a batch that is a multiple of 4. Received: "
+            f"--model={config.model}, --labeled_batch={config.labeled_batch}, "
+            f"--unlabeled_ratio={config.unlabeled_ratio}"
+        )
+    if config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
+            "does not go through the class logits. Received: --influence_params="
+            f"{config.influence_params}"
         )
 
 

@@ -203,6 +203,12 @@ def test_numbers_must_be_finite(value):
         ({"threshold": 1.01}, r"--threshold must be in \[0, 1\]. Received: 1.01"),
         ({"lambda_init": 3.0, "lambda_max": 2.0}, r"--lambda_init must lie .* 3.0 in \[0.0, 2.0\]"),
         ({"lambda_init": 0.5, "lambda_min": 0.6}, r"--lambda_init must lie .* 0.5 in \[0.6, inf\]"),
+        ({"algorithm": "remixmatch", "model": "mlp"}, "needs images and a batch .* --model=mlp"),
+        ({"algorithm": "remixmatch", "labeled_batch": 6}, "a multiple of 4. .* --labeled_batch=6"),
+        (
+            {"algorithm": "remixmatch", "influence_params": "all"},
+            "--algorithm=remixmatch needs --influence_params=last_layer: .*_params=all",
+        ),
         ({"lambda_batch": 9, "infl_fresh_batch": False}, r"--lambda_batch must be 0 .*_batch=true"),
         ({"lambda_batch": 9, "preset": "released"}, r"--lambda_batch must be 0 .*_batch=true"),
         *(

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
         (train_images, ["--dataset=digits"], "--out must be given; --helpshort lists all"),
         (train_images, ["--out=x"], "--dataset must be given; --helpshort lists all"),
         (train_images, ["--dataset=digits", "--out=x", "y", "z"], "--NAME=VALUE. Received: y z"),
-        (train_images, ["--dataset=nope", "--out=OUT"], "`dataset` must be one of fashion_mnist, "),
+        (train_images, ["--dataset=nope", "--out=OUT"], "`dataset` must be one of cifar10, "),
         (train_images, ["--dataset=npz:", "--out=OUT"], "npz:PATH or folder:PATH. Received: "),
         (train_images, ["--dataset=npz:none.npz", "--out=OUT"], "none.npz"),
         (
@@ -252,7 +252,7 @@ def profile(monkeypatch, tmp_path):
     """Return run_profile's main on a family of two tiny runs, and their folders."""
     options = runs.MOONS | {"steps": 6, "weighting": "fixed"}
     configs = [make_config(out=str(tmp_path / str(seed)), seed=seed, **options) for seed in (1, 2)]
-    monkeypatch.setattr(run_profile, "configs", lambda family, out: configs)
+    monkeypatch.setattr(run_profile, "configs", lambda *arguments: configs)
     workshop = runs.Workshop()
     monkeypatch.setattr(running, "build", workshop.build)
     return lambda: call(run_profile, monkeypatch, "--family=toy", f"--out={tmp_path}")
