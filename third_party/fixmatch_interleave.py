@@ -1,4 +1,4 @@
-"""How MixMatch and ReMixMatch deal rows out to batches, so that BatchNorm sees a mix in each.
+"""How FixMatch's code deals rows out to batches and devices, so that each sees a mix of kinds.
 
 Upstream: google-research/fixmatch at d4985a1; the behaviour matched and the differences are listed
 in README.md. A permutation is given as an order: row k of the result is row order[k].
@@ -30,3 +30,28 @@ def group_order(batch: int, num_batches: int) -> np.ndarray:
         group = slice(starts[k], starts[k + 1])
         order[[0, k], group] = order[[k, 0], group]
     return order.reshape(-1)
+
+
+def turn_order(rows: int, num_groups: int) -> np.ndarray:
+    """Deals rows out in turn: every `num_groups`-th row from the first, then from the second, ...
+
+    Each slice of the result holds roughly the same mix of labeled, weak and strong rows (FixMatch,
+    UDA; upstream num_groups = 2 mu + 1, and each device takes one slice).
+
+    Args:
+      rows: in all.
+      num_groups: divides `rows`.
+
+    Returns:
+      [rows] int64: place j rows / num_groups + i takes row i num_groups + j. `np.argsort` gives the
+      inverse.
+
+    Raises:
+      ValueError: if `num_groups` does not divide `rows`.
+    """
+    if num_groups < 1 or rows % num_groups:
+        raise ValueError(
+            "`num_groups` must be at least 1 and divide the rows. "
+            f"Received: num_groups={num_groups} for {rows} rows."
+        )
+    return np.arange(rows).reshape(-1, num_groups).T.reshape(-1)
