@@ -91,3 +91,43 @@ def test_balanced_labels_whatever_the_frequencies():
     )
     again = make_splits(raw, 253, 100, seed=1)
     assert np.bincount(again.labeled.labels).max() > 30
+
+
+@pytest.fixture(scope="module")
+def cifar_sized():
+    return shuffled_raw([5000] * 10, seed=0)
+
+
+def test_sizes_of_the_release_on_cifar(cifar_sized):
+    """V = 1,000: |U| = 49,000; labels are drawn from all 50,000, so n V / 50,000 lie in V too."""
+    overlaps = []
+    for seed in range(1, 6):
+        splits = make_splits(
+            cifar_sized, 4000, 1000, seed=seed, val_order="first", allow_overlap=True
+        )
+        assert len(splits.unlabeled) == 49_000
+        assert np.bincount(splits.validation.labels).tolist() == [100] * 10
+        both = set(numbers_of(splits.labeled)) & set(numbers_of(splits.validation))
+        overlaps.append(len(both))
+    assert 65 < np.mean(overlaps) < 95, "80 are expected, give or take 4"
+
+
+def test_sizes_of_the_paper_on_cifar(cifar_sized):
+    splits = make_splits(cifar_sized, 250, 1024, seed=1)
+    assert len(splits.unlabeled) == 48_976
+    labeled, validation, unlabeled = (
+        set(numbers_of(part)) for part in (splits.labeled, splits.validation, splits.unlabeled)
+    )
+    assert labeled < unlabeled and not labeled & validation and not unlabeled & validation
+    assert np.bincount(splits.labeled.labels).tolist() == [25] * 10
+
+
+def test_svhn_s_labels_follow_the_published_counts():
+    raw = shuffled_raw(SVHN, seed=1)
+    assert len(raw.train) == 73_257
+    splits = make_splits(raw, 250, 1000, seed=3, val_order="first")
+    expected = [47, 36, 29, 25, 24, 20, 19, 17, 16, 17]
+    assert np.bincount(splits.labeled.labels).tolist() == expected
+    expected = [189, 144, 116, 102, 94, 78, 76, 69, 64, 68]
+    assert np.bincount(splits.validation.labels).tolist() == expected
+    assert len(splits.unlabeled) == 72_257

@@ -1,4 +1,7 @@
-"""Every recipe against the facts' tables (2.2, 4.2, 4.5, 6), and how a run is built from it."""
+"""Every recipe against the facts (2.2, 4.2, 4.5, 6) and our page, and how a run is built from it."""
+
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +149,34 @@ def test_interleaving_needs_batches_that_can_be_dealt_out():
 def test_options_without_effect_are_refused(options, name, needed):
     with pytest.raises(ValueError, match=f"--{name} would do nothing here: it needs .*{needed}"):
         refuse_without_effect(make_config(**options), [*options, name])
+
+
+COLUMNS = {
+    "FixMatch": {}, "UDA 2019": {"algorithm": "uda", "uda_version": "2019"},
+    "UDA 2020": {"algorithm": "uda", "uda_version": "2020"},
+    "UDA fixmatch": {"algorithm": "uda", "uda_version": "fixmatch"},
+    "Pseudo-Label": {"algorithm": "pseudo_label"}, "Mean-Teacher": {"algorithm": "mean_teacher"},
+    "VAT": {"algorithm": "vat"}, "MixMatch": {"algorithm": "mixmatch"},
+    "ReMixMatch": {"algorithm": "remixmatch"},
+}  # fmt: skip
+PAGE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_recipes_tells_what_is_trained():
+    tables = re.findall(r"^\| option \| (.*) \|\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.M)
+    columns = [name for heading, _ in tables for name in heading.split(" | ")]
+    assert columns == list(COLUMNS)
+    for heading, body in tables:
+        made = [make_config(dataset="cifar10", **COLUMNS[c]) for c in heading.split(" | ")]
+        for line in body.splitlines():
+            flag, *cells = line.strip("| ").split(" | ")
+            name = flag.strip("`-")
+            for config, cell in zip(made, cells, strict=True):
+                if cell != "–":
+                    assert cell == str(getattr(config, name)), (name, config.algorithm)
+                else:
+                    with pytest.raises(ValueError, match=f"--{name} would do nothing"):
+                        refuse_without_effect(config, [name])
 
 
 TINY = {
