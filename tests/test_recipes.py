@@ -1,4 +1,4 @@
-"""Every recipe against the facts (2.2, 4.2, 4.5, 6) and our page, and how a run is built from it."""
+"""Every recipe against the facts (2.2, 4.2, 4.5, 6) and our page; how a run is built from it."""
 
 import re
 from pathlib import Path
