@@ -65,7 +65,7 @@ class FlooredCosine(_WarmedUp):
 
 
 @keras.saving.register_keras_serializable("ssl_weighting")
-class LinearDecay(_WarmedUp):
+class WarmupLinear(_WarmedUp):
     """share = 1 - k / K, as if there had been no warm-up: BERT, UDA on text."""
 
     def share(self, step):
@@ -73,7 +73,11 @@ class LinearDecay(_WarmedUp):
         return 1 - tf.clip_by_value(step / self.num_steps, 0.0, 1.0)
 
 
-SCHEDULES = {"cosine": FixMatchCosine, "floored_cosine": FlooredCosine, "linear": LinearDecay}
+SCHEDULES = {
+    "cosine": FixMatchCosine,
+    "floored_cosine": FlooredCosine,
+    "warmup_linear": WarmupLinear,
+}
 
 
 def make_schedule(name: str, peak: float, num_steps: int, warmup_steps: int = 0):

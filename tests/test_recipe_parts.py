@@ -17,7 +17,7 @@ from ssl_weighting.last_layer import LastLayer
 from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.subnetwork import Subnetwork
 from ssl_weighting.weight_decay import is_decayed
-from third_party.fixmatch_interleave import turn_order
+from third_party.fixmatch_interleave import interleave_order
 from third_party.uda_tsa import tsa_threshold
 
 # ---------------------------------------------------------------- weight decay
@@ -125,15 +125,15 @@ def test_decay_zero_is_the_raw_model():
 
 
 def test_turns_are_a_transposition_and_come_back():
-    order = turn_order(960, 15)
+    order = interleave_order(960, 15)
     i, j = np.divmod(np.arange(960), 15)
     assert (order[j * 64 + i] == np.arange(960)).all(), "j N/n + i takes i n + j"
     assert (order[np.argsort(order)] == np.arange(960)).all()
     kinds = np.digitize(order, [64, 512])
     halves = [np.bincount(half).tolist() for half in np.split(kinds, 2)]
     assert halves == [[36, 236, 208], [28, 212, 240]], "measured on the reference"
-    with pytest.raises(ValueError, match=r"divide the rows. .*num_groups=7 for 960 rows"):
-        turn_order(960, 7)
+    with pytest.raises(ValueError, match=r"multiple of `groups`. Received: size=960, groups=7"):
+        interleave_order(960, 7)
 
 
 class Remembering(Net):
@@ -151,7 +151,7 @@ def test_interleaved_views_give_the_same_rows_from_other_places(make):
     rows = make(threshold=0.5, interleave=True)(mixed, LABELED, UNLABELED, STEP)
     for name in ("loss", "coefficient", "mask", "ids", "features", "logits", "confidence"):
         np.testing.assert_allclose(getattr(rows, name), getattr(expected, name), rtol=1e-5)
-    order = turn_order(B + 2 * U, (B + 2 * U) // B)
+    order = interleave_order(B + 2 * U, (B + 2 * U) // B)
     np.testing.assert_array_equal(mixed.inputs, plain.inputs.numpy()[order])
     there, here = rows.positions.numpy(), expected.positions.numpy()
     assert ((there < 0) == (here < 0)).all() and (there != here).mean() > 0.5

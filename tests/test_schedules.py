@@ -10,7 +10,7 @@ from ssl_weighting.schedules import (
     SCHEDULES,
     FixMatchCosine,
     FlooredCosine,
-    LinearDecay,
+    WarmupLinear,
     make_schedule,
 )
 
@@ -35,7 +35,7 @@ def test_fixmatch_s_cosine_starts_after_a_warm_up():
 
 
 def test_text_falls_as_if_there_had_been_no_warm_up():
-    schedule = LinearDecay(2e-5, 10_000, 1_000)
+    schedule = WarmupLinear(2e-5, 10_000, 1_000)
     found = rates(schedule, [0, 500, 999, 1_000, 5_500, 10_000, 10_001])
     expected = [0, 1e-5, 1.998e-5, 1.8e-5, 0.9e-5, 0, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-12)
@@ -55,11 +55,11 @@ def test_a_schedule_keeps_its_settings_and_drives_an_optimizer(name):
 
 def test_constant_is_the_number_itself_and_unknown_names_are_refused():
     assert make_schedule("constant", 0.3, 10, 5) == 0.3
-    with pytest.raises(ValueError, match=r"cosine, floored_cosine, linear, constant. .*'step'"):
+    with pytest.raises(ValueError, match=r"floored_cosine, warmup_linear, constant. .*'step'"):
         make_schedule("step", 0.3, 10)
 
 
 @pytest.mark.parametrize("warmup", [-1, 10, 11])
 def test_a_warm_up_must_end_before_the_run(warmup):
     with pytest.raises(ValueError, match=rf"`warmup_steps` must be in \[0, .*= 10\).*={warmup}$"):
-        LinearDecay(1.0, 10, warmup)
+        WarmupLinear(1.0, 10, warmup)

@@ -32,26 +32,24 @@ def group_order(batch: int, num_batches: int) -> np.ndarray:
     return order.reshape(-1)
 
 
-def turn_order(rows: int, num_groups: int) -> np.ndarray:
-    """Deals rows out in turn: every `num_groups`-th row from the first, then from the second, ...
+def interleave_order(size: int, groups: int) -> np.ndarray:
+    """Deals rows out in turn: every `groups`-th row from the first, then from the second, ...
 
-    Each slice of the result holds roughly the same mix of labeled, weak and strong rows (FixMatch,
-    UDA; upstream num_groups = 2 mu + 1, and each device takes one slice).
+    Contiguous slices then hold roughly the same mix of labeled, weak and strong rows (FixMatch,
+    UDA; upstream groups = 2 mu + 1, and each device takes one slice).
 
     Args:
-      rows: in all.
-      num_groups: divides `rows`.
+      size: number of rows, a multiple of `groups`.
+      groups: n.
 
     Returns:
-      [rows] int64: place j rows / num_groups + i takes row i num_groups + j. `np.argsort` gives the
-      inverse.
+      [size] int64: place j size / n + i takes row i n + j. `np.argsort` gives the inverse.
 
     Raises:
-      ValueError: if `num_groups` does not divide `rows`.
+      ValueError: if `size` is no multiple of `groups`.
     """
-    if num_groups < 1 or rows % num_groups:
+    if groups < 1 or size % groups:
         raise ValueError(
-            "`num_groups` must be at least 1 and divide the rows. "
-            f"Received: num_groups={num_groups} for {rows} rows."
+            f"`size` must be a multiple of `groups`. Received: size={size}, groups={groups}"
         )
-    return np.arange(rows).reshape(-1, num_groups).T.reshape(-1)
+    return np.arange(size).reshape(-1, groups).T.reshape(-1)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
-from third_party.fixmatch_interleave import turn_order
+from third_party.fixmatch_interleave import interleave_order
 
 
 def forward_views(
@@ -37,7 +37,7 @@ def forward_views(
             f"Received: B={b}, B + 2 U={rows}. Change --lambda_batch or --unlabeled_ratio, or use "
             "--interleave=false"
         )
-    order = turn_order(rows, rows // b)
+    order = interleave_order(rows, rows // b)
     places = np.argsort(order).astype(np.int32)
     outputs = forward(tf.gather(inputs, order))
     return {k: tf.gather(v, places) for k, v in outputs.items()}, places
