@@ -18,17 +18,22 @@ from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_cl
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images import load_images
 from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
+from ssl_weighting.data.pixel_statistics import pixel_statistics
 from ssl_weighting.data.splits import make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
-from ssl_weighting.ema import ExponentialMovingAverage, frozen_statistics_forward
+from ssl_weighting.ema import (
+    ExponentialMovingAverage,
+    batch_norm_statistics,
+    frozen_statistics_forward,
+)
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
 from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.nesterov import NesterovSGD
-from ssl_weighting.schedules import FixMatchCosine
+from ssl_weighting.schedules import make_schedule
 from ssl_weighting.weight_store import LEARNED, WeightStore
 
 # Algorithms whose second view is a weak one, or that have none.
@@ -72,6 +77,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         num_unlabeled=config.num_unlabeled or None,
         allow_overlap=config.allow_overlap,
         validation_as_labels=config.validation_as_labels,
+        val_order=config.val_order,
+        balanced=config.balanced,
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
     return _with_fewer_tests(splits, config.num_test)
@@ -85,7 +92,8 @@ def build(config: Config, splits: DataSplits) -> Run:
     """Return the run's parts, freshly initialised from `config.seed`."""
     keras.utils.set_random_seed(config.seed)
     model = _model(config, splits)
-    ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay)
+    statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
+    ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
     source, lambda_source = _sources(config, splits)
     size = config.val_batch or lambda_source.unlabeled_batch
     if not config.val_replace:
@@ -124,7 +132,9 @@ def algorithm_of(config, model, ema, num_classes: int):
         ramp_steps=config.ramp_steps,
         entropy_coefficient=config.entropy_coefficient,
         tsa=config.tsa,
-        num_steps=config.steps,
+        num_steps=_tsa_steps(config),
+        strict=config.uda_version != "fixmatch",
+        interleave=config.interleave,
         beta=config.mixup_beta,
         epsilon=config.vat_epsilon,
         broadcast_mask=config.preset == "released",
@@ -132,6 +142,13 @@ def algorithm_of(config, model, ema, num_classes: int):
         num_classes=num_classes,
         seed=config.seed,
     )
+
+
+def _tsa_steps(config):
+    """FixMatch's UDA: a quarter of the run, 65,536 steps at most (its tsa_pos of 8)."""
+    if config.uda_version != "fixmatch":
+        return config.steps
+    return max(1, min(config.steps // 4, 2**16))
 
 
 def _model(config, splits):
@@ -150,19 +167,29 @@ def _model(config, splits):
         depth=config.depth,
         width=config.width,
         base_filters=config.base_filters,
+        variant=config.wrn_variant,
         batch_norm_decay=config.batch_norm_decay,
+        standardize=_statistics(config, splits),
         num_angles=ANGLES if config.algorithm == "remixmatch" else 0,
         seed=config.seed,
     )
 
 
+def _statistics(config, splits):
+    if config.pixel_scaling == "symmetric":
+        return None
+    return pixel_statistics(splits.name, splits.unlabeled.inputs)
+
+
 def _theta_optimizer(config):
-    rate = config.learning_rate
-    if config.lr_schedule == "cosine":
-        rate = FixMatchCosine(config.learning_rate, config.steps)
+    rate = make_schedule(
+        config.lr_schedule, config.learning_rate, config.steps, config.lr_warmup_steps
+    )
     if config.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        # TF1's epsilon; DEVIATION: Keras decays before the step, VAT's authors after it.
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, epsilon=1e-8)
+        if config.weight_decay_scope == "kernels":
+            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer
     return NesterovSGD(rate) if config.optimizer == "nesterov" else keras.optimizers.Adam(rate)
 
@@ -216,6 +243,7 @@ def _bilevel_settings(config):
         fresh_batch=config.infl_fresh_batch,
         stale_weights=config.stale_w,
         weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
+        weight_decay_scope=config.weight_decay_scope,
         score_every_step=config.score_every_step,
     )
 

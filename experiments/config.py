@@ -8,13 +8,21 @@ import re
 
 from ssl_weighting.algorithms import ALGORITHMS
 from ssl_weighting.data.contamination import KINDS
+from ssl_weighting.data.splits import VAL_ORDERS
+from ssl_weighting.ema import SCOPES as EMA_SCOPES
 from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
 from ssl_weighting.models.mlp import READINGS
+from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.per_example_gradients import ENGINES
+from ssl_weighting.schedules import SCHEDULES as LR_SCHEDULES
+from ssl_weighting.weight_decay import SCOPES as WEIGHT_DECAY_SCOPES
 from ssl_weighting.weight_store import LEARNED, MODES
 from third_party.uda_tsa import SCHEDULES
+
+UDA_VERSIONS = ("2019", "2020", "fixmatch")
+PIXEL_SCALINGS = ("symmetric", "standardized")
 
 
 def option(default, text: str, choices: tuple[str, ...] = (), group: str = "data"):
@@ -39,6 +47,10 @@ class Config:
     num_test: int = option(0, "random subset of the test set for short runs; 0: all")
     seed: int = option(1, "seed of the labeled split, the initial values and all sampling")
     val_seed: int = option(0, "seed of the choice of V; the same V for every --seed")
+    val_order: str = option(
+        "drawn", "V is drawn by --val_seed, or the first of each class", VAL_ORDERS
+    )
+    balanced: bool = option(False, "as many labels of each class, whatever their frequencies")
     allow_overlap: bool = option(False, "labeled examples may also stand in V")
     validation_as_labels: bool = option(False, "train on V too (the control every gain must beat)")
     flip: bool = option(True, "weak augmentation mirrors images")
@@ -52,10 +64,21 @@ class Config:
     depth: int = option(28, "Wide-ResNet depth, 6n + 4", group="model")
     width: int = option(2, "Wide-ResNet widening factor", group="model")
     base_filters: int = option(16, "Wide-ResNet stem channels", group="model")
+    wrn_variant: str = option("fixmatch", "whose Wide-ResNet", tuple(VARIANTS), "model")
+    pixel_scaling: str = option(
+        "symmetric",
+        "what the net sees: [-1, 1], or mean 0, std 1",
+        PIXEL_SCALINGS,
+        "model",
+    )
     batch_norm_decay: float = option(0.999, "decay of BatchNorm's moving statistics", group="model")
     mlp_reading: str = option("two_hidden", "reading of Sec. 4.1's net", READINGS, "model")
     # Base algorithm and theta
     algorithm: str = option("fixmatch", "base SSL algorithm", tuple(ALGORITHMS), "algorithm")
+    uda_version: str = option(
+        "2019", "UDA: recipe of the paper's time, its successor, FixMatch's", UDA_VERSIONS,
+        "algorithm",
+    )  # fmt: skip
     threshold: float = option(0.95, "confidence mask; 0 keeps every row", group="algorithm")
     temperature: float = option(
         1.0, "UDA, MixMatch, ReMixMatch: temperature of the targets", group="algorithm"
@@ -66,6 +89,9 @@ class Config:
     tsa: str = option("none", "UDA: which labels still teach", SCHEDULES, "algorithm")
     mixup_beta: float = option(0.5, "MixMatch, ReMixMatch: Beta(b, b) of MixUp", group="algorithm")
     vat_epsilon: float = option(6.0, "VAT: length of the perturbation", group="algorithm")
+    interleave: bool = option(
+        False, "FixMatch, UDA: mix the views in each slice of the batch", group="algorithm"
+    )
     wu: float = option(1.0, "coefficient of the mean unlabeled loss", group="algorithm")
     ramp_steps: int = option(
         -1, "wu rises from 0 over so many steps; 0: no ramp; -1: the algorithm's", group="algorithm"
@@ -77,11 +103,21 @@ class Config:
     )
     optimizer: str = option("nesterov", "of theta", ("nesterov", "adam", "adamw"), "algorithm")
     learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
-    lr_schedule: str = option("cosine", "7/16 cosine or none", ("cosine", "constant"), "algorithm")
-    weight_decay: float = option(
-        5e-4, "of 0.5 ||kernel||^2 in the loss; adamw: decoupled, of kernels", group="algorithm"
+    lr_schedule: str = option(
+        "cosine", "of theta; cosine: 7/16 of a half turn", (*LR_SCHEDULES, "constant"), "algorithm"
     )
-    ema_decay: float = option(0.999, "average of theta that is evaluated", group="algorithm")
+    lr_warmup_steps: int = option(0, "steps of linear rise before it", group="algorithm")
+    weight_decay: float = option(
+        5e-4, "of 0.5 ||kernel||^2 in the loss; adamw: decoupled", group="algorithm"
+    )
+    weight_decay_scope: str = option("kernels", "what it covers", WEIGHT_DECAY_SCOPES, "algorithm")
+    ema_decay: float = option(
+        0.999, "average of theta that is evaluated; 0: none", group="algorithm"
+    )
+    ema_scope: str = option(
+        "trainable", "what is averaged; all: BatchNorm's moving statistics too", EMA_SCOPES,
+        "algorithm",
+    )  # fmt: skip
     # Lambda
     weighting: str = option("per_example", "what multiplies the unlabeled losses", MODES, "lambda")
     lambda_optimizer: str = option("madam", "of Lambda", ("madam", "adam", "sgd"), "lambda")
@@ -121,7 +157,7 @@ class Config:
     )
     damping: float = option(0.1, "c, added to H over kernel and bias", group="influence")
     hess_l2_coeff: float = option(
-        -1.0, "||kernel||^2 / 2 in H; -1: --weight_decay", group="influence"
+        -1.0, "of weight decay in H; -1: --weight_decay", group="influence"
     )
     hess_wu: bool = option(True, "H uses --wu for the unlabeled mean (false: 1)", group="influence")
     theta_hat: str = option(
@@ -185,7 +221,7 @@ _NOT_NEGATIVE = (
     "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
-    "solve_scale",
+    "solve_scale", "lr_warmup_steps",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
@@ -215,6 +251,7 @@ def _check_ranges(config):
             "--lambda_batch must be 0 where the Lambda-step takes the training batch. Received: "
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
+    _check_steps(config)
     _check_influence(config)
     if config.algorithm == "remixmatch":
         _check_remixmatch(config)
@@ -238,6 +275,20 @@ def _check_remixmatch(config):
             f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
             "does not go through the class logits. Received: --influence_params="
             f"{config.influence_params}"
+        )
+
+
+def _check_steps(config):
+    if config.lr_warmup_steps >= config.steps:
+        raise ValueError(
+            f"--lr_warmup_steps must be less than --steps={config.steps}. "
+            f"Received: {config.lr_warmup_steps}"
+        )
+    two_views = 2 * (config.lambda_batch or config.unlabeled_batch)
+    if config.interleave and two_views % config.labeled_batch:
+        raise ValueError(
+            f"--interleave needs --labeled_batch={config.labeled_batch} to divide twice the "
+            f"unlabeled batch. Received: --lambda_batch={config.lambda_batch}"
         )
 
 

@@ -129,16 +129,16 @@ def _write_extremes(run, table, path):
 
 
 def _save_averaged_model(run, path):
-    model = run.trainer.model
-    raw = [np.array(p.value) for p in model.trainable_variables]
-    for param, average in zip(model.trainable_variables, run.trainer.ema.shadow, strict=True):
-        param.assign(average.value)
+    model, ema = run.trainer.model, run.trainer.ema
+    raw = [np.array(v.value) for v in ema.averaged]
+    for variable, average in zip(ema.averaged, ema.variables, strict=True):
+        variable.assign(average.value)
     try:
         with replacing(path) as temporary:
             model.save(temporary)
     finally:
-        for param, value in zip(model.trainable_variables, raw, strict=True):
-            param.assign(value)
+        for variable, value in zip(ema.averaged, raw, strict=True):
+            variable.assign(value)
 
 
 def _summary(run, seconds, lambda_share):

@@ -26,7 +26,7 @@ def variables(run: Run) -> dict:
     groups = {
         "params": trainer.params,
         "non_trainable": model.non_trainable_variables,
-        "ema": trainer.ema.shadow,
+        "ema": trainer.ema.variables,
         "theta_optimizer": trainer.optimizer.variables,
         "weights": trainer.store.variables,
         "algorithm": getattr(trainer.algorithm, "variables", []),

@@ -16,6 +16,7 @@ from ssl_weighting.ema import frozen_statistics_forward
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, make_scope
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
+from ssl_weighting.weight_decay import SCOPES, is_decayed
 
 _MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
 
@@ -36,7 +37,8 @@ class BilevelSettings:
         fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it reuses
             the batch of the theta-step that follows (the release).
         stale_weights: that theta-step still sees the weights from before (the release).
-        weight_decay: coefficient of 0.5 ||K||^2 over kernels in the training objective.
+        weight_decay: coefficient of 0.5 ||K||^2 in the training objective.
+        weight_decay_scope: what it covers, a name in `weight_decay.SCOPES`.
         score_every_step: score the batch of every theta-step with the last direction (last layer
             only); the mean of the scores moves the weights at the next Lambda-step.
     """
@@ -47,6 +49,7 @@ class BilevelSettings:
     fresh_batch: bool = True
     stale_weights: bool = False
     weight_decay: float = 0.0
+    weight_decay_scope: str = "kernels"
     score_every_step: bool = False
 
     def __post_init__(self):
@@ -61,6 +64,11 @@ class BilevelSettings:
             raise ValueError(
                 "`warmup_steps` and `weight_decay` must be >= 0. Received: "
                 f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}"
+            )
+        if self.weight_decay_scope not in SCOPES:
+            raise ValueError(
+                f"`weight_decay_scope` must be one of {', '.join(SCOPES)}. "
+                f"Received: {self.weight_decay_scope!r}"
             )
 
     def lambda_due(self, step: int) -> bool:
@@ -111,7 +119,9 @@ class BilevelTrainer:
         optimizer.build(self.params)
         self.step = 0
         self.lambda_steps = 0
-        self.scope = scope = make_scope(model, lambda_settings, settings.weight_decay)
+        self.scope = scope = make_scope(
+            model, lambda_settings, settings.weight_decay, settings.weight_decay_scope
+        )
         self.scores = self.replay = None
         if settings.score_every_step:
             mask = lambda_settings.mask_in_gradient
@@ -231,8 +241,9 @@ class BilevelTrainer:
         lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
         loss = objective.weighted_objective(rows, objective.row_weights(rows, lam))
         if self.settings.weight_decay:
-            kernels = [p for p, v in zip(params, self.params, strict=True) if v.name == "kernel"]
-            loss += self.settings.weight_decay * objective.l2_penalty(kernels)
+            scope, pairs = self.settings.weight_decay_scope, zip(params, self.params, strict=True)
+            decayed = [p for p, v in pairs if is_decayed(v, scope)]
+            loss += self.settings.weight_decay * objective.l2_penalty(decayed)
         return loss, rows
 
     def _forward(self, inputs, *, makes_rows=True, moves_statistics=True):

@@ -35,7 +35,8 @@ class LambdaStepSettings:
         sample_size: rows of one random sample of H (method stochastic_cg).
         per_example_engine: how g . v is computed outside the last layer.
         max_memory: bytes that one pass outside the last layer may take; None: no limit.
-        hess_l2: coefficient of 0.5 ||K||^2 in H; None: that of the training objective.
+        hess_l2: coefficient of 0.5 ||K||^2 in H, K what weight decay covers; None: that of the
+            training objective.
         hess_wu: whether H uses the unlabeled coefficient (with its ramp) rather than 1.
         include_bias: whether the last layer's bias is among the parameters of Eq. 6.
         mask_in_gradient: whether the mask is part of l_U in Eq. 6 (the paper) or left out.
@@ -210,13 +211,16 @@ class LambdaStep:
         return {"hessian_over_damping": tf.math.divide_no_nan(norm, diagonal)}
 
 
-def make_scope(model, settings: LambdaStepSettings, weight_decay: float):
+def make_scope(
+    model, settings: LambdaStepSettings, weight_decay: float, weight_decay_scope: str = "kernels"
+):
     """Return the parameters that Eq. 6 speaks of: a `LastLayer` or a `Subnetwork`."""
     s = settings
     shared = {
         "batch_norm": s.batch_norm,
         "curvature": s.curvature,
         "l2": weight_decay if s.hess_l2 is None else s.hess_l2,
+        "l2_scope": weight_decay_scope,
         "sample_size": s.sample_size,
     }
     if s.influence_params == LAST_LAYER:

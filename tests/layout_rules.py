@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.schedules",),
         ("ssl_weighting.ema",),
         ("ssl_weighting.losses",),
+        ("ssl_weighting.weight_decay",),
         ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
         ("ssl_weighting.inverse_hessian", "ssl_weighting.inverse_hessian.*"),
         ("ssl_weighting.models", "ssl_weighting.models.*"),

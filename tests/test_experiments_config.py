@@ -90,7 +90,7 @@ def test_the_presets_differ_where_paper_and_release_do():
     assert different == {
         "preset", "inner_steps", "madam_mask", "madam_epsilon", "lambda_max", "lambda_at_start",
         "infl_fresh_batch", "stale_w", "hess_l2_coeff", "hess_wu", "damping", "theta_hat",
-        "infl_mask_grad", "val_replace", "val_size", "allow_overlap",
+        "infl_mask_grad", "val_replace", "val_size", "val_order", "allow_overlap",
     }  # fmt: skip
 
 
@@ -167,7 +167,7 @@ OUT_OF_RANGE = {
         "weight_decay",
         "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
         "lambda_min", "seed", "val_seed", "inner_steps", "val_size", "max_memory",
-        "solve_tolerance", "solve_scale",
+        "solve_tolerance", "solve_scale", "lr_warmup_steps",
     ),
     r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate"),
     "0 or more, or -1": ("noise", "hess_l2_coeff", "ramp_steps"),
