@@ -54,5 +54,18 @@ def checked_draws(
     return uniforms
 
 
+def checked_fraction(cutout_fraction: float) -> None:
+    """Refuses a side of the cut-out that is no share of the image's.
+
+    Raises:
+      ValueError: if it is outside [0, 1].
+    """
+    if not 0.0 <= cutout_fraction <= 1.0:
+        raise ValueError(
+            "`cutout_fraction` must be from 0 to 1, a share of the shorter side. "
+            f"Received: cutout_fraction={cutout_fraction}. Upstream uses 0.5."
+        )
+
+
 def _is_side(size: int | None) -> bool:
     return size is not None and 0 < size <= MAX_SIDE
