@@ -179,17 +179,25 @@ def invert(images: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.invert(images)
 
 
-def posterize(images: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """Keeps the highest `bits` [N] int32, 0..8, of the values of [N, H, W, C] uint8."""
-    mask = tf.cast(256 - tf.bitwise.left_shift(1, 8 - bits), tf.uint8)
-    return tf.bitwise.bitwise_and(images, mask[:, tf.newaxis, tf.newaxis, tf.newaxis])
+def mask_and_flip(
+    images: tf.Tensor, mask: tf.Tensor, threshold: tf.Tensor, flip: tf.Tensor
+) -> tf.Tensor:
+    """Posterize, solarize and invert in one: v & mask, XOR `flip` where v >= threshold.
 
+    Args:
+      images: [N, H, W, C] uint8.
+      mask: [N], bits to keep: 256 - 2^(8 - bits) posterizes; 255 otherwise.
+      threshold: [N], 0..255.
+      flip: [N], 255 where the values from the threshold on are inverted, 0 where none is.
 
-def solarize(images: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """Inverts the values from `threshold` [N] int32, 0..255, on: [N, H, W, C] uint8."""
-    threshold = tf.cast(threshold, tf.uint8)[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    bright = tf.cast(images >= threshold, tf.uint8) * 255
-    return tf.bitwise.bitwise_xor(images, bright)
+    Returns:
+      [N, H, W, C] uint8.
+    """
+    mask, threshold, flip = (
+        tf.cast(v, tf.uint8)[:, tf.newaxis, tf.newaxis, tf.newaxis] for v in (mask, threshold, flip)
+    )
+    bright = tf.cast(images >= threshold, tf.uint8) * flip
+    return tf.bitwise.bitwise_xor(tf.bitwise.bitwise_and(images, mask), bright)
 
 
 def look_up(images: tf.Tensor, tables: tf.Tensor) -> tf.Tensor:

@@ -100,10 +100,6 @@ class _Rows(NamedTuple):
         return self.settings[:, 1]
 
 
-def _each(values: tf.Tensor) -> tf.Tensor:
-    return values[:, tf.newaxis, tf.newaxis, tf.newaxis]
-
-
 def _keep(rows: _Rows) -> tf.Tensor:
     return rows.colors
 
@@ -136,9 +132,7 @@ def _bits(rows: _Rows) -> tf.Tensor:
     """
     index = tf.stack([rows.settings[:, 0], rows.level - 1], axis=1)
     arguments = tf.gather_nd(tf.constant(_bit_arguments()), index)
-    mask, threshold, flip = (_each(arguments[:, k]) for k in range(3))
-    bright = tf.cast(rows.colors >= threshold, tf.uint8) * flip
-    return tf.bitwise.bitwise_xor(tf.bitwise.bitwise_and(rows.colors, mask), bright)
+    return image_ops.mask_and_flip(rows.colors, *tf.unstack(arguments, axis=1))
 
 
 @functools.cache
