@@ -103,7 +103,7 @@ def test_unfit_draws_are_refused():
         cta.probe_policy(np.zeros([2, 16], np.float32))
     policy = cta.probe_policy(np.zeros([2, 14], np.float32))
     with pytest.raises(ValueError, match=r"`images` must be float32"):
-        cta.ctaugment(np.zeros([2, 8, 8, 3], np.uint8), policy)
+        cta.ctaugment(np.zeros([2, 8, 8, 3], np.float64), policy)
     with pytest.raises(ValueError, match=r"`uniforms` must be float32 \[N, 2\]"):
         image = np.zeros([2, 8, 8, 3], np.float32)
         cta.ctaugment_with_cutout(image, policy, np.zeros([2, 3], np.float32))

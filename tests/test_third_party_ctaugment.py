@@ -75,6 +75,8 @@ def test_views_equal_pillow(seed):
     policy = cta.training_policy(draws, cta.initial_rates())
     ours = tf.function(cta.ctaugment_with_cutout)(images, policy, last)
     check_views(ours, images, policy, last)
+    stored = tf.constant(photo_tiles(every=2))
+    np.testing.assert_array_equal(ours, cta.ctaugment_with_cutout(stored, policy, last))
 
 
 def check_views(ours, images, policy, lasts):

@@ -94,7 +94,7 @@ def ctaugment(images: tf.Tensor, policy: CtaPolicy) -> tf.Tensor:
     """Applies a policy.
 
     Args:
-      images: [N, H, W, C] float32 in [-1, 1] with C = 1 or 3.
+      images: [N, H, W, C] float32 in [-1, 1], or uint8 v for v (2 / 255) - 1, with C = 1 or 3.
       policy: for N images.
 
     Returns:
@@ -103,7 +103,7 @@ def ctaugment(images: tf.Tensor, policy: CtaPolicy) -> tf.Tensor:
     Raises:
       ValueError: if a shape or dtype does not fit.
     """
-    return _to_float(_apply(_to_bytes(checked_images(images)), policy))
+    return _to_float(_apply(_to_bytes(images), policy))
 
 
 @tf.autograph.experimental.do_not_convert
@@ -120,10 +120,10 @@ def ctaugment_with_cutout(images: tf.Tensor, policy: CtaPolicy, last: tf.Tensor)
     Raises:
       ValueError: if a shape or dtype does not fit.
     """
-    colors = _apply(_to_bytes(checked_images(images)), policy)
+    colors = _apply(_to_bytes(images), policy)
     height, width = colors.shape[1:3]
     side = 1 + int(1.0 * min(height, width) * 0.499)
-    last = image_ops.scaled_draws(checked_draws(last, 2, images)[:, ::-1], height, width)
+    last = image_ops.scaled_draws(checked_draws(last, 2, colors)[:, ::-1], height, width)
     outside = image_ops.outside_squares(last, side, colors.shape[1:])
     # 127 = 255 >> 1: within the square all bits but the highest are set, and that one is not.
     inside = tf.bitwise.bitwise_and(tf.bitwise.invert(outside), ctaugment_ops.CUTOUT_FILL)
@@ -192,8 +192,11 @@ def _apply(colors, policy):
 
 
 def _to_bytes(images):
-    """round(127.5 (1 + x)), half to even, clipped."""
-    levels = tf.round((images + 1.0) * 127.5)
+    """round(127.5 (1 + x)), half to even, clipped; bytes are that already."""
+    images = tf.convert_to_tensor(images)
+    if images.dtype == tf.uint8:
+        return checked_images(images, tf.uint8)
+    levels = tf.round((checked_images(images) + 1.0) * 127.5)
     clipped = tf.raw_ops.ClipByValue(t=levels, clip_value_min=0.0, clip_value_max=255.0)
     return tf.cast(clipped, tf.uint8)
 

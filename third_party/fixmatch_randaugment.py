@@ -44,7 +44,18 @@ def weak_augment(
     Raises:
       ValueError: if a shape, dtype or `pad` does not fit.
     """
-    images = checked_images(images)
+    return _weak(checked_images(images), uniforms, flip, pad)
+
+
+@tf.autograph.experimental.do_not_convert
+def weak_augment_bytes(
+    images: tf.Tensor, uniforms: tf.Tensor, flip: bool, pad: int | None = None
+) -> tf.Tensor:
+    """Does the same to [N, H, W, C] uint8, a quarter of the memory to move."""
+    return _weak(checked_images(images, tf.uint8), uniforms, flip, pad)
+
+
+def _weak(images, uniforms, flip, pad):
     uniforms = checked_draws(uniforms, WEAK_DRAWS, images)
     height, width = images.shape[1:3]
     padding = (height // 8, width // 8) if pad is None else (pad, pad)
@@ -77,11 +88,24 @@ def randaugment(images: tf.Tensor, uniforms: tf.Tensor, cutout_fraction: float =
     Raises:
       ValueError: if a shape, a dtype or `cutout_fraction` does not fit.
     """
-    images = checked_images(images)
-    uniforms = checked_draws(uniforms, STRONG_DRAWS, images)
+    colors = image_ops.truncate_to_bytes(checked_images(images))
+    return _strong(colors, uniforms, cutout_fraction)
+
+
+@tf.autograph.experimental.do_not_convert
+def randaugment_bytes(
+    images: tf.Tensor, uniforms: tf.Tensor, cutout_fraction: float = 0.5
+) -> tf.Tensor:
+    """Returns `randaugment` of v (2 / 255) - 1 for [N, H, W, C] uint8, bit for bit, for less."""
+    colors = image_ops.released_bytes(checked_images(images, tf.uint8))
+    return _strong(colors, uniforms, cutout_fraction)
+
+
+def _strong(colors, uniforms, cutout_fraction):
+    uniforms = checked_draws(uniforms, STRONG_DRAWS, colors)
     checked_fraction(cutout_fraction)
-    colors, alpha = apply_policy(image_ops.truncate_to_bytes(images), None, sample_policy(uniforms))
-    height, width = images.shape[1:3]
+    colors, alpha = apply_policy(colors, None, sample_policy(uniforms))
+    height, width = colors.shape[1:3]
     side = int(cutout_fraction * min(height, width))
     if side > 1:
         center = image_ops.scaled_draws(uniforms[:, -2:], height, width)

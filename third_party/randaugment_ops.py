@@ -59,40 +59,54 @@ def apply_policy(
     number = tf.constant([kernels.index(KERNELS[name]) for name in names])
     clears = tf.constant([KERNELS[name] in _OPAQUE for name in names])
     op = tf.gather(tf.constant([_NAMES.index(name) for name in names]), policy.op)
+    holes = _Holes.of(alpha, colors)
     for slot in range(NUM_SLOTS):
         settings = [op[:, slot], policy.level[:, slot], tf.cast(policy.negate[:, slot], tf.int32)]
         if centers is not None:
             settings += tf.unstack(centers[:, slot], axis=1)
-        rows = _Rows(colors, alpha, tf.stack(settings, axis=1))
+        rows = _Rows(colors, holes.place, tf.stack(settings, axis=1))
         apply = policy.apply[:, slot]
         chosen = tf.gather(number, policy.op[:, slot]) * tf.cast(apply, tf.int32)
-        colors, moved = run_in_groups(kernels, chosen, rows)
-        alpha = _alpha(alpha, colors, tf.gather(clears, policy.op[:, slot]) & apply, moved)
-    return colors, alpha
+        bound = [functools.partial(k, known=holes.known) if k in _MOVES else k for k in kernels]
+        colors, moved = run_in_groups(bound, chosen, rows)
+        clear = tf.gather(clears, policy.op[:, slot]) & apply
+        holes = holes.after(clear, moved)
+    return colors, tf.ensure_shape(tf.gather(holes.known, holes.place), colors.shape)
 
 
-def _alpha(alpha, colors, clear, moved):
-    """Alpha after a slot: opaque where `clear` [N] bool, as the kernels say where they moved it."""
-    one = tf.fill([1, *colors.shape[1:]], tf.constant(255, tf.uint8))
-    place = tf.range(tf.shape(colors)[0])
-    # Whole images are gathered from [opaque, alpha, moved ones]: far cheaper than any arithmetic.
-    known = [one] if alpha is None else [one, alpha]
-    place = tf.zeros_like(place) if alpha is None else (place + 1) * tf.cast(~clear, tf.int32)
-    total = 1 if alpha is None else 1 + tf.size(place)
-    for group in moved:
-        number = tf.size(group.places)
-        new = total + tf.range(number)
-        place = tf.tensor_scatter_nd_update(place, group.places[:, tf.newaxis], new)
-        known.append(group.extra)
-        total += number
-    return tf.ensure_shape(tf.gather(tf.concat(known, axis=0), place), colors.shape)
+class _Holes(NamedTuple):
+    """Alpha of a batch in which most images are opaque: image n has known[place[n]]."""
+
+    known: tf.Tensor  # [k, H, W, C] uint8; the first is opaque
+    place: tf.Tensor  # [N] int32
+
+    @classmethod
+    def of(cls, alpha, colors):
+        """Alpha as `apply_policy` receives it."""
+        one = tf.fill([1, *colors.shape[1:]], tf.constant(255, tf.uint8))
+        number = tf.range(tf.shape(colors)[0])
+        if alpha is None:
+            return cls(one, tf.zeros_like(number))
+        return cls(tf.concat([one, alpha], axis=0), number + 1)
+
+    def after(self, clear, moved):
+        """Alpha after a slot: opaque where `clear` [N] bool; what moving kernels say elsewhere."""
+        place, known, total = self.place * tf.cast(~clear, tf.int32), [self.known], None
+        for group in moved:
+            total = tf.shape(self.known)[0] if total is None else total
+            number = tf.size(group.places)
+            new = total + tf.range(number)
+            place = tf.tensor_scatter_nd_update(place, group.places[:, tf.newaxis], new)
+            known.append(group.extra)
+            total += number
+        return _Holes(tf.concat(known, axis=0), place)
 
 
 class _Rows(NamedTuple):
     """Images with an op each: what a kernel receives."""
 
     colors: tf.Tensor  # [n, H, W, C] uint8
-    alpha: tf.Tensor | None  # [n, H, W, C] uint8; None: opaque
+    hole: tf.Tensor  # [n] int32: place of the image's alpha among those known
     settings: tf.Tensor  # [n, 3 or 5] int32: op, level, negate, row and column of Cutout's square
 
     @property
@@ -104,14 +118,20 @@ def _keep(rows: _Rows) -> tf.Tensor:
     return rows.colors
 
 
-def _move(rows: _Rows) -> tuple[tf.Tensor, tf.Tensor]:
+def _move(rows: _Rows, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Rotate, shear, translate: (colours, alpha), which moves along with them."""
     matrices = tf.constant(_matrices(*rows.colors.shape[1:3]))
     place = tf.stack([rows.settings[:, 0], rows.level - 1, rows.settings[:, 2]], axis=1)
-    return image_ops.affine_nearest_rgba(rows.colors, rows.alpha, tf.gather_nd(matrices, place))
+    alpha = _alpha(rows, known)
+    return image_ops.affine_nearest_rgba(rows.colors, alpha, tf.gather_nd(matrices, place))
 
 
-def _erase(rows: _Rows) -> tuple[tf.Tensor, tf.Tensor]:
+def _alpha(rows: _Rows, known: tf.Tensor) -> tf.Tensor | None:
+    """Alpha of the rows; None where none of the batch has holes yet."""
+    return None if known.shape[0] == 1 else tf.gather(known, rows.hole)
+
+
+def _erase(rows: _Rows, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """UDA's Cutout: a square of int(2 L) pixels of one colour, transparent: (colours, alpha)."""
     height, width, channels = rows.colors.shape[1:]
     # DEVIATION: upstream's side is meant for 32 x 32; other sizes take the same share of theirs.
@@ -121,8 +141,8 @@ def _erase(rows: _Rows) -> tuple[tf.Tensor, tf.Tensor]:
     # DEVIATION: a grey image takes the luma of the fill; upstream's images are all RGB.
     fill = CUTOUT_FILL if channels == 3 else CUTOUT_FILL_LUMA
     colors = rows.colors * keep + tf.constant(fill, tf.uint8) * (1 - keep)
-    alpha = tf.ones_like(colors) * 255 if rows.alpha is None else rows.alpha
-    return colors, alpha * keep
+    alpha = _alpha(rows, known)
+    return colors, keep * (255 if alpha is None else alpha) * tf.ones_like(colors)
 
 
 def _bits(rows: _Rows) -> tf.Tensor:
@@ -200,6 +220,7 @@ KERNELS = {
     "cutout": _erase,
 }
 _NAMES = tuple(KERNELS)
+_MOVES = (_move, _erase)
 _OPAQUE = (_autocontrast, _equalize, _bits)  # through RGB
 
 

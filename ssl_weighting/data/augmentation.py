@@ -73,8 +73,8 @@ class Augmentation:
         weak = _weak(flip)
 
         def strong(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-            moved = weak(images, uniforms[:, :_WEAK])
-            return fixmatch_randaugment.randaugment(moved, uniforms[:, _WEAK:])
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms[:, :_WEAK], flip)
+            return fixmatch_randaugment.randaugment_bytes(moved, uniforms[:, _WEAK:])
 
         total = _WEAK + fixmatch_randaugment.STRONG_DRAWS
         return cls("fixmatch", weak, _WEAK, strong, total)
@@ -114,15 +114,15 @@ class Augmentation:
         weak, last = _weak(flip), _WEAK + fixmatch_ctaugment.PROBE_DRAWS
 
         def strong(images: tf.Tensor, uniforms: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
-            moved = weak(images, uniforms[:, :_WEAK])
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms[:, :_WEAK], flip)
             policy = fixmatch_ctaugment.training_policy(uniforms[:, _WEAK:last], rates)
             return fixmatch_ctaugment.ctaugment_with_cutout(moved, policy, uniforms[:, last:])
 
         def probe(images: tf.Tensor, uniforms: tf.Tensor, rates: tf.Tensor) -> Probe:
             del rates
             policy = fixmatch_ctaugment.probe_policy(uniforms[:, _WEAK:])
-            view = fixmatch_ctaugment.ctaugment(weak(images, uniforms[:, :_WEAK]), policy)
-            return Probe(view, policy.op, policy.level)
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms[:, :_WEAK], flip)
+            return Probe(fixmatch_ctaugment.ctaugment(moved, policy), policy.op, policy.level)
 
         total = _WEAK + fixmatch_ctaugment.STRONG_DRAWS
         made = cls("ctaugment", weak, _WEAK, strong, total, state=rates)
@@ -173,6 +173,10 @@ def _clean(inputs: tf.Tensor, uniforms: tf.Tensor, *state: tf.Tensor) -> tf.Tens
 def _weak(flip: bool) -> View:
     def weak(images: tf.Tensor, uniforms: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
         del state
+        # Moved as bytes: the same pixels for a quarter of the memory.
+        if images.dtype == tf.uint8:
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms, flip)
+            return clean_view(moved)
         return fixmatch_randaugment.weak_augment(clean_view(images), uniforms, flip)
 
     return weak
