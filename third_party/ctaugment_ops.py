@@ -74,12 +74,12 @@ def _move(rows: _Rows) -> tf.Tensor:
     op = rows.settings[:, :1]
     shear = (signed * 0.3)[:, tf.newaxis]
     none, one = tf.zeros_like(shear), tf.ones_like(shear)
-    across = tf.where(op == OPS.index("shear_x"), shear, none)
-    down = tf.where(op == OPS.index("shear_y"), shear, none)
+    across = tf.where(tf.equal(op, OPS.index("shear_x")), shear, none)
+    down = tf.where(tf.equal(op, OPS.index("shear_y")), shear, none)
     half = [0.5 + 0.5 * across, 0.5 * down + 0.5]
     exact = tf.concat([one, across, half[0], down, one, half[1]], axis=1)
     shears = tf.cast(tf.floor(exact * 65536 + 0.5), tf.int32)
-    matrices = tf.where(op == OPS.index("rotate"), turns, shears)
+    matrices = tf.where(tf.equal(op, OPS.index("rotate")), turns, shears)
     return image_ops.affine_nearest(rows.colors, matrices)
 
 
@@ -100,7 +100,7 @@ def _bits(rows: _Rows) -> tf.Tensor:
     """Posterize to 1..8 bits, solarize from a threshold on."""
     level = rows.level[:, 0]
     bits = 1 + tf.cast(7.999 * level, tf.int32)
-    posterizes = rows.settings[:, 0] == OPS.index("posterize")
+    posterizes = tf.equal(rows.settings[:, 0], OPS.index("posterize"))
     mask = tf.where(posterizes, 256 - tf.bitwise.left_shift(1, 8 - bits), 255)
     flip = tf.where(posterizes, 0, 255)
     return image_ops.mask_and_flip(rows.colors, mask, tf.cast(255.999 * level, tf.int32), flip)

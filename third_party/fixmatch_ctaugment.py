@@ -124,10 +124,15 @@ def ctaugment_with_cutout(images: tf.Tensor, policy: CtaPolicy, last: tf.Tensor)
     height, width = colors.shape[1:3]
     side = 1 + int(1.0 * min(height, width) * 0.499)
     last = image_ops.scaled_draws(checked_draws(last, 2, colors)[:, ::-1], height, width)
-    outside = image_ops.outside_squares(last, side, colors.shape[1:])
-    # 127 = 255 >> 1: within the square all bits but the highest are set, and that one is not.
-    inside = tf.bitwise.bitwise_and(tf.bitwise.invert(outside), ctaugment_ops.CUTOUT_FILL)
-    return _to_float(tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(colors, outside), inside))
+    outside = image_ops.outside_squares(last, side, colors.shape[1:], mark=255)
+    return _to_float(image_ops.bitwise(_filled, colors, outside))
+
+
+def _filled(colors, outside):
+    """Keeps the bits of `outside`, and sets those of 127 in all bytes within."""
+    fill = ctaugment_ops.CUTOUT_FILL * (0x01010101 if colors.dtype == tf.int32 else 1)
+    inside = tf.bitwise.bitwise_and(tf.bitwise.invert(outside), fill)
+    return tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(colors, outside), inside)
 
 
 def update_rates(

@@ -110,8 +110,8 @@ def _strong(colors, uniforms, cutout_fraction):
     if side > 1:
         center = image_ops.scaled_draws(uniforms[:, -2:], height, width)
         outside = image_ops.outside_squares(center, side, colors.shape[1:])
-        alpha = tf.bitwise.bitwise_and(alpha, outside)
-    return image_ops.bytes_to_float(colors) * image_ops.zero_or_one(alpha)
+        alpha = image_ops.bitwise(tf.bitwise.bitwise_and, alpha, outside)
+    return image_ops.bytes_to_float(colors) * tf.cast(alpha, tf.float32)
 
 
 def sample_policy(uniforms: tf.Tensor) -> Policy:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -46,9 +46,22 @@ def bytes_to_float(images: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.cast(images, tf.float32) - 127.5, 127.5)
 
 
-def zero_or_one(alpha: tf.Tensor) -> tf.Tensor:
-    """Maps alpha, 0 or 255, to float32 0 or 1."""
-    return tf.cast(tf.bitwise.bitwise_and(alpha, 1), tf.float32)
+def bitwise(function: Callable[..., tf.Tensor], *images: tf.Tensor) -> tf.Tensor:
+    """Applies a function made of bitwise ops to bytes, four at a time where their number allows.
+
+    Args:
+      function: takes and returns integers of any width.
+      *images: [N, H, W, C] uint8, all of one shape.
+
+    Returns:
+      [N, H, W, C] uint8.
+    """
+    shape = images[0].shape[1:]
+    size = math.prod(shape)
+    if size % 4:
+        return function(*images)
+    words = [tf.bitcast(tf.reshape(part, [-1, size // 4, 4]), tf.int32) for part in images]
+    return tf.reshape(tf.bitcast(function(*words), tf.uint8), [-1, *shape])
 
 
 # ---------------------------------------------------------------- moving pixels
@@ -97,7 +110,7 @@ def affine_nearest_rgba(
 
     Args:
       colors: [N, H, W, C] uint8.
-      alpha: [N, H, W, C] uint8, or None where all of it is 255.
+      alpha: [N, H, W, C] uint8, or None where all of it is 1.
       matrices: [N, 6] int32 from `fixed_point`.
 
     Returns:
@@ -109,7 +122,7 @@ def affine_nearest_rgba(
     if alpha is None:
         # A product with ones copies a pixel's alpha to its channels; broadcasting is slower.
         one = tf.reshape(tf.cast(place > 0, tf.float32), [-1, 1])
-        each = tf.cast(tf.matmul(one, tf.fill([1, channels], 255.0)), tf.uint8)
+        each = tf.cast(tf.matmul(one, tf.ones([1, channels])), tf.uint8)
         moved.append(tf.reshape(each, tf.shape(colors)))
     return tuple(moved)
 
@@ -184,7 +197,7 @@ def _gather_pixels(pixels: tf.Tensor, place: tf.Tensor, shape: tf.TensorShape) -
 
 def invert(images: tf.Tensor) -> tf.Tensor:
     """255 - v for [N, H, W, C] uint8."""
-    return tf.bitwise.invert(images)
+    return bitwise(tf.bitwise.invert, images)
 
 
 def mask_and_flip(
@@ -313,30 +326,33 @@ def outside_square(center: tf.Tensor, side: int | tf.Tensor, height: int, width:
     return ~(in_rows[:, :, tf.newaxis] & in_columns[:, tf.newaxis, :])
 
 
-def outside_squares(center: tf.Tensor, side: int, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Marks what a square cut-out of one side leaves, for values: 0 within, 255 elsewhere.
+def outside_squares(
+    center: tf.Tensor, side: int, shape: tuple[int, int, int], mark: int = 1
+) -> tf.Tensor:
+    """Marks what a square cut-out of one side leaves, for values: 0 within, `mark` elsewhere.
 
     Args:
       center: [N, 2] int32, (row, column).
       side: as in `outside_square`.
       shape: (H, W, C).
+      mark: 1, or 255 for a mask of bits.
 
     Returns:
       [N, H, W, C] uint8.
     """
-    rows, columns = (tf.constant(bands) for bands in _outside_bands(side, tuple(shape)))
-    outside = tf.bitwise.bitwise_or(tf.gather(rows, center[:, 0]), tf.gather(columns, center[:, 1]))
-    return tf.reshape(outside, [-1, *shape])
+    rows, columns = (tf.constant(bands) for bands in _outside_bands(side, tuple(shape), mark))
+    bands = tf.gather(rows, center[:, 0]), tf.gather(columns, center[:, 1])
+    return bitwise(tf.bitwise.bitwise_or, *(tf.reshape(band, [-1, *shape]) for band in bands))
 
 
 @functools.cache
-def _outside_bands(side, shape):
-    """Per centre, [H, H * W * C] and [W, H * W * C] uint8: 255 outside the rows, the columns."""
+def _outside_bands(side, shape, mark):
+    """Per centre, [H, H * W * C] and [W, H * W * C] uint8: `mark` outside the rows, columns."""
     half, bands = side // 2, []
     for axis in (0, 1):
         place = np.arange(shape[axis])
         offset = place - place[:, np.newaxis]
-        outside = np.where((offset >= -half) & (offset < half), 0, 255).astype(np.uint8)
+        outside = np.where((offset >= -half) & (offset < half), 0, mark).astype(np.uint8)
         outside = np.expand_dims(outside, (2 - axis, 3))
         bands.append(np.broadcast_to(outside, [shape[axis], *shape]).reshape(shape[axis], -1))
     return bands

@@ -2,7 +2,7 @@
 
 Upstream: google-research/fixmatch at d4985a1 and google-research/uda, whose lists share these ops
 and formulas (see README.md). Images are colours [N, H, W, C] uint8 and alpha of the same shape: 0
-where a pixel is nobody's, because a move exposed it or Cutout erased it, 255 elsewhere. Ops that go
+where a pixel is nobody's, because a move exposed it or Cutout erased it, 1 elsewhere. Ops that go
 through RGB upstream make every pixel opaque; the enhancers keep alpha.
 """
 
@@ -83,7 +83,7 @@ class _Holes(NamedTuple):
     @classmethod
     def of(cls, alpha, colors):
         """Alpha as `apply_policy` receives it."""
-        one = tf.fill([1, *colors.shape[1:]], tf.constant(255, tf.uint8))
+        one = tf.fill([1, *colors.shape[1:]], tf.constant(1, tf.uint8))
         number = tf.range(tf.shape(colors)[0])
         if alpha is None:
             return cls(one, tf.zeros_like(number))
@@ -142,7 +142,7 @@ def _erase(rows: _Rows, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     fill = CUTOUT_FILL if channels == 3 else CUTOUT_FILL_LUMA
     colors = rows.colors * keep + tf.constant(fill, tf.uint8) * (1 - keep)
     alpha = _alpha(rows, known)
-    return colors, keep * (255 if alpha is None else alpha) * tf.ones_like(colors)
+    return colors, keep * (tf.ones_like(colors) if alpha is None else alpha)
 
 
 def _bits(rows: _Rows) -> tf.Tensor:

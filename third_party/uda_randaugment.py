@@ -83,7 +83,7 @@ def augment_bytes(
       cutout_fraction: side of the last square over the shorter side, 0 for none.
 
     Returns:
-      (colours, alpha), [N, H, W, C] uint8 both; alpha is 0 where the mean colour belongs, else 255.
+      (colours, alpha), [N, H, W, C] uint8 both; alpha is 0 where the mean colour belongs, else 1.
 
     Raises:
       ValueError: if a shape, a dtype or `cutout_fraction` does not fit.
@@ -102,7 +102,7 @@ def augment_bytes(
     if side > 1:
         center = image_ops.scaled_draws(uniforms[:, -2:], height, width)
         outside = image_ops.outside_squares(center, side, colors.shape[1:])
-        alpha = tf.bitwise.bitwise_and(alpha, outside)
+        alpha = image_ops.bitwise(tf.bitwise.bitwise_and, alpha, outside)
     return colors, alpha
 
 
@@ -110,14 +110,14 @@ def normalised(colors: tf.Tensor, alpha: tf.Tensor, statistics: Statistics) -> t
     """Returns (v / 255 - mean) / std, 0 where alpha is: upstream's view, [N, H, W, C] float32."""
     mean, std = (tf.constant(values, tf.float64) for values in statistics)
     values = (tf.cast(colors, tf.float64) / 255.0 - mean) / std
-    return tf.cast(values, tf.float32) * image_ops.zero_or_one(alpha)
+    return tf.cast(values, tf.float32) * tf.cast(alpha, tf.float32)
 
 
 def centred(colors: tf.Tensor, alpha: tf.Tensor, statistics: Statistics) -> tf.Tensor:
     """Returns the same view in [-1, 1]: 2 v / 255 - 1, and 2 mean - 1 where alpha is 0."""
     shape = colors.shape[1:]
     mean = np.broadcast_to(2 * np.float32(statistics.mean) - 1, shape)
-    keep = image_ops.zero_or_one(alpha)
+    keep = tf.cast(alpha, tf.float32)
     return image_ops.bytes_to_float(colors) * keep + mean * (1 - keep)
 
 
