@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.config import Config
+from experiments.views import augmentation_of, rates_of
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
-from ssl_weighting.data.augmentation import Augmentation, clean_view
+from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images import load_images
@@ -35,9 +36,6 @@ from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.nesterov import NesterovSGD
 from ssl_weighting.schedules import make_schedule
 from ssl_weighting.weight_store import LEARNED, WeightStore
-
-# Algorithms whose second view is a weak one, or that have none.
-WEAK_VIEWS = ("pseudo_label", "vat", "mean_teacher", "mixmatch")
 
 
 @dataclasses.dataclass
@@ -94,7 +92,8 @@ def build(config: Config, splits: DataSplits) -> Run:
     model = _model(config, splits)
     statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
-    source, lambda_source = _sources(config, splits)
+    rates = rates_of(config)
+    source, lambda_source = _sources(config, splits, rates)
     size = config.val_batch or lambda_source.unlabeled_batch
     if not config.val_replace:
         size = min(size, len(splits.validation))
@@ -117,6 +116,7 @@ def build(config: Config, splits: DataSplits) -> Run:
         _bilevel_settings(config),
         _lambda_settings(config),
         jit_compile=config.jit,
+        rates=rates,
     )
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     return Run(config, splits, trainer, Evaluator(model, ema, clean_view, batch))
@@ -216,21 +216,14 @@ def _weight_store(config, num_unlabeled):
     )
 
 
-def _augmentation(config, images):
-    if not images:
-        return Augmentation.none()
-    if config.algorithm in WEAK_VIEWS:
-        return Augmentation.weak_only(flip=config.flip)
-    return Augmentation.fixmatch(flip=config.flip)
-
-
-def _sources(config, splits):
-    augmentation = _augmentation(config, images=splits.labeled.inputs.ndim == 4)
+def _sources(config, splits, rates):
+    augmentation = augmentation_of(config, splits, rates)
     unlabeled = config.unlabeled_batch if config.uses_unlabeled else 0
     source = BatchSource(splits, config.labeled_batch, unlabeled, config.seed, augmentation, 0)
     if config.weighting not in LEARNED or not config.infl_fresh_batch:
         return source, source  # a second one would hold U in memory twice for nothing
     size = config.lambda_batch or config.unlabeled_batch
+    augmentation = augmentation.without_probes()  # theta-steps alone learn rates
     fresh = BatchSource(splits, config.labeled_batch, size, config.seed, augmentation, 1)
     return source, fresh
 

@@ -23,6 +23,15 @@ from third_party.uda_tsa import SCHEDULES
 
 UDA_VERSIONS = ("2019", "2020", "fixmatch")
 PIXEL_SCALINGS = ("symmetric", "standardized")
+STRONG_VIEWS = ("auto", "weak", "randaugment", "uda_randaugment", "ctaugment")
+# Making batches anew with other rates takes the time of compiling them, one or two seconds.
+PUBLISH_EVERY = 256
+# Of the supervised base they stand in the report alone.
+_OWN_STRONG_VIEWS = {
+    "fixmatch": "randaugment",
+    "uda": "uda_randaugment",
+    "supervised": "randaugment",
+}
 
 
 def option(default, text: str, choices: tuple[str, ...] = (), group: str = "data"):
@@ -118,6 +127,16 @@ class Config:
         "trainable", "what is averaged; all: BatchNorm's moving statistics too", EMA_SCOPES,
         "algorithm",
     )  # fmt: skip
+    strong_augment: str = option(
+        "auto", "strong views; auto: the algorithm's own", STRONG_VIEWS, "algorithm"
+    )
+    cta_update: bool = option(True, "CTAugment's rates learn (false: stay 1)", group="algorithm")
+    cta_publish_every: int = option(
+        0,
+        "steps after which strong views see new rates of CTAugment; 0: 256, or steps/20 in a "
+        "shorter run",
+        group="algorithm",
+    )
     # Lambda
     weighting: str = option("per_example", "what multiplies the unlabeled losses", MODES, "lambda")
     lambda_optimizer: str = option("madam", "of Lambda", ("madam", "adam", "sgd"), "lambda")
@@ -210,6 +229,22 @@ class Config:
         """Whether the base algorithm reads U at all."""
         return ALGORITHMS[self.algorithm].uses_unlabeled
 
+    @property
+    def strong_views(self) -> str:
+        """What `strong_augment` comes to."""
+        own = _OWN_STRONG_VIEWS.get(self.algorithm, "weak")
+        return own if self.strong_augment == "auto" else self.strong_augment
+
+    @property
+    def publish_every(self) -> int:
+        """What `cta_publish_every` comes to."""
+        return self.cta_publish_every or max(1, min(PUBLISH_EVERY, self.steps // 20))
+
+    @property
+    def learns_rates(self) -> bool:
+        """Whether CTAugment's rates learn."""
+        return self.strong_views == "ctaugment" and self.cta_update and self.model != "mlp"
+
 
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
@@ -221,7 +256,7 @@ _NOT_NEGATIVE = (
     "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
-    "solve_scale", "lr_warmup_steps",
+    "solve_scale", "lr_warmup_steps", "cta_publish_every",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
@@ -316,6 +351,12 @@ def _check_influence(config):
         raise ValueError(
             "--inverse_hessian=unrolled has no theta-steps to look back on at the start. Received: "
             "--lambda_at_start=true. Use --lambda_at_start=false"
+        )
+    if config.inverse_hessian == "unrolled" and config.learns_rates:
+        raise ValueError(
+            "--inverse_hessian=unrolled makes the batches of past steps again, with the strong "
+            "views of today's rates. Received: --strong_augment=ctaugment, --cta_update=true. Use "
+            "--cta_update=false"
         )
     if config.inverse_hessian == "outer_product" and not config.damping:
         raise ValueError(

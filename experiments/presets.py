@@ -28,6 +28,7 @@ PRESETS = {
         "val_size": 1024,
         "val_order": "drawn",
         "allow_overlap": False,
+        "cta_update": True,
     },
     "released": {
         "madam_t": "per_example",
@@ -47,6 +48,7 @@ PRESETS = {
         "val_size": 1000,
         "val_order": "first",
         "allow_overlap": True,
+        "cta_update": False,
     },
 }
 
@@ -214,8 +216,12 @@ def deviations(config: Config) -> list[str]:
         ours = ", ".join(f"{name} {value}" for name, value, other in pairs if value != other)
         return [f"DEVIATION: the paper prints no constants for Sec. 4.1; ours: {ours}"]
     found = [f"DEVIATION: {n} {value} instead of {r}" for n, value, r in pairs if value != r]
-    if config.algorithm == "uda":
-        found.append("DEVIATION: strong views by FixMatch's RandAugment instead of UDA's")
+    if config.strong_views != reference.strong_views:
+        views = f"{config.strong_views} instead of {reference.strong_views}"
+        found.append(f"DEVIATION: strong views by {views}")
+    if config.learns_rates:
+        lag = f"up to {config.publish_every} steps old instead of up to 4"
+        found.append(f"DEVIATION: strong views read CTAugment rates that are {lag}")
     return found
 
 
@@ -224,6 +230,10 @@ _SIZES = ("num_unlabeled", "num_test", "image_size", "val_size")
 
 def _matters(field, config):
     group = field.metadata["group"]
+    if field.name.startswith("cta_"):
+        return config.strong_views == "ctaugment" and field.name == "cta_update"
+    if field.name == "strong_augment":
+        return False  # said in words
     if group in ("lambda", "influence"):
         return config.weighting in LEARNED and field.name != "weighting"
     return field.name in _SIZES or (group in ("model", "algorithm") and field.name != "algorithm")

@@ -30,6 +30,7 @@ _ALGORITHM_OPTIONS = {
     "mixup_beta": ("mixmatch", "remixmatch"),
     "vat_epsilon": ("vat",),
 }
+_TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")
 
 
 def _is_one_of(algorithms, config):
@@ -50,6 +51,21 @@ _NEEDS = (
         ("val_seed",),
         lambda c: c.model != "mlp" and c.val_order == "drawn",
         "images and --val_order=drawn",
+    ),
+    (
+        ("strong_augment",),
+        lambda c: c.model != "mlp" and c.algorithm in _TWO_VIEWS,
+        "images and --algorithm=" + " or ".join(_TWO_VIEWS),
+    ),
+    (
+        ("cta_update",),
+        lambda c: c.model != "mlp" and c.strong_views == "ctaugment",
+        "images and --strong_augment=ctaugment",
+    ),
+    (
+        ("cta_publish_every",),
+        lambda c: c.learns_rates,
+        "images, --strong_augment=ctaugment and --cta_update",
     ),
     (
         ("contamination_rate",),

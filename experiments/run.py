@@ -188,7 +188,7 @@ def _next_stop(trainer, config, snapshot_steps):
     stops = [config.steps]
     for period in (config.log_every, config.eval_every, config.checkpoint_every):
         stops.append((step // period + 1) * period)
-    if trainer.store.learns:
+    if trainer.store.learns or trainer.rates:
         stops.append(trainer.next_pause())
     stops += [s for s in snapshot_steps if s > step]
     return min(stops)

@@ -32,6 +32,7 @@ def variables(run: Run) -> dict:
         "algorithm": getattr(trainer.algorithm, "variables", []),
         "scores": trainer.scores.variables if trainer.scores else [],
         "replay": trainer.replay.variables if trainer.replay else [],
+        "cta_rates": trainer.rates.variables if trainer.rates else [],
     }
     return {
         f"{group}/{k:04d}/{_NUMBERING.sub('', v.path)}": v

@@ -96,6 +96,7 @@ class BilevelTrainer:
         validation_at: k -> LabeledBatch, the V' of Lambda-step k.
         settings: `BilevelSettings`; lambda_settings: `LambdaStepSettings`.
         jit_compile: compile the theta-step with XLA.
+        rates: `CtaRates` that learn from the probes of labeled batches, or None.
     """
 
     def __init__(
@@ -111,10 +112,12 @@ class BilevelTrainer:
         settings: BilevelSettings,
         lambda_settings: LambdaStepSettings,
         jit_compile: bool = True,
+        rates=None,
     ):
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
         self.lambda_source, self.validation_at = lambda_source, validation_at
+        self.rates = rates
         self.params = list(model.trainable_variables)
         optimizer.build(self.params)
         self.step = 0
@@ -142,13 +145,15 @@ class BilevelTrainer:
         """Take `num_steps` theta-steps, to `next_pause` at most.
 
         Returns:
-            Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate.
+            Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate; and
+            what `rates` say.
 
         Raises:
             NonFiniteError: a loss that is not finite, with its step.
         """
         if self.replay and self.settings.lambda_due(self.step + self.replay.count):
             self.replay.keep(self.step)
+        self._publish_rates()
         if self._iterator_step != self.step:
             self._iterator = iter(self.source.dataset(self.step))
         count = tf.constant(num_steps, tf.int64)
@@ -163,13 +168,14 @@ class BilevelTrainer:
                 "resume from the last checkpoint."
             )
         means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
-        return means
+        return means | (self.rates.statistics() if self.rates else {})
 
     def next_pause(self) -> int:
         """Return the first step after this one at which a block of theta-steps must end."""
         due = self.settings.next_lambda_step(self.step)
         kept = due - self.replay.count if self.replay else due
-        return kept if kept > self.step else due
+        pause = kept if kept > self.step else due
+        return min(pause, self.rates.next_publication(self.step)) if self.rates else pause
 
     def lambda_step(self) -> dict[str, float]:
         """Move Lambda along Eq. 6 at the current theta (lines 7-12).
@@ -185,6 +191,7 @@ class BilevelTrainer:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
         """
         s = self.settings
+        self._publish_rates()
         k = tf.constant(self.lambda_steps, tf.int64)
         batch = self.lambda_source.at(k) if s.fresh_batch else self.source.at(self.step)
         measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step)
@@ -200,6 +207,10 @@ class BilevelTrainer:
         self._lambda_step.apply(measured, self.scores)
         self.lambda_steps += 1
         return measured.report
+
+    def _publish_rates(self):
+        if self.rates and self.rates.publish_if_due(self.step):
+            self._iterator_step = -1  # what was made ahead was made with the old rates
 
     def _make_replay(self, scope, count):
         def loss(*arguments):
@@ -233,6 +244,8 @@ class BilevelTrainer:
         gradients = tape.gradient(loss, [p.value for p in self.params])
         self.optimizer.apply(gradients, self.params)
         self.ema.update()
+        if self.rates:
+            self.rates.learn(labeled, self._averaged_probabilities(labeled.probe.inputs))
         return {"loss": loss, **_split_losses(rows)}
 
     def _loss(self, forward, params, labeled, unlabeled, step):
@@ -245,6 +258,12 @@ class BilevelTrainer:
             decayed = [p for p, v in pairs if is_decayed(v, scope)]
             loss += self.settings.weight_decay * objective.l2_penalty(decayed)
         return loss, rows
+
+    def _averaged_probabilities(self, inputs):
+        values = [v.value for v in self.ema.shadow]
+        others = [v.value for v in self.model.non_trainable_variables]
+        outputs, _ = self.model.stateless_call(values, others, inputs, training=False)
+        return tf.nn.softmax(outputs["logits"])
 
     def _forward(self, inputs, *, makes_rows=True, moves_statistics=True):
         if moves_statistics:

@@ -15,6 +15,7 @@ from experiments.benchmarks.memory import peak_of_child_mb
 
 # Imported when asked for: TensorFlow takes many seconds, and a wrong name should not.
 SUITES = {
+    "augment": "experiments.benchmarks.augment",
     "influence": "experiments.benchmarks.influence",
     "madam": "experiments.benchmarks.madam",
 }
