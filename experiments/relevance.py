@@ -40,7 +40,7 @@ def _learns(config, *methods):
 
 _NEEDS = (
     (
-        ("image_size", "val_seed", "allow_overlap", "flip", "contamination"),
+        ("image_size", "val_seed", "allow_overlap", "flip", "contamination", "smoke"),
         lambda c: c.model != "mlp",
         "images",
     ),
