@@ -106,8 +106,9 @@ def execute(
         return None
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
     print(
-        f"finished {config.out}, {summary['method']}: test error {summary['test_error_median20']:.2f} % (median of the "
-        f"last 20 evaluations), Λ took {summary['lambda_share']:.1%} of the time",
+        f"finished {config.out}: {summary['method']}, test error "
+        f"{summary['test_error_median20']:.2f} % (median of the last 20 evaluations), Λ took "
+        f"{summary['lambda_share']:.1%} of the time",
         flush=True,
     )
     return summary

@@ -1,7 +1,8 @@
 """The smoke form of a run: the same program and flags, small enough for a CPU, on offline data.
 
 What stays: the net's depth, the image size, the classes, the ratio of unlabeled examples, every
-switch of the algorithm and of Eq. 6. What shrinks: batches and sets by 16, channels by 4, a few steps.
+switch of the algorithm and of Eq. 6. What shrinks: batches and sets by 16, channels by 4, and the
+steps to a few.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def shrunk(config: Config) -> Config:
 
 
 def stand_in(name: str) -> RawDataset:
-    """Return scikit-learn's digits in colour, [n, 32, 32, 3] uint8, under the name of another set."""
+    """Return scikit-learn's digits under another name, in colour: [n, 32, 32, 3] uint8."""
     digits = load_digits()
     source = f"{MARK}: {digits.source}, in the place of {name}"
     parts = {part: _in_colour(getattr(digits, part)) for part in ("train", "test")}

@@ -7,7 +7,7 @@
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
 # Note:     Not in the paper: the control that any gain from V must beat.
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=1000 --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed --validation_as_labels=true --seed=1 --out=results/paper/extra_cifar10_1000_fixmatch_ctaugment_v_as_labels/seed_1
+# Command:  python -m experiments.run_cell --cell=extra_cifar10_1000_fixmatch_ctaugment_v_as_labels --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=1000 --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed --validation_as_labels=true
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=extra_cifar10_1000_fixmatch_ctaugment_v_as_labels --seeds=1,2,3,4,5 --dataset=cifar10 \

@@ -8,7 +8,7 @@
 #           without the Lambda-steps
 # Note:     Not in the paper: FixMatch's other augmentation.
 # Note:     SVHN without its extra set; the paper does not say which.
-# Command:  python -m experiments.train_images --dataset=svhn_cropped --num_labeled=1000 --flip=false --algorithm=fixmatch --strong_augment=randaugment --weighting=fixed --seed=1 --out=results/paper/extra_svhn_1000_fixmatch_randaugment/seed_1
+# Command:  python -m experiments.run_cell --cell=extra_svhn_1000_fixmatch_randaugment --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=1000 --flip=false --algorithm=fixmatch --strong_augment=randaugment --weighting=fixed
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=extra_svhn_1000_fixmatch_randaugment --seeds=1,2,3,4,5 --dataset=svhn_cropped \

@@ -8,7 +8,7 @@
 #           without the Lambda-steps
 # Note:     Not in the paper: the control that any gain from V must beat.
 # Note:     SVHN without its extra set; the paper does not say which.
-# Command:  python -m experiments.train_images --dataset=svhn_cropped --num_labeled=250 --flip=false --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed --validation_as_labels=true --seed=1 --out=results/paper/extra_svhn_250_fixmatch_ctaugment_v_as_labels/seed_1
+# Command:  python -m experiments.run_cell --cell=extra_svhn_250_fixmatch_ctaugment_v_as_labels --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=250 --flip=false --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed --validation_as_labels=true
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=extra_svhn_250_fixmatch_ctaugment_v_as_labels --seeds=1,2,3,4,5 --dataset=svhn_cropped \

@@ -8,7 +8,7 @@
 #           without the Lambda-steps
 # Note:     The paper does not say how many labels: we take the 4,000 of Table 3.
 # Runs:     shared with table1_cifar10_4000_uda_ours: the same options
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=4000 --algorithm=uda --uda_version=2019 --weighting=per_example --seed=1 --out=results/paper/table1_cifar10_4000_uda_ours/seed_1
+# Command:  python -m experiments.run_cell --cell=fig3_exact --runs=table1_cifar10_4000_uda_ours --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=4000 --algorithm=uda --uda_version=2019 --weighting=per_example
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=fig3_exact --runs=table1_cifar10_4000_uda_ours --seeds=1,2,3,4,5 --dataset=cifar10 \

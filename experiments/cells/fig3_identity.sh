@@ -8,7 +8,7 @@
 #           without the Lambda-steps
 # Note:     The paper does not say how many labels: we take the 4,000 of Table 3.
 # Note:     The paper gives no number of terms and no parameters of the identity.
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=4000 --algorithm=uda --uda_version=2019 --weighting=per_example --inverse_hessian=identity --seed=1 --out=results/paper/fig3_identity/seed_1
+# Command:  python -m experiments.run_cell --cell=fig3_identity --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=4000 --algorithm=uda --uda_version=2019 --weighting=per_example --inverse_hessian=identity
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=fig3_identity --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=4000 --algorithm=uda \

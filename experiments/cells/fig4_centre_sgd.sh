@@ -8,7 +8,7 @@
 #           without the Lambda-steps
 # Note:     The paper does not say how many labels: we take the 4,000 of Table 3.
 # Note:     The paper prints no step size for Adam and SGD: ours is M-Adam's.
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=4000 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_optimizer=sgd --seed=1 --out=results/paper/fig4_centre_sgd/seed_1
+# Command:  python -m experiments.run_cell --cell=fig4_centre_sgd --seeds=1,2,3 --dataset=cifar10 --num_labeled=4000 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_optimizer=sgd
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=fig4_centre_sgd --seeds=1,2,3 --dataset=cifar10 --num_labeled=4000 --algorithm=uda \

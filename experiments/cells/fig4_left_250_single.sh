@@ -7,7 +7,7 @@
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
 # Note:     Weights start at 5 with 250 labels (App. D).
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=single --lambda_init=5 --seed=1 --out=results/paper/fig4_left_250_single/seed_1
+# Command:  python -m experiments.run_cell --cell=fig4_left_250_single --seeds=1,2,3 --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=single --lambda_init=5
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=fig4_left_250_single --seeds=1,2,3 --dataset=cifar10 --num_labeled=250 --algorithm=uda \

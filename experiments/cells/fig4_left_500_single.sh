@@ -6,7 +6,7 @@
 # Time:     3 seeds x 27 h = 81 h of GPU; an estimate, not measured: steps x images of a step, at
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=500 --algorithm=uda --uda_version=2019 --weighting=single --seed=1 --out=results/paper/fig4_left_500_single/seed_1
+# Command:  python -m experiments.run_cell --cell=fig4_left_500_single --seeds=1,2,3 --dataset=cifar10 --num_labeled=500 --algorithm=uda --uda_version=2019 --weighting=single
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=fig4_left_500_single --seeds=1,2,3 --dataset=cifar10 --num_labeled=500 --algorithm=uda \

@@ -7,7 +7,7 @@
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
 # Note:     The paper names the ends, 64 and 5,000: the grid between is ours.
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5 --val_size=256 --seed=1 --out=results/paper/fig4_right_250_v256/seed_1
+# Command:  python -m experiments.run_cell --cell=fig4_right_250_v256 --seeds=1,2,3 --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5 --val_size=256
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=fig4_right_250_v256 --seeds=1,2,3 --dataset=cifar10 --num_labeled=250 --algorithm=uda \

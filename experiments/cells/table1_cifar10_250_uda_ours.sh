@@ -7,7 +7,7 @@
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
 # Note:     Weights start at 5 with 250 labels (App. D).
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5 --seed=1 --out=results/paper/table1_cifar10_250_uda_ours/seed_1
+# Command:  python -m experiments.run_cell --cell=table1_cifar10_250_uda_ours --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table1_cifar10_250_uda_ours --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=250 \

@@ -7,7 +7,7 @@
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
 # Runs:     shared with table1_cifar10_4000_fixmatch_ctaugment: the same options
-# Command:  python -m experiments.train_images --dataset=cifar10 --num_labeled=4000 --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed --seed=1 --out=results/paper/table1_cifar10_4000_fixmatch_ctaugment/seed_1
+# Command:  python -m experiments.run_cell --cell=table1_cifar10_4000_fixmatch_ctaugment_rerun --runs=table1_cifar10_4000_fixmatch_ctaugment --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=4000 --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table1_cifar10_4000_fixmatch_ctaugment_rerun \

@@ -7,7 +7,7 @@
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
 # Note:     SVHN without its extra set; the paper does not say which.
-# Command:  python -m experiments.train_images --dataset=svhn_cropped --num_labeled=1000 --flip=false --algorithm=remixmatch --strong_augment=ctaugment --weighting=fixed --seed=1 --out=results/paper/table1_svhn_1000_remixmatch/seed_1
+# Command:  python -m experiments.run_cell --cell=table1_svhn_1000_remixmatch --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=1000 --flip=false --algorithm=remixmatch --strong_augment=ctaugment --weighting=fixed
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table1_svhn_1000_remixmatch --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=1000 \

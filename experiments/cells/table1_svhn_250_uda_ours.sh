@@ -8,7 +8,7 @@
 #           without the Lambda-steps
 # Note:     Weights start at 5 with 250 labels (App. D).
 # Note:     SVHN without its extra set; the paper does not say which.
-# Command:  python -m experiments.train_images --dataset=svhn_cropped --num_labeled=250 --flip=false --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5 --seed=1 --out=results/paper/table1_svhn_250_uda_ours/seed_1
+# Command:  python -m experiments.run_cell --cell=table1_svhn_250_uda_ours --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=250 --flip=false --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table1_svhn_250_uda_ours --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=250 \

@@ -8,7 +8,7 @@
 #           without the Lambda-steps
 # Note:     SVHN without its extra set; the paper does not say which.
 # Note:     The paper prints under 4,000 labels what may be FixMatch's number for 1,000.
-# Command:  python -m experiments.train_images --dataset=svhn_cropped --num_labeled=4000 --flip=false --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed --seed=1 --out=results/paper/table1_svhn_4000_fixmatch_ctaugment/seed_1
+# Command:  python -m experiments.run_cell --cell=table1_svhn_4000_fixmatch_ctaugment --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=4000 --flip=false --algorithm=fixmatch --strong_augment=ctaugment --weighting=fixed
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table1_svhn_4000_fixmatch_ctaugment --seeds=1,2,3,4,5 --dataset=svhn_cropped \

@@ -7,7 +7,7 @@
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
 # Note:     SVHN without its extra set; the paper does not say which.
-# Command:  python -m experiments.train_images --dataset=svhn_cropped --num_labeled=500 --flip=false --algorithm=uda --uda_version=2019 --weighting=per_example --seed=1 --out=results/paper/table1_svhn_500_uda_ours/seed_1
+# Command:  python -m experiments.run_cell --cell=table1_svhn_500_uda_ours --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=500 --flip=false --algorithm=uda --uda_version=2019 --weighting=per_example
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table1_svhn_500_uda_ours --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=500 \

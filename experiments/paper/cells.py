@@ -64,7 +64,7 @@ ROWS = {
     "VAT": ("vat", {"algorithm": "vat"} | _FIXED, _COPIED),
     "Mean-Teacher": ("mean_teacher", {"algorithm": "mean_teacher"} | _FIXED, _COPIED),
     "MixMatch": ("mixmatch", {"algorithm": "mixmatch"} | _FIXED, _COPIED),
-    "UDA": ("uda", _UDA | _FIXED, "copied from UDA: last checkpoint"),
+    "UDA": ("uda", _UDA | _FIXED, "copied from UDA: tested once, at the last checkpoint"),
     "Re-MixMatch": (
         "remixmatch",
         {"algorithm": "remixmatch", "strong_augment": "ctaugment"} | _FIXED,
@@ -78,7 +78,9 @@ ROWS = {
 BASES = {"uda_ours": "uda", "fixmatch_ctaugment_ours": "fixmatch_ctaugment_rerun"}
 _TFDS = {"cifar10": "cifar10", "svhn": "svhn_cropped"}
 _FIVE_AT_250 = "Weights start at 5 with 250 labels (App. D)."
-_SAME_START = "Weights stay at 5, where Ours starts with 250 labels, so that the pair differs in learning alone."
+_SAME_START = (
+    "Weights stay at 5, where Ours starts with 250 labels: the pair differs in learning alone."
+)
 _UDA_4000 = "The paper does not say how many labels: we take the 4,000 of Table 3."
 _SVHN = "SVHN without its extra set; the paper does not say which."
 _MISPLACED = "The paper prints under 4,000 labels what may be FixMatch's number for 1,000."
@@ -248,6 +250,7 @@ def _extra() -> Iterable[Cell]:
                 | _FIXED
                 | _start(options, labels)
                 | {"validation_as_labels": "true"},
+                base=f"table1_{dataset}_{labels}_{BASES[end]}",
                 notes=(note, *notes),
             )
         if end == "fixmatch_ctaugment_rerun":

@@ -25,7 +25,7 @@ def time_text(cell: Cell) -> str:
     """Return the expected time in words, with what the estimate rests on."""
     one = hours_of(cell)
     if one is None:
-        return "about 1 h; an estimate, not measured: the serial rows dominate, 18 s a call in the paper"
+        return "about 1 h; an estimate, not measured: from the paper's 18 s for one serial call"
     seeds = len(cell.seeds)
     return f"{seeds} seeds x {one:.0f} h = {seeds * one:.0f} h of GPU; {estimates.BASIS}"
 
@@ -55,15 +55,6 @@ def module_of(cell: Cell) -> str:
     return f"experiments.{cell.program}"
 
 
-def one_seed(cell: Cell) -> str:
-    """Return the training command of one seed, as one would type it."""
-    words = [f"--{name}={value}" for name, value in cell.options.items()]
-    if cell.program == BENCHMARK:
-        return f"python -m {module_of(cell)} {shlex.join(words)}"
-    words += ["--seed=1", f"--out=results/paper/{cell.runs}/seed_1"]
-    return f"python -m experiments.train_images {shlex.join(words)}"
-
-
 def text(cell: Cell) -> str:
     """Return the script of a cell."""
     fields = [
@@ -80,7 +71,7 @@ def text(cell: Cell) -> str:
         ),
     ]
     header = [line for name, value in fields for line in _wrapped(f"# {name + ':':<9}", value)]
-    header.append(f"# Command:  {one_seed(cell)}")
+    header.append(f"# Command:  python -m {module_of(cell)} {shlex.join(arguments(cell))}")
     program = f'exec "$(dirname -- "${{BASH_SOURCE[0]}}")/../python.sh" -m {module_of(cell)} \\'
     lines = ["#!/usr/bin/env bash", *header, "", program]
     return "\n".join([*lines, *_filled([*map(shlex.quote, arguments(cell)), '"$@"'])]) + "\n"
