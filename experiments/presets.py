@@ -114,6 +114,8 @@ def make_config(**given) -> Config:
     Raises:
         ValueError: an unknown option, or a value `Config` refuses.
     """
+    if given.get("smoke"):  # what follows from the number of steps follows from the smaller one
+        given = given | shrunk(make_config(**given | {"smoke": False}))
     known = {field.name for field in dataclasses.fields(Config)}
     unknown = sorted(given.keys() - known)
     if unknown:
@@ -125,8 +127,7 @@ def make_config(**given) -> Config:
     dataset = DATASET_RECIPES.get(given.get("dataset", ""), {})
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     layers = PRESETS.get(preset, {}) | ALGORITHM_RECIPES.get(algorithm, {}) | dataset | given
-    config = Config(**layers)
-    return _with_inner_steps(_with_ramp(shrunk(config) if config.smoke else config))
+    return _with_inner_steps(_with_ramp(Config(**layers)))
 
 
 def _with_ramp(config):

@@ -20,8 +20,8 @@ CLASSES = 10
 UNLABELED, TEST = 260, 60  # examples; at least |D| of a cell with 4,000 labels
 
 
-def shrunk(config: Config) -> Config:
-    """Return the smoke form of a configuration."""
+def shrunk(config: Config) -> dict[str, int]:
+    """Return the options in which the smoke form of a configuration differs from it."""
     smaller = {
         name: max(least, getattr(config, name) // BATCHES)
         for name, least in (
@@ -30,19 +30,17 @@ def shrunk(config: Config) -> Config:
         )
         if getattr(config, name)
     }  # fmt: skip
-    return dataclasses.replace(
-        config,
-        **smaller,
-        base_filters=max(1, config.base_filters // CHANNELS),
-        num_unlabeled=UNLABELED,
-        num_test=TEST,
-        steps=STEPS,
-        inner_steps=INNER_STEPS,
-        lambda_warmup_steps=min(config.lambda_warmup_steps, 1),
-        eval_every=STEPS,
-        checkpoint_every=STEPS,
-        log_every=STEPS,
-    )
+    return smaller | {
+        "base_filters": max(1, config.base_filters // CHANNELS),
+        "num_unlabeled": UNLABELED,
+        "num_test": TEST,
+        "steps": STEPS,
+        "inner_steps": INNER_STEPS,
+        "lambda_warmup_steps": min(config.lambda_warmup_steps, 1),
+        "eval_every": STEPS,
+        "checkpoint_every": STEPS,
+        "log_every": STEPS,
+    }
 
 
 def stand_in(name: str) -> RawDataset:

@@ -1,6 +1,5 @@
 """The scripts of the paper's cells: headers, commands, flags, numbers; walking and running them."""
 
-import dataclasses
 import json
 import re
 import shlex
@@ -18,7 +17,8 @@ from experiments.paper import estimates, scripts
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import FIG_3, TABLE_3, Printed, table_1
 from experiments.presets import make_config
-from experiments.smoke import shrunk, stand_in
+from experiments.relevance import refuse_without_effect
+from experiments.smoke import stand_in
 from ssl_weighting.data.examples import UnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,16 +141,22 @@ def test_estimates_follow_the_recipes():
 
 
 def test_smoke_keeps_what_the_command_is_about():
-    full = make_config(
-        dataset="cifar10", num_labeled=4000, weighting="per_example", lambda_batch=99
-    )
-    small = shrunk(full)
-    assert (small.labeled_batch, small.unlabeled_batch, small.lambda_batch) == (4, 28, 6)
+    given = {"dataset": "cifar10", "num_labeled": 4000, "lambda_batch": 99, "algorithm": "uda"}
+    small = make_config(**given, weighting="per_example", smoke=True)
+    assert (small.labeled_batch, small.unlabeled_batch, small.lambda_batch) == (4, 20, 6)
     assert (small.base_filters, small.width, small.depth) == (4, 2, 28)
     assert (small.num_labeled, small.val_size) == (250, 64)
-    assert small.inner_steps < small.steps and small.eval_every == small.steps
-    smaller = shrunk(dataclasses.replace(full, num_labeled=40, val_size=0, lambda_batch=0))
+    first = small.lambda_warmup_steps + small.inner_steps
+    assert 1 < first < small.steps == small.eval_every < 10
+    given |= {"num_labeled": 40, "val_size": 0, "lambda_batch": 0, "algorithm": "mixmatch"}
+    smaller = make_config(**given, smoke=True)
     assert (smaller.num_labeled, smaller.val_size, smaller.lambda_batch) == (10, 0, 0)
+    assert smaller.ramp_steps < smaller.steps  # the share of the run that the recipe names
+
+
+def test_smoke_needs_images():
+    with pytest.raises(ValueError, match="--smoke would do nothing here: it needs images"):
+        refuse_without_effect(make_config(dataset="moons", steps=60), ["smoke"])
 
 
 def test_smoke_data_is_named_for_what_it_is():
