@@ -40,7 +40,7 @@ def _learns(config, *methods):
 
 _NEEDS = (
     (
-        ("image_size", "val_seed", "allow_overlap", "flip", "contamination", "smoke"),
+        ("image_size", "val_seed", "allow_overlap", "flip", "contamination"),
         lambda c: c.model != "mlp",
         "images",
     ),
@@ -116,6 +116,7 @@ _NEEDS = (
         lambda c: _learns(c, "stochastic_cg"),
         "learned weights and --inverse_hessian=stochastic_cg",
     ),
+    (("smoke",), lambda c: c.model != "mlp", "images"),
 )  # fmt: skip
 
 
