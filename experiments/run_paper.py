@@ -3,8 +3,8 @@ r"""Walk the cells of the paper's tables: train what is not finished, or list th
     python -m experiments.run_paper --dry_run
     python -m experiments.run_paper --only='table1_svhn_*_uda*' -- --precision=mixed_float16
 
-Runs the commands of experiments/cells/*.sh one after another in one process, each with what stands
-behind the --. A cell that fails is told about at the end; the others go on.
+Runs the commands of experiments/cells/*.sh one after another in one process, those that train with
+what stands behind the --. A cell that fails is told about at the end; the others go on.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import gc
 import shlex
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from absl import app, flags
 
+from experiments.errors import friendly
 from experiments.finished import is_complete
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.scripts import FOLDER, hours_of, paper_text
@@ -98,7 +100,7 @@ def walk(wanted: list[Cell], out: str, smoke: bool, others: list[str]) -> int:
         wanted: the cells.
         out: results folder.
         smoke: whether to run the smoke form.
-        others: options added to each command.
+        others: options added to each command that trains.
     """
     failed: dict[str, str] = {}
     missing: dict[object, str] = {}  # data set -> why no source has it
@@ -111,7 +113,9 @@ def walk(wanted: list[Cell], out: str, smoke: bool, others: list[str]) -> int:
                 raise FileNotFoundError(missing[data])
             if run_one(cell, out, smoke, others) == TERMINATED:
                 return TERMINATED
-        except (ValueError, OSError, FloatingPointError) as error:
+        except Exception as error:  # one cell, whatever happens to it, must not end a long walk
+            if not isinstance(error, (ValueError, OSError, FloatingPointError)):
+                traceback.print_exc()
             failed[cell.name] = f"{type(error).__name__}: {error}"
             print(f"{cell.name} FAILED. {failed[cell.name]}", file=sys.stderr, flush=True)
             if type(error).__name__ == "UnavailableError":
@@ -147,7 +151,7 @@ def run_one(cell: Cell, out: str, smoke: bool, others: list[str]) -> int:
 
 
 def _forget():
-    """Let go of a finished net and its functions: a hundred of them would fill the memory."""
+    """Let go of a finished net and most graphs; TensorFlow keeps those of tf.data's scans."""
     import keras
 
     keras.backend.clear_session()
@@ -156,8 +160,6 @@ def _forget():
 
 def main(argv: list[str]) -> int:
     """List or run the cells of the command line; return the exit code."""
-    from experiments.errors import friendly
-
     values = flags.FLAGS
     with friendly():
         wanted = chosen(values.only)

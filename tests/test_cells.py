@@ -218,7 +218,7 @@ def test_walk_goes_on_after_a_failure_and_asks_for_missing_data_once(monkeypatch
         if cell.options["dataset"] == "svhn_cropped":
             raise UnavailableError("no source has svhn_cropped")
         if cell.options["algorithm"] == "vat":
-            raise ValueError("refused")
+            raise RuntimeError("no memory")
         return 0
 
     monkeypatch.setattr(run_paper, "run_one", run_one)
@@ -227,7 +227,7 @@ def test_walk_goes_on_after_a_failure_and_asks_for_missing_data_once(monkeypatch
     assert sum("svhn" in name for name in calls) == 1 and "table1_cifar10_250_uda" in calls
     printed = capsys.readouterr()
     assert "1 of 5 cells" in printed.out
-    assert "FAILED table1_cifar10_250_vat: ValueError: refused" in printed.err
+    assert "FAILED table1_cifar10_250_vat: RuntimeError: no memory" in printed.err
     assert printed.err.count("FileNotFoundError: no source has svhn_cropped") >= 2
 
 
