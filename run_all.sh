@@ -2,9 +2,15 @@
 # From a fresh clone to the report: environment, data, training of a profile, report.
 #
 #   ./run_all.sh [--profile=default] [--out=DIR]
+#   ./run_all.sh --profile=paper [--only=GLOB] [--dry_run] [--smoke] [--out=DIR] [-- OPTION...]
 #
-#   --profile   what to train: default (three toy sets, MNIST and Fashion-MNIST with few labels)
+#   --profile   what to train: default (three toy sets, MNIST and Fashion-MNIST with few labels), or
+#               paper (every cell of the paper's tables, experiments/cells/: years of one GPU)
+#   --only      paper: cells to run, such as 'table1_*_250_*'
+#   --dry_run   paper: list the cells with estimated time and the paper's number, and stop
+#   --smoke     paper: a few small steps of each cell on offline data, to see that it runs
 #   --out       where runs and report go (default: results, beside this script)
+#   -- OPTION   paper: options for every cell, such as --data_dir=DIR --seed=1
 #
 # Interrupted? Call it again: finished runs are skipped, the interrupted one resumes.
 # Data sets are kept in $SSL_WEIGHTING_CACHE (default: ~/.cache/ssl_weighting).
@@ -12,12 +18,13 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/experiments/environment.sh"
 
 profile=default
+for_paper=() # arguments that --profile=paper takes beside --out
+for_cells=() # options of every cell
 out="$ROOT/results"
 child=
 interrupted=
 
 main() {
-  local families=(toy) family
   parse_arguments "$@"
   prepare_environment
   SSL_WEIGHTING_CACHE="$(realpath -m -- "${SSL_WEIGHTING_CACHE:-$HOME/.cache/ssl_weighting}")"
@@ -26,7 +33,11 @@ main() {
   trap 'stop_child 129' HUP
   trap 'stop_child 130' INT
   trap 'stop_child 143' TERM
+  "profile_$profile"
+}
 
+profile_default() {
+  local families=(toy) family
   if fetch mnist; then families+=(mnist); else warn_about_mnist; fi
   if fetch fashion_mnist; then families+=(fashion_mnist); else
     families+=(digits)
@@ -42,17 +53,31 @@ main() {
     $((SECONDS / 60)) $((SECONDS % 60)) "$out/report.html"
 }
 
+profile_paper() {
+  run_program experiments.run_paper --out="$out" "${for_paper[@]}" -- "${for_cells[@]}" ||
+    give_up "some cells failed (see above); the runs so far are in $out"
+  [[ " ${for_paper[*]} " == *" --dry_run "* || " ${for_paper[*]} " == *" --smoke "* ]] ||
+    run_program experiments.compare_upstream --out="$out" || give_up "no comparison written"
+}
+
 parse_arguments() {
-  local argument
-  for argument in "$@"; do
-    case "$argument" in
-      --profile=default) ;;
-      --profile=*) refuse "\`--profile\` must be one of: default. Received: $argument" ;;
-      --out=?*) out="$(realpath -m -- "${argument#--out=}")" ;;
+  while (($#)); do
+    case "$1" in
+      --profile=default | --profile=paper) profile="${1#--profile=}" ;;
+      --profile=*) refuse "\`--profile\` must be one of: default, paper. Received: $1" ;;
+      --out=?*) out="$(realpath -m -- "${1#--out=}")" ;;
+      --only=?* | --dry_run | --smoke) for_paper+=("$1") ;;
       --help | -h) help && exit 0 ;;
-      *) refuse "unknown argument. Received: $argument. Known: --profile=, --out=DIR, --help" ;;
+      --) for_cells=("${@:2}") && break ;;
+      *) refuse "unknown argument. Received: $1. Known: --profile=, --out=DIR, --only=GLOB," \
+        "--dry_run, --smoke, --help, --" ;;
     esac
+    shift
   done
+  if [[ "$profile" != paper ]] && ((${#for_paper[@]} + ${#for_cells[@]})); then
+    set -- "${for_paper[@]}" "${for_cells[@]}"
+    refuse "$* must come with --profile=paper"
+  fi
 }
 
 help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; }

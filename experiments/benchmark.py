@@ -13,6 +13,7 @@ docs/benchmarks.md holds figures and method.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -26,8 +27,10 @@ from absl import app, flags
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.suite import Options, Result
 from experiments.errors import friendly
+from experiments.smoke import BATCHES, MARK
 from ssl_weighting.reporting.files import write_atomically
 
+SMOKE_ROWS = "theta_step_graph,lambda_step_exact,lambda_step_identity,engine_dot_*_graph"
 HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak MB", "calls")
 
 
@@ -43,6 +46,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("sizes", sizes, "Suite madam: |U| of the rows, with commas.", values)
     text = "Suite influence: time other libraries beside our dot products; nothing else is run."
     flags.DEFINE_bool("peers", False, text, values)
+    text = "Does it run? Batches by 16, a small net, one round of few rows."
+    flags.DEFINE_bool("smoke", False, text, values)
     text = "Folder of the peers' environment; made on first use (1.6 GB or more)."
     flags.DEFINE_string("peers_env", ".venv-peers", text, values)
     flags.DEFINE_float(
@@ -74,7 +79,16 @@ def options_from(values: flags.FlagValues) -> Options:
         raise ValueError(
             f"--sizes must be integers with commas. Received: {values['sizes'].value!r}"
         ) from error
-    return Options(**given, sizes=sizes)
+    options = Options(**given, sizes=sizes)
+    return _smoke(options) if values["smoke"].value else options
+
+
+def _smoke(options):
+    names = ("labeled_batch", "unlabeled_batch", "validation_batch")
+    small = {name: max(1, getattr(options, name) // BATCHES) for name in names}
+    small |= {"depth": 10, "width": 1, "repetitions": 1, "least_seconds": 0.0, "memory": False}
+    small |= {"rows": SMOKE_ROWS} if options.rows == "*" else {}
+    return dataclasses.replace(options, **small)
 
 
 def table(rows: list[dict]) -> str:
@@ -122,7 +136,9 @@ def versions(result: Result) -> str:
     return f"in the processes of the rows: {listed}" if found else ""
 
 
-def run(name: str, options: Options, out: str = "", peers_env: Path | None = None) -> Result:
+def run(
+    name: str, options: Options, out: str = "", peers_env: Path | None = None, smoke: bool = False
+) -> Result:
     """Measure a suite, or with an environment its peers, and write what it found."""
     started = time.monotonic()
 
@@ -135,7 +151,7 @@ def run(name: str, options: Options, out: str = "", peers_env: Path | None = Non
         result = peer_rows.compare(options, peers_env.resolve(), say)
     else:
         result = suites.run(name, options, say)
-    lines = json_lines(name, result)
+    lines = [json.dumps({"suite": name, "smoke": True})] * smoke + json_lines(name, result)
     made_with = (machine(), versions(result), f"{options.repetitions} interleaved rounds")
     print("; ".join(filter(None, made_with)) + f"\n\n{table(result.rows)}\n")
     for row, reason in result.missing.items():
@@ -146,25 +162,57 @@ def run(name: str, options: Options, out: str = "", peers_env: Path | None = Non
     return result
 
 
+def run_command(words: list[str]) -> int:
+    """Measure what a command line of this program asks for; return the exit code.
+
+    Raises:
+        ValueError: an unknown flag or a refused value.
+    """
+    values = flags.FlagValues()
+    define_flags(values)
+    try:
+        values(["benchmark", *words])
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    measure(values, checked(values))
+    return 0
+
+
+def checked(values: flags.FlagValues) -> Options:
+    """Return the options of a command line that names a suite.
+
+    Raises:
+        ValueError: a value that is refused.
+    """
+    options = options_from(values)
+    suites.check_name(values["suite"].value)
+    if values["peers"].value and values["suite"].value != "influence":
+        raise ValueError(
+            f"--peers must come with --suite=influence. Received: --suite={values['suite'].value}"
+        )
+    return options
+
+
+def measure(values: flags.FlagValues, options: Options) -> Result:
+    """Run the suite of a command line, as the training programs run."""
+    suites.run_as_programs_do()
+    if values["smoke"].value:
+        print(f"{MARK}: the figures mean nothing")
+    peers_env = Path(values["peers_env"].value) if values["peers"].value else None
+    out, smoke = values["out"].value, values["smoke"].value
+    return run(values["suite"].value, options, out, peers_env, smoke)
+
+
 def main(argv):
     """Run the suite of the command line."""
-    values = flags.FLAGS
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     try:
-        options = options_from(values)
-        suites.check_name(values["suite"].value)
-        if values["peers"].value and values["suite"].value != "influence":
-            raise ValueError(
-                "--peers must come with --suite=influence. "
-                f"Received: --suite={values['suite'].value}"
-            )
+        options = checked(flags.FLAGS)
     except ValueError as error:
         raise app.UsageError(str(error)) from error
     with friendly():
-        suites.run_as_programs_do()
-        peers_env = Path(values["peers_env"].value) if values["peers"].value else None
-        run(values["suite"].value, options, values["out"].value, peers_env)
+        measure(flags.FLAGS, options)
 
 
 def _cells(row):

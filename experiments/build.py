@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.config import Config
+from experiments.smoke import stand_in
 from experiments.views import augmentation_of, rates_of
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
@@ -60,9 +61,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    raw = _load_images(
-        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
-    )
+    raw = _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
         raw = with_foreign_classes(raw, rate)
@@ -80,6 +79,14 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
     return _with_fewer_tests(splits, config.num_test)
+
+
+def _raw(config, cache_dir):
+    if config.smoke:
+        return stand_in(config.dataset)
+    return _load_images(
+        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
+    )
 
 
 # Twelve runs of a family read, and resize, their images once.

@@ -204,6 +204,9 @@ class Config:
     log_every: int = option(20, "at most so many steps between log lines", group="run")
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
     jit: bool = option(False, "compile the theta-step with XLA", group="run")
+    smoke: bool = option(
+        False, "does the command run? A few small steps on digits under the set's name", group="run"
+    )
 
     def __post_init__(self):
         """Check every option.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.config import Config
+from experiments.smoke import MARK, shrunk
 from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.weight_store import LEARNED
 
@@ -136,6 +137,8 @@ def make_config(**given) -> Config:
     Raises:
         ValueError: an unknown option, or a value `Config` refuses.
     """
+    if given.get("smoke"):  # what follows from the number of steps follows from the smaller one
+        given = given | shrunk(make_config(**given | {"smoke": False}))
     known = {field.name for field in dataclasses.fields(Config)}
     unknown = sorted(given.keys() - known)
     if unknown:
@@ -222,6 +225,8 @@ def deviations(config: Config) -> list[str]:
     if config.learns_rates:
         lag = f"up to {config.publish_every} steps old instead of up to 4"
         found.append(f"DEVIATION: strong views read CTAugment rates that are {lag}")
+    if config.smoke:
+        found.insert(0, f"{MARK}: a few steps of a small net on digits; the numbers mean nothing")
     return found
 
 

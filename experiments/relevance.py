@@ -154,6 +154,7 @@ _NEEDS = (
         lambda c: _learns(c, "stochastic_cg"),
         "learned weights and --inverse_hessian=stochastic_cg",
     ),
+    (("smoke",), lambda c: c.model != "mlp", "images"),
 )  # fmt: skip
 
 

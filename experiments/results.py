@@ -16,6 +16,7 @@ import ssl_weighting
 from experiments.build import Run
 from experiments.presets import deviations
 from experiments.run_state import options_as_json
+from experiments.smoke import MARK
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.reporting.statistics import best_on_validation, median_of_last
 
@@ -34,7 +35,8 @@ WEIGHTING_NAMES = {
 def method_name(config) -> str:
     """Return the row label of a run, such as "FixMatch + Λ"."""
     name = METHOD_NAMES[config.algorithm] + WEIGHTING_NAMES[config.weighting]
-    return name + (" + V as labels" if config.validation_as_labels else "")
+    name += " + V as labels" if config.validation_as_labels else ""
+    return f"{MARK} {name}" if config.smoke else name
 
 
 def write_config(run: Run, program: str) -> None:
@@ -147,6 +149,7 @@ def _summary(run, seconds, lambda_share):
     evals = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
     return {
         "status": "complete",
+        "smoke": c.smoke,
         "dataset": splits.name,
         "source": splits.source,
         "algorithm": c.algorithm,

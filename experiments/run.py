@@ -14,6 +14,7 @@ import tensorflow as tf
 from experiments import results, run_state
 from experiments.build import build, load_splits
 from experiments.config import Config
+from experiments.finished import is_complete as is_complete
 from experiments.presets import deviations
 from experiments.run_log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
@@ -53,15 +54,6 @@ class Stop:
         # Not print: a signal may arrive in the middle of another print to the same stream.
         os.write(2, f"received {name}: saving a checkpoint, then stopping\n".encode())
         self.__exit__()
-
-
-def is_complete(folder: str | Path) -> bool:
-    """Return whether a run folder holds a finished run."""
-    path = Path(folder) / "summary.json"
-    try:
-        return json.loads(path.read_text())["status"] == "complete"
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def changed_options(config: Config) -> list[str]:
@@ -120,8 +112,9 @@ def execute(
         return None
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
     print(
-        f"finished {config.out}: test error {summary['test_error_median20']:.2f} % (median of the "
-        f"last 20 evaluations), Λ took {summary['lambda_share']:.1%} of the time",
+        f"finished {config.out}: {summary['method']}, test error "
+        f"{summary['test_error_median20']:.2f} % (median of the last 20 evaluations), Λ took "
+        f"{summary['lambda_share']:.1%} of the time",
         flush=True,
     )
     return summary
