@@ -22,7 +22,7 @@ class ExponentialMovingAverage:
         self.params, self.decay = list(params), decay
         # Through numpy: a Keras variable made from a tf.Variable would be that very variable.
         self.shadow = [
-            keras.Variable(np.array(p.value), trainable=False, dtype=p.dtype, name=f"ema_{p.name}")
+            keras.Variable(np.array(p.numpy()), trainable=False, dtype=p.dtype, name=f"ema_{p.name}")
             for p in self.params
         ]
 

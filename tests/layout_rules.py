@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.nesterov", "ssl_weighting.optimizer_steps"),
         ("ssl_weighting.schedules",),
         ("ssl_weighting.ema",),
+        ("ssl_weighting.devices",),
         ("ssl_weighting.losses",),
         ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
         ("ssl_weighting.inverse_hessian", "ssl_weighting.inverse_hessian.*"),

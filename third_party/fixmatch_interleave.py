@@ -1,4 +1,4 @@
-"""How MixMatch and ReMixMatch deal rows out to batches, so that BatchNorm sees a mix in each.
+"""How rows are dealt out to batches or devices, so that BatchNorm sees a mix in each.
 
 Upstream: google-research/fixmatch at d4985a1; the behaviour matched and the differences are listed
 in README.md. A permutation is given as an order: row k of the result is row order[k].
@@ -30,3 +30,25 @@ def group_order(batch: int, num_batches: int) -> np.ndarray:
         group = slice(starts[k], starts[k + 1])
         order[[0, k], group] = order[[k, 0], group]
     return order.reshape(-1)
+
+
+def interleave_order(size: int, groups: int) -> np.ndarray:
+    """Deals rows out so that contiguous slices are alike (FixMatch, UDA: several devices).
+
+    Row j * (size / groups) + i of the result is row i * groups + j.
+
+    Args:
+      size: number of rows, a multiple of `groups`.
+      groups: n; FixMatch has 2 mu + 1 for labeled, weak and strong rows.
+
+    Returns:
+      [size] int64.
+
+    Raises:
+      ValueError: if `size` is no multiple of `groups`.
+    """
+    if groups < 1 or size % groups:
+        raise ValueError(
+            f"`size` must be a multiple of `groups`. Received: size={size}, groups={groups}"
+        )
+    return np.arange(size).reshape(size // groups, groups).T.reshape(-1)

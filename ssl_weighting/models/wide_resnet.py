@@ -20,6 +20,7 @@ def wide_resnet(
     base_filters: int = 16,
     batch_norm_decay: float = 0.999,
     num_angles: int = 0,
+    precision: str = "float32",
     seed: int = 0,
 ) -> keras.Model:
     """Build WRN-depth-width: stem, three groups of pre-activation blocks, BN, mean pool, head.
@@ -39,6 +40,8 @@ def wide_resnet(
         base_filters: channels of the stem (16 upstream).
         batch_norm_decay: decay of the moving statistics (0.999 upstream).
         num_angles: see `split_head`.
+        precision: one of `PRECISIONS`: what convolutions compute in and activations are kept in.
+            Variables, BatchNorm's arithmetic, the mean pool and all after it are float32.
         seed: int, of the initial values.
 
     Raises:
@@ -47,7 +50,7 @@ def wide_resnet(
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 4 with n >= 1 (10, 16, 22, 28). Received: {depth}")
-    parts = _Parts(batch_norm_decay, itertools.count(seed * 10_000))
+    parts = _Parts(batch_norm_decay, itertools.count(seed * 10_000), precision)
     inputs = keras.Input(image_shape)
     x = parts.conv(inputs, base_filters, 3, 1, "stem")
     for group in range(3):
@@ -56,29 +59,32 @@ def wide_resnet(
             stride = 2 if group > 0 and block == 0 else 1
             name = f"group_{group + 1}_block_{block + 1}"
             x = parts.residual(x, filters, stride, name, activate_shortcut=group == block == 0)
-    x = layers.GlobalAveragePooling2D(name="features")(parts.activate(x, "last_norm"))
+    pool = layers.GlobalAveragePooling2D(name="features", dtype="float32")
+    x = pool(parts.activate(x, "last_norm"))
     head_init = keras.initializers.GlorotNormal(seed=next(parts.seeds))
     name = f"wide_resnet_{depth}_{width}"
     return split_head(inputs, x, num_classes, head_init, name, num_angles)
 
 
 class _Parts:
-    """The layers of one net, with its BatchNorm decay and its stream of initializer seeds."""
+    """The layers of one net: its BatchNorm decay, stream of initializer seeds and precision."""
 
-    def __init__(self, batch_norm_decay, seeds):
-        self.decay, self.seeds = batch_norm_decay, seeds
+    def __init__(self, batch_norm_decay, seeds, precision):
+        self.decay, self.seeds, self.precision = batch_norm_decay, seeds, precision
 
     def conv(self, x, filters, size, stride, name):
         stddev = math.sqrt(2.0 / (size * size * filters))
         init = keras.initializers.RandomNormal(stddev=stddev, seed=next(self.seeds))
         options = {"padding": "same", "kernel_initializer": init, "name": name}
+        options["dtype"] = self.precision
         return layers.Conv2D(filters, size, stride, **options)(x)
 
     def activate(self, x, name):
         # DEVIATION: Keras moves the statistics towards the biased batch variance, TF1's fused
         # kernel towards the Bessel-corrected one; they differ by 1/(N H W).
-        x = layers.BatchNormalization(momentum=self.decay, epsilon=1e-3, name=name)(x)
-        return layers.LeakyReLU(negative_slope=0.1)(x)
+        options = {"epsilon": 1e-3, "name": name, "dtype": self.precision}
+        x = layers.BatchNormalization(momentum=self.decay, **options)(x)
+        return layers.LeakyReLU(negative_slope=0.1, dtype=self.precision)(x)
 
     def residual(self, x, filters, stride, name, activate_shortcut):
         shortcut = x
@@ -90,4 +96,4 @@ class _Parts:
         x = self.conv(x, filters, 3, stride, f"{name}_conv_1")
         x = self.activate(x, f"{name}_norm_2")
         x = self.conv(x, filters, 3, 1, f"{name}_conv_2")
-        return layers.Add()([shortcut, x])
+        return layers.Add(dtype=self.precision)([shortcut, x])
