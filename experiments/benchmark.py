@@ -4,6 +4,7 @@
     python -m experiments.benchmark --suite=influence --out=results/influence.jsonl
     python -m experiments.benchmark --suite=influence --rows='engine_*' --unlabeled_batch=64
     python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
+    python -m experiments.benchmark --suite=train_step --labeled_batch=16 --unlabeled_batch=112
 
 Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
 about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians; those named _wall are
@@ -13,6 +14,7 @@ docs/benchmarks.md holds figures and method.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -34,7 +36,7 @@ HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     d = Options()
-    known = ", ".join(suites.SUITES)
+    known = ", ".join(suites.SUITES | suites.CONTESTS)
     flags.DEFINE_string("suite", "", f"What to measure: {known}.", values)
     flags.DEFINE_string("out", "", "File for the JSON lines; empty: stdout only.", values)
     flags.DEFINE_bool("memory", d.memory, "Peak memory too: one process a row.", values)
@@ -132,7 +134,9 @@ def run(name: str, options: Options, out: str = "", peers_env: Path | None = Non
     if peers_env:
         from experiments.benchmarks import peer_rows
 
-        result = peer_rows.compare(options, peers_env.resolve(), say)
+        path = suites.CONTESTS.get(name)
+        contest = importlib.import_module(path).contest() if path else None
+        result = peer_rows.compare(options, peers_env.resolve(), say, contest)
     else:
         result = suites.run(name, options, say)
     lines = json_lines(name, result)
@@ -163,8 +167,10 @@ def main(argv):
         raise app.UsageError(str(error)) from error
     with friendly():
         suites.run_as_programs_do()
-        peers_env = Path(values["peers_env"].value) if values["peers"].value else None
-        run(values["suite"].value, options, values["out"].value, peers_env)
+        name = values["suite"].value
+        peers = values["peers"].value or name in suites.CONTESTS
+        peers_env = Path(values["peers_env"].value) if peers else None
+        run(name, options, values["out"].value, peers_env)
 
 
 def _cells(row):

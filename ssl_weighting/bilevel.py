@@ -14,6 +14,7 @@ import tensorflow as tf
 from ssl_weighting import devices as replicas
 from ssl_weighting import objective
 from ssl_weighting.ema import frozen_statistics_forward
+from ssl_weighting.fused_batch_norm import FusedBatchNorm
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, make_scope
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
@@ -116,6 +117,7 @@ class BilevelTrainer:
         _check_devices(self.devices, jit_compile, lambda_settings)
         with self.devices.scope():
             optimizer.build(self.params)
+        self._fused = FusedBatchNorm(model)
         self.step = 0
         self.lambda_steps = 0
         self.scope = scope = make_scope(model, lambda_settings, settings.weight_decay)
@@ -253,9 +255,10 @@ class BilevelTrainer:
         return loss, rows
 
     def _forward(self, inputs, *, makes_rows=True, moves_statistics=True):
-        if moves_statistics:
-            return self.model(inputs, training=True)
-        return frozen_statistics_forward(self.model, self.params)(inputs)
+        with self._fused():
+            if moves_statistics:
+                return self.model(inputs, training=True)
+            return frozen_statistics_forward(self.model, self.params)(inputs)
 
 
 def _check_devices(devices, jit_compile, lambda_settings):

@@ -33,6 +33,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (
         ("ssl_weighting.objective",),
+        ("ssl_weighting.fused_batch_norm",),
         (  # Eq. 6 and the parameters it speaks of
             "ssl_weighting.influence",
             "ssl_weighting.last_layer*",

@@ -18,6 +18,8 @@ SUITES = {
     "influence": "experiments.benchmarks.influence",
     "madam": "experiments.benchmarks.madam",
 }
+# Of processes that take turns (`peer_rows.Contest`), peers among them.
+CONTESTS = {"train_step": "experiments.benchmarks.train_step"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +82,14 @@ class Result(NamedTuple):
 
 
 def check_name(name: str) -> None:
-    """Refuse a suite that is not in `SUITES`.
+    """Refuse a suite that is in neither of the tables above.
 
     Raises:
         ValueError: unknown name; lists the known ones.
     """
-    if name not in SUITES:
-        raise ValueError(f"--suite must be one of {', '.join(SUITES)}. Received: {name!r}")
+    known = SUITES | CONTESTS
+    if name not in known:
+        raise ValueError(f"--suite must be one of {', '.join(known)}. Received: {name!r}")
 
 
 def load(name: str):

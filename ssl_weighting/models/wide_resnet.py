@@ -80,8 +80,7 @@ class _Parts:
         return layers.Conv2D(filters, size, stride, **options)(x)
 
     def activate(self, x, name):
-        # DEVIATION: Keras moves the statistics towards the biased batch variance, TF1's fused
-        # kernel towards the Bessel-corrected one; they differ by 1/(N H W).
+        # Keras moves the variance towards the biased one, `FusedBatchNorm` as TF1 does.
         options = {"epsilon": 1e-3, "name": name, "dtype": self.precision}
         x = layers.BatchNormalization(momentum=self.decay, **options)(x)
         return layers.LeakyReLU(negative_slope=0.1, dtype=self.precision)(x)
