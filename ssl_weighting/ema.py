@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 
 
 class ExponentialMovingAverage:
@@ -22,7 +21,7 @@ class ExponentialMovingAverage:
         self.params, self.decay = list(params), decay
         # Through numpy: a Keras variable made from a tf.Variable would be that very variable.
         self.shadow = [
-            keras.Variable(np.array(p.numpy()), trainable=False, dtype=p.dtype, name=f"ema_{p.name}")
+            keras.Variable(p.numpy().copy(), trainable=False, dtype=p.dtype, name=f"ema_{p.name}")
             for p in self.params
         ]
 

@@ -1,4 +1,4 @@
-"""--precision: what is computed in half precision, what stays float32 or float64, and that it trains.
+"""--precision: what is computed in half precision, what stays wide, and that it trains.
 
 Half-precision convolutions are slow on a CPU: the nets here have two channels.
 """
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from tests.runs import DIGITS, built_by
-from tests.tiny import damped
+from runs import DIGITS, built_by
 
 from experiments import build as building
 from experiments.config import Config

@@ -20,7 +20,8 @@ from experiments.config import Config
 
 STEPS = 3  # the first tests the forward pass, the others what it led to
 TOLERANCE = 1e-4
-PEERS = {f"torch_step{layout}": ("torch_train_step", f"step{layout}") for layout in peer_rows.LAYOUTS}
+TORCH = "torch_train_step"
+PEERS = {f"torch_step{layout}": (TORCH, f"step{layout}") for layout in peer_rows.LAYOUTS}
 OURS = {f"ours_step_{way}": ("ours_train_step", f"step_{way}") for way in ("graph", "xla")}
 SIZES = ("labeled_batch", "unlabeled_batch", "depth", "width", "image_size", "num_classes")
 

@@ -50,8 +50,9 @@ class Step:
         self.params = list(self.model.parameters())
         kernels = [p for p in self.params if p.ndim > 1]
         others = [p for p in self.params if p.ndim == 1]
+        decayed = {"params": kernels, "weight_decay": float(arrays["weight_decay"])}
         self.optimizer = torch.optim.SGD(
-            [{"params": kernels, "weight_decay": float(arrays["weight_decay"])}, {"params": others}],
+            [decayed, {"params": others}],
             lr=float(arrays["learning_rate"]),
             momentum=0.9,
             nesterov=True,
@@ -73,7 +74,7 @@ class Step:
         return labeled.detach(), unlabeled.detach()
 
     def first_losses(self, count: int) -> dict[str, list]:
-        """Start anew and return the losses of the first `count` steps, and how the average moved."""
+        """Start anew; return the losses of `count` steps and how far the average moved."""
         with torch.no_grad():
             for values in (self.params, self.average):
                 for value, first in zip(values, self.start, strict=True):
