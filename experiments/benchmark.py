@@ -4,7 +4,7 @@
     python -m experiments.benchmark --suite=influence --out=results/influence.jsonl
     python -m experiments.benchmark --suite=influence --rows='engine_*' --unlabeled_batch=64
     python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
-    python -m experiments.benchmark --suite=train_step --labeled_batch=16 --unlabeled_batch=112
+    python -m experiments.benchmark --suite=train_step --labeled_batch=64 --unlabeled_batch=448
 
 Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
 about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians; those named _wall are
@@ -70,6 +70,8 @@ def options_from(values: flags.FlagValues) -> Options:
         ValueError: a value that `Options` refuses, or --sizes is not a list of integers.
     """
     given = {name: values[name].value for name in vars(Options()) if name != "sizes"}
+    smaller = suites.SMALLER.get(values["suite"].value, {})
+    given |= {name: size for name, size in smaller.items() if not values[name].present}
     try:
         sizes = tuple(int(size) for size in values["sizes"].value.split(","))
     except ValueError as error:

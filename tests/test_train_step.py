@@ -88,6 +88,10 @@ def test_the_program_runs_the_contest_of_the_suite(monkeypatch, tmp_path):
     values(["benchmark", "--suite=train_step", f"--peers_env={tmp_path}"])
     benchmark.main(["benchmark"])
     assert asked == [("train_step", {*train_step.PEERS, *train_step.OURS}, tmp_path)]
+    sizes = benchmark.options_from(values)
+    assert (sizes.labeled_batch, sizes.unlabeled_batch) == (16, 112)
+    values(["benchmark", "--suite=train_step", "--labeled_batch=64"])
+    assert benchmark.options_from(values).labeled_batch == 64
     for module, _ in contest_rows():
         assert (peer_rows.LOCK.parent / f"{module}.py").exists()
     check_name("train_step")

@@ -20,6 +20,8 @@ SUITES = {
 }
 # Of processes that take turns (`peer_rows.Contest`), peers among them.
 CONTESTS = {"train_step": "experiments.benchmarks.train_step"}
+# Options of a suite that differ from the defaults of `Options`: a quarter of upstream's batch.
+SMALLER = {"train_step": {"labeled_batch": 16, "unlabeled_batch": 112}}
 
 
 @dataclasses.dataclass(frozen=True)
