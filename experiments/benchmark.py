@@ -4,6 +4,7 @@
     python -m experiments.benchmark --suite=influence --out=results/influence.jsonl
     python -m experiments.benchmark --suite=influence --rows='engine_*' --unlabeled_batch=64
     python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
+    python -m experiments.benchmark --suite=train_step --labeled_batch=64 --unlabeled_batch=448
 
 Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
 about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians; those named _wall are
@@ -14,6 +15,7 @@ docs/benchmarks.md holds figures and method.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import platform
@@ -37,7 +39,7 @@ HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     d = Options()
-    known = ", ".join(suites.SUITES)
+    known = ", ".join(suites.SUITES | suites.CONTESTS)
     flags.DEFINE_string("suite", "", f"What to measure: {known}.", values)
     flags.DEFINE_string("out", "", "File for the JSON lines; empty: stdout only.", values)
     flags.DEFINE_bool("memory", d.memory, "Peak memory too: one process a row.", values)
@@ -73,6 +75,8 @@ def options_from(values: flags.FlagValues) -> Options:
         ValueError: a value that `Options` refuses, or --sizes is not a list of integers.
     """
     given = {name: values[name].value for name in vars(Options()) if name != "sizes"}
+    smaller = suites.SMALLER.get(values["suite"].value, {})
+    given |= {name: size for name, size in smaller.items() if not values[name].present}
     try:
         sizes = tuple(int(size) for size in values["sizes"].value.split(","))
     except ValueError as error:
@@ -148,7 +152,9 @@ def run(
     if peers_env:
         from experiments.benchmarks import peer_rows
 
-        result = peer_rows.compare(options, peers_env.resolve(), say)
+        path = suites.CONTESTS.get(name)
+        contest = importlib.import_module(path).contest() if path else None
+        result = peer_rows.compare(options, peers_env.resolve(), say, contest)
     else:
         result = suites.run(name, options, say)
     lines = [json.dumps({"suite": name, "smoke": True})] * smoke + json_lines(name, result)
@@ -198,9 +204,10 @@ def measure(values: flags.FlagValues, options: Options) -> Result:
     suites.run_as_programs_do()
     if values["smoke"].value:
         print(f"{MARK}: the figures mean nothing")
-    peers_env = Path(values["peers_env"].value) if values["peers"].value else None
-    out, smoke = values["out"].value, values["smoke"].value
-    return run(values["suite"].value, options, out, peers_env, smoke)
+    name = values["suite"].value
+    peers = values["peers"].value or name in suites.CONTESTS
+    peers_env = Path(values["peers_env"].value) if peers else None
+    return run(name, options, values["out"].value, peers_env, values["smoke"].value)
 
 
 def main(argv):

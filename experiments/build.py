@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.config import Config
+from experiments.hardware import open_devices
 from experiments.smoke import stand_in
 from experiments.views import augmentation_of, rates_of
 from ssl_weighting.algorithms import make_algorithm
@@ -24,6 +25,7 @@ from ssl_weighting.data.pixel_statistics import pixel_statistics
 from ssl_weighting.data.splits import make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
+from ssl_weighting.devices import divided
 from ssl_weighting.ema import (
     ExponentialMovingAverage,
     batch_norm_statistics,
@@ -94,9 +96,15 @@ _load_images = functools.lru_cache(maxsize=1)(load_images)
 
 
 def build(config: Config, splits: DataSplits) -> Run:
-    """Return the run's parts, freshly initialised from `config.seed`."""
+    """Return the run's parts, freshly initialised from `config.seed`.
+
+    Raises:
+        ValueError: an option does not fit the data or the machine.
+    """
     keras.utils.set_random_seed(config.seed)
-    model = _model(config, splits)
+    devices = open_devices(config)
+    with devices.scope():
+        model, optimizer = _model(config, splits), _theta_optimizer(config)
     statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
     rates = rates_of(config)
@@ -114,7 +122,7 @@ def build(config: Config, splits: DataSplits) -> Run:
     trainer = BilevelTrainer(
         model,
         algorithm_of(config, model, ema, splits.num_classes),
-        _theta_optimizer(config),
+        optimizer,
         _weight_store(config, len(splits.unlabeled.labels)),
         ema,
         source,
@@ -124,6 +132,7 @@ def build(config: Config, splits: DataSplits) -> Run:
         _lambda_settings(config),
         jit_compile=config.jit,
         rates=rates,
+        devices=devices,
     )
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     return Run(config, splits, trainer, Evaluator(model, ema, clean_view, batch))
@@ -145,7 +154,7 @@ def algorithm_of(config, model, ema, num_classes: int):
         beta=config.mixup_beta,
         epsilon=config.vat_epsilon,
         broadcast_mask=config.preset == "released",
-        teacher=frozen_statistics_forward(model, ema.shadow),
+        teacher=divided(frozen_statistics_forward(model, ema.shadow), config.labeled_batch),
         num_classes=num_classes,
         seed=config.seed,
     )
@@ -163,7 +172,9 @@ def _model(config, splits):
     if config.model == "mlp":
         if len(shape) != 1:
             raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
-        return mlp(shape[0], splits.num_classes, reading=config.mlp_reading, seed=config.seed)
+        options = {"precision": config.precision, "seed": config.seed}
+        options["reading"] = config.mlp_reading
+        return mlp(shape[0], splits.num_classes, **options)
     if len(shape) != 3:
         raise ValueError(
             f"--model=wide_resnet takes images; {splits.name} has inputs of shape {shape}"
@@ -178,6 +189,7 @@ def _model(config, splits):
         batch_norm_decay=config.batch_norm_decay,
         standardize=_statistics(config, splits),
         num_angles=ANGLES if config.algorithm == "remixmatch" else 0,
+        precision=config.precision,
         seed=config.seed,
     )
 
@@ -189,6 +201,13 @@ def _statistics(config, splits):
 
 
 def _theta_optimizer(config):
+    optimizer = _plain_optimizer(config)
+    if config.precision == "mixed_float16":  # gradients of bfloat16 do not underflow
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _plain_optimizer(config):
     rate = make_schedule(
         config.lr_schedule, config.learning_rate, config.steps, config.lr_warmup_steps
     )

@@ -13,6 +13,7 @@ from ssl_weighting.ema import SCOPES as EMA_SCOPES
 from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
+from ssl_weighting.models import PRECISIONS
 from ssl_weighting.models.mlp import READINGS
 from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.per_example_gradients import ENGINES
@@ -207,6 +208,8 @@ class Config:
     smoke: bool = option(
         False, "does the command run? A few small steps on digits under the set's name", group="run"
     )
+    devices: int = option(1, "GPUs that share a theta-step; 0: all that are found", group="run")
+    precision: str = option("float32", "what the network computes in", PRECISIONS, "run")
 
     def __post_init__(self):
         """Check every option.
@@ -259,7 +262,7 @@ _NOT_NEGATIVE = (
     "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
-    "solve_scale", "lr_warmup_steps", "cta_publish_every",
+    "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
@@ -291,6 +294,7 @@ def _check_ranges(config):
         )
     _check_steps(config)
     _check_influence(config)
+    _check_hardware(config)
     if config.algorithm == "remixmatch":
         _check_remixmatch(config)
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
@@ -365,4 +369,27 @@ def _check_influence(config):
         raise ValueError(
             "--inverse_hessian=outer_product needs --damping greater than 0. "
             f"Received: --damping={config.damping}"
+        )
+
+
+def _check_hardware(config):
+    if config.precision != "float32" and config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--precision={config.precision} needs --influence_params={LAST_LAYER}: derivatives "
+            "through the network would be rounded. Received: --influence_params="
+            f"{config.influence_params}"
+        )
+    if config.devices == 1:
+        return
+    if config.jit or config.inverse_hessian == "unrolled":
+        raise ValueError(
+            "--devices other than 1 needs --jit=false, since devices meet inside the theta-step, "
+            "and another --inverse_hessian than unrolled, which repeats steps on one device. "
+            f"Received: --devices={config.devices}, --jit={str(config.jit).lower()}, "
+            f"--inverse_hessian={config.inverse_hessian}"
+        )
+    if config.devices and config.labeled_batch % config.devices:
+        raise ValueError(
+            "--labeled_batch must be a multiple of --devices. Received: --labeled_batch="
+            f"{config.labeled_batch}, --devices={config.devices}"
         )

@@ -15,6 +15,7 @@ from experiments import results, run_state
 from experiments.build import build, load_splits
 from experiments.config import Config
 from experiments.finished import is_complete as is_complete
+from experiments.hardware import divide_the_cpu
 from experiments.presets import deviations
 from experiments.run_log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
@@ -94,6 +95,7 @@ def execute(
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    divide_the_cpu(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     splits = load_splits(config, cache_dir)

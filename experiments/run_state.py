@@ -48,7 +48,7 @@ def capture(run: Run, metrics_bytes: int) -> dict[str, np.ndarray]:
         NonFiniteError: theta, its average or a BatchNorm statistic is not finite. No checkpoint
             may hold such values, or resuming would never get past them.
     """
-    state = {name: np.array(v.value) for name, v in variables(run).items()}
+    state = {name: np.array(v.numpy()) for name, v in variables(run).items()}
     bad = [k for k, v in state.items() if k.startswith(_MODEL) and not np.isfinite(v).all()]
     if bad:
         raise NonFiniteError(
@@ -86,6 +86,7 @@ def fingerprint(config: Config, run: Run) -> dict:
     options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
     shapes = [list(p.shape) for p in run.trainer.params]
     return options | {
+        "devices": run.trainer.devices.count,  # 0 means as many as are found
         "split_hash": run.splits.split_hash,
         "model_parameters": int(sum(np.prod(s) for s in shapes)),
     }

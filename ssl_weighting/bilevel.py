@@ -11,8 +11,10 @@ import time
 
 import tensorflow as tf
 
+from ssl_weighting import devices as replicas
 from ssl_weighting import objective
 from ssl_weighting.ema import frozen_statistics_forward
+from ssl_weighting.fused_batch_norm import FusedBatchNorm
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, make_scope
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
@@ -95,7 +97,9 @@ class BilevelTrainer:
         lambda_source: batches of the Lambda-step, same interface.
         validation_at: k -> LabeledBatch, the V' of Lambda-step k.
         settings: `BilevelSettings`; lambda_settings: `LambdaStepSettings`.
-        jit_compile: compile the theta-step with XLA.
+        jit_compile: compile the theta-step with XLA; for one device.
+        devices: `Devices` that share each theta-step; model and optimizer were made in their scope.
+            The Lambda-step runs on the first alone: it is half a percent of the time.
         rates: `CtaRates` that learn from the probes of labeled batches, or None.
     """
 
@@ -113,13 +117,18 @@ class BilevelTrainer:
         lambda_settings: LambdaStepSettings,
         jit_compile: bool = True,
         rates=None,
+        devices: replicas.Devices | None = None,
     ):
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
         self.lambda_source, self.validation_at = lambda_source, validation_at
         self.rates = rates
         self.params = list(model.trainable_variables)
-        optimizer.build(self.params)
+        self.devices = devices or replicas.Devices()
+        _check_devices(self.devices, jit_compile, lambda_settings)
+        with self.devices.scope():
+            optimizer.build(self.params)
+        self._fused = FusedBatchNorm(model)
         self.step = 0
         self.lambda_steps = 0
         self.scope = scope = make_scope(
@@ -135,9 +144,11 @@ class BilevelTrainer:
             model, algorithm, store, lambda_settings, scope=scope, replay=self.replay
         )
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
-        self._theta_step = tf.function(
-            self._theta_step_fn, jit_compile=jit_compile, autograph=False
-        )
+        self._theta_step = self._theta_step_fn
+        if self.devices.count == 1:  # several meet in the middle of it: no function of its own
+            self._theta_step = tf.function(
+                self._theta_step_fn, jit_compile=jit_compile, autograph=False
+            )
         self._train_loop = tf.function(self._train_loop_fn, autograph=False)
         self._iterator, self._iterator_step = None, -1
 
@@ -224,7 +235,7 @@ class BilevelTrainer:
             return (done < count) & finite
 
         def step(done, finite, total):
-            out = self._theta_step(*next(iterator), start + done)
+            out = self.devices.run(self._theta_step, *next(iterator), start + done)
             finite = tf.math.is_finite(out["loss"])
             total = {name: total[name] + out[name] for name in total}
             return done + tf.cast(finite, tf.int64), finite, total
@@ -235,18 +246,26 @@ class BilevelTrainer:
         return done, total
 
     def _theta_step_fn(self, labeled, unlabeled, step):
+        forward = replicas.divided(self._forward, labeled.label.shape[0])
         with tf.GradientTape() as tape:
-            loss, rows = self._loss(self._forward, self.params, labeled, unlabeled, step)
+            loss, rows = self._loss(forward, self.params, labeled, unlabeled, step)
+            scaled = self.optimizer.scale_loss(replicas.share(loss))
+        gradients = tape.gradient(scaled, [p.value for p in self.params])
+        self.optimizer.apply(replicas.spread_bad_news(gradients), self.params)
+        replicas.average(self.model.non_trainable_variables)
+        if replicas.is_first():
+            self._keep(rows, labeled, unlabeled)
+        return {"loss": loss, **_split_losses(rows)}
+
+    def _keep(self, rows, labeled, unlabeled):
+        """Write what is written once a step, whatever the number of devices."""
         if self.scores:
             self.scores.add(rows, tf.size(unlabeled.index))
         if rows.memory:
             self.algorithm.remember(rows.memory)
-        gradients = tape.gradient(loss, [p.value for p in self.params])
-        self.optimizer.apply(gradients, self.params)
         self.ema.update()
         if self.rates:
             self.rates.learn(labeled, self._averaged_probabilities(labeled.probe.inputs))
-        return {"loss": loss, **_split_losses(rows)}
 
     def _loss(self, forward, params, labeled, unlabeled, step):
         """Return the objective of one theta-step at `params` and the rows that it sums."""
@@ -266,9 +285,20 @@ class BilevelTrainer:
         return tf.nn.softmax(outputs["logits"])
 
     def _forward(self, inputs, *, makes_rows=True, moves_statistics=True):
-        if moves_statistics:
-            return self.model(inputs, training=True)
-        return frozen_statistics_forward(self.model, self.params)(inputs)
+        with self._fused():
+            if moves_statistics:
+                return self.model(inputs, training=True)
+            return frozen_statistics_forward(self.model, self.params)(inputs)
+
+
+def _check_devices(devices, jit_compile, lambda_settings):
+    if devices.count > 1 and (jit_compile or lambda_settings.inverse_hessian == "unrolled"):
+        raise ValueError(
+            "Several devices need `jit_compile` to be off, since they meet inside the theta-step, "
+            "and another `inverse_hessian` than unrolled, which repeats steps on one device. "
+            f"Received: {devices.count} devices, jit_compile={jit_compile}, "
+            f"inverse_hessian={lambda_settings.inverse_hessian!r}"
+        )
 
 
 def _split_losses(rows):

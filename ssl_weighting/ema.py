@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 
 SCOPES = ("trainable", "all")
 
@@ -35,7 +34,7 @@ class ExponentialMovingAverage:
         self.shadow, self.statistics_shadow = (
             [
                 keras.Variable(
-                    np.array(v.value), trainable=False, dtype=v.dtype, name=f"ema_{v.name}"
+                    v.numpy().copy(), trainable=False, dtype=v.dtype, name=f"ema_{v.name}"
                 )
                 for v in group
             ]

@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.schedules",),
         ("ssl_weighting.ema",),
         ("ssl_weighting.ctaugment_rates",),
+        ("ssl_weighting.devices",),
         ("ssl_weighting.losses",),
         ("ssl_weighting.weight_decay",),
         ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
@@ -34,6 +35,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (
         ("ssl_weighting.objective",),
+        ("ssl_weighting.fused_batch_norm",),
         (  # Eq. 6 and the parameters it speaks of
             "ssl_weighting.influence",
             "ssl_weighting.last_layer*",

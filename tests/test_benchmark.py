@@ -89,8 +89,11 @@ def test_flags_become_options():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--suite=speed"], r"--suite must be one of augment, influence, madam. Received: 'speed'"),
-        ([], r"--suite must be one of augment, influence, madam. Received: ''"),
+        (
+            ["--suite=speed"],
+            r"--suite must be one of augment, influence, madam, train_step. Received: 'speed'",
+        ),
+        ([], r"--suite must be one of augment, influence, madam, train_step. Received: ''"),
         (["--suite=madam", "--sizes=x"], "--sizes must be integers"),
         (["--suite=madam", "--repetitions=0"], "--repetitions must be at least 1. Received: 0"),
         (["--suite=madam", "extra"], "Unexpected arguments: extra"),

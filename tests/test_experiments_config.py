@@ -170,7 +170,7 @@ OUT_OF_RANGE = {
         "weight_decay",
         "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
         "lambda_min", "seed", "val_seed", "inner_steps", "val_size", "max_memory",
-        "solve_tolerance", "solve_scale", "lr_warmup_steps", "cta_publish_every",
+        "solve_tolerance", "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices",
     ),
     r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate"),
     "0 or more, or -1": ("noise", "hess_l2_coeff", "ramp_steps"),

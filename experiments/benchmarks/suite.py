@@ -19,6 +19,10 @@ SUITES = {
     "influence": "experiments.benchmarks.influence",
     "madam": "experiments.benchmarks.madam",
 }
+# Of processes that take turns (`peer_rows.Contest`), peers among them.
+CONTESTS = {"train_step": "experiments.benchmarks.train_step"}
+# Options of a suite that differ from the defaults of `Options`: a quarter of upstream's batch.
+SMALLER = {"train_step": {"labeled_batch": 16, "unlabeled_batch": 112}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +85,14 @@ class Result(NamedTuple):
 
 
 def check_name(name: str) -> None:
-    """Refuse a suite that is not in `SUITES`.
+    """Refuse a suite that is in neither of the tables above.
 
     Raises:
         ValueError: unknown name; lists the known ones.
     """
-    if name not in SUITES:
-        raise ValueError(f"--suite must be one of {', '.join(SUITES)}. Received: {name!r}")
+    known = SUITES | CONTESTS
+    if name not in known:
+        raise ValueError(f"--suite must be one of {', '.join(known)}. Received: {name!r}")
 
 
 def load(name: str):

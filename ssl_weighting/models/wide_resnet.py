@@ -24,6 +24,7 @@ def wide_resnet(
     batch_norm_decay: float | None = None,
     standardize: tuple[Sequence[float], Sequence[float]] | None = None,
     num_angles: int = 0,
+    precision: str | None = None,
     seed: int = 0,
 ) -> keras.Model:
     """Build WRN-depth-width: stem, three groups of pre-activation blocks, BN, mean pool, head.
@@ -45,6 +46,9 @@ def wide_resnet(
             made; a fixed first layer turns them into (x / 255 - mean) / std, which is the same as
             feeding that. None: the net sees [-1, 1].
         num_angles: see `split_head`.
+        precision: one of `PRECISIONS`: what convolutions compute in and activations are kept in.
+            Variables, BatchNorm's arithmetic, the mean pool and all after it are float32. None:
+            Keras' policy of the moment for every layer.
         seed: int, of the initial values.
 
     Raises:
@@ -58,21 +62,22 @@ def wide_resnet(
     form = VARIANTS[variant]
     if batch_norm_decay is not None:
         form = form._replace(batch_norm_decay=batch_norm_decay)
-    parts = _Parts(form, itertools.count(seed * 10_000))
+    parts = _Parts(form, itertools.count(seed * 10_000), precision)
     inputs = x = keras.Input(image_shape)
     if standardize is not None:
         x = _standardized(x, *standardize)
     x = parts.body(x, base_filters, width, blocks)
-    x = layers.GlobalAveragePooling2D(name="features")(parts.activate(x, "last_norm"))
+    pool = layers.GlobalAveragePooling2D(name="features", dtype=precision and "float32")
+    x = pool(parts.activate(x, "last_norm"))
     name = f"wide_resnet_{depth}_{width}"
     return split_head(inputs, x, num_classes, parts.head_init(num_classes), name, num_angles)
 
 
 class _Parts:
-    """The layers of one net, of one `Variant`, with its stream of initializer seeds."""
+    """The layers of one net, of one `Variant`, its stream of initializer seeds and precision."""
 
-    def __init__(self, form, seeds):
-        self.form, self.seeds = form, seeds
+    def __init__(self, form, seeds, precision):
+        self.form, self.seeds, self.precision = form, seeds, precision
 
     def body(self, x, base_filters, width, blocks):
         x = stem = before = self.conv(x, base_filters, 3, 1, "stem")
@@ -83,8 +88,8 @@ class _Parts:
                 name = f"group_{group + 1}_block_{block + 1}"
                 x = self.residual(x, filters, stride, name, is_first=group == block == 0)
             if self.form.long_skips:
-                x = before = layers.Add()([x, _padded(before, filters, 2 if group else 1)])
-        return layers.Add()([x, _padded(stem, filters, 4)]) if self.form.long_skips else x
+                x = before = self.add(x, self.padded(before, filters, 2 if group else 1))
+        return self.add(x, self.padded(stem, filters, 4)) if self.form.long_skips else x
 
     def residual(self, x, filters, stride, name, is_first):
         shortcut = x
@@ -95,44 +100,45 @@ class _Parts:
             if self.form.shortcut == "convolve":
                 shortcut = self.conv(shortcut, filters, 1, stride, f"{name}_shortcut")
             else:
-                shortcut = _padded(shortcut, filters, stride)
+                shortcut = self.padded(shortcut, filters, stride)
         x = self.conv(x, filters, 3, stride, f"{name}_conv_1")
         x = self.activate(x, f"{name}_norm_2")
         x = self.conv(x, filters, 3, 1, f"{name}_conv_2")
-        return layers.Add()([shortcut, x])
+        return self.add(shortcut, x)
+
+    def add(self, *parts):
+        return layers.Add(dtype=self.precision)(parts)
+
+    def padded(self, x, filters, stride):
+        """Return x [N, H, W, c] as [N, H / stride, W / stride, filters], without parameters."""
+        if stride > 1:
+            # "same" is upstream's "valid" on sides that the stride divides, and fits others too.
+            x = layers.AveragePooling2D(stride, stride, padding="same", dtype=self.precision)(x)
+        missing = filters - x.shape[-1]
+        if not missing:
+            return x
+        before = missing // 2
+        return keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [before, missing - before]])
 
     def conv(self, x, filters, size, stride, name):
         stddev = math.sqrt(2.0 / (size * size * filters))
         init = keras.initializers.RandomNormal(stddev=stddev, seed=next(self.seeds))
         options = {"padding": "same", "kernel_initializer": init, "use_bias": self.form.conv_bias}
-        return layers.Conv2D(filters, size, stride, name=name, **options)(x)
+        return layers.Conv2D(filters, size, stride, name=name, dtype=self.precision, **options)(x)
 
     def activate(self, x, name):
-        # DEVIATION: Keras moves the statistics towards the biased batch variance, TF1's fused
-        # kernel towards the Bessel-corrected one; they differ by 1/(N H W), 2e-5 at most in
-        # FixMatch's batch of 960.
-        decay, epsilon = self.form.batch_norm_decay, self.form.batch_norm_epsilon
-        x = layers.BatchNormalization(momentum=decay, epsilon=epsilon, name=name)(x)
-        slope = self.form.slope
-        return layers.LeakyReLU(negative_slope=slope)(x) if slope else layers.ReLU()(x)
+        # Keras moves the variance towards the biased one, `FusedBatchNorm` as TF1 does.
+        options = {"epsilon": self.form.batch_norm_epsilon, "name": name, "dtype": self.precision}
+        x = layers.BatchNormalization(momentum=self.form.batch_norm_decay, **options)(x)
+        slope, dtype = self.form.slope, self.precision
+        activation = layers.LeakyReLU(slope, dtype=dtype) if slope else layers.ReLU(dtype=dtype)
+        return activation(x)
 
     def head_init(self, num_classes):
         if not self.form.uniform_head:
             return keras.initializers.GlorotNormal(seed=next(self.seeds))
         bound = 1 / math.sqrt(max(num_classes, 1))
         return keras.initializers.RandomUniform(-bound, bound, seed=next(self.seeds))
-
-
-def _padded(x, filters, stride):
-    """Return x [N, H, W, c] as [N, H / stride, W / stride, filters], without parameters."""
-    if stride > 1:
-        # "same" is upstream's "valid" on sides that the stride divides, and fits the others too.
-        x = layers.AveragePooling2D(stride, stride, padding="same")(x)
-    missing = filters - x.shape[-1]
-    if not missing:
-        return x
-    before = missing // 2
-    return keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [before, missing - before]])
 
 
 def _standardized(x, mean, std):
