@@ -12,7 +12,6 @@ import pytest
 from absl import flags
 
 from experiments import benchmark, run_cell, run_paper
-from experiments.config import Config
 from experiments.paper import estimates, scripts
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import FIG_3, TABLE_3, Printed, table_1
@@ -24,12 +23,6 @@ from ssl_weighting.data.examples import UnavailableError
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = {cell.name: cell for cell in cells()}
 TRAINED = [cell for cell in CELLS.values() if cell.program != BENCHMARK]
-# Options of these scripts that are still being written elsewhere; to be emptied.
-PENDING = {"strong_augment", "uda_version"} - vars(Config()).keys()
-
-
-def ready(cell: Cell) -> bool:
-    return not PENDING & cell.options.keys()
 
 
 def one_of_each_family() -> list[Cell]:
@@ -96,11 +89,11 @@ def test_flags_of_the_scripts_exist():
         for cell in (cell for cell in CELLS.values() if cell.program == program):
             words = run_paper.command_of(scripts.FOLDER / f"{cell.name}.sh")
             names = {word[2:].split("=")[0] for word in words}
-            assert names <= {*values} | PENDING, cell.name
+            assert names <= {*values}, cell.name
 
 
 def test_cells_are_valid_commands_and_so_are_their_smoke_forms():
-    for cell in filter(ready, TRAINED):
+    for cell in TRAINED:
         words = scripts.arguments(cell)
         configs = run_cell.configurations(run_cell.parsed(words))
         assert [c.seed for c in configs] == list(cell.seeds), cell.name
@@ -260,8 +253,6 @@ def test_smoke_run_of_a_cell_is_marked_and_skipped_the_second_time(tmp_path, cap
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", one_of_each_family(), ids=lambda cell: cell.name)
 def test_each_family_runs_in_smoke_form(cell, tmp_path):
-    if not ready(cell):
-        pytest.skip(f"needs {', '.join(sorted(PENDING & cell.options.keys()))}")
     assert run_paper.walk([cell], str(tmp_path), True, []) == 0
     if cell.program == BENCHMARK:
         lines = (tmp_path / "smoke" / run_paper.BENCHMARK_FILE).read_text().splitlines()

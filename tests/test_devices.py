@@ -105,6 +105,8 @@ def test_more_devices_than_there_are_are_refused(monkeypatch):
         hardware.open_devices(Config(devices=4))
     with pytest.raises(ValueError, match="--labeled_batch=64 and 3 GPUs"):
         hardware.open_devices(Config(devices=0))
+    with pytest.raises(ValueError, match="Received: --interleave=true and 2 devices"):
+        hardware.open_devices(Config(devices=2, interleave=True))
 
 
 def test_the_trainer_refuses_what_several_devices_cannot_do():
