@@ -2,13 +2,20 @@
 # From a fresh clone to the report: environment, data, training of a profile, report.
 #
 #   ./run_all.sh [--profile=default] [--out=DIR]
-#   ./run_all.sh --profile=study [--only=GLOB] [--data_dir=DIR] [--out=DIR]
+#   ./run_all.sh --profile=paper [--only=GLOB] [--dry_run] [--smoke] [--out=DIR] [-- OPTION...]
+#   ./run_all.sh --profile=study [--only=GLOB] [--dry_run] [--data_dir=DIR] [--out=DIR]
 #
-#   --profile   what to train: default (three toy sets, MNIST and Fashion-MNIST with few labels) or
+#   --profile   what to train: default (three toy sets, MNIST and Fashion-MNIST with few labels),
+#               paper (every cell of the paper's tables, experiments/cells/: years of one GPU), or
 #               study (days on a CPU, in as many sittings as you like; its page is docs/study)
-#   --only      of the study: FAMILY or FAMILY/METHOD, such as 'cifar10_*' or '*/fixed_*'
-#   --data_dir  of the study: folder with CIFAR-10's original files (default: $SSL_WEIGHTING_CIFAR10)
+#   --only      paper: cells to run, such as 'table1_*_250_*'; study: FAMILY or FAMILY/METHOD, such
+#               as 'cifar10_*' or '*/fixed_*'
+#   --dry_run   paper: list the cells with estimated time and the paper's number, and stop; study: say
+#               what is done and how long the rest may take, and stop
+#   --data_dir  study: folder with CIFAR-10's original files (default: $SSL_WEIGHTING_CIFAR10)
+#   --smoke     paper: a few small steps of each cell on offline data, to see that it runs
 #   --out       where runs and report go (default: results, beside this script)
+#   -- OPTION   paper: options for every cell, such as --data_dir=DIR --seed=1
 #
 # Interrupted? Call it again: finished runs are skipped, the interrupted one resumes.
 # Data sets are kept in $SSL_WEIGHTING_CACHE (default: ~/.cache/ssl_weighting).
@@ -16,14 +23,14 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/experiments/environment.sh"
 
 profile=default
-only=
-data_dir="${SSL_WEIGHTING_CIFAR10:-}"
+data_dir="${SSL_WEIGHTING_CIFAR10:-}" # for --profile=study
+for_paper=() # arguments that --profile=paper takes beside --out
+for_cells=() # options of every cell
 out="$ROOT/results"
 child=
 interrupted=
 
 main() {
-  local families=(toy) family
   parse_arguments "$@"
   prepare_environment
   SSL_WEIGHTING_CACHE="$(realpath -m -- "${SSL_WEIGHTING_CACHE:-$HOME/.cache/ssl_weighting}")"
@@ -32,11 +39,11 @@ main() {
   trap 'stop_child 129' HUP
   trap 'stop_child 130' INT
   trap 'stop_child 143' TERM
+  "profile_$profile"
+}
 
-  if [[ "$profile" == study ]]; then
-    study
-    return
-  fi
+profile_default() {
+  local families=(toy) family
   if fetch mnist; then families+=(mnist); else warn_about_mnist; fi
   if fetch fashion_mnist; then families+=(fashion_mnist); else
     families+=(digits)
@@ -52,29 +59,42 @@ main() {
     $((SECONDS / 60)) $((SECONDS % 60)) "$out/report.html"
 }
 
-parse_arguments() {
-  local argument
-  for argument in "$@"; do
-    case "$argument" in
-      --profile=default | --profile=study) profile="${argument#--profile=}" ;;
-      --profile=*) refuse "\`--profile\` must be one of: default, study. Received: $argument" ;;
-      --only=?*) only="${argument#--only=}" ;;
-      --data_dir=?*) data_dir="$(realpath -m -- "${argument#--data_dir=}")" ;;
-      --out=?*) out="$(realpath -m -- "${argument#--out=}")" ;;
-      --help | -h) help && exit 0 ;;
-      *) refuse "unknown argument. Received: $argument. Known: --profile=, --out=DIR, --help" ;;
-    esac
-  done
-  [[ -z "$only" || "$profile" != default ]] || refuse "\`--only\` needs --profile=study"
+profile_paper() {
+  run_program experiments.run_paper --out="$out" "${for_paper[@]}" -- "${for_cells[@]}" ||
+    give_up "some cells failed (see above); the runs so far are in $out"
+  [[ " ${for_paper[*]} " == *" --dry_run "* || " ${for_paper[*]} " == *" --smoke "* ]] ||
+    run_program experiments.compare_upstream --out="$out" || give_up "no comparison written"
 }
 
 # Both programs say themselves what is missing; a family without data does not stop the others.
-study() {
+profile_study() {
   fetch fashion_mnist || true
-  run_program experiments.run_study --only="${only:-*}" --data_dir="$data_dir" --out="$out" ||
-    give_up "the study stopped (see above); its runs so far are in $out/study"
-  run_program experiments.make_study --runs="$out/study" --out="$ROOT/docs/study" ||
+  run_program experiments.run_study --data_dir="$data_dir" --out="$out" "${for_paper[@]}" \
+    "${for_cells[@]}" || give_up "the study stopped (see above); its runs so far are in $out/study"
+  [[ " ${for_paper[*]} " == *" --dry_run "* ]] ||
+    run_program experiments.make_study --runs="$out/study" --out="$ROOT/docs/study" ||
     give_up "no page of the study written"
+}
+
+parse_arguments() {
+  while (($#)); do
+    case "$1" in
+      --profile=default | --profile=paper | --profile=study) profile="${1#--profile=}" ;;
+      --profile=*) refuse "\`--profile\` must be one of: default, paper, study. Received: $1" ;;
+      --out=?*) out="$(realpath -m -- "${1#--out=}")" ;;
+      --only=?* | --dry_run | --smoke) for_paper+=("$1") ;;
+      --data_dir=?*) data_dir="$(realpath -m -- "${1#--data_dir=}")" ;;
+      --help | -h) help && exit 0 ;;
+      --) for_cells=("${@:2}") && break ;;
+      *) refuse "unknown argument. Received: $1. Known: --profile=, --out=DIR, --only=GLOB," \
+        "--dry_run, --smoke, --help, --" ;;
+    esac
+    shift
+  done
+  if [[ "$profile" == default ]] && ((${#for_paper[@]} + ${#for_cells[@]})); then
+    set -- "${for_paper[@]}" "${for_cells[@]}"
+    refuse "$* must come with --profile=paper"
+  fi
 }
 
 help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; }

@@ -4,6 +4,7 @@
     python -m experiments.benchmark --suite=influence --out=results/influence.jsonl
     python -m experiments.benchmark --suite=influence --rows='engine_*' --unlabeled_batch=64
     python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
+    python -m experiments.benchmark --suite=train_step --labeled_batch=64 --unlabeled_batch=448
 
 Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
 about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians; those named _wall are
@@ -13,6 +14,8 @@ docs/benchmarks.md holds figures and method.
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import os
 import platform
@@ -26,15 +29,17 @@ from absl import app, flags
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.suite import Options, Result
 from experiments.errors import friendly
+from experiments.smoke import BATCHES, MARK
 from ssl_weighting.reporting.files import write_atomically
 
+SMOKE_ROWS = "theta_step_graph,lambda_step_exact,lambda_step_identity,engine_dot_*_graph"
 HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak MB", "calls")
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     d = Options()
-    known = ", ".join(suites.SUITES)
+    known = ", ".join(suites.SUITES | suites.CONTESTS)
     flags.DEFINE_string("suite", "", f"What to measure: {known}.", values)
     flags.DEFINE_string("out", "", "File for the JSON lines; empty: stdout only.", values)
     flags.DEFINE_bool("memory", d.memory, "Peak memory too: one process a row.", values)
@@ -43,6 +48,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("sizes", sizes, "Suite madam: |U| of the rows, with commas.", values)
     text = "Suite influence: time other libraries beside our dot products; nothing else is run."
     flags.DEFINE_bool("peers", False, text, values)
+    text = "Does it run? Batches by 16, a small net, one round of few rows."
+    flags.DEFINE_bool("smoke", False, text, values)
     text = "Folder of the peers' environment; made on first use (1.6 GB or more)."
     flags.DEFINE_string("peers_env", ".venv-peers", text, values)
     flags.DEFINE_float(
@@ -68,13 +75,24 @@ def options_from(values: flags.FlagValues) -> Options:
         ValueError: a value that `Options` refuses, or --sizes is not a list of integers.
     """
     given = {name: values[name].value for name in vars(Options()) if name != "sizes"}
+    smaller = suites.SMALLER.get(values["suite"].value, {})
+    given |= {name: size for name, size in smaller.items() if not values[name].present}
     try:
         sizes = tuple(int(size) for size in values["sizes"].value.split(","))
     except ValueError as error:
         raise ValueError(
             f"--sizes must be integers with commas. Received: {values['sizes'].value!r}"
         ) from error
-    return Options(**given, sizes=sizes)
+    options = Options(**given, sizes=sizes)
+    return _smoke(options) if values["smoke"].value else options
+
+
+def _smoke(options):
+    names = ("labeled_batch", "unlabeled_batch", "validation_batch")
+    small = {name: max(1, getattr(options, name) // BATCHES) for name in names}
+    small |= {"depth": 10, "width": 1, "repetitions": 1, "least_seconds": 0.0, "memory": False}
+    small |= {"rows": SMOKE_ROWS} if options.rows == "*" else {}
+    return dataclasses.replace(options, **small)
 
 
 def table(rows: list[dict]) -> str:
@@ -122,7 +140,9 @@ def versions(result: Result) -> str:
     return f"in the processes of the rows: {listed}" if found else ""
 
 
-def run(name: str, options: Options, out: str = "", peers_env: Path | None = None) -> Result:
+def run(
+    name: str, options: Options, out: str = "", peers_env: Path | None = None, smoke: bool = False
+) -> Result:
     """Measure a suite, or with an environment its peers, and write what it found."""
     started = time.monotonic()
 
@@ -132,10 +152,12 @@ def run(name: str, options: Options, out: str = "", peers_env: Path | None = Non
     if peers_env:
         from experiments.benchmarks import peer_rows
 
-        result = peer_rows.compare(options, peers_env.resolve(), say)
+        path = suites.CONTESTS.get(name)
+        contest = importlib.import_module(path).contest() if path else None
+        result = peer_rows.compare(options, peers_env.resolve(), say, contest)
     else:
         result = suites.run(name, options, say)
-    lines = json_lines(name, result)
+    lines = [json.dumps({"suite": name, "smoke": True})] * smoke + json_lines(name, result)
     made_with = (machine(), versions(result), f"{options.repetitions} interleaved rounds")
     print("; ".join(filter(None, made_with)) + f"\n\n{table(result.rows)}\n")
     for row, reason in result.missing.items():
@@ -146,25 +168,58 @@ def run(name: str, options: Options, out: str = "", peers_env: Path | None = Non
     return result
 
 
+def run_command(words: list[str]) -> int:
+    """Measure what a command line of this program asks for; return the exit code.
+
+    Raises:
+        ValueError: an unknown flag or a refused value.
+    """
+    values = flags.FlagValues()
+    define_flags(values)
+    try:
+        values(["benchmark", *words])
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    measure(values, checked(values))
+    return 0
+
+
+def checked(values: flags.FlagValues) -> Options:
+    """Return the options of a command line that names a suite.
+
+    Raises:
+        ValueError: a value that is refused.
+    """
+    options = options_from(values)
+    suites.check_name(values["suite"].value)
+    if values["peers"].value and values["suite"].value != "influence":
+        raise ValueError(
+            f"--peers must come with --suite=influence. Received: --suite={values['suite'].value}"
+        )
+    return options
+
+
+def measure(values: flags.FlagValues, options: Options) -> Result:
+    """Run the suite of a command line, as the training programs run."""
+    suites.run_as_programs_do()
+    if values["smoke"].value:
+        print(f"{MARK}: the figures mean nothing")
+    name = values["suite"].value
+    peers = values["peers"].value or name in suites.CONTESTS
+    peers_env = Path(values["peers_env"].value) if peers else None
+    return run(name, options, values["out"].value, peers_env, values["smoke"].value)
+
+
 def main(argv):
     """Run the suite of the command line."""
-    values = flags.FLAGS
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     try:
-        options = options_from(values)
-        suites.check_name(values["suite"].value)
-        if values["peers"].value and values["suite"].value != "influence":
-            raise ValueError(
-                "--peers must come with --suite=influence. "
-                f"Received: --suite={values['suite'].value}"
-            )
+        options = checked(flags.FLAGS)
     except ValueError as error:
         raise app.UsageError(str(error)) from error
     with friendly():
-        suites.run_as_programs_do()
-        peers_env = Path(values["peers_env"].value) if values["peers"].value else None
-        run(values["suite"].value, options, values["out"].value, peers_env)
+        measure(flags.FLAGS, options)
 
 
 def _cells(row):

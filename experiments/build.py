@@ -10,30 +10,36 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.config import Config
+from experiments.hardware import open_devices
+from experiments.smoke import stand_in
+from experiments.views import augmentation_of, rates_of
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
-from ssl_weighting.data.augmentation import Augmentation, clean_view
+from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images import load_images
 from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
+from ssl_weighting.data.pixel_statistics import pixel_statistics
 from ssl_weighting.data.splits import cross_fit_halves, make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
-from ssl_weighting.ema import ExponentialMovingAverage, frozen_statistics_forward
+from ssl_weighting.devices import divided
+from ssl_weighting.ema import (
+    ExponentialMovingAverage,
+    batch_norm_statistics,
+    frozen_statistics_forward,
+)
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
 from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.nesterov import NesterovSGD
-from ssl_weighting.schedules import FixMatchCosine
+from ssl_weighting.schedules import make_schedule
 from ssl_weighting.weight_store import LEARNED, WeightStore
-
-# Algorithms whose second view is a weak one, or that have none.
-WEAK_VIEWS = ("pseudo_label", "vat", "mean_teacher", "mixmatch")
 
 
 @dataclasses.dataclass
@@ -66,9 +72,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    raw = _load_images(
-        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
-    )
+    raw = _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
         raw = with_foreign_classes(raw, rate)
@@ -81,9 +85,19 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         num_unlabeled=config.num_unlabeled or None,
         allow_overlap=config.allow_overlap,
         validation_as_labels=config.validation_as_labels,
+        val_order=config.val_order,
+        balanced=config.balanced,
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
     return _with_fewer_tests(splits, config.num_test)
+
+
+def _raw(config, cache_dir):
+    if config.smoke:
+        return stand_in(config.dataset)
+    return _load_images(
+        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
+    )
 
 
 # Twelve runs of a family read, and resize, their images once.
@@ -91,7 +105,11 @@ _load_images = functools.lru_cache(maxsize=1)(load_images)
 
 
 def build(config: Config, splits: DataSplits) -> Run:
-    """Return the run's parts, freshly initialised from `config.seed`."""
+    """Return the run's parts, freshly initialised from `config.seed`.
+
+    Raises:
+        ValueError: an option does not fit the data or the machine.
+    """
     store = _weight_store(config, len(splits.unlabeled.labels))
     if config.validation == "held_out":
         return _single(config, splits, store, config.seed)
@@ -106,9 +124,13 @@ def build(config: Config, splits: DataSplits) -> Run:
 
 def _single(config, splits, store, seed) -> Run:
     keras.utils.set_random_seed(seed)
-    model = _model(config, splits, seed)
-    ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay)
-    source, lambda_source = _sources(config, splits)
+    devices = open_devices(config)
+    with devices.scope():
+        model, optimizer = _model(config, splits, seed), _theta_optimizer(config)
+    statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
+    ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
+    rates = rates_of(config)
+    source, lambda_source = _sources(config, splits, rates)
     size = config.val_batch or lambda_source.unlabeled_batch
     if not config.val_replace:
         size = min(size, len(splits.validation))
@@ -122,7 +144,7 @@ def _single(config, splits, store, seed) -> Run:
     trainer = BilevelTrainer(
         model,
         algorithm_of(config, model, ema, splits.num_classes),
-        _theta_optimizer(config),
+        optimizer,
         store,
         ema,
         source,
@@ -131,6 +153,8 @@ def _single(config, splits, store, seed) -> Run:
         _bilevel_settings(config),
         _lambda_settings(config),
         jit_compile=config.jit,
+        rates=rates,
+        devices=devices,
     )
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     return Run(config, splits, trainer, Evaluator(model, ema, clean_view, batch))
@@ -146,14 +170,23 @@ def algorithm_of(config, model, ema, num_classes: int):
         ramp_steps=config.ramp_steps,
         entropy_coefficient=config.entropy_coefficient,
         tsa=config.tsa,
-        num_steps=config.steps,
+        num_steps=_tsa_steps(config),
+        strict=config.uda_version != "fixmatch",
+        interleave=config.interleave,
         beta=config.mixup_beta,
         epsilon=config.vat_epsilon,
         broadcast_mask=config.preset == "released",
-        teacher=frozen_statistics_forward(model, ema.shadow),
+        teacher=divided(frozen_statistics_forward(model, ema.shadow), config.labeled_batch),
         num_classes=num_classes,
         seed=config.seed,
     )
+
+
+def _tsa_steps(config):
+    """FixMatch's UDA: a quarter of the run, 65,536 steps at most (its tsa_pos of 8)."""
+    if config.uda_version != "fixmatch":
+        return config.steps
+    return max(1, min(config.steps // 4, 2**16))
 
 
 def _model(config, splits, seed=None):
@@ -162,7 +195,9 @@ def _model(config, splits, seed=None):
     if config.model == "mlp":
         if len(shape) != 1:
             raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
-        return mlp(shape[0], splits.num_classes, reading=config.mlp_reading, seed=seed)
+        options = {"precision": config.precision, "seed": seed}
+        options["reading"] = config.mlp_reading
+        return mlp(shape[0], splits.num_classes, **options)
     if len(shape) != 3:
         raise ValueError(
             f"--model=wide_resnet takes images; {splits.name} has inputs of shape {shape}"
@@ -173,19 +208,37 @@ def _model(config, splits, seed=None):
         depth=config.depth,
         width=config.width,
         base_filters=config.base_filters,
+        variant=config.wrn_variant,
         batch_norm_decay=config.batch_norm_decay,
+        standardize=_statistics(config, splits),
         num_angles=ANGLES if config.algorithm == "remixmatch" else 0,
+        precision=config.precision,
         seed=seed,
     )
 
 
+def _statistics(config, splits):
+    if config.pixel_scaling == "symmetric":
+        return None
+    return pixel_statistics(splits.name, splits.unlabeled.inputs)
+
+
 def _theta_optimizer(config):
-    rate = config.learning_rate
-    if config.lr_schedule == "cosine":
-        rate = FixMatchCosine(config.learning_rate, config.steps)
+    optimizer = _plain_optimizer(config)
+    if config.precision == "mixed_float16":  # gradients of bfloat16 do not underflow
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _plain_optimizer(config):
+    rate = make_schedule(
+        config.lr_schedule, config.learning_rate, config.steps, config.lr_warmup_steps
+    )
     if config.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        # TF1's epsilon; DEVIATION: Keras decays before the step, VAT's authors after it.
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, epsilon=1e-8)
+        if config.weight_decay_scope == "kernels":
+            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer
     return NesterovSGD(rate) if config.optimizer == "nesterov" else keras.optimizers.Adam(rate)
 
@@ -212,21 +265,14 @@ def _weight_store(config, num_unlabeled):
     )
 
 
-def _augmentation(config, images):
-    if not images:
-        return Augmentation.none()
-    if config.algorithm in WEAK_VIEWS:
-        return Augmentation.weak_only(flip=config.flip)
-    return Augmentation.fixmatch(flip=config.flip)
-
-
-def _sources(config, splits):
-    augmentation = _augmentation(config, images=splits.labeled.inputs.ndim == 4)
+def _sources(config, splits, rates):
+    augmentation = augmentation_of(config, splits, rates)
     unlabeled = config.unlabeled_batch if config.uses_unlabeled else 0
     source = BatchSource(splits, config.labeled_batch, unlabeled, config.seed, augmentation, 0)
     if config.weighting not in LEARNED or not config.infl_fresh_batch:
         return source, source  # a second one would hold U in memory twice for nothing
     size = config.lambda_batch or config.unlabeled_batch
+    augmentation = augmentation.without_probes()  # theta-steps alone learn rates
     fresh = BatchSource(splits, config.labeled_batch, size, config.seed, augmentation, 1)
     return source, fresh
 
@@ -239,6 +285,7 @@ def _bilevel_settings(config):
         fresh_batch=config.infl_fresh_batch,
         stale_weights=config.stale_w,
         weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
+        weight_decay_scope=config.weight_decay_scope,
         score_every_step=config.score_every_step,
         measure_noise=config.measure_noise,
     )

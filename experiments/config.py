@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 from ssl_weighting.algorithms import ALGORITHMS
 from ssl_weighting.data.contamination import KINDS
+from ssl_weighting.data.splits import VAL_ORDERS
+from ssl_weighting.ema import SCOPES as EMA_SCOPES
 from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
+from ssl_weighting.models import PRECISIONS
 from ssl_weighting.models.mlp import READINGS
+from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.per_example_gradients import ENGINES
-from ssl_weighting.weight_store import MODES
+from ssl_weighting.schedules import SCHEDULES as LR_SCHEDULES
+from ssl_weighting.weight_decay import SCOPES as WEIGHT_DECAY_SCOPES
+from ssl_weighting.weight_store import LEARNED, MODES
 from third_party.uda_tsa import SCHEDULES
 
 VALIDATIONS = ("held_out", "cross_fit")
+UDA_VERSIONS = ("2019", "2020", "fixmatch")
+PIXEL_SCALINGS = ("symmetric", "standardized")
+STRONG_VIEWS = ("auto", "weak", "randaugment", "uda_randaugment", "ctaugment")
+# Making batches anew with other rates takes the time of compiling them, one or two seconds.
+PUBLISH_EVERY = 256
+# Of the supervised base they stand in the report alone.
+_OWN_STRONG_VIEWS = {
+    "fixmatch": "randaugment",
+    "uda": "uda_randaugment",
+    "supervised": "randaugment",
+}
 
 
 def option(default, text: str, choices: tuple[str, ...] = (), group: str = "data"):
@@ -40,6 +58,10 @@ class Config:
     num_test: int = option(0, "random subset of the test set for short runs; 0: all")
     seed: int = option(1, "seed of the labeled split, the initial values and all sampling")
     val_seed: int = option(0, "seed of the choice of V; the same V for every --seed")
+    val_order: str = option(
+        "drawn", "V is drawn by --val_seed, or the first of each class", VAL_ORDERS
+    )
+    balanced: bool = option(False, "as many labels of each class, whatever their frequencies")
     allow_overlap: bool = option(False, "labeled examples may also stand in V")
     validation: str = option(
         "held_out",
@@ -58,10 +80,21 @@ class Config:
     depth: int = option(28, "Wide-ResNet depth, 6n + 4", group="model")
     width: int = option(2, "Wide-ResNet widening factor", group="model")
     base_filters: int = option(16, "Wide-ResNet stem channels", group="model")
+    wrn_variant: str = option("fixmatch", "whose Wide-ResNet", tuple(VARIANTS), "model")
+    pixel_scaling: str = option(
+        "symmetric",
+        "what the net sees: [-1, 1], or mean 0, std 1",
+        PIXEL_SCALINGS,
+        "model",
+    )
     batch_norm_decay: float = option(0.999, "decay of BatchNorm's moving statistics", group="model")
     mlp_reading: str = option("two_hidden", "reading of Sec. 4.1's net", READINGS, "model")
     # Base algorithm and theta
     algorithm: str = option("fixmatch", "base SSL algorithm", tuple(ALGORITHMS), "algorithm")
+    uda_version: str = option(
+        "2019", "UDA: recipe of the paper's time, its successor, FixMatch's", UDA_VERSIONS,
+        "algorithm",
+    )  # fmt: skip
     threshold: float = option(0.95, "confidence mask; 0 keeps every row", group="algorithm")
     temperature: float = option(
         1.0, "UDA, MixMatch, ReMixMatch: temperature of the targets", group="algorithm"
@@ -72,6 +105,9 @@ class Config:
     tsa: str = option("none", "UDA: which labels still teach", SCHEDULES, "algorithm")
     mixup_beta: float = option(0.5, "MixMatch, ReMixMatch: Beta(b, b) of MixUp", group="algorithm")
     vat_epsilon: float = option(6.0, "VAT: length of the perturbation", group="algorithm")
+    interleave: bool = option(
+        False, "FixMatch, UDA: mix the views in each slice of the batch", group="algorithm"
+    )
     wu: float = option(1.0, "coefficient of the mean unlabeled loss", group="algorithm")
     ramp_steps: int = option(
         -1, "wu rises from 0 over so many steps; 0: no ramp; -1: the algorithm's", group="algorithm"
@@ -83,11 +119,31 @@ class Config:
     )
     optimizer: str = option("nesterov", "of theta", ("nesterov", "adam", "adamw"), "algorithm")
     learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
-    lr_schedule: str = option("cosine", "7/16 cosine or none", ("cosine", "constant"), "algorithm")
-    weight_decay: float = option(
-        5e-4, "of 0.5 ||kernel||^2 in the loss; adamw: decoupled, of kernels", group="algorithm"
+    lr_schedule: str = option(
+        "cosine", "of theta; cosine: 7/16 of a half turn", (*LR_SCHEDULES, "constant"), "algorithm"
     )
-    ema_decay: float = option(0.999, "average of theta that is evaluated", group="algorithm")
+    lr_warmup_steps: int = option(0, "steps of linear rise before it", group="algorithm")
+    weight_decay: float = option(
+        5e-4, "of 0.5 ||kernel||^2 in the loss; adamw: decoupled", group="algorithm"
+    )
+    weight_decay_scope: str = option("kernels", "what it covers", WEIGHT_DECAY_SCOPES, "algorithm")
+    ema_decay: float = option(
+        0.999, "average of theta that is evaluated; 0: none", group="algorithm"
+    )
+    ema_scope: str = option(
+        "trainable", "what is averaged; all: BatchNorm's moving statistics too", EMA_SCOPES,
+        "algorithm",
+    )  # fmt: skip
+    strong_augment: str = option(
+        "auto", "strong views; auto: the algorithm's own", STRONG_VIEWS, "algorithm"
+    )
+    cta_update: bool = option(True, "CTAugment's rates learn (false: stay 1)", group="algorithm")
+    cta_publish_every: int = option(
+        0,
+        "steps after which strong views see new rates of CTAugment; 0: 256, or steps/20 in a "
+        "shorter run",
+        group="algorithm",
+    )
     # Lambda
     weighting: str = option("per_example", "what multiplies the unlabeled losses", MODES, "lambda")
     lambda_optimizer: str = option("madam", "of Lambda", ("madam", "adam", "sgd"), "lambda")
@@ -127,7 +183,7 @@ class Config:
     )
     damping: float = option(0.1, "c, added to H over kernel and bias", group="influence")
     hess_l2_coeff: float = option(
-        -1.0, "||kernel||^2 / 2 in H; -1: --weight_decay", group="influence"
+        -1.0, "of weight decay in H; -1: --weight_decay", group="influence"
     )
     hess_wu: bool = option(True, "H uses --wu for the unlabeled mean (false: 1)", group="influence")
     theta_hat: str = option(
@@ -158,6 +214,11 @@ class Config:
     log_every: int = option(20, "at most so many steps between log lines", group="run")
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
     jit: bool = option(False, "compile the theta-step with XLA", group="run")
+    smoke: bool = option(
+        False, "does the command run? A few small steps on digits under the set's name", group="run"
+    )
+    devices: int = option(1, "GPUs that share a theta-step; 0: all that are found", group="run")
+    precision: str = option("float32", "what the network computes in", PRECISIONS, "run")
 
     def __post_init__(self):
         """Check every option.
@@ -183,6 +244,22 @@ class Config:
         """Whether the base algorithm reads U at all."""
         return ALGORITHMS[self.algorithm].uses_unlabeled
 
+    @property
+    def strong_views(self) -> str:
+        """What `strong_augment` comes to."""
+        own = _OWN_STRONG_VIEWS.get(self.algorithm, "weak")
+        return own if self.strong_augment == "auto" else self.strong_augment
+
+    @property
+    def publish_every(self) -> int:
+        """What `cta_publish_every` comes to."""
+        return self.cta_publish_every or max(1, min(PUBLISH_EVERY, self.steps // 20))
+
+    @property
+    def learns_rates(self) -> bool:
+        """Whether CTAugment's rates learn."""
+        return self.strong_views == "ctaugment" and self.cta_update and self.model != "mlp"
+
 
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
@@ -194,7 +271,7 @@ _NOT_NEGATIVE = (
     "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
-    "solve_scale",
+    "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
@@ -224,13 +301,12 @@ def _check_ranges(config):
             "--lambda_batch must be 0 where the Lambda-step takes the training batch. Received: "
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
+    _check_steps(config)
+    _check_cross_fit(config)
     _check_influence(config)
-    if config.algorithm == "remixmatch" and config.influence_params != LAST_LAYER:
-        raise ValueError(
-            f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
-            "does not go through the class logits. Received: --influence_params="
-            f"{config.influence_params}"
-        )
+    _check_hardware(config)
+    if config.algorithm == "remixmatch":
+        _check_remixmatch(config)
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
@@ -238,12 +314,61 @@ def _check_ranges(config):
         )
 
 
-def _check_influence(config):
-    if config.validation == "cross_fit" and (config.score_every_step or config.stale_w):
+def _check_remixmatch(config):
+    if config.model == "mlp" or config.unlabeled_batch % 4:
         raise ValueError(
-            "--validation=cross_fit scores with two models at once; it needs "
-            "--score_every_step=false and --stale_w=false. Received: --score_every_step="
-            f"{config.score_every_step}, --stale_w={config.stale_w}"
+            "--algorithm=remixmatch turns the quarters of its unlabeled batch, so it needs images "
+            "and a batch that is a multiple of 4. Received: "
+            f"--model={config.model}, --labeled_batch={config.labeled_batch}, "
+            f"--unlabeled_ratio={config.unlabeled_ratio}"
+        )
+    if config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
+            "does not go through the class logits. Received: --influence_params="
+            f"{config.influence_params}"
+        )
+
+
+def _check_steps(config):
+    if config.lr_warmup_steps >= config.steps:
+        raise ValueError(
+            f"--lr_warmup_steps must be less than --steps={config.steps}. "
+            f"Received: {config.lr_warmup_steps}"
+        )
+    two_views = 2 * (config.lambda_batch or config.unlabeled_batch)
+    if config.interleave and two_views % config.labeled_batch:
+        raise ValueError(
+            f"--interleave needs --labeled_batch={config.labeled_batch} to divide twice the "
+            f"unlabeled batch. Received: --lambda_batch={config.lambda_batch}"
+        )
+
+
+def _check_cross_fit(config):
+    alone = config.devices == 1 and not (config.score_every_step or config.stale_w)
+    if config.validation == "cross_fit" and not alone:
+        raise ValueError(
+            "--validation=cross_fit scores with two models at once; it needs --devices=1, "
+            "--score_every_step=false and --stale_w=false. Received: --devices="
+            f"{config.devices}, --score_every_step={config.score_every_step}, "
+            f"--stale_w={config.stale_w}"
+        )
+
+
+def _check_influence(config):
+    try:
+        re.compile(config.influence_params)
+    except re.error as error:
+        raise ValueError(
+            f"--influence_params must be {LAST_LAYER}, all or a regular expression on the paths of "
+            f"the model's variables. Received: {config.influence_params!r} ({error})"
+        ) from error
+    alone = config.per_example_engine in ("serial", "vectorized_map")
+    beyond = config.influence_params != LAST_LAYER and config.weighting in LEARNED
+    if alone and beyond and config.model == "wide_resnet" and config.infl_bn == "batch":
+        raise ValueError(
+            f"--per_example_engine={config.per_example_engine} passes examples one by one, which "
+            "have no statistics of a batch. Received: --infl_bn=batch. Use --infl_bn=moving"
         )
     if config.score_every_step and config.influence_params != LAST_LAYER:
         raise ValueError(
@@ -255,8 +380,37 @@ def _check_influence(config):
             "--inverse_hessian=unrolled has no theta-steps to look back on at the start. Received: "
             "--lambda_at_start=true. Use --lambda_at_start=false"
         )
+    if config.inverse_hessian == "unrolled" and config.learns_rates:
+        raise ValueError(
+            "--inverse_hessian=unrolled makes the batches of past steps again, with the strong "
+            "views of today's rates. Received: --strong_augment=ctaugment, --cta_update=true. Use "
+            "--cta_update=false"
+        )
     if config.inverse_hessian == "outer_product" and not config.damping:
         raise ValueError(
             "--inverse_hessian=outer_product needs --damping greater than 0. "
             f"Received: --damping={config.damping}"
+        )
+
+
+def _check_hardware(config):
+    if config.precision != "float32" and config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--precision={config.precision} needs --influence_params={LAST_LAYER}: derivatives "
+            "through the network would be rounded. Received: --influence_params="
+            f"{config.influence_params}"
+        )
+    if config.devices == 1:
+        return
+    if config.jit or config.inverse_hessian == "unrolled":
+        raise ValueError(
+            "--devices other than 1 needs --jit=false, since devices meet inside the theta-step, "
+            "and another --inverse_hessian than unrolled, which repeats steps on one device. "
+            f"Received: --devices={config.devices}, --jit={str(config.jit).lower()}, "
+            f"--inverse_hessian={config.inverse_hessian}"
+        )
+    if config.devices and config.labeled_batch % config.devices:
+        raise ValueError(
+            "--labeled_batch must be a multiple of --devices. Received: --labeled_batch="
+            f"{config.labeled_batch}, --devices={config.devices}"
         )

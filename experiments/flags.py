@@ -33,9 +33,10 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         define_one(field.name, field.default, text, flag_values=values, module_name=sys.argv[0])
 
 
-def given() -> dict:
+def given(values: flags.FlagValues | None = None) -> dict:
     """Return the options that stand on the command line; presets and recipes fill the others."""
-    names, values = (field.name for field in dataclasses.fields(Config)), flags.FLAGS
+    values = flags.FLAGS if values is None else values
+    names = (field.name for field in dataclasses.fields(Config))
     return {name: values[name].value for name in names if values[name].present}
 
 

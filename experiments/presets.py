@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.config import Config
+from experiments.smoke import MARK, shrunk
+from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.weight_store import LEARNED
 
 # Where the paper and its released code disagree: a test checks the README's table against these.
@@ -25,7 +27,9 @@ PRESETS = {
         "infl_bn": "batch",
         "val_replace": False,
         "val_size": 1024,
+        "val_order": "drawn",
         "allow_overlap": False,
+        "cta_update": True,
     },
     "released": {
         "madam_t": "per_example",
@@ -43,7 +47,9 @@ PRESETS = {
         "infl_bn": "batch",
         "val_replace": True,
         "val_size": 1000,
+        "val_order": "first",
         "allow_overlap": True,
+        "cta_update": False,
     },
 }
 
@@ -62,16 +68,30 @@ ALGORITHM_RECIPES = {
     },
     "mean_teacher": {"unlabeled_ratio": 1, "wu": 50.0},
     "mixmatch": {"unlabeled_ratio": 1, "wu": 100.0, "temperature": 0.5, "mixup_beta": 0.5},
-    "remixmatch": {"unlabeled_ratio": 1, "wu": 1.5, "temperature": 0.5, "mixup_beta": 0.75},
-    # The 2019 recipe that the paper's UDA rows used: 64 / 320, no mask, 20,000 steps before Lambda.
-    "uda": {
-        "threshold": 0.0,
-        "unlabeled_ratio": 5,
-        "lambda_warmup_steps": 20_000,
-        "steps": 400_000,
+    # The upstream file whose strong views are anchored to the weak one (as here) has this rate.
+    "remixmatch": {
+        "unlabeled_ratio": 1, "wu": 1.5, "temperature": 0.5, "mixup_beta": 0.75,
+        "learning_rate": 0.002, "weight_decay": 0.02,
     },
+    "uda": {"lambda_warmup_steps": 20_000},
     "fixmatch": {},
 }  # fmt: skip
+_UDA = {"pixel_scaling": "standardized", "weight_decay_scope": "all"}
+UDA_RECIPES = {
+    # What the paper's UDA rows used: 64 / 320, no mask, no average, a warm-up of 20,000 steps.
+    "2019": _UDA | {
+        "wrn_variant": "uda_2019", "threshold": 0.0, "unlabeled_ratio": 5, "steps": 400_000,
+        "lr_schedule": "floored_cosine", "ema_decay": 0.0,
+    },
+    # Behind the numbers of UDA's last README.
+    "2020": _UDA | {
+        "wrn_variant": "uda", "threshold": 0.8, "temperature": 0.4, "unlabeled_ratio": 7,
+        "steps": 500_000, "ema_decay": 0.9999, "ema_scope": "all",
+    },
+    "fixmatch": {},  # the defaults, FixMatch's own, with UDA's loss
+}  # fmt: skip
+LR_WARMUP_SHARES = {"2019": 1 / 20}  # of the run: 20,000 of 400,000 steps
+LAMBDA_INIT_OF_UDA = {250: 5.0}  # by number of labels (App. D)
 # Share of the run over which wu rises: 0.4 of it, or 16,384 of 2^20 steps.
 RAMPS = {
     "pseudo_label": 0.4, "vat": 0.4, "mean_teacher": 0.4, "mixmatch": 1 / 64, "remixmatch": 1 / 64,
@@ -96,6 +116,9 @@ _TOY = {
     "checkpoint_every": 500, "num_test": 10_000,
 }  # fmt: skip
 DATASET_RECIPES = {
+    "cifar10": {"flip": True},
+    "svhn_cropped": {"flip": False},
+    "svhn_cropped_extra": {"flip": False},
     "digits": _SMALL | _SHORT | _DIGIT,
     "mnist": _SMALL | _SHORT | _DIGIT,
     "linear": _TOY,
@@ -107,12 +130,15 @@ DATASET_RECIPES = {
 def make_config(**given) -> Config:
     """Return the configuration in which later layers win.
 
-    The layers: defaults, preset, algorithm, data set, `given`. N = 0 becomes the preset's N, or
-    steps / 20 in a run too short for twenty Lambda-steps.
+    The layers: defaults, preset, algorithm (with UDA's version), what follows from other options
+    (`_derived`), data set, `given`. N = 0 becomes the preset's N, or steps / 20 in a run too short
+    for twenty Lambda-steps.
 
     Raises:
         ValueError: an unknown option, or a value `Config` refuses.
     """
+    if given.get("smoke"):  # what follows from the number of steps follows from the smaller one
+        given = given | shrunk(make_config(**given | {"smoke": False}))
     known = {field.name for field in dataclasses.fields(Config)}
     unknown = sorted(given.keys() - known)
     if unknown:
@@ -123,11 +149,35 @@ def make_config(**given) -> Config:
     preset = given.get("preset", defaults.preset)
     dataset = DATASET_RECIPES.get(given.get("dataset", ""), {})
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
-    layers = PRESETS.get(preset, {}) | ALGORITHM_RECIPES.get(algorithm, {}) | dataset
-    if given.get("validation") == "cross_fit":
-        layers["val_size"] = 0  # it reads no V; asked for, V is kept apart from U all the same
-    layers |= given
+    version = given.get("uda_version", defaults.uda_version)
+    if given.get("validation") == "cross_fit":  # reads no V; asked for, V is still kept out of U
+        dataset = dataset | {"val_size": 0}
+    above = dataset | given | {"preset": preset, "algorithm": algorithm, "uda_version": version}
+    return _resolved(preset, algorithm, version, above)
+
+
+def _resolved(preset, algorithm, version, above):
+    """Return the configuration of a recipe under the options `above`, which win."""
+    recipe = PRESETS.get(preset, {}) | ALGORITHM_RECIPES.get(algorithm, {})
+    if algorithm == "uda":
+        recipe = recipe | UDA_RECIPES.get(version, {})
+    layers = recipe | _derived(vars(Config()) | recipe | above) | above
     return _with_inner_steps(_with_ramp(Config(**layers)))
+
+
+def _derived(options):
+    """Return defaults that follow from other options."""
+    found, variant = {}, VARIANTS.get(options["wrn_variant"])
+    if variant:
+        found["batch_norm_decay"] = variant.batch_norm_decay
+    if options["algorithm"] == "uda":
+        if options["lr_schedule"] != "constant":
+            share = LR_WARMUP_SHARES.get(options["uda_version"], 0)
+            found["lr_warmup_steps"] = int(share * options["steps"])
+        if options["weighting"] in LEARNED and options["preset"] == "paper":
+            init = LAMBDA_INIT_OF_UDA.get(options["num_labeled"], options["lambda_init"])
+            found["lambda_init"] = init
+    return found
 
 
 def _with_ramp(config):
@@ -162,9 +212,9 @@ def _with_inner_steps(config):
 
 def deviations(config: Config) -> list[str]:
     """Return, in words, where a run departs from its preset's setting; for log and results."""
-    names = {"preset": config.preset, "algorithm": config.algorithm}
-    layers = PRESETS[config.preset] | ALGORITHM_RECIPES[config.algorithm] | names
-    reference = _with_inner_steps(_with_ramp(Config(**layers)))
+    names = ("preset", "algorithm", "uda_version", "num_labeled")
+    above = {name: getattr(config, name) for name in names}
+    reference = _resolved(config.preset, config.algorithm, config.uda_version, above)
     fields = [f for f in dataclasses.fields(Config) if _matters(f, config)]
     pairs = [(f.name, getattr(config, f.name), getattr(reference, f.name)) for f in fields]
     extra = []
@@ -175,8 +225,14 @@ def deviations(config: Config) -> list[str]:
         return [f"DEVIATION: the paper prints no constants for Sec. 4.1; ours: {ours}", *extra]
     found = [f"DEVIATION: {n} {value} instead of {r}" for n, value, r in pairs if value != r]
     found += extra
-    if config.algorithm == "uda":
-        found.append("DEVIATION: strong views by FixMatch's RandAugment instead of UDA's")
+    if config.strong_views != reference.strong_views:
+        views = f"{config.strong_views} instead of {reference.strong_views}"
+        found.append(f"DEVIATION: strong views by {views}")
+    if config.learns_rates:
+        lag = f"up to {config.publish_every} steps old instead of up to 4"
+        found.append(f"DEVIATION: strong views read CTAugment rates that are {lag}")
+    if config.smoke:
+        found.insert(0, f"{MARK}: a few steps of a small net on digits; the numbers mean nothing")
     return found
 
 
@@ -185,6 +241,10 @@ _SIZES = ("num_unlabeled", "num_test", "image_size", "val_size")
 
 def _matters(field, config):
     group = field.metadata["group"]
+    if field.name.startswith("cta_"):
+        return config.strong_views == "ctaugment" and field.name == "cta_update"
+    if field.name == "strong_augment":
+        return False  # said in words
     if group in ("lambda", "influence"):
         return config.weighting in LEARNED and field.name != "weighting"
     return field.name in _SIZES or (group in ("model", "algorithm") and field.name != "algorithm")

@@ -155,7 +155,9 @@ _OF_V = ("fixed_1", "v_as_labels", "per_example")
 SECONDARY = {
     f"{REFERENCE}_uda": _study(
         _FASHION, 40, 160, ("supervised", "fixed_0.3", "fixed_3", *_OF_V), 3,
-        algorithm="uda", threshold=0.0,
+        # The net and the schedule of the other families, not those of UDA's own recipe.
+        algorithm="uda", threshold=0.0, wrn_variant="fixmatch", pixel_scaling="symmetric",
+        lr_schedule="cosine", lr_warmup_steps=0, weight_decay_scope="kernels",
     ),
     **{
         f"{REFERENCE}_{name}": _study(_FASHION, 40, 160, (), 3)

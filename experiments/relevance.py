@@ -25,9 +25,12 @@ _ALGORITHM_OPTIONS = {
     "temperature": ("uda", "mixmatch", "remixmatch"),
     "entropy_coefficient": ("uda", "vat"),
     "tsa": ("uda",),
+    "uda_version": ("uda",),
+    "interleave": ("uda", "fixmatch"),
     "mixup_beta": ("mixmatch", "remixmatch"),
     "vat_epsilon": ("vat",),
 }
+_TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")
 
 
 def _is_one_of(algorithms, config):
@@ -40,9 +43,29 @@ def _learns(config, *methods):
 
 _NEEDS = (
     (
-        ("image_size", "val_seed", "allow_overlap", "flip", "contamination"),
+        ("image_size", "val_order", "balanced", "allow_overlap", "flip", "contamination"),
         lambda c: c.model != "mlp",
         "images",
+    ),
+    (
+        ("val_seed",),
+        lambda c: c.model != "mlp" and c.val_order == "drawn",
+        "images and --val_order=drawn",
+    ),
+    (
+        ("strong_augment",),
+        lambda c: c.model != "mlp" and c.algorithm in _TWO_VIEWS,
+        "images and --algorithm=" + " or ".join(_TWO_VIEWS),
+    ),
+    (
+        ("cta_update",),
+        lambda c: c.model != "mlp" and c.strong_views == "ctaugment",
+        "images and --strong_augment=ctaugment",
+    ),
+    (
+        ("cta_publish_every",),
+        lambda c: c.learns_rates,
+        "images, --strong_augment=ctaugment and --cta_update",
     ),
     (
         ("contamination_rate",),
@@ -51,9 +74,24 @@ _NEEDS = (
     ),
     (("noise", "mlp_reading"), lambda c: c.model == "mlp", "a toy set (--model=mlp)"),
     (
-        ("depth", "width", "base_filters", "batch_norm_decay"),
+        ("depth", "width", "base_filters", "batch_norm_decay", "wrn_variant", "pixel_scaling"),
         lambda c: c.model == "wide_resnet",
         "--model=wide_resnet",
+    ),
+    (
+        ("ema_scope",),
+        lambda c: c.ema_decay > 0 and c.model == "wide_resnet",
+        "--ema_decay greater than 0 and --model=wide_resnet",
+    ),
+    (
+        ("lr_warmup_steps",),
+        lambda c: c.lr_schedule != "constant",
+        "--lr_schedule other than constant",
+    ),
+    (
+        ("weight_decay_scope",),
+        lambda c: c.weight_decay > 0,
+        "--weight_decay greater than 0",
     ),
     (
         ("infl_bn",),
@@ -116,6 +154,7 @@ _NEEDS = (
         lambda c: _learns(c, "stochastic_cg"),
         "learned weights and --inverse_hessian=stochastic_cg",
     ),
+    (("smoke",), lambda c: c.model != "mlp", "images"),
 )  # fmt: skip
 
 

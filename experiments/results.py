@@ -17,6 +17,7 @@ import ssl_weighting
 from experiments.build import Run
 from experiments.presets import deviations
 from experiments.run_state import options_as_json
+from experiments.smoke import MARK
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 from ssl_weighting.reporting.statistics import best_on_validation, median_of_last
@@ -37,7 +38,8 @@ def method_name(config) -> str:
     """Return the row label of a run, such as "FixMatch + Λ"."""
     name = METHOD_NAMES[config.algorithm] + WEIGHTING_NAMES[config.weighting]
     name += " + cross-fit" if config.validation == "cross_fit" else ""
-    return name + (" + V as labels" if config.validation_as_labels else "")
+    name += " + V as labels" if config.validation_as_labels else ""
+    return f"{MARK} {name}" if config.smoke else name
 
 
 def write_config(run: Run, program: str) -> None:
@@ -145,17 +147,17 @@ def _write_extremes(run, table, path):
 
 def _save_averaged_model(run, path):
     members = run.trainer.members
-    params = [p for t in members for p in t.model.trainable_variables]
-    averages = [v for t in members for v in t.ema.shadow]
-    raw = [np.array(p.value) for p in params]
-    for param, average in zip(params, averages, strict=True):
-        param.assign(average.value)
+    variables = [v for t in members for v in t.ema.averaged]
+    averages = [v for t in members for v in t.ema.variables]
+    raw = [np.array(v.value) for v in variables]
+    for variable, average in zip(variables, averages, strict=True):
+        variable.assign(average.value)
     try:
         with replacing(path) as temporary:
             mean_model([t.model for t in members]).save(temporary)
     finally:
-        for param, value in zip(params, raw, strict=True):
-            param.assign(value)
+        for variable, value in zip(variables, raw, strict=True):
+            variable.assign(value)
 
 
 def _summary(run, seconds, lambda_share):
@@ -164,6 +166,7 @@ def _summary(run, seconds, lambda_share):
     evals = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
     return {
         "status": "complete",
+        "smoke": c.smoke,
         "dataset": splits.name,
         "source": splits.source,
         "algorithm": c.algorithm,

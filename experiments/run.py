@@ -14,6 +14,8 @@ import tensorflow as tf
 from experiments import results, run_state
 from experiments.build import build, load_splits
 from experiments.config import Config
+from experiments.finished import is_complete as is_complete
+from experiments.hardware import divide_the_cpu
 from experiments.presets import deviations
 from experiments.run_log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
@@ -22,6 +24,12 @@ from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.lambda_step import LAST_LAYER
 
 TERMINATED = 143  # exit code of a program that SIGTERM ended
+RAISE = "Raise --damping"
+ADVICE = {
+    "neumann": "Raise --damping or lower --solve_scale",
+    "stochastic_cg": "Raise --damping or lower --solve_scale",
+    "unrolled": "Lower --solve_iterations or --learning_rate",
+}
 
 
 class Stop:
@@ -47,15 +55,6 @@ class Stop:
         # Not print: a signal may arrive in the middle of another print to the same stream.
         os.write(2, f"received {name}: saving a checkpoint, then stopping\n".encode())
         self.__exit__()
-
-
-def is_complete(folder: str | Path) -> bool:
-    """Return whether a run folder holds a finished run."""
-    path = Path(folder) / "summary.json"
-    try:
-        return json.loads(path.read_text())["status"] == "complete"
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def changed_options(config: Config) -> list[str]:
@@ -96,6 +95,7 @@ def execute(
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    divide_the_cpu(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     splits = load_splits(config, cache_dir)
@@ -114,8 +114,9 @@ def execute(
         return None
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
     print(
-        f"finished {config.out}: test error {summary['test_error_median20']:.2f} % (median of the "
-        f"last 20 evaluations), Λ took {summary['lambda_share']:.1%} of the time",
+        f"finished {config.out}: {summary['method']}, test error "
+        f"{summary['test_error_median20']:.2f} % (median of the last 20 evaluations), Λ took "
+        f"{summary['lambda_share']:.1%} of the time",
         flush=True,
     )
     return summary
@@ -182,7 +183,7 @@ def _next_stop(trainer, config, snapshot_steps):
     stops = [config.steps]
     for period in (config.log_every, config.eval_every, config.checkpoint_every):
         stops.append((step // period + 1) * period)
-    if trainer.store.learns:
+    if trainer.store.learns or trainer.rates:
         stops.append(trainer.next_pause())
     stops += [s for s in snapshot_steps if s > step]
     return min(stops)
@@ -212,8 +213,8 @@ def _lambda_step(run, log):
     if report["skipped"]:
         print(
             f"step {step}: {run.config.inverse_hessian} found no solution ({report['solve']}, "
-            f"least eigenvalue {report['least_eigenvalue']:.3g}); Lambda is left as it is. "
-            "Raise --damping.",
+            f"residual {report['residual']:.3g}, least eigenvalue {report['least_eigenvalue']:.3g})"
+            f"; Lambda is left as it is. {ADVICE.get(run.config.inverse_hessian, RAISE)}.",
             flush=True,
         )
     return train is not None

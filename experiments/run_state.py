@@ -26,12 +26,13 @@ def variables(run: Run) -> dict:
     groups = {
         "params": [v for t in members for v in t.params],
         "non_trainable": [v for t in members for v in t.model.non_trainable_variables],
-        "ema": [v for t in members for v in t.ema.shadow],
+        "ema": [v for t in members for v in t.ema.variables],
         "theta_optimizer": [v for t in members for v in t.optimizer.variables],
         "weights": run.trainer.store.variables,
         "algorithm": [v for t in members for v in getattr(t.algorithm, "variables", [])],
         "scores": [v for t in members if t.scores for v in t.scores.variables],
         "replay": [v for t in members if t.replay for v in t.replay.variables],
+        "cta_rates": [v for t in members if t.rates for v in t.rates.variables],
     }
     return {
         f"{group}/{k:04d}/{_NUMBERING.sub('', v.path)}": v
@@ -47,7 +48,7 @@ def capture(run: Run, metrics_bytes: int) -> dict[str, np.ndarray]:
         NonFiniteError: theta, its average or a BatchNorm statistic is not finite. No checkpoint
             may hold such values, or resuming would never get past them.
     """
-    state = {name: np.array(v.value) for name, v in variables(run).items()}
+    state = {name: np.array(v.numpy()) for name, v in variables(run).items()}
     bad = [k for k, v in state.items() if k.startswith(_MODEL) and not np.isfinite(v).all()]
     if bad:
         raise NonFiniteError(
@@ -85,6 +86,7 @@ def fingerprint(config: Config, run: Run) -> dict:
     options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
     return options | {
+        "devices": run.trainer.devices.count,  # 0 means as many as are found
         "split_hash": run.splits.split_hash,
         "model_parameters": int(sum(np.prod(s) for s in shapes)),
     }

@@ -12,8 +12,10 @@ import time
 
 import tensorflow as tf
 
+from ssl_weighting import devices as replicas
 from ssl_weighting import objective
 from ssl_weighting.ema import frozen_statistics_forward
+from ssl_weighting.fused_batch_norm import FusedBatchNorm
 from ssl_weighting.lambda_step import (
     LambdaStep,
     LambdaStepSettings,
@@ -23,6 +25,7 @@ from ssl_weighting.lambda_step import (
 )
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
+from ssl_weighting.weight_decay import SCOPES, is_decayed
 
 _HALVES = (slice(0, None, 2), slice(1, None, 2))
 _MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
@@ -44,7 +47,8 @@ class BilevelSettings:
         fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it reuses
             the batch of the theta-step that follows (the release).
         stale_weights: that theta-step still sees the weights from before (the release).
-        weight_decay: coefficient of 0.5 ||K||^2 over kernels in the training objective.
+        weight_decay: coefficient of 0.5 ||K||^2 in the training objective.
+        weight_decay_scope: what it covers, a name in `weight_decay.SCOPES`.
         score_every_step: score the batch of every theta-step with the last direction (last layer
             only); the mean of the scores moves the weights at the next Lambda-step.
         measure_noise: also score with either half of V', and report how far they agree; changes no
@@ -57,6 +61,7 @@ class BilevelSettings:
     fresh_batch: bool = True
     stale_weights: bool = False
     weight_decay: float = 0.0
+    weight_decay_scope: str = "kernels"
     score_every_step: bool = False
     measure_noise: bool = False
 
@@ -72,6 +77,11 @@ class BilevelSettings:
             raise ValueError(
                 "`warmup_steps` and `weight_decay` must be >= 0. Received: "
                 f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}"
+            )
+        if self.weight_decay_scope not in SCOPES:
+            raise ValueError(
+                f"`weight_decay_scope` must be one of {', '.join(SCOPES)}. "
+                f"Received: {self.weight_decay_scope!r}"
             )
 
     def lambda_due(self, step: int) -> bool:
@@ -98,7 +108,10 @@ class BilevelTrainer:
         lambda_source: batches of the Lambda-step, same interface.
         validation_at: k -> LabeledBatch, the V' of Lambda-step k.
         settings: `BilevelSettings`; lambda_settings: `LambdaStepSettings`.
-        jit_compile: compile the theta-step with XLA.
+        jit_compile: compile the theta-step with XLA; for one device.
+        devices: `Devices` that share each theta-step; model and optimizer were made in their scope.
+            The Lambda-step runs on the first alone: it is half a percent of the time.
+        rates: `CtaRates` that learn from the probes of labeled batches, or None.
     """
 
     def __init__(
@@ -114,15 +127,24 @@ class BilevelTrainer:
         settings: BilevelSettings,
         lambda_settings: LambdaStepSettings,
         jit_compile: bool = True,
+        rates=None,
+        devices: replicas.Devices | None = None,
     ):
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
         self.lambda_source, self.validation_at = lambda_source, validation_at
+        self.rates = rates
         self.params = list(model.trainable_variables)
-        optimizer.build(self.params)
+        self.devices = devices or replicas.Devices()
+        _check_devices(self.devices, jit_compile, lambda_settings)
+        with self.devices.scope():
+            optimizer.build(self.params)
+        self._fused = FusedBatchNorm(model)
         self.step = 0
         self.lambda_steps = 0
-        self.scope = scope = make_scope(model, lambda_settings, settings.weight_decay)
+        self.scope = scope = make_scope(
+            model, lambda_settings, settings.weight_decay, settings.weight_decay_scope
+        )
         self.scores = self.replay = None
         if settings.score_every_step:
             mask = lambda_settings.mask_in_gradient
@@ -133,9 +155,11 @@ class BilevelTrainer:
             model, algorithm, store, lambda_settings, scope=scope, replay=self.replay
         )
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
-        self._theta_step = tf.function(
-            self._theta_step_fn, jit_compile=jit_compile, autograph=False
-        )
+        self._theta_step = self._theta_step_fn
+        if self.devices.count == 1:  # several meet in the middle of it: no function of its own
+            self._theta_step = tf.function(
+                self._theta_step_fn, jit_compile=jit_compile, autograph=False
+            )
         self._train_loop = tf.function(self._train_loop_fn, autograph=False)
         self._iterator, self._iterator_step = None, -1
 
@@ -148,13 +172,15 @@ class BilevelTrainer:
         """Take `num_steps` theta-steps, to `next_pause` at most.
 
         Returns:
-            Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate.
+            Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate; and
+            what `rates` say.
 
         Raises:
             NonFiniteError: a loss that is not finite, with its step.
         """
         if self.replay and self.settings.lambda_due(self.step + self.replay.count):
             self.replay.keep(self.step)
+        self._publish_rates()
         if self._iterator_step != self.step:
             self._iterator = iter(self.source.dataset(self.step))
         count = tf.constant(num_steps, tf.int64)
@@ -169,13 +195,14 @@ class BilevelTrainer:
                 "resume from the last checkpoint."
             )
         means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
-        return means
+        return means | (self.rates.statistics() if self.rates else {})
 
     def next_pause(self) -> int:
         """Return the first step after this one at which a block of theta-steps must end."""
         due = self.settings.next_lambda_step(self.step)
         kept = due - self.replay.count if self.replay else due
-        return kept if kept > self.step else due
+        pause = kept if kept > self.step else due
+        return min(pause, self.rates.next_publication(self.step)) if self.rates else pause
 
     def lambda_step(self) -> dict[str, float]:
         """Move Lambda along Eq. 6 at the current theta (lines 7-12).
@@ -200,11 +227,12 @@ class BilevelTrainer:
         return measured.report
 
     def measure(self) -> Measured:
-        """Return Eq. 6 on the batches of the next Lambda-step; nothing is changed.
+        """Return Eq. 6 on the batches of the next Lambda-step; no weight is changed.
 
         Raises:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
         """
+        self._publish_rates()
         k = tf.constant(self.lambda_steps, tf.int64)
         fresh = self.settings.fresh_batch
         batch = self.lambda_source.at(k) if fresh else self.source.at(self.step)
@@ -225,6 +253,10 @@ class BilevelTrainer:
         found = [self._lambda_step.measure(*batch, half, self.step) for half in halves]
         return rank_correlation(*(measured.lam_gradient for measured in found))
 
+    def _publish_rates(self):
+        if self.rates and self.rates.publish_if_due(self.step):
+            self._iterator_step = -1  # what was made ahead was made with the old rates
+
     def _make_replay(self, scope, count):
         def loss(*arguments):
             return self._loss(*arguments)[0]
@@ -237,7 +269,7 @@ class BilevelTrainer:
             return (done < count) & finite
 
         def step(done, finite, total):
-            out = self._theta_step(*next(iterator), start + done)
+            out = self.devices.run(self._theta_step, *next(iterator), start + done)
             finite = tf.math.is_finite(out["loss"])
             total = {name: total[name] + out[name] for name in total}
             return done + tf.cast(finite, tf.int64), finite, total
@@ -248,16 +280,26 @@ class BilevelTrainer:
         return done, total
 
     def _theta_step_fn(self, labeled, unlabeled, step):
+        forward = replicas.divided(self._forward, labeled.label.shape[0])
         with tf.GradientTape() as tape:
-            loss, rows = self._loss(self._forward, self.params, labeled, unlabeled, step)
+            loss, rows = self._loss(forward, self.params, labeled, unlabeled, step)
+            scaled = self.optimizer.scale_loss(replicas.share(loss))
+        gradients = tape.gradient(scaled, [p.value for p in self.params])
+        self.optimizer.apply(replicas.spread_bad_news(gradients), self.params)
+        replicas.average(self.model.non_trainable_variables)
+        if replicas.is_first():
+            self._keep(rows, labeled, unlabeled)
+        return {"loss": loss, **_split_losses(rows)}
+
+    def _keep(self, rows, labeled, unlabeled):
+        """Write what is written once a step, whatever the number of devices."""
         if self.scores:
             self.scores.add(rows, tf.size(unlabeled.index))
         if rows.memory:
             self.algorithm.remember(rows.memory)
-        gradients = tape.gradient(loss, [p.value for p in self.params])
-        self.optimizer.apply(gradients, self.params)
         self.ema.update()
-        return {"loss": loss, **_split_losses(rows)}
+        if self.rates:
+            self.rates.learn(labeled, self._averaged_probabilities(labeled.probe.inputs))
 
     def _loss(self, forward, params, labeled, unlabeled, step):
         """Return the objective of one theta-step at `params` and the rows that it sums."""
@@ -265,14 +307,32 @@ class BilevelTrainer:
         lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
         loss = objective.weighted_objective(rows, objective.row_weights(rows, lam))
         if self.settings.weight_decay:
-            kernels = [p for p, v in zip(params, self.params, strict=True) if v.name == "kernel"]
-            loss += self.settings.weight_decay * objective.l2_penalty(kernels)
+            scope, pairs = self.settings.weight_decay_scope, zip(params, self.params, strict=True)
+            decayed = [p for p, v in pairs if is_decayed(v, scope)]
+            loss += self.settings.weight_decay * objective.l2_penalty(decayed)
         return loss, rows
 
+    def _averaged_probabilities(self, inputs):
+        values = [v.value for v in self.ema.shadow]
+        others = [v.value for v in self.model.non_trainable_variables]
+        outputs, _ = self.model.stateless_call(values, others, inputs, training=False)
+        return tf.nn.softmax(outputs["logits"])
+
     def _forward(self, inputs, *, makes_rows=True, moves_statistics=True):
-        if moves_statistics:
-            return self.model(inputs, training=True)
-        return frozen_statistics_forward(self.model, self.params)(inputs)
+        with self._fused():
+            if moves_statistics:
+                return self.model(inputs, training=True)
+            return frozen_statistics_forward(self.model, self.params)(inputs)
+
+
+def _check_devices(devices, jit_compile, lambda_settings):
+    if devices.count > 1 and (jit_compile or lambda_settings.inverse_hessian == "unrolled"):
+        raise ValueError(
+            "Several devices need `jit_compile` to be off, since they meet inside the theta-step, "
+            "and another `inverse_hessian` than unrolled, which repeats steps on one device. "
+            f"Received: {devices.count} devices, jit_compile={jit_compile}, "
+            f"inverse_hessian={lambda_settings.inverse_hessian!r}"
+        )
 
 
 def _split_losses(rows):

@@ -39,8 +39,16 @@ class CrossFitTrainer:
         self.members = tuple(members)
         self.store, self.settings = members[0].store, members[0].settings
         self.source, self.scope = members[0].source, members[0].scope
-        self.model = members[0].model
+        self.model, self.devices = members[0].model, members[0].devices
         self._update = tf.function(self.store.update, autograph=False)
+
+    @property
+    def rates(self):
+        """CTAugment's rates of the first member, None where strong views have none.
+
+        Each member learns its own, from its own labels; a run must stop where they are published.
+        """
+        return self.members[0].rates
 
     @property
     def step(self) -> int:

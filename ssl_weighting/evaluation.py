@@ -18,7 +18,7 @@ class Evaluator:
 
     Args:
         model: Keras model inputs -> {"features", "logits"}.
-        ema: averages of its trainable variables.
+        ema: averages of its trainable variables, and of its statistics where these are averaged.
         preprocess: raw inputs [B, ...] -> model inputs (the clean view).
         batch_size: inputs per compiled call.
     """
@@ -41,8 +41,10 @@ class Evaluator:
 
         `preprocessed` says that the inputs are model inputs already (an augmented view).
         """
-        params = self.ema.shadow if use_ema else self.model.trainable_variables
-        values = [tf.convert_to_tensor(p.value) for p in params]
+        groups = self.model.trainable_variables, self.model.non_trainable_variables
+        if use_ema:
+            groups = [self.ema.in_place_of(group) for group in groups]
+        values = [[tf.convert_to_tensor(v.value) for v in group] for group in groups]
         size = min(self.batch_size, len(inputs))
         parts = []
         for k in range(math.ceil(len(inputs) / size)):
@@ -50,7 +52,7 @@ class Evaluator:
             # One shape, one compilation: the last batch is filled up and cut again.
             filled = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
             ready = tf.constant(filled) if preprocessed else self.preprocess(filled)
-            parts.append(self._logits(values, ready).numpy()[: len(batch)])
+            parts.append(self._logits(*values, ready).numpy()[: len(batch)])
         return np.concatenate(parts)
 
     def error_and_loss(self, examples: Examples, *, use_ema: bool = True) -> tuple[float, float]:
@@ -60,8 +62,7 @@ class Evaluator:
         log_p = log_softmax(logits)[np.arange(len(logits)), examples.labels]
         return 100.0 * float(wrong.mean()), -float(log_p.mean())
 
-    def _logits_fn(self, params, inputs):
-        others = [v.value for v in self.model.non_trainable_variables]
+    def _logits_fn(self, params, others, inputs):
         return self.model.stateless_call(params, others, inputs, training=False)[0]["logits"]
 
 

@@ -35,7 +35,8 @@ class LambdaStepSettings:
         sample_size: rows of one random sample of H (method stochastic_cg).
         per_example_engine: how g . v is computed outside the last layer.
         max_memory: bytes that one pass outside the last layer may take; None: no limit.
-        hess_l2: coefficient of 0.5 ||K||^2 in H; None: that of the training objective.
+        hess_l2: coefficient of 0.5 ||K||^2 in H, K what weight decay covers; None: that of the
+            training objective.
         hess_wu: whether H uses the unlabeled coefficient (with its ramp) rather than 1.
         include_bias: whether the last layer's bias is among the parameters of Eq. 6.
         mask_in_gradient: whether the mask is part of l_U in Eq. 6 (the paper) or left out.
@@ -137,7 +138,15 @@ class LambdaStep:
         Args:
             measured: from `measure`; its report gains what `scores` has to say.
             scores: gathered since the last Lambda-step; they move the weights too.
+
+        Raises:
+            FloatingPointError: the measurement met a value that is not finite; nothing has moved.
         """
+        if not measured.report["finite"]:
+            raise FloatingPointError(
+                f"The Lambda-step must be finite. Received: {measured.report}. Lambda "
+                "is untouched: check the inputs, raise the damping or lower the learning rate"
+            )
         if measured.report["skipped"]:
             return
         stale = self._apply(measured.index, measured.lam_gradient, measured.val_direction, scores)
@@ -192,26 +201,35 @@ class LambdaStep:
 
     def _distance_from_identity(self, prepared):
         """How exact "exact" is: beside a large damping it is nearly the identity."""
-        if self.settings.inverse_hessian != "exact" or not isinstance(self.scope, LastLayer):
+        s = self.settings
+        if s.inverse_hessian != "exact" or not isinstance(self.scope, LastLayer):
             return {}
+        if self.scope.size > s.solve.dense_limit:
+            return {}  # it would form the matrix that the solve avoids
         norm = tf.norm(self.scope.curvature(prepared).dense())
-        diagonal = tf.reduce_max(self.scope.ridge()) + self.settings.solve.damping
+        diagonal = tf.reduce_max(self.scope.ridge()) + s.solve.damping
         return {"hessian_over_damping": tf.math.divide_no_nan(norm, diagonal)}
 
 
-def make_scope(model, settings: LambdaStepSettings, weight_decay: float):
+def make_scope(
+    model, settings: LambdaStepSettings, weight_decay: float, weight_decay_scope: str = "kernels"
+):
     """Return the parameters that Eq. 6 speaks of: a `LastLayer` or a `Subnetwork`."""
     s = settings
     shared = {
         "batch_norm": s.batch_norm,
         "curvature": s.curvature,
         "l2": weight_decay if s.hess_l2 is None else s.hess_l2,
+        "l2_scope": weight_decay_scope,
         "sample_size": s.sample_size,
     }
     if s.influence_params == LAST_LAYER:
         return LastLayer(model, include_bias=s.include_bias, **shared)
     options = {"engine": s.per_example_engine, "max_memory": s.max_memory}
-    return Subnetwork(model, s.influence_params, **options, **shared)
+    try:
+        return Subnetwork(model, s.influence_params, **options, **shared)
+    except ValueError as error:  # by the name that the caller knows
+        raise ValueError(str(error).replace("`select`", "`influence_params`")) from error
 
 
 def rank_correlation(stale, fresh) -> float:

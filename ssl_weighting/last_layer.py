@@ -17,6 +17,7 @@ from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hess
 from ssl_weighting.per_example_gradients.network import Network
 from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.structs import LabeledBatch, LossRows
+from ssl_weighting.weight_decay import is_decayed
 
 
 class LastLayer:
@@ -28,7 +29,8 @@ class LastLayer:
         include_bias: whether the bias is among the parameters.
         batch_norm: "moving" or "batch" statistics; neither moves them.
         curvature: "hessian" or "gauss_newton" (see `losses.logit_hessian`).
-        l2: coefficient of 0.5 ||kernel||^2 in the objective, >= 0.
+        l2: coefficient of weight decay in the objective, >= 0; l2_scope: what it covers, see
+            `weight_decay.is_decayed`.
         sample_size: rows of one random sample of the curvature (method stochastic_cg).
 
     Raises:
@@ -43,6 +45,7 @@ class LastLayer:
         batch_norm: str = "moving",
         curvature: str = "gauss_newton",
         l2: float = 0.0,
+        l2_scope: str = "kernels",
         sample_size: int = 64,
     ):
         self.network = Network(model, "last_layer", batch_norm=batch_norm)
@@ -54,7 +57,7 @@ class LastLayer:
                 f"{shapes}. Take the parameters by name instead (a regular expression)"
             )
         self.include_bias, self.curvature_kind = include_bias and bool(bias), curvature
-        self.l2, self.sample_size = l2, sample_size
+        self.l2, self.l2_scope, self.sample_size = l2, l2_scope, sample_size
 
     dtype = "float64"
 
@@ -70,12 +73,22 @@ class LastLayer:
         return (d + self.include_bias) * c
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
-        """Return {"features": [N, d], "logits": [N, C]} in the dtype of the model."""
+        """Return {"features": [N, d], "logits": [N, C]} in the dtype of the model.
+
+        Raises:
+            ValueError: the logits are not the output of the layer alone.
+        """
         with observe(self.network) as records:
             out = self.network.outputs(self.network.values(), inputs)
-        if isinstance(out, Mapping):
-            return out
-        return {"features": records[-1].args[0], "logits": out}
+        out = out if isinstance(out, Mapping) else {"logits": out}
+        # Else grad l = phi (x) delta does not hold.
+        if len(records) != 1 or out["logits"] is not records[0].inner:
+            raise ValueError(
+                "The logits must be what the last Dense layer returns, without an activation and "
+                f"called once. Received: {len(records)} calls of {self.kernel.path}. Train on "
+                "logits, or take the parameters by name (a regular expression)"
+            )
+        return {**out, "features": records[0].args[0]}
 
     def prepare(self, rows: LossRows, inputs, coefficients: tf.Tensor) -> HeadRows:
         """Collect features and logit derivatives of loss rows; `inputs` are not read.
@@ -105,10 +118,10 @@ class LastLayer:
         )
 
     def ridge(self) -> tf.Tensor:
-        """Return the diagonal that weight decay adds to H, [p] float64: the kernel alone."""
-        d, c = self.kernel.shape
-        kernel = tf.fill([d * c], tf.constant(self.l2, tf.float64))
-        return tf.concat([kernel, tf.zeros([self.size - d * c], tf.float64)], axis=0)
+        """Return the diagonal that weight decay adds to H, [p] float64."""
+        decays = [self.l2 if is_decayed(v, self.l2_scope) else 0.0 for v in self.variables]
+        sizes = [v.value.shape.num_elements() for v in self.variables]
+        return tf.repeat(tf.constant(decays, tf.float64), sizes)
 
     def dot_products(self, rows: HeadRows, vector: tf.Tensor) -> tf.Tensor:
         """Return grad l_r . v for every row, [R] float64; `vector` [p]."""

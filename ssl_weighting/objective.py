@@ -32,6 +32,6 @@ def weighted_objective(rows: LossRows, weights: tf.Tensor | None) -> tf.Tensor:
     return tf.reduce_sum(row_coefficients(rows, weights) * rows.loss)
 
 
-def l2_penalty(kernels: list[tf.Variable]) -> tf.Tensor:
-    """Return sum over `kernels` of 0.5 * ||K||^2, a scalar (FixMatch's weight decay)."""
-    return tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(k)) for k in kernels])
+def l2_penalty(decayed: list[tf.Variable]) -> tf.Tensor:
+    """Return sum over `decayed` of 0.5 * ||K||^2, a scalar (see `weight_decay.is_decayed`)."""
+    return tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(k)) for k in decayed])

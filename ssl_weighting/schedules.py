@@ -2,29 +2,97 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 
 
-@keras.saving.register_keras_serializable("ssl_weighting")
-class FixMatchCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """eta(k) = peak * cos(7 pi / 16 * clip(k / K, 0, 1)): FixMatch; ends at 0.19509 of the peak.
+class _WarmedUp(keras.optimizers.schedules.LearningRateSchedule):
+    """eta(k) = peak * k / W while k < W, then peak * share(k).
 
     Args:
-        peak: float, learning rate at step 0.
-        num_steps: int, K.
+        peak: float, the highest learning rate.
+        num_steps: int, K, the length of the run.
+        warmup_steps: int, W in [0, K).
     """
 
-    def __init__(self, peak: float, num_steps: int):
+    def __init__(self, peak: float, num_steps: int, warmup_steps: int = 0):
         if num_steps < 1:
             raise ValueError(f"`num_steps` must be >= 1. Received: num_steps={num_steps}")
-        self.peak, self.num_steps = peak, num_steps
+        if not 0 <= warmup_steps < num_steps:
+            raise ValueError(
+                f"`warmup_steps` must be in [0, num_steps = {num_steps}). "
+                f"Received: warmup_steps={warmup_steps}"
+            )
+        self.peak, self.num_steps, self.warmup_steps = peak, num_steps, warmup_steps
 
     def __call__(self, step):
         """Return the learning rate at `step`, float32 scalar."""
-        share = tf.clip_by_value(tf.cast(step, tf.float32) / self.num_steps, 0.0, 1.0)
-        return self.peak * tf.cos(7 * 3.141592653589793 / 16 * share)
+        step = tf.cast(step, tf.float32)
+        rate = self.peak * self.share(step)
+        if not self.warmup_steps:
+            return rate
+        return tf.where(step < self.warmup_steps, self.peak * step / self.warmup_steps, rate)
+
+    def after_warmup(self, step):
+        """Return clip((k - W) / (K - W), 0, 1), float32 scalar."""
+        length = self.num_steps - self.warmup_steps
+        return tf.clip_by_value((step - self.warmup_steps) / length, 0.0, 1.0)
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {"peak": self.peak, "num_steps": self.num_steps}
+        names = ("peak", "num_steps", "warmup_steps")
+        return {name: getattr(self, name) for name in names}
+
+
+@keras.saving.register_keras_serializable("ssl_weighting")
+class FixMatchCosine(_WarmedUp):
+    """share = cos(7 pi / 16 * (k - W) / (K - W)): FixMatch, UDA of 2020; ends at 0.19509."""
+
+    def share(self, step):
+        """Return eta / peak after the warm-up, float32 scalar."""
+        return tf.cos(7 * math.pi / 16 * self.after_warmup(step))
+
+
+@keras.saving.register_keras_serializable("ssl_weighting")
+class FlooredCosine(_WarmedUp):
+    """share = 0.996 (1 + cos(pi (k - W) / (K - W))) / 2 + 0.004: UDA of 2019, with W = 20,000."""
+
+    def share(self, step):
+        """Return eta / peak after the warm-up, float32 scalar."""
+        return 0.996 * 0.5 * (1 + tf.cos(math.pi * self.after_warmup(step))) + 0.004
+
+
+@keras.saving.register_keras_serializable("ssl_weighting")
+class WarmupLinear(_WarmedUp):
+    """share = 1 - k / K, as if there had been no warm-up: BERT, UDA on text."""
+
+    def share(self, step):
+        """Return eta / peak after the warm-up, float32 scalar."""
+        return 1 - tf.clip_by_value(step / self.num_steps, 0.0, 1.0)
+
+
+SCHEDULES = {
+    "cosine": FixMatchCosine,
+    "floored_cosine": FlooredCosine,
+    "warmup_linear": WarmupLinear,
+}
+
+
+def make_schedule(name: str, peak: float, num_steps: int, warmup_steps: int = 0):
+    """Return the schedule called `name`, or `peak` itself for "constant".
+
+    Args:
+        name: a key of `SCHEDULES`, or "constant", which knows no warm-up.
+        peak, num_steps, warmup_steps: see the schedules.
+
+    Raises:
+        ValueError: an unknown name or a number out of range.
+    """
+    if name == "constant":
+        return peak
+    if name not in SCHEDULES:
+        known = ", ".join((*SCHEDULES, "constant"))
+        raise ValueError(f"`name` must be one of {known}. Received: name={name!r}")
+    return SCHEDULES[name](peak, num_steps, warmup_steps)

@@ -8,11 +8,20 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 
 
+class Probe(NamedTuple):
+    """Labeled images changed by CTAugment's probe policy, and that policy."""
+
+    inputs: tf.Tensor  # [B, ...] float32
+    op: tf.Tensor  # [B, DEPTH] int32
+    level: tf.Tensor  # [B, DEPTH, 2] float32
+
+
 class LabeledBatch(NamedTuple):
     """D' or V' of Alg. 1: examples with their classes."""
 
     inputs: tf.Tensor  # [B, ...] float32
     label: tf.Tensor  # [B] int32
+    probe: Probe | tuple[()] = ()  # of the same examples, where CTAugment's rates are learned
 
 
 class UnlabeledBatch(NamedTuple):

@@ -11,9 +11,11 @@ from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.network_curvature import network_curvature
 from ssl_weighting.per_example_gradients import per_example_dot_products
+from ssl_weighting.per_example_gradients.chunking import chunk_size
 from ssl_weighting.per_example_gradients.network import Network
-from ssl_weighting.per_example_gradients.plan import layer_plan, plan_text
+from ssl_weighting.per_example_gradients.plan import bytes_per_example, layer_plan, plan_text
 from ssl_weighting.structs import LabeledBatch, LossRows, QuadraticRows
+from ssl_weighting.weight_decay import is_decayed
 
 
 class PlacedRows(NamedTuple):
@@ -32,7 +34,8 @@ class Subnetwork:
         batch_norm: "moving" or "batch" statistics; neither moves them.
         engine: how g . v is computed, a name in `per_example_gradients.ENGINES`.
         curvature: "hessian" or "gauss_newton".
-        l2: coefficient of 0.5 ||kernel||^2 in the objective, >= 0.
+        l2: coefficient of weight decay in the objective, >= 0; l2_scope: what it covers, see
+            `weight_decay.is_decayed`.
         max_memory: bytes that one pass may take; None: no limit.
         sample_size: rows of one random sample of the curvature (method stochastic_cg).
     """
@@ -46,11 +49,13 @@ class Subnetwork:
         engine: str = "forward",
         curvature: str = "gauss_newton",
         l2: float = 0.0,
+        l2_scope: str = "kernels",
         max_memory: int | None = None,
         sample_size: int = 64,
     ):
         self.network = Network(model, select, batch_norm=batch_norm)
-        self.engine, self.curvature_kind, self.l2 = engine, curvature, l2
+        self.engine, self.curvature_kind = engine, curvature
+        self.l2, self.l2_scope = l2, l2_scope
         self.max_memory, self.sample_size = max_memory, sample_size
 
     @property
@@ -72,8 +77,14 @@ class Subnetwork:
         """Return a table of layers, the path each takes and its memory; `inputs` [1, ...] or more.
 
         For `engine`, which computes the dot products; nothing is run.
+
+        Raises:
+            ValueError: `max_memory` is too little for one example.
         """
-        return plan_text(layer_plan(self.network, inputs, self.engine))
+        need = bytes_per_example(self.network, inputs, self.engine)
+        chunk_size(None, need, self.max_memory or need)
+        table = plan_text(layer_plan(self.network, inputs, self.engine))
+        return f"{table}\nwith all layers, of which some have no parameters: {need / 1e3:,.1f} kB"
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
         """Return {"logits": [N, C], ...} in the dtype of the model."""
@@ -136,8 +147,9 @@ class Subnetwork:
         )
 
     def ridge(self) -> tf.Tensor:
-        """Return the diagonal that weight decay adds to H, [p]: kernels alone."""
-        coefficients = [self.l2 if v.name == "kernel" else 0.0 for v in self.network.variables]
+        """Return the diagonal that weight decay adds to H, [p]."""
+        scope = self.l2_scope
+        coefficients = [self.l2 if is_decayed(v, scope) else 0.0 for v in self.network.variables]
         parts = zip(self.network.variables, coefficients, strict=True)
         return self.network.flatten([tf.fill(v.shape, tf.constant(c, v.dtype)) for v, c in parts])
 

@@ -24,7 +24,10 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.nesterov", "ssl_weighting.optimizer_steps"),
         ("ssl_weighting.schedules",),
         ("ssl_weighting.ema",),
+        ("ssl_weighting.ctaugment_rates",),
+        ("ssl_weighting.devices",),
         ("ssl_weighting.losses",),
+        ("ssl_weighting.weight_decay",),
         ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
         ("ssl_weighting.inverse_hessian", "ssl_weighting.inverse_hessian.*"),
         ("ssl_weighting.models", "ssl_weighting.models.*"),
@@ -32,6 +35,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (
         ("ssl_weighting.objective",),
+        ("ssl_weighting.fused_batch_norm",),
         (  # Eq. 6 and the parameters it speaks of
             "ssl_weighting.influence",
             "ssl_weighting.last_layer*",

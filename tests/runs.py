@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments import build as building
 from experiments import run as running
-from experiments import run_log, run_state
+from experiments import run_log, run_state, views
 from experiments.presets import make_config
 from ssl_weighting.checkpointing import Checkpoints, read
 from ssl_weighting.data.augmentation import Augmentation
@@ -95,6 +95,11 @@ class _WeakViews:
 
     none, weak_only = Augmentation.none, Augmentation.weak_only
     fixmatch = weak_only
+    ctaugment = Augmentation.ctaugment
+
+    @staticmethod
+    def uda(flip, statistics):
+        return Augmentation.weak_only(flip)
 
 
 @contextlib.contextmanager
@@ -102,7 +107,7 @@ def built_by(build):
     """Let `execute` take its runs from `build(config, splits)`, with cheap views."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(running, "build", build)
-        patched.setattr(building, "Augmentation", _WeakViews)
+        patched.setattr(views, "Augmentation", _WeakViews)
         yield
 
 

@@ -1,7 +1,10 @@
 """The benchmark program: its output, its clock, its intervals, its memory figures, its parts."""
 
 import json
+import re
+import shlex
 import sys
+from pathlib import Path
 
 import memory_cases
 import numpy as np
@@ -10,10 +13,11 @@ import tensorflow as tf
 from absl import app, flags
 
 from experiments import benchmark
-from experiments.benchmarks import influence, madam, measure, memory
+from experiments.benchmarks import influence, madam, measure, memory, peer_rows
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.measure import Timing, bootstrap_interval, cpu_ratio, interleave
 from experiments.benchmarks.suite import Options
+from ssl_weighting.inverse_hessian import METHODS
 
 TINY = Options(
     repetitions=2,
@@ -85,8 +89,11 @@ def test_flags_become_options():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--suite=speed"], r"--suite must be one of influence, madam. Received: 'speed'"),
-        ([], r"--suite must be one of influence, madam. Received: ''"),
+        (
+            ["--suite=speed"],
+            r"--suite must be one of augment, influence, madam, train_step. Received: 'speed'",
+        ),
+        ([], r"--suite must be one of augment, influence, madam, train_step. Received: ''"),
         (["--suite=madam", "--sizes=x"], "--sizes must be integers"),
         (["--suite=madam", "--repetitions=0"], "--repetitions must be at least 1. Received: 0"),
         (["--suite=madam", "extra"], "Unexpected arguments: extra"),
@@ -263,8 +270,23 @@ def test_rows_are_chosen_by_patterns():
     assert set(suites.chosen(cases, "theta_*,engine_ghost_xla")) == {
         "theta_step_graph", "theta_step_xla", "theta_step_scored", "engine_ghost_xla",
     }  # fmt: skip
-    with pytest.raises(ValueError, match="--rows must match one of theta_step_graph"):
-        suites.chosen(cases, "nothing")
+    assert len(suites.chosen(cases, "theta_step_graph,\n    theta_step_xla")) == 2
+    for rows in ("nothing", "theta_*,nothing"):
+        with pytest.raises(ValueError, match=r"some of theta_step_graph, .*: 'nothing'"):
+            suites.chosen(cases, rows)
+
+
+def test_commands_of_the_documents_name_rows_that_exist():
+    text = (Path(__file__).parents[1] / "docs/benchmarks.md").read_text()
+    commands = re.findall(r"^    (python -m experiments\.benchmark(?:\\\n|[^\\\n])*)", text, re.M)
+    assert len(commands) >= 7
+    for command in commands:
+        assert "'" not in command  # a shell would keep a line's end in it
+        words = shlex.split(command.replace("\\\n", ""))
+        values = parse(*[word for word in words if word.startswith("--")])
+        if values["suite"].value == "influence":
+            known = peer_rows.ROWS if values["peers"].value else influence.cases(TINY)
+            assert suites.chosen(known, values["rows"].value)
 
 
 def test_influence_names_its_rows_and_ratios():
@@ -298,6 +320,15 @@ def test_where_the_paper_s_speedup_falls_and_ratios_of_memory():
     ratios = json.loads(line)["ratios"]
     assert ratios["exact_over_neumann_memory"] == 0.25
     assert "exact_over_neumann_memory_low" not in ratios and "neumann_over_exact_low" in ratios
+
+
+def test_every_method_has_a_lambda_step_and_unrolled_looks_back_on_true_steps():
+    cases = influence.cases(TINY)
+    assert {f"lambda_step_{method}" for method in METHODS} <= set(cases)
+    call = cases["lambda_step_unrolled"].make(False)
+    for _ in range(2):
+        report = call()
+        assert (report["solve"], report["iterations"]) == ("truncated", influence.UNROLLED_STEPS)
 
 
 def test_every_influence_row_runs():

@@ -33,7 +33,7 @@ def make_source(labeled_batch=4, unlabeled_batch=16, augmentation=None, seed=1, 
 
 
 def flat(batch):
-    return [np.asarray(value) for part in batch for value in part]
+    return [np.asarray(value) for value in tf.nest.flatten(batch)]
 
 
 def assert_same(first, second):

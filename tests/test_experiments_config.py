@@ -63,13 +63,16 @@ def test_what_does_not_stand_on_the_command_line_is_left_to_presets(parse):
     assert (config.depth, config.width) == (28, DATASET_RECIPES["digits"]["width"])
 
 
+READ_BY_PROPERTIES = (
+    "algorithm", "unlabeled_ratio", "strong_augment", "cta_update", "cta_publish_every",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_option_is_read_somewhere(name):
     """An option that does nothing is a defect."""
     files = [p for p in (ROOT / "experiments").glob("*.py") if p.name != "config.py"]
-    files += (
-        [ROOT / "experiments" / "config.py"] if name in ("algorithm", "unlabeled_ratio") else []
-    )
+    files += [ROOT / "experiments" / "config.py"] if name in READ_BY_PROPERTIES else []
     text = "\n".join(p.read_text() for p in files)
     if name == "preset":
         assert 'given.get("preset"' in text
@@ -90,7 +93,7 @@ def test_the_presets_differ_where_paper_and_release_do():
     assert different == {
         "preset", "inner_steps", "madam_mask", "madam_epsilon", "lambda_max", "lambda_at_start",
         "infl_fresh_batch", "stale_w", "hess_l2_coeff", "hess_wu", "damping", "theta_hat",
-        "infl_mask_grad", "val_replace", "val_size", "allow_overlap",
+        "infl_mask_grad", "val_replace", "val_size", "val_order", "allow_overlap", "cta_update",
     }  # fmt: skip
 
 
@@ -167,7 +170,7 @@ OUT_OF_RANGE = {
         "weight_decay",
         "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
         "lambda_min", "seed", "val_seed", "inner_steps", "val_size", "max_memory",
-        "solve_tolerance", "solve_scale",
+        "solve_tolerance", "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices",
     ),
     r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate"),
     "0 or more, or -1": ("noise", "hess_l2_coeff", "ramp_steps"),
@@ -203,6 +206,12 @@ def test_numbers_must_be_finite(value):
         ({"threshold": 1.01}, r"--threshold must be in \[0, 1\]. Received: 1.01"),
         ({"lambda_init": 3.0, "lambda_max": 2.0}, r"--lambda_init must lie .* 3.0 in \[0.0, 2.0\]"),
         ({"lambda_init": 0.5, "lambda_min": 0.6}, r"--lambda_init must lie .* 0.5 in \[0.6, inf\]"),
+        ({"algorithm": "remixmatch", "model": "mlp"}, "needs images and a batch .* --model=mlp"),
+        ({"algorithm": "remixmatch", "labeled_batch": 6}, "a multiple of 4. .* --labeled_batch=6"),
+        (
+            {"algorithm": "remixmatch", "influence_params": "all"},
+            "--algorithm=remixmatch needs --influence_params=last_layer: .*_params=all",
+        ),
         ({"lambda_batch": 9, "infl_fresh_batch": False}, r"--lambda_batch must be 0 .*_batch=true"),
         ({"lambda_batch": 9, "preset": "released"}, r"--lambda_batch must be 0 .*_batch=true"),
         *(

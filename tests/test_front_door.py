@@ -9,88 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = (
-    "experiments/environment.sh",
-    "setup.py",
-    "requirements-cpu.lock",
-    "requirements-gpu.lock",
-)
-
-# Answers as python, venv and pip would, and writes each call into calls.log.
-FAKE_PYTHON = """#!/usr/bin/env bash
-echo "$*" >>"$CALLS"
-case "$* " in
-  "--version ") echo "Python $FAKE_VERSION" ;;
-  "-c "*) [[ "$FAKE_VERSION" == 3.1[123].* ]] ;;
-  "-m venv "*)
-    sleep "$PAUSE"
-    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "version = 3.12.1" >"$3/pyvenv.cfg"
-    ;;
-  *" $FAILING "*) echo "no luck" >&2 && exit "$STATUS" ;;
-  *" $SLOW "*)
-    trap 'echo saved >>"$CALLS"; kill %1; exit 0' TERM
-    sleep 30 &
-    wait
-    ;;
-esac
-"""
-PREPARE = (
-    "bash",
-    "-c",
-    'set -euo pipefail; source "$0"; prepare_environment; echo "PYTHON=$PYTHON"',
-)
-
-
-class Clone:
-    """A copy of the front doors in a folder with a space in its name, and a PATH of stand-ins."""
-
-    def __init__(self, folder: Path):
-        self.root = folder / "my clone"
-        self.bin = folder / "bin"
-        self.calls = folder / "calls.log"
-        self.venv = self.root / ".venv"
-        self.stamp = self.venv / "environment.stamp"
-        self.environment = {
-            "PATH": f"{self.bin}:/usr/bin:/bin",
-            "HOME": str(folder),
-            "CALLS": str(self.calls),
-            "FAKE_VERSION": "3.12.1",
-            "FAILING": "nothing",
-            "STATUS": "7",
-            "SLOW": "nothing",
-            "PAUSE": "0",
-        }
-        for name in (*SHARED, "run_all.sh", "tests/run.sh"):
-            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, self.root / name)
-        self.bin.mkdir()
-        for name in ("python3", "python3.11", "python3.12", "python3.13"):
-            self.stand_in(name, FAKE_PYTHON)
-        self.stand_in("nvidia-smi", "#!/bin/sh\nexit 9\n")
-
-    def stand_in(self, name: str, text: str) -> None:
-        (self.bin / name).write_text(text)
-        (self.bin / name).chmod(0o755)
-
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
-        """Runs a command from another folder; forgets the calls logged before."""
-        self.calls.write_text("")
-        return subprocess.run(
-            command,
-            env=self.environment | environment,
-            cwd=self.bin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    def prepare(self, **environment: str) -> subprocess.CompletedProcess:
-        return self.run(*PREPARE, str(self.root / SHARED[0]), **environment)
-
-    def logged(self) -> list[str]:
-        return self.calls.read_text().splitlines()
+from clones import PREPARE, ROOT, SHARED, Clone, programs
 
 
 @pytest.fixture
@@ -203,10 +122,6 @@ def test_tests_run_lint_before_pytest_and_pass_arguments_on(clone):
     assert clone.run(str(clone.root / "tests/run.sh"), FAILING="pytest").returncode == 7
 
 
-def programs(clone) -> list[str]:
-    return [call for call in clone.logged() if call.startswith("-m experiments.")]
-
-
 def families(clone) -> list[str]:
     return [call.split("--family=")[1].split()[0] for call in programs(clone) if "family" in call]
 
@@ -260,8 +175,7 @@ def test_run_all_stops_when_a_family_fails(clone):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--profile=full", r"`--profile` must be one of: default, study. Received: --profile=full"),
-        ("--only=toy", "`--only` needs --profile=study"),
+        ("--profile=full", r"`--profile` must be one of: default, paper, study. Received: --prof"),
         ("--steps=3", "unknown argument. Received: --steps=3. Known: --profile="),
         ("--out=", "unknown argument. Received: --out=."),
     ],

@@ -1,7 +1,12 @@
-"""The study's way through the front door, with the stand-ins of test_front_door."""
+"""The study's way through the front door, with stand-ins for Python and pip."""
 
-from test_front_door import clone as clone
-from test_front_door import programs
+import pytest
+from clones import Clone, programs
+
+
+@pytest.fixture
+def clone(tmp_path):
+    return Clone(tmp_path)
 
 
 def test_run_all_walks_the_study(clone):
@@ -10,12 +15,13 @@ def test_run_all_walks_the_study(clone):
     assert result.returncode == 0, result.stderr
     data, out = clone.bin / "my data", clone.bin / "runs"
     assert programs(clone)[1:] == [
-        f"-m experiments.run_study --only=cifar10_* --data_dir={data} --out={out}",
+        f"-m experiments.run_study --data_dir={data} --out={out} --only=cifar10_*",
         f"-m experiments.make_study --runs={out}/study --out={clone.root}/docs/study",
     ]
     failing = {"FAILING": "--dataset=fashion_mnist", "STATUS": "3", "SSL_WEIGHTING_CIFAR10": "/c"}
     assert clone.run(str(clone.root / "run_all.sh"), "--profile=study", **failing).returncode == 0
-    assert "--only=* --data_dir=/c --out=" in programs(clone)[1]
-    stopped = clone.run(str(clone.root / "run_all.sh"), "--profile=study", FAILING="--only=*")
+    assert "run_study --data_dir=/c --out=" in programs(clone)[1]
+    failing = {"FAILING": "experiments.run_study"}
+    stopped = clone.run(str(clone.root / "run_all.sh"), "--profile=study", **failing)
     assert stopped.returncode == 1 and "the study stopped (see above)" in stopped.stderr
     assert "make_study" not in programs(clone)[-1]

@@ -97,7 +97,7 @@ def test_unrolled_without_the_state_of_k_steps_ago_is_refused():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="must find a trainable variable"):
+    with pytest.raises(ValueError, match="`influence_params` must find a trainable variable"):
         make_trainer(lambda_settings=settings(params="no_such_layer"))
     with pytest.raises(ValueError, match="`per_example_engine` must be one of forward, ghost"):
         settings(per_example_engine="backpack")
@@ -115,5 +115,12 @@ def test_programs_print_the_path_and_memory_of_each_layer(tmp_path, capsys, opti
     text = capsys.readouterr().out
     assert "kB an example" in text and "head" in text
     assert ("hidden_0" in text) == (value == "all")
+    assert "with all layers, of which some have no parameters: " in text
     report = next(line for line in runs.lines(tmp_path) if line["kind"] == "lambda")
     assert report["solve"] in ("converged", "truncated") and report["iterations"] > 0
+
+
+def test_too_little_memory_is_told_before_the_run_starts():
+    trainer = make_trainer(lambda_settings=settings(params="all", max_memory=10))
+    with pytest.raises(ValueError, match=r"`max_memory` must be at least \d+ bytes .*GB"):
+        trainer.scope.plan(TinySource().at(0)[0].inputs[:1])

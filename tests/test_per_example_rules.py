@@ -176,6 +176,27 @@ def test_batch_statistics_have_equal_sums(name):
     assert np.abs(dots - moving).max() > 1e-3
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_batch_statistics_of_another_axis_are_refused_where_examples_pass_alone(axis):
+    layer = layers.BatchNormalization(axis=axis, dtype="float64", name="norm")
+    model, inputs = around(layer, [3, 5])
+    network = Network(model, batch_norm="batch")
+    cotangent = tf.ones([P, 3], tf.float64)
+    if axis == -1:
+        layerwise.gradients(network, inputs, cotangent)
+        return
+    with pytest.raises(ValueError, match=r"Layer norm must normalise the last axis.*axis=1"):
+        layerwise.gradients(network, inputs, cotangent)
+    dots = ghost.dot_products(network, inputs, cotangent, network.values())  # needs no statistics
+    values = network.values()
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        z = network(values, inputs)
+    whole = tape.gradient(z, values, output_gradients=cotangent)
+    total = sum(np.sum(g * v) for g, v in zip(whole, values, strict=True))
+    np.testing.assert_allclose(tf.reduce_sum(dots), total, rtol=1e-9)
+
+
 def test_what_takes_no_part_has_zero_gradient():
     inputs = keras.Input([2], dtype="float64")
     idle = layers.Dense(3, dtype="float64", name="idle")(inputs)
@@ -217,7 +238,12 @@ def test_plan_names_each_layers_path_and_memory():
     assert {r.path for r in layer_plan(network, inputs, conv2d="vectorized_map")} >= {
         "conv2d_vectorized_map"
     }
-    assert {r.path for r in layer_plan(network, inputs, "forward")} == {"forward"}
+    assert {r.path for r in layer_plan(network, inputs, "serial")} == {"serial"}
+    paths = {r.layer.rpartition("/")[2]: r.path for r in layer_plan(network, inputs, "forward")}
+    assert (paths["stem"], paths["norm_1"]) == ("forward, affine", "forward, batch_normalization")
+    attention, ids = make("attention", examples=P)
+    paths = {r.layer: r.path for r in layer_plan(Network(attention), ids, "forward")}
+    assert paths["norm"] == paths["embedding"] == "forward, accumulator"
     stem = next(r for r in rows if r.layer.endswith("stem"))
     assert stem.bytes_per_example == 8 * (3 * 3 * 2 * 4 + 4 + 2 * 6 * 6 * 4)
     need = {e: bytes_per_example(network, inputs, e) for e in ("serial", "layerwise", "ghost")}

@@ -36,9 +36,9 @@ def test_presets_table_gives_both_columns_as_they_are(option):
             assert word == str(value)
 
 
-def test_presets_table_has_every_row_from_1_to_24_and_both_presets_the_same_options():
+def test_presets_table_has_every_row_from_1_to_25_and_both_presets_the_same_options():
     numbers = [int(n) for n in re.findall(r"^\| (\d+) \|", README, re.M)]
-    assert sorted(set(numbers)) == list(range(1, 25))
+    assert sorted(set(numbers)) == list(range(1, 26))
     assert PRESETS["paper"].keys() == PRESETS["released"].keys()
     assert set(presets_table()) <= set(vars(Config()))
 

@@ -64,3 +64,18 @@ def test_presets_and_recipes_may_set_what_a_run_does_not_read():
 def test_the_table_names_options_that_exist_once():
     names = [name for options, _, _ in _NEEDS for name in options]
     assert set(names) <= set(vars(Config())) and len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("params", ["head|(", "*"])
+def test_a_broken_expression_is_refused_before_anything_is_read(params):
+    with pytest.raises(ValueError, match="--influence_params must be last_layer, all or a reg"):
+        make_config(dataset="digits", influence_params=params)
+
+
+@pytest.mark.parametrize("engine", ["serial", "vectorized_map"])
+def test_engines_that_pass_examples_alone_need_moving_statistics(engine):
+    options = {"influence_params": "all", "per_example_engine": engine}
+    with pytest.raises(ValueError, match=rf"--per_example_engine={engine} .*--infl_bn=moving"):
+        make_config(**IMAGES, **options)
+    make_config(**IMAGES, **options, infl_bn="moving")
+    make_config(**TOY, **options)  # has no statistics

@@ -1,12 +1,14 @@
 """Parts of a run: sizes of its sets, its log, its progress line."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from runs import DIGITS, lines
 
 from experiments import build as building
+from experiments import run as running
 from experiments import run_log
 from experiments.build import load_splits
 from experiments.presets import DATASET_RECIPES, make_config
@@ -72,3 +74,26 @@ def test_progress_tells_time_left_losses_weights_and_their_share(tmp_path, capsy
 )
 def test_clock(seconds, text):
     assert run_log._clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "method, advice",
+    [
+        ("exact", "Raise --damping."),
+        ("neumann", "Raise --damping or lower --solve_scale."),
+        ("unrolled", "Lower --solve_iterations or --learning_rate."),  # it reads no --damping
+    ],
+)
+def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_path, method, advice):
+    report = {"solve": "diverged", "residual": 3.5, "least_eigenvalue": -0.25, "skipped": True}
+    trainer = SimpleNamespace(step=7, store=None, lambda_step=lambda: dict(report))
+    run = SimpleNamespace(trainer=trainer, config=make_config(**DIGITS, inverse_hessian=method,
+                                                             solve_iterations=1))  # fmt: skip
+    monkeypatch.setattr(running.results, "weight_statistics", lambda store: {})
+    with run_log.RunLog(tmp_path, 10) as log:
+        assert running._lambda_step(run, log) is False
+    line = capsys.readouterr().out.strip()
+    assert line == (
+        f"step 7: {method} found no solution (diverged, residual 3.5, least eigenvalue -0.25); "
+        f"Lambda is left as it is. {advice}"
+    )

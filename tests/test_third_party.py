@@ -60,7 +60,9 @@ def test_op_equals_pillow_at_every_level_and_sign(name, translucent):
 
 def apply_policy(rgba, policy):
     """`fixmatch.apply_policy` on RGBA images [N, H, W, 4] uint8."""
-    return np.concatenate(fixmatch.apply_policy(rgba[..., :3], rgba[..., 3:], policy), axis=-1)
+    alpha = np.repeat(rgba[..., 3:] // 255, 3, axis=-1)
+    colors, alpha = fixmatch.apply_policy(rgba[..., :3], alpha, policy)
+    return np.concatenate([colors, alpha[..., :1] * 255], axis=-1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (3, 3), (20, 44), (61, 17), (64, 64)])

@@ -51,6 +51,17 @@ def test_same_draws_same_views_whatever_the_batch(tiles):
     assert empty.shape == (0, 32, 32, 3)
 
 
+def test_bytes_give_the_views_of_the_floats_that_they_stand_for(tiles):
+    weak, strong = (draws_for(tiles, n) for n in (fixmatch.WEAK_DRAWS, fixmatch.STRONG_DRAWS))
+    moved = fixmatch.weak_augment_bytes(tiles, weak, flip=True)
+    floats = fixmatch.weak_augment(to_float(tiles), weak, flip=True)
+    np.testing.assert_array_equal(to_float(moved.numpy()), floats)
+    views = fixmatch.randaugment_bytes(moved, strong)
+    np.testing.assert_array_equal(views, fixmatch.randaugment(floats, strong))
+    with pytest.raises(ValueError, match=r"`images` must be uint8. Received: .*float32"):
+        fixmatch.randaugment_bytes(floats, strong)
+
+
 def test_runs_in_tf_data_with_an_unknown_batch_size():
     images = to_float(photo_tiles(16, 16, every=30)[..., :1])
     weak, strong = (draws_for(images, n) for n in (fixmatch.WEAK_DRAWS, fixmatch.STRONG_DRAWS))

@@ -7,8 +7,8 @@ import tensorflow as tf
 MAX_SIDE = 2**14 - 1  # keeps 16.16 fixed-point coordinates within int32
 
 
-def checked_images(images: tf.Tensor) -> tf.Tensor:
-    """Returns `images` as a tensor [N, H, W, C], float32, C = 1 or 3, static H and W.
+def checked_images(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Returns `images` as a tensor [N, H, W, C] of `dtype`, C = 1 or 3, static H and W.
 
     Raises:
       ValueError: if they are anything else.
@@ -21,7 +21,12 @@ def checked_images(images: tf.Tensor) -> tf.Tensor:
             f"{MAX_SIDE}. Received: images.shape={shape}. "
             "Add the batch or channel dimension, or call `tf.ensure_shape`."
         )
-    if images.dtype != tf.float32:
+    if images.dtype != dtype:
+        if dtype == tf.uint8:
+            raise ValueError(
+                f"`images` must be uint8. Received: images.dtype={images.dtype.name}. "
+                "Pass the bytes as stored."
+            )
         raise ValueError(
             f"`images` must be float32 in [-1, 1]. Received: images.dtype={images.dtype.name}. "
             "Map bytes with `tf.cast(v, tf.float32) * (2 / 255) - 1`."
@@ -52,6 +57,19 @@ def checked_draws(
             f"Draw [{images.shape[0]}, {num_draws}] numbers."
         )
     return uniforms
+
+
+def checked_fraction(cutout_fraction: float) -> None:
+    """Refuses a side of the cut-out that is no share of the image's.
+
+    Raises:
+      ValueError: if it is outside [0, 1].
+    """
+    if not 0.0 <= cutout_fraction <= 1.0:
+        raise ValueError(
+            "`cutout_fraction` must be from 0 to 1, a share of the shorter side. "
+            f"Received: cutout_fraction={cutout_fraction}. Upstream uses 0.5."
+        )
 
 
 def _is_side(size: int | None) -> bool:

@@ -1,4 +1,4 @@
-"""How MixMatch and ReMixMatch deal rows out to batches, so that BatchNorm sees a mix in each.
+"""How FixMatch's code deals rows out to batches and devices, so that each sees a mix of kinds.
 
 Upstream: google-research/fixmatch at d4985a1; the behaviour matched and the differences are listed
 in README.md. A permutation is given as an order: row k of the result is row order[k].
@@ -30,3 +30,26 @@ def group_order(batch: int, num_batches: int) -> np.ndarray:
         group = slice(starts[k], starts[k + 1])
         order[[0, k], group] = order[[k, 0], group]
     return order.reshape(-1)
+
+
+def interleave_order(size: int, groups: int) -> np.ndarray:
+    """Deals rows out in turn: every `groups`-th row from the first, then from the second, ...
+
+    Contiguous slices then hold roughly the same mix of labeled, weak and strong rows (FixMatch,
+    UDA; upstream groups = 2 mu + 1, and each device takes one slice).
+
+    Args:
+      size: number of rows, a multiple of `groups`.
+      groups: n.
+
+    Returns:
+      [size] int64: place j size / n + i takes row i n + j. `np.argsort` gives the inverse.
+
+    Raises:
+      ValueError: if `size` is no multiple of `groups`.
+    """
+    if groups < 1 or size % groups:
+        raise ValueError(
+            f"`size` must be a multiple of `groups`. Received: size={size}, groups={groups}"
+        )
+    return np.arange(size).reshape(-1, groups).T.reshape(-1)

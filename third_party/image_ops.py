@@ -8,14 +8,14 @@ transforms run in 16.16 fixed point on int32. Nothing here is random and nothing
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 _FIXED_ONE = 1 << 16
-_GREY_WEIGHTS = (19595, 38470, 7471)  # 0.299, 0.587, 0.114 in units of 2**-16; they sum to 2**16
 
 
 # ---------------------------------------------------------------- float images <-> bytes
@@ -27,12 +27,41 @@ def truncate_to_bytes(images: tf.Tensor) -> tf.Tensor:
     Bytes 1..47 that went to float32 by v * (2 / 255) - 1 come back one lower. That is the released
     behaviour, and it depends on float32. Values outside [-1, 1] are clipped.
     """
-    return tf.saturate_cast((images * 0.5 + 0.5) * 255.0, tf.uint8)
+    levels = (images * 0.5 + 0.5) * 255.0
+    clipped = tf.raw_ops.ClipByValue(t=levels, clip_value_min=0.0, clip_value_max=255.0)
+    return tf.cast(clipped, tf.uint8)
+
+
+def released_bytes(images: tf.Tensor) -> tf.Tensor:
+    """Returns truncate_to_bytes(v * (2 / 255) - 1) of bytes v without leaving bytes: 1..47 lose 1.
+
+    A test goes through all 256.
+    """
+    return images - tf.cast(images - 1 < 47, tf.uint8)
 
 
 def bytes_to_float(images: tf.Tensor) -> tf.Tensor:
-    """Maps uint8 to float32 in [-1, 1]: (v / 255 - 1/2) / (1/2), rounded once, from float64."""
-    return tf.cast(tf.cast(images, tf.float64) * (2 / 255) - 1.0, tf.float32)
+    """Maps uint8 to float32 in [-1, 1]: (v / 255 - 1/2) / (1/2), rounded once."""
+    # Not `/`: graphs replace a division by a constant with a product, which rounds differently.
+    return tf.math.divide_no_nan(tf.cast(images, tf.float32) - 127.5, 127.5)
+
+
+def bitwise(function: Callable[..., tf.Tensor], *images: tf.Tensor) -> tf.Tensor:
+    """Applies a function made of bitwise ops to bytes, four at a time where their number allows.
+
+    Args:
+      function: takes and returns integers of any width.
+      *images: [N, H, W, C] uint8, all of one shape.
+
+    Returns:
+      [N, H, W, C] uint8.
+    """
+    shape = images[0].shape[1:]
+    size = math.prod(shape)
+    if size % 4:
+        return function(*images)
+    words = [tf.bitcast(tf.reshape(part, [-1, size // 4, 4]), tf.int32) for part in images]
+    return tf.reshape(tf.bitcast(function(*words), tf.uint8), [-1, *shape])
 
 
 # ---------------------------------------------------------------- moving pixels
@@ -71,16 +100,59 @@ def affine_nearest(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
     Returns:
       [N, H, W, C] uint8.
     """
+    return _read(images, affine_places(matrices, *images.shape[1:3]))
+
+
+def affine_nearest_rgba(
+    colors: tf.Tensor, alpha: tf.Tensor | None, matrices: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Moves colours and alpha as `affine_nearest` does.
+
+    Args:
+      colors: [N, H, W, C] uint8.
+      alpha: [N, H, W, C] uint8, or None where all of it is 1.
+      matrices: [N, 6] int32 from `fixed_point`.
+
+    Returns:
+      (colors, alpha) as they came, [N, H, W, C] both.
+    """
+    height, width, channels = colors.shape[1:]
+    place = affine_places(matrices, height, width)
+    moved = [_read(part, place) for part in (colors, alpha) if part is not None]
+    if alpha is None:
+        # A product with ones copies a pixel's alpha to its channels; broadcasting is slower.
+        one = tf.reshape(tf.cast(place > 0, tf.float32), [-1, 1])
+        each = tf.cast(tf.matmul(one, tf.ones([1, channels])), tf.uint8)
+        moved.append(tf.reshape(each, tf.shape(colors)))
+    return tuple(moved)
+
+
+def _read(images, place):
+    """Reads pixels [N, H, W, C] at the places of `affine_places`."""
     height, width, channels = images.shape[1:]
+    # One zero pixel is put before each image; everything outside reads that one.
+    pixels = tf.pad(tf.reshape(images, [-1, height * width, channels]), [[0, 0], [1, 0], [0, 0]])
+    return _gather_pixels(pixels, place, images.shape)
+
+
+def affine_places(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Finds where each output pixel of an affine move comes from.
+
+    Args:
+      matrices: [N, 6] int32 from `fixed_point`.
+      height: H.
+      width: W.
+
+    Returns:
+      [N, H, W] int32: 1 + row * W + column of the input pixel, 0 if that is outside the image.
+    """
     a, b, c, d, e, f = (m[:, tf.newaxis, tf.newaxis] for m in tf.unstack(matrices, axis=1))
     y, x = tf.range(height)[:, tf.newaxis], tf.range(width)
-    column = tf.bitwise.right_shift(a * x + b * y + c, 16)
-    row = tf.bitwise.right_shift(d * x + e * y + f, 16)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    # One zero pixel is appended to each image; everything outside reads that one.
-    place = tf.where(inside, row * width + column, height * width)
-    pixels = tf.pad(tf.reshape(images, [-1, height * width, channels]), [[0, 0], [0, 1], [0, 0]])
-    return _gather_pixels(pixels, place, images.shape)
+    column = tf.bitwise.right_shift(a * x + (b * y + c), 16)
+    row = tf.bitwise.right_shift(d * x + (e * y + f), 16)
+    # As unsigned numbers, negative ones are too large. A product costs a tenth of `tf.where`.
+    inside = (tf.cast(column, tf.uint32) < width) & (tf.cast(row, tf.uint32) < height)
+    return (row * width + column + 1) * tf.cast(inside, tf.int32)
 
 
 def flip_and_shift(
@@ -120,7 +192,33 @@ def _gather_pixels(pixels: tf.Tensor, place: tf.Tensor, shape: tf.TensorShape) -
     return tf.ensure_shape(tf.reshape(moved, [-1, *shape[1:]]), shape)
 
 
-# ---------------------------------------------------------------- look-up tables
+# ---------------------------------------------------------------- one value at a time
+
+
+def invert(images: tf.Tensor) -> tf.Tensor:
+    """255 - v for [N, H, W, C] uint8."""
+    return bitwise(tf.bitwise.invert, images)
+
+
+def mask_and_flip(
+    images: tf.Tensor, mask: tf.Tensor, threshold: tf.Tensor, flip: tf.Tensor
+) -> tf.Tensor:
+    """Posterize, solarize and invert in one: v & mask, XOR `flip` where v >= threshold.
+
+    Args:
+      images: [N, H, W, C] uint8.
+      mask: [N], bits to keep: 256 - 2^(8 - bits) posterizes; 255 otherwise.
+      threshold: [N], 0..255.
+      flip: [N], 255 where the values from the threshold on are inverted, 0 where none is.
+
+    Returns:
+      [N, H, W, C] uint8.
+    """
+    mask, threshold, flip = (
+        tf.cast(v, tf.uint8)[:, tf.newaxis, tf.newaxis, tf.newaxis] for v in (mask, threshold, flip)
+    )
+    bright = tf.cast(images >= threshold, tf.uint8) * flip
+    return tf.bitwise.bitwise_xor(tf.bitwise.bitwise_and(images, mask), bright)
 
 
 def look_up(images: tf.Tensor, tables: tf.Tensor) -> tf.Tensor:
@@ -133,25 +231,27 @@ def look_up(images: tf.Tensor, tables: tf.Tensor) -> tf.Tensor:
     Returns:
       [N, H, W, C] uint8.
     """
-    return tf.gather(tf.reshape(tables, [-1]), _histogram_bin(images))
+    looked_up = tf.gather(tf.reshape(tables, [-1]), _histogram_bin(images))
+    return tf.reshape(looked_up, tf.shape(images))
 
 
 def _histogram_bin(images: tf.Tensor) -> tf.Tensor:
-    """(n * C + c) * 256 + v for every value: [N, H, W, C] int32."""
-    channels = images.shape[-1]
-    n = tf.range(tf.shape(images)[0])[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    return (n * channels + tf.range(channels)) * 256 + tf.cast(images, tf.int32)
+    """(n * C + c) * 256 + v for every value: [N, H * W * C] int32."""
+    height, width, channels = images.shape[1:]
+    channel = np.tile(np.arange(channels, dtype=np.int32) * 256, height * width)
+    values = tf.cast(tf.reshape(images, [-1, height * width * channels]), tf.int32)
+    first = tf.range(tf.shape(images)[0])[:, tf.newaxis] * (channels * 256)
+    return values + channel + first
 
 
-def posterize_table(bits: int) -> np.ndarray:
-    """[256] uint8: keeps the `bits` highest bits of each value."""
-    return (np.arange(256) & (256 - 2 ** (8 - bits))).astype(np.uint8)
+def autocontrast(images: tf.Tensor) -> tf.Tensor:
+    """Stretches each channel of [N, H, W, C] uint8 to 0..255; see `autocontrast_tables`."""
+    return look_up(images, autocontrast_tables(images))
 
 
-def solarize_table(threshold: int) -> np.ndarray:
-    """[256] uint8: inverts the values from `threshold` on."""
-    values = np.arange(256)
-    return np.where(values < threshold, values, 255 - values).astype(np.uint8)
+def equalize(images: tf.Tensor) -> tf.Tensor:
+    """Makes the histograms of [N, H, W, C] uint8 flat; see `equalize_tables`."""
+    return look_up(images, equalize_tables(images))
 
 
 def autocontrast_tables(images: tf.Tensor) -> tf.Tensor:
@@ -201,82 +301,66 @@ def equalize_tables(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.minimum(tf.where(step > 0, equalized, values), 255), tf.uint8)
 
 
-# ---------------------------------------------------------------- enhancers
-
-
-def blend(base: tf.Tensor, images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """base + factor * (images - base) in float32, fraction discarded, clipped to 0..255.
-
-    Args:
-      base: bytes, broadcastable to `images`; the result at factor 0.
-      images: [N, H, W, C] uint8; the result at factor 1.
-      factor: [N] float32, any sign and size.
-
-    Returns:
-      [N, H, W, C] uint8.
-    """
-    base = tf.cast(base, tf.float32)
-    factor = factor[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    return tf.saturate_cast(base + factor * (tf.cast(images, tf.float32) - base), tf.uint8)
-
-
-def grey(images: tf.Tensor) -> tf.Tensor:
-    """Luma of [N, H, W, 3] bytes, rounded to whole levels: [N, H, W, 1] uint8. One channel stays.
-
-    A grey image is taken as an RGB image of three equal channels, whose luma is that channel.
-    """
-    if images.shape[-1] == 1:
-        return images
-    weighted = tf.cast(images, tf.int32) * tf.constant(_GREY_WEIGHTS, tf.int32)
-    total = tf.reduce_sum(weighted, axis=-1, keepdims=True)
-    return tf.cast(tf.bitwise.right_shift(total + _FIXED_ONE // 2, 16), tf.uint8)
-
-
-def mean_level(images: tf.Tensor) -> tf.Tensor:
-    """Mean luma of each image, rounded half up to a whole level: [N, 1, 1, 1] uint8."""
-    pixels = images.shape[1] * images.shape[2]
-    total = tf.reduce_sum(tf.cast(grey(images), tf.int64), axis=[1, 2, 3], keepdims=True)
-    return tf.cast((2 * total + pixels) // (2 * pixels), tf.uint8)
-
-
-def smooth(images: tf.Tensor) -> tf.Tensor:
-    """Convolves with [1 1 1; 1 5 1; 1 1 1] / 13, rounded half up; the outermost pixels stay.
-
-    Args:
-      images: [N, H, W, C] uint8.
-
-    Returns:
-      [N, H, W, C] uint8.
-    """
-    height, width = images.shape[1:3]
-    values = tf.pad(tf.cast(images, tf.float32), [[0, 0], [1, 1], [1, 1], [0, 0]])
-    rows = values[:, :-2] + values[:, 1:-1] + values[:, 2:]
-    total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] + 4 * values[:, 1:-1, 1:-1]
-    inner = np.zeros([height, width, 1], bool)
-    inner[1:-1, 1:-1] = True
-    # 13 is odd, so total / 13 + 1/2 is never whole and float32 always falls on the right side.
-    return tf.where(inner, tf.cast(total / 13.0 + 0.5, tf.uint8), images)
-
-
 # ---------------------------------------------------------------- erasing
 
 
-def outside_square(center: tf.Tensor, side: int, height: int, width: int) -> tf.Tensor:
+def outside_square(center: tf.Tensor, side: int | tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Marks what a square cut-out leaves: False within, True elsewhere.
 
     Args:
       center: [N, 2] int32, (row, column).
-      side: the square covers center - side // 2 up to, not including, center + side // 2 in both
-        directions, so an odd side covers one pixel less; it may stick out of the image.
+      side: one for all or [N] int32; the square covers center - side // 2 up to, not including,
+        center + side // 2 in both directions, so an odd side covers one pixel less; it may stick
+        out of the image.
       height: H.
       width: W.
 
     Returns:
       [N, H, W] bool.
     """
-    half = side // 2
+    half = tf.reshape(side, [-1, 1]) // 2
     row = tf.range(height) - center[:, :1]
     column = tf.range(width) - center[:, 1:]
     in_rows = (row >= -half) & (row < half)
     in_columns = (column >= -half) & (column < half)
     return ~(in_rows[:, :, tf.newaxis] & in_columns[:, tf.newaxis, :])
+
+
+def outside_squares(
+    center: tf.Tensor, side: int, shape: tuple[int, int, int], mark: int = 1
+) -> tf.Tensor:
+    """Marks what a square cut-out of one side leaves, for values: 0 within, `mark` elsewhere.
+
+    Args:
+      center: [N, 2] int32, (row, column).
+      side: as in `outside_square`.
+      shape: (H, W, C).
+      mark: 1, or 255 for a mask of bits.
+
+    Returns:
+      [N, H, W, C] uint8.
+    """
+    rows, columns = (tf.constant(bands) for bands in _outside_bands(side, tuple(shape), mark))
+    bands = tf.gather(rows, center[:, 0]), tf.gather(columns, center[:, 1])
+    return bitwise(tf.bitwise.bitwise_or, *(tf.reshape(band, [-1, *shape]) for band in bands))
+
+
+@functools.cache
+def _outside_bands(side, shape, mark):
+    """Per centre, [H, H * W * C] and [W, H * W * C] uint8: `mark` outside the rows, columns."""
+    half, bands = side // 2, []
+    for axis in (0, 1):
+        place = np.arange(shape[axis])
+        offset = place - place[:, np.newaxis]
+        outside = np.where((offset >= -half) & (offset < half), 0, mark).astype(np.uint8)
+        outside = np.expand_dims(outside, (2 - axis, 3))
+        bands.append(np.broadcast_to(outside, [shape[axis], *shape]).reshape(shape[axis], -1))
+    return bands
+
+
+def scaled_draws(uniforms: tf.Tensor, *sizes: int) -> tf.Tensor:
+    """Turns uniforms [N, K] float32 in [0, 1) into integers [N, K] int32, column k below sizes[k].
+
+    In float32 the product with the largest u = 1 - 2**-24 stays below the size.
+    """
+    return tf.cast(uniforms * tf.constant(sizes, tf.float32), tf.int32)

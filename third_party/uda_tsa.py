@@ -14,6 +14,8 @@ SCHEDULES = ("none", "linear", "log", "exp")
 def tsa_threshold(schedule: str, step: tf.Tensor, num_steps: int, num_classes: int) -> tf.Tensor:
     """Returns 1/C + (1 - 1/C) a: a = r, 1 - exp(-5 r) or exp(5 (r - 1)), r = step / num_steps.
 
+    a is at most 1, also where r is not (FixMatch's authors let r go on; `log` then rises on).
+
     Args:
       schedule: linear, log or exp.
       step: scalar; num_steps: of the run; num_classes: C.
@@ -31,7 +33,7 @@ def tsa_threshold(schedule: str, step: tf.Tensor, num_steps: int, num_classes: i
         raise ValueError(
             f"`schedule` must be one of {', '.join(shapes)}. Received: schedule={schedule!r}."
         )
-    return 1 / num_classes + (1 - 1 / num_classes) * shapes[schedule]()
+    return 1 / num_classes + (1 - 1 / num_classes) * tf.minimum(shapes[schedule](), 1.0)
 
 
 def tsa_mask(correct: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,13 +57,31 @@ YARDSTICKS = {
 ROWS = PEERS | OURS | YARDSTICKS
 
 
-def compare(options: Options, environment: Path, say: Callable[[str], object]) -> Result:
+class Contest(NamedTuple):
+    """What is compared: rows, the problem that they are given, and what the right answer is."""
+
+    suite: str
+    rows: dict[str, tuple[str, str]]  # row -> (module of `peers`, what it calls the row)
+    sizes: tuple[str, ...]  # options that a row's JSON object quotes
+    prepare: Callable[[Path, Options], dict]  # writes the problem, returns its answers
+    disagreement: Callable[[dict, dict], dict[str, exchange.Error]]  # answer, expected ->
+    agrees: Callable[[dict[str, exchange.Error]], bool]
+    ratios: Callable[[dict[str, Timing]], dict[str, Ratio]]
+
+
+def compare(
+    options: Options,
+    environment: Path,
+    say: Callable[[str], object],
+    contest: Contest | None = None,
+) -> Result:
     """Build, check and time every row in turns, --unlabeled_batch examples at a time.
 
     Args:
-        options: `Options`; of it SIZES, repetitions, memory and rows.
+        options: `Options`; of it the contest's sizes, repetitions, memory and rows.
         environment: folder of the peers' environment; made where it is missing.
         say: told about progress.
+        contest: what is compared; None: the dot products of suite influence.
 
     Returns:
         `Result`; its rows also hold versions and the disagreement with a loop of one: relative
@@ -72,14 +91,14 @@ def compare(options: Options, environment: Path, say: Callable[[str], object]) -
     Raises:
         ValueError: no row matches `options.rows`.
     """
-    rows = chosen(ROWS, options.rows)
+    contest = contest or influence_contest()
+    rows = chosen(contest.rows, options.rows)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "problem.npz"
-        expected = exchange.reference(exchange.write(path, options, options.unlabeled_batch))
-        field = _Field()
+        field = _Field(contest, contest.prepare(path, options))
         try:
             commands = _commands(rows, path, environment, field.missing, say)
-            built = field.each(commands, lambda row: field.enter(row, commands[row], expected, say))
+            built = field.each(commands, lambda row: field.enter(row, commands[row], say))
             rounds = []
             for done in range(1, options.repetitions + 1):
                 rounds.append(field.each(built, lambda row: field.workers[row].ask("run")))
@@ -93,16 +112,26 @@ def compare(options: Options, environment: Path, say: Callable[[str], object]) -
     for row in [row for row in built if row not in field.missing]:
         wall, cpu = (np.array([found[row][clock] for found in rounds]) for clock in CLOCKS)
         timings[row] = Timing(wall, cpu, 1, built[row]["first_seconds"])
-    sizes = {name: getattr(options, name) for name in SIZES}
+    sizes = {name: getattr(options, name) for name in contest.sizes}
     return Result(
         [
-            as_row("influence", row, sizes, timing, peaks.get(row, {}).get("peak_mb"))
+            as_row(contest.suite, row, sizes, timing, peaks.get(row, {}).get("peak_mb"))
             | {key: built[row][key] for key in ADDED}
             for row, timing in timings.items()
         ],
-        ratios(timings),
+        contest.ratios(timings),
         field.missing,
     )
+
+
+def influence_contest() -> Contest:
+    """Return the comparison of suite influence: --unlabeled_batch dot products."""
+
+    def prepare(path, options):
+        return exchange.reference(exchange.write(path, options, options.unlabeled_batch))
+
+    checks = exchange.disagreement, exchange.agrees
+    return Contest("influence", ROWS, SIZES, prepare, *checks, ratios)
 
 
 def ratios(timings: dict[str, Timing]) -> dict[str, Ratio]:
@@ -111,6 +140,13 @@ def ratios(timings: dict[str, Timing]) -> dict[str, Ratio]:
     Above 1 ours is faster. Peers that build gradients are not charged for contracting them with
     the vector.
     """
+    return fastest_ratios(timings, PEERS, OURS, "best_peer_over_ours")
+
+
+def fastest_ratios(
+    timings: dict[str, Timing], peers: Iterable[str], ours: Iterable[str], called: str
+) -> dict[str, Ratio]:
+    """Return the fastest of `peers` over the fastest of `ours`, by CPU time and by wall clock."""
 
     def fastest(rows, clock):
         have = [row for row in rows if row in timings]
@@ -119,9 +155,9 @@ def ratios(timings: dict[str, Timing]) -> dict[str, Ratio]:
 
     found = {}
     for name, clock, ratio in (("", "cpu", cpu_ratio), ("_wall", "wall", wall_ratio)):
-        peer, ours = fastest(PEERS, clock), fastest(OURS, clock)
-        if peer and ours:
-            found[f"best_peer_over_ours{name}"] = ratio(peer, ours)
+        peer, own = fastest(peers, clock), fastest(ours, clock)
+        if peer and own:
+            found[f"{called}{name}"] = ratio(peer, own)
     return found
 
 
@@ -151,7 +187,8 @@ def make_environment(folder: Path, say: Callable[[str], object]) -> Path:
 class _Field:
     """The rows in the running, by their workers, and why others are not."""
 
-    def __init__(self):
+    def __init__(self, contest, expected):
+        self.contest, self.expected = contest, expected
         self.workers: dict[str, Worker] = {}
         self.missing: dict[str, str] = {}
 
@@ -169,16 +206,16 @@ class _Field:
                     worker.close()
         return found
 
-    def enter(self, row, command, expected, say) -> dict:
+    def enter(self, row, command, say) -> dict:
         """Start a row, call it once and check it; return what is known of it."""
         say(f"building {row}")
         worker = self.workers[row] = Worker(*command, cores())
         versions = worker.ask("build")["versions"]
         first_seconds = worker.ask("run")["wall"]
-        errors = exchange.disagreement(worker.ask("check"), expected)
-        if not exchange.agrees(errors):
+        errors = self.contest.disagreement(worker.ask("check"), self.expected)
+        if not self.contest.agrees(errors):
             listed = ", ".join(f"{k} {e.typical:.1e} to {e.worst:.1e}" for k, e in errors.items())
-            raise WorkerError(f"disagrees with a loop of one, relative errors: {listed}")
+            raise WorkerError(f"disagrees with the reference, relative errors: {listed}")
         return {
             "versions": versions,
             "first_seconds": first_seconds,
@@ -198,7 +235,7 @@ def _commands(rows, path, environment, missing, say):
     The peers cannot import `experiments`, which needs TensorFlow: they start one folder below.
     """
     python = None
-    peers = [row for row, (module, _) in rows.items() if module != "ours"]
+    peers = [row for row, (module, _) in rows.items() if not module.startswith("ours")]
     try:
         python = make_environment(environment, say) if peers else None
     except (WorkerError, OSError) as error:
@@ -206,7 +243,7 @@ def _commands(rows, path, environment, missing, say):
     commands = {}
     for row, (module, name) in rows.items():
         arguments = [module, name, str(path)]
-        if module == "ours":
+        if module.startswith("ours"):
             worker = "experiments.benchmarks.peers.worker"
             commands[row] = [sys.executable, "-m", worker, *arguments], TOP
         elif python:

@@ -15,9 +15,14 @@ from experiments.benchmarks.memory import peak_of_child_mb
 
 # Imported when asked for: TensorFlow takes many seconds, and a wrong name should not.
 SUITES = {
+    "augment": "experiments.benchmarks.augment",
     "influence": "experiments.benchmarks.influence",
     "madam": "experiments.benchmarks.madam",
 }
+# Of processes that take turns (`peer_rows.Contest`), peers among them.
+CONTESTS = {"train_step": "experiments.benchmarks.train_step"}
+# Options of a suite that differ from the defaults of `Options`: a quarter of upstream's batch.
+SMALLER = {"train_step": {"labeled_batch": 16, "unlabeled_batch": 112}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +85,14 @@ class Result(NamedTuple):
 
 
 def check_name(name: str) -> None:
-    """Refuse a suite that is not in `SUITES`.
+    """Refuse a suite that is in neither of the tables above.
 
     Raises:
         ValueError: unknown name; lists the known ones.
     """
-    if name not in SUITES:
-        raise ValueError(f"--suite must be one of {', '.join(SUITES)}. Received: {name!r}")
+    known = SUITES | CONTESTS
+    if name not in known:
+        raise ValueError(f"--suite must be one of {', '.join(known)}. Received: {name!r}")
 
 
 def load(name: str):
@@ -126,16 +132,19 @@ def run(name: str, options: Options, say: Callable[[str], object] = lambda text:
 
 
 def chosen(cases: dict, rows: str) -> dict:
-    """Return the cases, by name, whose names match one of the patterns.
+    """Return the cases, by name, whose names match one of the patterns; blanks around do not count.
 
     Raises:
-        ValueError: none does; lists the names.
+        ValueError: a pattern matches none; lists the names.
     """
-    patterns = rows.split(",")
-    found = {n: c for n, c in cases.items() if any(fnmatchcase(n, p) for p in patterns)}
-    if not found:
-        raise ValueError(f"--rows must match one of {', '.join(cases)}. Received: --rows={rows}")
-    return found
+    patterns = [pattern.strip() for pattern in rows.split(",")]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in cases):
+            raise ValueError(
+                f"--rows must match some of {', '.join(cases)}. Received: {pattern!r}, which "
+                "matches none"
+            )
+    return {n: c for n, c in cases.items() if any(fnmatchcase(n, p) for p in patterns)}
 
 
 def memory_case(suite: str, row: str, options: dict) -> tuple[Task, Task]:

@@ -21,7 +21,8 @@ AIM = 1e-11  # what is tried for
 NEAR = 1e-6  # where Newton takes over
 TEACHING_ROUNDS = 1  # new targets, new training
 ROUND_STEPS, ROUNDS = 100, 20  # of L-BFGS before its coordinates are taken anew; of that
-NEWTON_STEPS, HALVINGS = 20, 8
+NEWTON_STEPS = 60
+DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # mu, beside eigenvalues of about 1e-3 to 10
 ATTEMPTS = 3
 KICK = 0.1  # out of a saddle, along its most negative curvature
 
@@ -96,29 +97,36 @@ def _descent_round(task, data, params, targets, lam, inverse, goal):
 
 
 def _newton(task, data, params, targets, lam):
-    """Seek a root of the gradient; the Hessian is kept as long as the norm falls tenfold."""
+    """Seek a root of the gradient; the Hessian is kept as long as the norm falls tenfold.
+
+    Levenberg and Marquardt's steps H (H^2 + mu^2 I)^-1 grad, with the least mu that lowers the
+    norm: where curvature is slight, Newton's own (mu = 0) leave the region that H describes.
+    """
 
     def gradient(x):
         g = task.gradient(x, data, targets, lam)[1].numpy()
         return g, np.linalg.norm(g)
 
-    (g, norm), factor = gradient(params), None
+    (g, norm), parts = gradient(params), None
     for _ in range(NEWTON_STEPS):
         if norm < AIM:
             break
-        fresh = factor is None
+        fresh = parts is None
         if fresh:
-            factor = linalg.lu_factor(task.hessian(params, data, targets, lam).numpy())
-        step = linalg.lu_solve(factor, g)
-        trials = [params - 0.5**k * step for k in range(HALVINGS)]
+            parts = linalg.eigh(task.hessian(params, data, targets, lam).numpy())
+        trials = (params - _damped_step(*parts, g, mu) for mu in DAMPINGS)
         params_new, (g_new, norm_new) = _first_better(trials, gradient, norm)
         if norm_new > norm / 10:
-            factor = None
+            parts = None
         if norm_new < norm:
             params, g, norm = params_new, g_new, norm_new
         elif fresh:
             break
     return params
+
+
+def _damped_step(values, vectors, g, mu):
+    return vectors @ (values / (values**2 + mu**2) * (vectors.T @ g))
 
 
 def _first_better(trials, gradient, norm):

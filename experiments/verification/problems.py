@@ -35,14 +35,16 @@ class Data(NamedTuple):
 class Problem(NamedTuple):
     """A net and the objective it is trained on.
 
-    The objective is mean l_S + (1/U) sum_u lambda_u l_U(u) + ridge/2 ||theta||^2, theta being all
-    parameters and l_U the cross-entropy of the strong view towards softmax(z_weak / temperature).
+    The objective is mean l_S + (1/U) sum_u lambda_u l_U(u) + ridge/2 ||theta - anchor||^2, theta
+    being all parameters and l_U the cross-entropy of the strong view towards
+    softmax(z_weak / temperature).
     """
 
     name: str
     build: Callable[[int], keras.Model]  # seed -> net with fresh values
     shape: tuple[int, ...]  # of one input
     ridge: float
+    anchored: bool  # whether the ridge pulls to the initial values; otherwise to zero
     temperature: float
     num_unlabeled: int  # U where nothing else is asked for
     delta: float  # the first change of lambda_u in retraining
@@ -163,18 +165,20 @@ def smooth_wide_resnet(seed: int) -> keras.Model:
 FLAT, IMAGE = (SIDE * SIDE,), (SIDE, SIDE, 1)
 PROBLEMS = {
     "logistic": Problem(
-        "logistic", logistic, FLAT, 1e-2, 0.5, 200, 0.1,
+        "logistic", logistic, FLAT, 1e-2, False, 0.5, 200, 0.1,
         "Multinomial logistic regression on 64 pixels: strictly convex with its ridge.",
     ),
     "mlp": Problem(
-        "mlp", tanh_mlp, FLAT, 1e-2, 0.5, 200, 0.1,
+        "mlp", tanh_mlp, FLAT, 1e-2, False, 0.5, 200, 0.1,
         "A perceptron with two hidden layers of 10 tanh units, smooth so that it can be trained to "
         "a gradient below 1e-8.",
     ),
     "wide_resnet": Problem(
-        "wide_resnet", smooth_wide_resnet, IMAGE, 1e-3, 0.5, 100, 0.00625,
+        "wide_resnet", smooth_wide_resnet, IMAGE, 1e-2, True, 0.5, 100, 0.00625,
         "WRN-10-1 with 2, 2, 4 and 8 channels and BatchNorm statistics frozen after a warm-up. "
-        "Leaky ReLU has its corner rounded (0.1 x + 0.9 softplus(4 x) / 4).",
+        "Leaky ReLU has its corner rounded (0.1 x + 0.9 softplus(4 x) / 4), and the ridge pulls to "
+        "the initial values: pulled to zero, whole branches die, and what is left has minima that "
+        "are not isolated (channels between two linear layers can be turned into each other).",
     ),
 }  # fmt: skip
 KINKED = PROBLEMS["wide_resnet"]._replace(build=kinked_wide_resnet)

@@ -29,6 +29,7 @@ class Task:
     def __init__(self, problem: Problem):
         self.problem, self.model = problem, problem.build(0)
         self.network = Network(self.model, "all")
+        self.anchor = tf.Variable(tf.zeros_like(self.network.flatten(self.network.values())))
         # XLA: the Hessian of the convolutional net takes a quarter of the time.
         for name in COMPILED:
             part = tf.function(getattr(self, f"_{name}"), autograph=False, jit_compile=True)
@@ -45,7 +46,9 @@ class Task:
         if any(isinstance(part, keras.layers.BatchNormalization) for part in self.model.layers):
             for _ in range(WARM_UP):
                 self.model(training_inputs(data), training=True)
-        return self.network.flatten(self.network.values())
+        params = self.network.flatten(self.network.values())
+        self.anchor.assign(params if self.problem.anchored else tf.zeros_like(params))
+        return params
 
     def assign(self, params: tf.Tensor) -> None:
         """Give the net these parameters [p]."""
@@ -62,7 +65,7 @@ class Task:
         """Return the objective, a scalar."""
         rows = loss_rows(self.forward(params), data, targets)
         weighted = weighted_objective(rows, row_weights(rows, parent_weights(data, lam)))
-        return weighted + self.problem.ridge * l2_penalty([params])
+        return weighted + self.problem.ridge * l2_penalty([params - self.anchor])
 
     def _targets(self, params, data):
         logits = self.forward(params)(data.unlabeled.weak)["logits"]

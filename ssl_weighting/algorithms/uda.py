@@ -17,6 +17,7 @@ from ssl_weighting.algorithms.rows import (
     two_view_positions,
 )
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
+from ssl_weighting.algorithms.views import forward_views, placed
 from ssl_weighting.losses import SoftmaxCrossEntropy, entropy
 from ssl_weighting.structs import LossRows
 from third_party.uda_tsa import tsa_mask, tsa_threshold
@@ -28,6 +29,7 @@ class UDA:
 
     Attributes:
         threshold: on the un-tempered p; 0 keeps all (the 2019 recipe; 0.8 in the 2020 one).
+        strict: whether p must exceed it (UDA) or may equal it (UDA as FixMatch's authors have it).
         temperature: T (1 in the 2019 recipe; 0.4 in the 2020 one).
         unlabeled_coefficient: wu.
         ramp_steps: wu rises linearly from 0 over so many steps; 0: no ramp.
@@ -35,22 +37,25 @@ class UDA:
             multiplies it like every unlabeled term.
         tsa: "none", "linear", "log" or "exp": labeled examples that are surer than a rising
             threshold do not teach, and the mean is over the others.
-        num_steps: length of the run, for `tsa` alone.
+        num_steps: steps over which that threshold rises to 1, for `tsa` alone.
+        interleave: see `forward_views`.
     """
 
     threshold: float = 0.0
+    strict: bool = True
     temperature: float = 1.0
     unlabeled_coefficient: float = 1.0
     ramp_steps: int = 0
     entropy_coefficient: float = 0.0
     tsa: str = "none"
     num_steps: int = 1
+    interleave: bool = False
     uses_unlabeled = True
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows (and U of entropy) from one forward of labeled, weak and strong."""
-        inputs = tf.concat([labeled.inputs, unlabeled.weak, unlabeled.strong], axis=0)
-        outputs, b, index = forward(inputs), tf.shape(labeled.label)[0], unlabeled.index
+        outputs, at = forward_views(forward, labeled, unlabeled, self.interleave)
+        b, index = tf.shape(labeled.label)[0], unlabeled.index
         u, n = tf.size(index), batch_size(index)
         weak = outputs["logits"][b : b + u]
         confidence = tf.reduce_max(frozen_probabilities(weak), axis=1)
@@ -59,7 +64,7 @@ class UDA:
             SoftmaxCrossEntropy(targets, subtract_entropy=True),
             alone(index),
             self.unlabeled_coefficient * ramp(step, self.ramp_steps) / n,
-            mask=tf.cast(confidence > self.threshold, tf.float32),
+            mask=self._sure(confidence),
             confidence=both(confidence),
         )
         blocks = [self._labeled(labeled, outputs["logits"][:b], step), consistency]
@@ -70,7 +75,11 @@ class UDA:
             kept = {k: tf.concat([kept[k], v[b : b + u]], 0) for k, v in outputs.items()}
             own = tf.stack([tf.range(b, b + u), -tf.ones([u], tf.int32)], axis=1)
             places = tf.concat([places, own], 0)
-        return stack_blocks(kept, blocks, places)
+        return stack_blocks(kept, blocks, placed(places, at))
+
+    def _sure(self, confidence):
+        compare = tf.greater if self.strict else tf.greater_equal
+        return tf.cast(compare(confidence, self.threshold), tf.float32)
 
     def _labeled(self, labeled, logits, step):
         block = labeled_block(labeled, logits.shape[-1])

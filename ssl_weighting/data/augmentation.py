@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from third_party import fixmatch_randaugment
+from ssl_weighting.structs import Probe
+from third_party import fixmatch_ctaugment, fixmatch_randaugment, uda_randaugment
 
-View = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+View = Callable[..., tf.Tensor]
+_WEAK = fixmatch_randaugment.WEAK_DRAWS
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How the weak and the strong view are made, as pure functions of inputs and uniforms.
+    """How views are made, as pure functions of inputs and uniforms.
 
-    Both take inputs [N, ...] as they are stored (uint8 images or float32 points) and uniforms
-    [N, draws] float32 in [0, 1), and return [N, ...] float32 (images in [-1, 1]).
+    All take inputs [N, ...] as they are stored (uint8 images or float32 points) and uniforms
+    [N, draws] float32 in [0, 1), then what `state` returns if there is one; and they return
+    [N, ...] float32 (images in [-1, 1]).
 
     Args:
       name: for logs.
@@ -26,6 +29,12 @@ class Augmentation:
       weak_draws: uniforms that it takes per example.
       strong: makes the strong view.
       strong_draws: uniforms that it takes per example.
+      labeled: makes the view of labeled examples; None: the weak one.
+      labeled_draws: uniforms that it takes per example.
+      probe: makes a `Probe` of labeled examples; None: there is none.
+      probe_draws: uniforms that it takes per example.
+      state: returns a tensor that views depend on. It must not change while an iterator of
+        batches, which are made ahead, is in use.
     """
 
     name: str
@@ -33,6 +42,11 @@ class Augmentation:
     weak_draws: int
     strong: View
     strong_draws: int
+    labeled: View | None = None
+    labeled_draws: int = 0
+    probe: Callable[..., Probe] | None = None
+    probe_draws: int = 0
+    state: Callable[[], tf.Tensor] | None = None
 
     @classmethod
     def none(cls) -> Augmentation:
@@ -47,8 +61,7 @@ class Augmentation:
           flip: whether images may be mirrored (photographs yes, digits no).
         """
         weak = _weak(flip)
-        draws = fixmatch_randaugment.WEAK_DRAWS
-        return cls("weak", weak, draws, weak, draws)
+        return cls("weak", weak, _WEAK, weak, _WEAK)
 
     @classmethod
     def fixmatch(cls, flip: bool) -> Augmentation:
@@ -58,14 +71,74 @@ class Augmentation:
           flip: whether images may be mirrored (photographs yes, digits no).
         """
         weak = _weak(flip)
-        draws = fixmatch_randaugment.WEAK_DRAWS
 
         def strong(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-            moved = weak(images, uniforms[:, :draws])
-            return fixmatch_randaugment.randaugment(moved, uniforms[:, draws:])
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms[:, :_WEAK], flip)
+            return fixmatch_randaugment.randaugment_bytes(moved, uniforms[:, _WEAK:])
 
-        total = draws + fixmatch_randaugment.STRONG_DRAWS
-        return cls("fixmatch", weak, draws, strong, total)
+        total = _WEAK + fixmatch_randaugment.STRONG_DRAWS
+        return cls("fixmatch", weak, _WEAK, strong, total)
+
+    @classmethod
+    def uda(cls, flip: bool, statistics: uda_randaugment.Statistics) -> Augmentation:
+        """UDA's: flip-and-shift; and RandAugment with a square of mean colour before another.
+
+        Args:
+          flip: whether images may be mirrored (photographs yes, digits no).
+          statistics: mean and standard deviation of the channels.
+        """
+        weak = _weak(flip)
+
+        def strong(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+            parts = uda_randaugment.augment_bytes(images, uniforms[:, _WEAK:], statistics)
+            # DEVIATION: upstream's network sees (v / 255 - mean) / std, ours v (2 / 255) - 1: the
+            # same view in other units, in which the first layer's kernel starts differently.
+            view = uda_randaugment.centred(*parts, statistics)
+            return fixmatch_randaugment.weak_augment(view, uniforms[:, :_WEAK], flip)
+
+        total = _WEAK + uda_randaugment.STRONG_DRAWS
+        return cls("uda", weak, _WEAK, strong, total)
+
+    @classmethod
+    def ctaugment(
+        cls, flip: bool, rates: Callable[[], tf.Tensor], probes: bool, labeled: bool = False
+    ) -> Augmentation:
+        """CTAugment on another flip-and-shift, with levels drawn by rates.
+
+        Args:
+          flip: whether images may be mirrored (photographs yes, digits no).
+          rates: returns those that policies read.
+          probes: whether batches carry probes, from which rates are learned.
+          labeled: whether labeled images are changed like the strong views (ReMixMatch).
+        """
+        weak, last = _weak(flip), _WEAK + fixmatch_ctaugment.PROBE_DRAWS
+
+        def strong(images: tf.Tensor, uniforms: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms[:, :_WEAK], flip)
+            policy = fixmatch_ctaugment.training_policy(uniforms[:, _WEAK:last], rates)
+            return fixmatch_ctaugment.ctaugment_with_cutout(moved, policy, uniforms[:, last:])
+
+        def probe(images: tf.Tensor, uniforms: tf.Tensor, rates: tf.Tensor) -> Probe:
+            del rates
+            policy = fixmatch_ctaugment.probe_policy(uniforms[:, _WEAK:])
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms[:, :_WEAK], flip)
+            return Probe(fixmatch_ctaugment.ctaugment(moved, policy), policy.op, policy.level)
+
+        total = _WEAK + fixmatch_ctaugment.STRONG_DRAWS
+        made = cls("ctaugment", weak, _WEAK, strong, total, state=rates)
+        if probes:
+            made = dataclasses.replace(made, probe=probe, probe_draws=last)
+        if labeled:
+            made = dataclasses.replace(made, labeled=strong, labeled_draws=total)
+        return made
+
+    def without_probes(self) -> Augmentation:
+        """Returns the same for batches that teach no rates."""
+        return dataclasses.replace(self, probe=None, probe_draws=0)
+
+    def strong_everywhere(self) -> Augmentation:
+        """Returns the same with strong views in the place of weak ones (MixMatch's CTA variant)."""
+        return dataclasses.replace(self, weak=self.strong, weak_draws=self.strong_draws)
 
 
 def clean_view(inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
@@ -92,13 +165,18 @@ def clean_view(inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
     return inputs
 
 
-def _clean(inputs: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-    del uniforms  # there are none
+def _clean(inputs: tf.Tensor, uniforms: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
+    del uniforms, state  # there are none
     return clean_view(inputs)
 
 
 def _weak(flip: bool) -> View:
-    def weak(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    def weak(images: tf.Tensor, uniforms: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
+        del state
+        # Moved as bytes: the same pixels for a quarter of the memory.
+        if images.dtype == tf.uint8:
+            moved = fixmatch_randaugment.weak_augment_bytes(images, uniforms, flip)
+            return clean_view(moved)
         return fixmatch_randaugment.weak_augment(clean_view(images), uniforms, flip)
 
     return weak

@@ -33,9 +33,10 @@ def greedy_rows(
     labels: np.ndarray,
     class_names: tuple[str, ...],
     num_examples: int,
-    rng: np.random.RandomState,
+    rng: np.random.RandomState | None,
     what: str,
     allowed: np.ndarray | None = None,
+    balanced: bool = False,
 ) -> np.ndarray:
     """Draws rows in the proportions of `greedy_counts`.
 
@@ -46,9 +47,11 @@ def greedy_rows(
       labels: [n] int32, all known.
       class_names: C names, for errors.
       num_examples: rows to draw.
-      rng: the stream that shuffles.
+      rng: the stream that shuffles; None keeps the order of the set, so that the first of each
+        class are drawn.
       what: the argument that asked for `num_examples`, for errors.
       allowed: [n] bool, rows that may be drawn; None for all. The proportions are those of all.
+      balanced: as many of each class, whatever the frequencies (the first ones get one more).
 
     Returns:
       [num_examples] int64 rows, ascending.
@@ -57,8 +60,9 @@ def greedy_rows(
       ValueError: if a class has too few rows.
     """
     rows_of = [np.flatnonzero(labels == c) for c in range(len(class_names))]
-    wanted = greedy_counts(np.array([len(rows) for rows in rows_of]), num_examples)
-    for rows in rows_of:
+    sizes = [1 if balanced else len(rows) for rows in rows_of]
+    wanted = greedy_counts(np.array(sizes), num_examples)
+    for rows in rows_of if rng else ():
         rng.shuffle(rows)
     if allowed is not None:
         rows_of = [rows[allowed[rows]] for rows in rows_of]

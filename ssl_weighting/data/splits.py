@@ -9,6 +9,7 @@ import numpy as np
 from ssl_weighting.data.class_profile import greedy_rows
 from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
 
+VAL_ORDERS = ("drawn", "first")
 # They keep the streams of one seed apart; 4 is the contamination's.
 _HOLD_OUT, _VALIDATION, _SUBSET, _HALVES = 1, 2, 3, 5
 
@@ -23,6 +24,8 @@ def make_splits(
     allow_overlap: bool = False,
     include_labeled: bool = True,
     validation_as_labels: bool = False,
+    val_order: str = "drawn",
+    balanced: bool = False,
 ) -> DataSplits:
     """Returns D, U, V and the test set.
 
@@ -41,6 +44,9 @@ def make_splits(
       allow_overlap: whether an example of V may be in D too, as in the release.
       include_labeled: whether D's examples are in U too, as in the release.
       validation_as_labels: adds V to D, the control that tells what V's labels are worth.
+      val_order: "drawn" by `val_seed`, or "first": the first |V| of the release's unlabeled file,
+        which are the first of each class in the set's order, whatever the seeds.
+      balanced: D has as many examples of each class, whatever their frequencies.
 
     Returns:
       The splits; nothing of the test set is in the other parts unless `raw` repeats itself.
@@ -49,16 +55,18 @@ def make_splits(
       ValueError: if a size is out of range or a class has too few examples.
     """
     _check_sizes(raw, num_labeled, val_size, seed, val_seed)
+    if val_order not in VAL_ORDERS:
+        known = ", ".join(VAL_ORDERS)
+        raise ValueError(f"`val_order` must be one of {known}. Received: val_order={val_order!r}.")
     train, names = raw.train, raw.class_names
-    validation, in_validation = _validation(raw, val_size, val_seed)
+    validation, in_validation = _validation(raw, val_size, val_order, val_seed)
     # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
     # the paper's wording excludes. Copies count as the same example.
     free = None if allow_overlap else ~_copies(train, validation)
     # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
     # keeps file order for seed 0; data that people sort by name or time would bias D.
-    rows = greedy_rows(
-        train.labels, names, num_labeled, np.random.RandomState(seed), "num_labeled", free
-    )
+    rng = np.random.RandomState(seed)
+    rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free, balanced)
     labeled = train.take(rows)
     unlabeled = _unlabeled(raw, ~in_validation, rows, include_labeled, num_unlabeled, seed)
     splits = DataSplits(raw.name, labeled, unlabeled, validation, raw.test, names, raw.source)
@@ -127,13 +135,14 @@ def hold_out(
     return examples.take(~held), examples.take(held)
 
 
-def _validation(raw, val_size, val_seed) -> tuple[Examples, np.ndarray]:
+def _validation(raw, val_size, val_order, val_seed) -> tuple[Examples, np.ndarray]:
     """Returns V and where in the training set its examples are, [n] bool."""
     pool = raw.train if raw.validation is None else raw.validation
     if val_size is None:  # not drawn: rounded proportions may ask for more than a class has
         rows = np.arange(len(pool))
     else:
-        rng = np.random.RandomState([_VALIDATION, val_seed])
+        drawn = val_order == "drawn"
+        rng = np.random.RandomState([_VALIDATION, val_seed]) if drawn else None
         rows = greedy_rows(pool.labels, raw.class_names, val_size, rng, "val_size")
     validation = pool.take(rows)
     if raw.validation is not None:

@@ -15,6 +15,7 @@ def mlp(
     *,
     width: int = 100,
     reading: str = "two_hidden",
+    precision: str = "float32",
     seed: int = 0,
 ) -> keras.Model:
     """Build the multi-layer perceptron.
@@ -25,6 +26,7 @@ def mlp(
     Args:
         num_inputs, num_classes, width: layer sizes.
         reading: one of `READINGS`.
+        precision: one of `PRECISIONS`, of the hidden layers' arithmetic; variables are float32.
         seed: int, of the initial values.
 
     Raises:
@@ -36,6 +38,7 @@ def mlp(
     depth = 2 if reading == "two_hidden" else 1
     for k in range(depth):
         init = keras.initializers.HeNormal(seed=seed * 100 + k)
-        x = keras.layers.Dense(width, "relu", kernel_initializer=init, name=f"hidden_{k}")(x)
+        options = {"kernel_initializer": init, "name": f"hidden_{k}", "dtype": precision}
+        x = keras.layers.Dense(width, "relu", **options)(x)
     head_init = keras.initializers.GlorotNormal(seed=seed * 100 + 99)
     return split_head(inputs, x, num_classes, head_init, "mlp")

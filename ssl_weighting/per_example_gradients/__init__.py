@@ -134,7 +134,8 @@ def _run(name, function, network, inputs, cotangent, max_memory, like):
             "`max_memory` must be None, or enough for all examples at once "
             f"({need} bytes each), where their batch sets the statistics: chunks would have their "
             f"own. Received: max_memory={max_memory}, {count} examples, "
-            f"batch_norm={network.batch_norm!r}"
+            f"batch_norm={network.batch_norm!r}. The moving statistics allow chunks "
+            "(--infl_bn=moving)"
         )
     return in_chunks(function, inputs, cotangent, size, like)
 

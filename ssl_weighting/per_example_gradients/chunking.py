@@ -23,7 +23,8 @@ def chunk_size(num_examples: int | None, bytes_per_example: int, max_memory: int
     fit = max_memory // bytes_per_example
     if fit < 1:
         raise ValueError(
-            f"`max_memory` must be at least {bytes_per_example} bytes, which one example needs. "
+            f"`max_memory` must be at least {bytes_per_example} bytes "
+            f"({bytes_per_example / 1e9:.2g} GB), which one example needs. "
             f"Received: max_memory={max_memory}"
         )
     if num_examples is None or num_examples == 0:

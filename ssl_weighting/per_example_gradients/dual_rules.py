@@ -89,6 +89,12 @@ RULES = dict.fromkeys(
 ) | {layers.BatchNormalization: batch_normalization}
 
 
+def rule_name(layer) -> str:
+    """Return which rule serves a kind of layer, in words; its options may need the accumulator."""
+    rule = RULES.get(type(layer), no_rule)
+    return "accumulator" if rule is no_rule else rule.__name__
+
+
 def _replaceable(layer, args) -> bool:
     # The kernel may be computed (LoRA), the activation may be a layer with parameters.
     plain = isinstance(layer.kernel, keras.Variable) and callable(layer.activation)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from ssl_weighting.per_example_gradients import dual_rules
 from ssl_weighting.per_example_gradients.network import Network, replaced_calls, sublayers
 from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.per_example_gradients.rules import rule_of
@@ -47,7 +48,10 @@ def layer_plan(
         gradient = sum(sizes) if engine in BUILDS_GRADIENTS else 0
         need = itemsize * (gradient + copies * _size(record.output))
         path = rule_of(record, conv2d).__name__.rpartition(".")[2]
-        path = path if engine in ("layerwise", "ghost") else engine
+        if engine == "forward":
+            path = f"forward, {dual_rules.rule_name(record.layer)}"
+        elif engine not in ("layerwise", "ghost"):
+            path = engine
         name, kind = record.layer.path, type(record.layer).__name__
         before = rows.get(name)
         need += before.bytes_per_example if before else 0

@@ -13,7 +13,17 @@ def knows(record) -> bool:
 
 
 def gradients(record, delta) -> list[tf.Tensor]:
-    """Return [P, *shape] for each variable: `tf.vectorized_map` over one example at a time."""
+    """Return [P, *shape] for each variable: `tf.vectorized_map` over one example at a time.
+
+    Raises:
+        ValueError: BatchNormalization would take the statistics of each example alone.
+    """
+    if isinstance(record.layer, keras.layers.BatchNormalization) and record.kwargs.get("training"):
+        raise ValueError(
+            f"Layer {record.layer.path} must normalise the last axis, without a mask, where the "
+            f"batch sets its statistics. Received: axis={record.layer.axis}. Use "
+            'engine="forward" or batch_norm="moving"'
+        )
     values = _values(record)
     tensors, rebuild = _split(record, delta)
 

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Table:    Extra
+# Row:      V as labels (UDA)
+# Column:   SVHN, 500 labels
+# Paper:    not in the paper (test error, %)
+# Time:     5 seeds x 27 h = 134 h of GPU; an estimate, not measured: steps x images of a step, at
+#           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
+#           without the Lambda-steps
+# Note:     Not in the paper: the control that any gain from V must beat.
+# Note:     SVHN without its extra set; the paper does not say which.
+# Command:  python -m experiments.run_cell --cell=extra_svhn_500_uda_v_as_labels --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=500 --flip=false --algorithm=uda --uda_version=2019 --weighting=fixed --validation_as_labels=true
+
+exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
+  --cell=extra_svhn_500_uda_v_as_labels --seeds=1,2,3,4,5 --dataset=svhn_cropped --num_labeled=500 \
+  --flip=false --algorithm=uda --uda_version=2019 --weighting=fixed --validation_as_labels=true \
+  "$@"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Table:    Fig. 4 (left)
+# Row:      single weight
+# Column:   CIFAR-10, 1000 labels
+# Paper:    a curve without a number (test error, %)
+# Time:     3 seeds x 27 h = 81 h of GPU; an estimate, not measured: steps x images of a step, at
+#           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
+#           without the Lambda-steps
+# Command:  python -m experiments.run_cell --cell=fig4_left_1000_single --seeds=1,2,3 --dataset=cifar10 --num_labeled=1000 --algorithm=uda --uda_version=2019 --weighting=single
+
+exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
+  --cell=fig4_left_1000_single --seeds=1,2,3 --dataset=cifar10 --num_labeled=1000 --algorithm=uda \
+  --uda_version=2019 --weighting=single "$@"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Table:    Fig. 4 (right)
+# Row:      |V| = 1024
+# Column:   CIFAR-10, 250 labels
+# Paper:    a curve without a number (test error, %)
+# Time:     3 seeds x 27 h = 81 h of GPU; an estimate, not measured: steps x images of a step, at
+#           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
+#           without the Lambda-steps
+# Note:     The paper names the ends, 64 and 5,000: the grid between is ours.
+# Runs:     shared with table1_cifar10_250_uda_ours: the same options
+# Command:  python -m experiments.run_cell --cell=fig4_right_250_v1024 --runs=table1_cifar10_250_uda_ours --seeds=1,2,3 --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5
+
+exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
+  --cell=fig4_right_250_v1024 --runs=table1_cifar10_250_uda_ours --seeds=1,2,3 --dataset=cifar10 \
+  --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=per_example --lambda_init=5 \
+  "$@"

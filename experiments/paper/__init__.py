@@ -1,0 +1,1 @@
+"""The paper's tables as data: cells, the commands of their scripts, what others report."""

@@ -1,0 +1,278 @@
+"""The one list of cells: table, row, column, the paper's number, and the options of each.
+
+A script of experiments/cells/ is a cell written out (`scripts.py`; a test compares the two).
+Knows nothing of TensorFlow, so that listing the cells takes no time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from experiments.paper.numbers import DATASETS, FIG_3, LABELS, TABLE_3, Printed, table_1
+
+FIVE, THREE = (1, 2, 3, 4, 5), (1, 2, 3)
+TEST, VALIDATION = "test error", "validation error"
+TRAIN, BENCHMARK = "run_cell", "benchmark"  # programs of experiments/
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of a table, or one curve of a figure.
+
+    Attributes:
+        name: of its script; `runs` of its run folders, shared by cells with the same options.
+        table, row, column: its place in the paper.
+        options: of the program, beside those that seeds and folders need.
+        printed: the paper's number; None where a figure shows a curve without one.
+        metric: what the number is.
+        seeds: the runs that it is the mean of; () for the benchmark.
+        rule: how the paper chose its number.
+        base: name of the cell with fixed weights that it is paired with.
+        notes: what the paper leaves open and what we do.
+        program: which of experiments/ it calls.
+    """
+
+    name: str
+    table: str
+    row: str
+    column: str
+    options: dict[str, object]
+    printed: Printed | None = None
+    metric: str = TEST
+    seeds: tuple[int, ...] = FIVE
+    rule: str = ""
+    base: str = ""
+    notes: tuple[str, ...] = ()
+    program: str = TRAIN
+    runs: str = ""
+
+    @property
+    def family(self) -> str:
+        """First part of the name: table1, table3, fig3, fig4, sec44, extra."""
+        return self.name.split("_")[0]
+
+
+# Row of Table 1 -> end of the script's name, options, how its number was chosen (facts known).
+_COPIED = "copied from earlier work; rule not stated"
+_MEDIAN = "median of the last 20 evaluations, mean of 5 runs"
+_CTA = {"algorithm": "fixmatch", "strong_augment": "ctaugment"}
+_UDA = {"algorithm": "uda", "uda_version": "2019"}
+_FIXED, _LEARNED = {"weighting": "fixed"}, {"weighting": "per_example"}
+ROWS = {
+    "Pseudo-Label": ("pseudo_label", {"algorithm": "pseudo_label"} | _FIXED, _COPIED),
+    "VAT": ("vat", {"algorithm": "vat"} | _FIXED, _COPIED),
+    "Mean-Teacher": ("mean_teacher", {"algorithm": "mean_teacher"} | _FIXED, _COPIED),
+    "MixMatch": ("mixmatch", {"algorithm": "mixmatch"} | _FIXED, _COPIED),
+    "UDA": ("uda", _UDA | _FIXED, "copied from UDA: tested once, at the last checkpoint"),
+    "Re-MixMatch": (
+        "remixmatch",
+        {"algorithm": "remixmatch", "strong_augment": "ctaugment"} | _FIXED,
+        _COPIED,
+    ),
+    "FixMatch (CTA)": ("fixmatch_ctaugment", _CTA | _FIXED, _COPIED),
+    "FixMatch* (CTA)": ("fixmatch_ctaugment_rerun", _CTA | _FIXED, _MEDIAN),
+    "Ours (UDA)": ("uda_ours", _UDA | _LEARNED, "rule not stated, mean of 5 runs"),
+    "Ours (FixMatch, CTA)": ("fixmatch_ctaugment_ours", _CTA | _LEARNED, _MEDIAN),
+}
+BASES = {"uda_ours": "uda", "fixmatch_ctaugment_ours": "fixmatch_ctaugment_rerun"}
+_TFDS = {"cifar10": "cifar10", "svhn": "svhn_cropped"}
+_FIVE_AT_250 = "Weights start at 5 with 250 labels (App. D)."
+_SAME_START = (
+    "Weights stay at 5, where Ours starts with 250 labels: the pair differs in learning alone."
+)
+_UDA_4000 = "The paper does not say how many labels: we take the 4,000 of Table 3."
+_SVHN = "SVHN without its extra set; the paper does not say which."
+_MISPLACED = "The paper prints under 4,000 labels what may be FixMatch's number for 1,000."
+
+
+def _data(dataset: str, labels: int) -> dict:
+    """The options of a column; SVHN's digits are not mirrored, as upstream."""
+    options = {"dataset": _TFDS[dataset], "num_labeled": labels}
+    return options | ({"flip": "false"} if dataset == "svhn" else {})
+
+
+def _start(options: dict, labels: int) -> dict:
+    return {"lambda_init": 5} if options["algorithm"] == "uda" and labels == 250 else {}
+
+
+def _column(dataset: str, labels: int) -> str:
+    return f"{DATASETS[dataset]}, {labels} labels"
+
+
+def _table_1() -> Iterable[Cell]:
+    for (row, dataset, labels), printed in table_1().items():
+        end, options, rule = ROWS[row]
+        start = _start(options, labels)
+        notes = (_FIVE_AT_250 if end == "uda_ours" else _SAME_START,) if start else ()
+        notes += (_SVHN,) if dataset == "svhn" else ()
+        notes += (
+            (_MISPLACED,) if (row, dataset) == ("FixMatch (CTA)", "svhn") and labels == 4000 else ()
+        )
+        yield Cell(
+            f"table1_{dataset}_{labels}_{end}",
+            "Table 1",
+            row,
+            _column(dataset, labels),
+            _data(dataset, labels) | options | start,
+            printed,
+            rule=rule,
+            base=f"table1_{dataset}_{labels}_{BASES[end]}" if end in BASES else "",
+            notes=notes,
+        )
+
+
+def _ablation(name, table, row, labels, options, **others) -> Cell:
+    """A cell of Sec. 4.3: CIFAR-10, UDA, learned weights unless `options` say otherwise."""
+    options = _data("cifar10", labels) | _UDA | _LEARNED | _start(_UDA, labels) | options
+    others = {"base": f"table1_cifar10_{labels}_uda"} | others
+    return Cell(name, table, row, _column("cifar10", labels), options, **others)
+
+
+def _table_3() -> Iterable[Cell]:
+    for (steps, rate), printed in TABLE_3.items():
+        yield _ablation(
+            f"table3_n{steps}_eta{rate:g}",
+            "Table 3",
+            f"N = {steps}, η = {rate:g}",
+            4000,
+            {"inner_steps": steps, "lambda_lr": rate} if (steps, rate) != (100, 0.01) else {},
+            printed=printed,
+            metric=VALIDATION,
+            rule="rule not stated",
+            base="",
+        )
+
+
+_NETWORKS = {
+    "exact": {},
+    "identity": {"inverse_hessian": "identity"},
+    "neumann": {"inverse_hessian": "neumann", "influence_params": "group_3|last_norm|head"},
+}
+_WHERE = {
+    "exact": "exact inverse, last layer (ours)",
+    "identity": "identity (Luketina et al.)",
+    "neumann": "Neumann series (Lorraine et al.), last group and classifier",
+}
+
+
+def _fig_3() -> Iterable[Cell]:
+    for method, options in _NETWORKS.items():
+        notes = (_UDA_4000,)
+        if method != "exact":
+            notes += ("The paper gives no number of terms and no parameters of the identity.",)
+        yield _ablation(
+            f"fig3_{method}",
+            "Fig. 3",
+            _WHERE[method],
+            4000,
+            options,
+            printed=FIG_3[method],
+            rule="rule not stated, from the text of Sec. 4.3",
+            notes=notes,
+        )
+
+
+def _fig_4() -> Iterable[Cell]:
+    for labels in LABELS:
+        for weighting in ("single", "per_example"):
+            row = weighting.replace("_", "-") + (" weight" if weighting == "single" else " weights")
+            yield _ablation(
+                f"fig4_left_{labels}_{weighting}",
+                "Fig. 4 (left)",
+                row,
+                labels,
+                {"weighting": weighting},
+                seeds=THREE,
+                notes=(_FIVE_AT_250,) if labels == 250 else (),
+            )
+    for optimizer, row in {"madam": "M-Adam", "adam": "Adam", "sgd": "SGD"}.items():
+        yield _ablation(
+            f"fig4_centre_{optimizer}",
+            "Fig. 4 (centre)",
+            row,
+            4000,
+            {"lambda_optimizer": optimizer} if optimizer != "madam" else {},
+            seeds=THREE,
+            metric=VALIDATION,
+            base="",
+            notes=(_UDA_4000, "The paper prints no step size for Adam and SGD: ours is M-Adam's."),
+        )
+    for labels in (250, 4000):
+        for size in (64, 256, 1024, 5000):
+            yield _ablation(
+                f"fig4_right_{labels}_v{size}",
+                "Fig. 4 (right)",
+                f"|V| = {size}",
+                labels,
+                {"val_size": size} if size != 1024 else {},
+                seeds=THREE,
+                base="",
+                notes=("The paper names the ends, 64 and 5,000: the grid between is ours.",),
+            )
+
+
+def _sec_44() -> Iterable[Cell]:
+    yield Cell(
+        "sec44_running_time",
+        "Sec. 4.4",
+        "serial 18.17 s, ours 0.94 s; exact 0.455 s, identity 0.399 s; Neumann 4.6 x exact",
+        "batches 64 / 256 / 320, WRN-28-2",
+        {
+            "suite": "influence",
+            "labeled_batch": 64,
+            "unlabeled_batch": 256,
+            "validation_batch": 320,
+            "repetitions": 20,
+        },
+        metric="seconds",
+        seeds=(),
+        rule="mean of 20 iterations on a 16 GB GPU",
+        program=BENCHMARK,
+    )
+
+
+def _extra() -> Iterable[Cell]:
+    """Not in the paper: FixMatch with RandAugment, and V as labels for what learns on V."""
+    note = "Not in the paper: the control that any gain from V must beat."
+    for (row, dataset, labels), _ in table_1().items():
+        end, options, _rule = ROWS[row]
+        name, notes = f"extra_{dataset}_{labels}", (_SVHN,) if dataset == "svhn" else ()
+        data = _data(dataset, labels)
+        if end in BASES:
+            yield Cell(
+                f"{name}_{BASES[end].removesuffix('_rerun')}_v_as_labels",
+                "Extra",
+                row.replace("Ours (", "V as labels ("),
+                _column(dataset, labels),
+                data
+                | options
+                | _FIXED
+                | _start(options, labels)
+                | {"validation_as_labels": "true"},
+                base=f"table1_{dataset}_{labels}_{BASES[end]}",
+                notes=(note, *notes),
+            )
+        if end == "fixmatch_ctaugment_rerun":
+            yield Cell(
+                f"{name}_fixmatch_randaugment",
+                "Extra",
+                "FixMatch (RandAugment)",
+                _column(dataset, labels),
+                data | {"algorithm": "fixmatch", "strong_augment": "randaugment"} | _FIXED,
+                notes=("Not in the paper: FixMatch's other augmentation.", *notes),
+            )
+
+
+def _with_shared_runs(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """Cells with equal options are one experiment: trained once, in the folder of the first."""
+    first: dict[str, str] = {}
+    for cell in cells:
+        key = repr((cell.program, sorted(cell.options.items(), key=str)))
+        yield dataclasses.replace(cell, runs=first.setdefault(key, cell.name))
+
+
+def cells() -> tuple[Cell, ...]:
+    """Return all cells, in the order in which they are walked."""
+    found = (*_sec_44(), *_table_1(), *_table_3(), *_fig_3(), *_fig_4(), *_extra())
+    return tuple(_with_shared_runs(found))

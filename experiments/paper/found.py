@@ -1,0 +1,108 @@
+"""What the runs of a cell came to; reads run folders and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from experiments.finished import summary_of
+from experiments.paper.cells import VALIDATION, Cell
+from ssl_weighting.reporting.statistics import mean_std, median_of_last
+
+# Options that do not change what is computed, or only its rounding: named, but counted.
+HARMLESS = (
+    "data_dir", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "deterministic",
+    "jit", "devices", "precision", "max_memory",
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class Found:
+    """The runs of one cell.
+
+    Attributes:
+        last: seed -> the cell's metric, median of the last 20 evaluations, in percent.
+        best: seed -> test error of the evaluation that is best on V.
+        notes: what a reader must know, such as runs that are left out.
+        optimistic: whether `best` selects on the V that the weights were learned on.
+    """
+
+    last: dict[int, float] = dataclasses.field(default_factory=dict)
+    best: dict[int, float] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    optimistic: bool = False
+
+
+def read(cell: Cell, folder: Path) -> Found:
+    """Return what the finished runs of a cell say.
+
+    Args:
+        cell: with its seeds.
+        folder: RESULTS/paper.
+    """
+    found = Found()
+    for seed in cell.seeds:
+        run = folder / cell.runs / f"seed_{seed}"
+        summary = summary_of(run)
+        if not summary:
+            continue
+        reason = _left_out(run, summary)
+        if reason:
+            found.notes.append(f"seed {seed} left out: {reason}")
+            continue
+        found.last[seed] = _metric(cell, run, summary)
+        found.optimistic |= bool(summary.get("best_on_validation_is_optimistic"))
+        if summary.get("test_error_best_on_validation") is not None:
+            found.best[seed] = summary["test_error_best_on_validation"]
+        found.notes += _remarks(run, summary)
+    found.notes = list(dict.fromkeys(found.notes))
+    return found
+
+
+def spread(values: dict[int, float]) -> str:
+    """Return "mean ± std (seeds 1-5)" in words, or an empty text."""
+    if not values:
+        return ""
+    result = mean_std(list(values.values()))
+    text = f"{result.mean:.2f}" + (f" ± {result.std:.2f}" if result.std is not None else "")
+    return f"{text} ({len(values)} seeds)" if len(values) > 1 else f"{text} (1 seed)"
+
+
+def _left_out(run, summary):
+    """Why a finished run does not count, or an empty text."""
+    if summary.get("smoke"):
+        return "a smoke run"
+    departures = _departures(run)
+    if departures is None:
+        return "no cell.json, not run by run_cell"
+    changed = {name: value for name, value in departures.items() if name not in HARMLESS}
+    return _in_words(changed)
+
+
+def _departures(run):
+    try:
+        return json.loads((run / "cell.json").read_text(encoding="utf-8"))["departures"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remarks(run, summary):
+    harmless = _in_words(_departures(run))
+    remarks = [f"with {harmless}"] if harmless else []
+    if "unofficial copy" in summary.get("source", ""):
+        remarks.append(f"NOT COMPARABLE WITH PUBLISHED NUMBERS: {summary['source']}")
+    return remarks
+
+
+def _in_words(options):
+    return " ".join(f"--{n}={'(left out)' if v is None else v}" for n, v in options.items())
+
+
+def _metric(cell, run, summary):
+    if cell.metric != VALIDATION:
+        return summary["test_error_median20"]
+    lines = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return median_of_last(
+        [line for line in lines if line["kind"] == "eval"], key="validation_error"
+    )
