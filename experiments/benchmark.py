@@ -1,6 +1,7 @@
 """Figures of speed and memory, one suite at a time.
 
     python -m experiments.benchmark --suite=madam
+    python -m experiments.benchmark --suite=augment --nomemory
     python -m experiments.benchmark --suite=influence --out=results/influence.jsonl
     python -m experiments.benchmark --suite=influence --rows='engine_*' --unlabeled_batch=64
     python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
