@@ -26,7 +26,6 @@ from experiments.verification.task import Task
 SHRINK, TRIES = 4, 5  # a smaller step where the two do not agree, so many times
 AGREEMENT, NOISE = 0.02, 1e-10  # relative; absolute, what rounding leaves of a difference
 STEPS = 60
-RENEWALS = 3
 
 
 class Retrained(NamedTuple):
@@ -90,40 +89,32 @@ class Chord:
     def __init__(self, task: Task, data: Data, minimum: Minimum, live: bool):
         self.task, self.data, self.minimum, self.live = task, data, minimum, live
         self.own = task.targets(minimum.params, data)
-        self.first = self._factor(minimum.params, data.example_weights, minimum.hessian)
+        slope = minimum.hessian
+        if live:
+            slope = slope - task.target_pull(minimum.params, data, data.example_weights).numpy()
+        self.factor = linalg.lu_factor(slope)
 
     def retrained(self, u: int, change: float) -> tuple[float, float]:
         """Return L_S(V) after training with lambda_u + change, and the gradient norm.
 
-        Where a step does not lower the norm, M is made anew, a few times.
+        Ends where a step does not lower the norm: `change` is too large for M, or only rounding is
+        left.
         """
         lam = self.data.example_weights.numpy()
         lam[u] += change
-        lam, factor, renewals = tf.constant(lam), self.first, 0
-        params = best = self.minimum.params
-        best_norm = np.inf
+        lam, params, best_norm = tf.constant(lam), self.minimum.params, np.inf
         for _ in range(STEPS):
             g = self.task.gradient(params, self.data, self._targets(params), lam)[1].numpy()
             norm = np.linalg.norm(g)
-            if norm < best_norm:
-                best, best_norm, best_g = params, norm, g
-            elif best_norm < GOAL or renewals == RENEWALS:
+            if norm >= best_norm:
                 break
-            else:
-                factor, renewals = self._factor(best, lam), renewals + 1
-            if best_norm < AIM:
+            best, best_norm = params, norm
+            if norm < AIM:
                 break
-            params = best - linalg.lu_solve(factor, best_g)
+            params = best - linalg.lu_solve(self.factor, g)
         return float(self.task.validation(best, self.data)[0]), float(best_norm)
 
     def _targets(self, params):
         if not self.live:
             return self.minimum.targets
         return self.minimum.targets + self.task.targets(params, self.data) - self.own
-
-    def _factor(self, params, lam, hessian=None):
-        if hessian is None:
-            hessian = self.task.hessian(params, self.data, self._targets(params), lam).numpy()
-        if self.live:
-            hessian = hessian - self.task.target_pull(params, self.data, lam).numpy()
-        return linalg.lu_factor(hessian)
