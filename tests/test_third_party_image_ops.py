@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter, ImageOps
 from pillow_reference import LEVELS, photo_tiles, policy_of, to_float
 
 from third_party import fixmatch_randaugment as fixmatch
-from third_party import image_filters, image_ops
+from third_party import image_filters, image_moves, image_ops
 
 
 def test_blend_equals_pillow_for_every_pair_of_values_and_factor():
@@ -73,11 +73,13 @@ def test_mean_level_rounds_half_up():
 @pytest.mark.parametrize("degrees", [-180, -77, -45, 1, 12, 90, 133])
 def test_rotation_by_other_angles_equals_pillow(degrees):
     photo = photo_tiles(70, 51)[5]
-    matrix = image_ops.fixed_point(image_ops.rotation_matrix(degrees, *photo.shape[:2]))
-    ours = image_ops.affine_nearest(tf.constant(photo[np.newaxis]), tf.constant(matrix[np.newaxis]))
+    matrix = image_moves.fixed_point(image_moves.rotation_matrix(degrees, *photo.shape[:2]))
+    ours = image_moves.affine_nearest(
+        tf.constant(photo[np.newaxis]), tf.constant(matrix[np.newaxis])
+    )
     picture = Image.fromarray(photo)
     theirs = picture.transform(
-        picture.size, Image.Transform.AFFINE, image_ops.rotation_matrix(degrees, *photo.shape[:2])
+        picture.size, Image.Transform.AFFINE, image_moves.rotation_matrix(degrees, *photo.shape[:2])
     )
     if degrees % 90:  # Pillow turns by right angles without an affine transform
         theirs = picture.rotate(degrees)

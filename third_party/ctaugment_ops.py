@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from third_party import image_filters, image_ops, pillow_resize
+from third_party import image_filters, image_moves, image_ops, pillow_resize
 from third_party.op_groups import run_in_groups
 
 CUTOUT_FILL = 127
@@ -80,15 +80,15 @@ def _move(rows: _Rows) -> tf.Tensor:
     exact = tf.concat([one, across, half[0], down, one, half[1]], axis=1)
     shears = tf.cast(tf.floor(exact * 65536 + 0.5), tf.int32)
     matrices = tf.where(tf.equal(op, OPS.index("rotate")), turns, shears)
-    return image_ops.affine_nearest(rows.colors, matrices)
+    return image_moves.affine_nearest(rows.colors, matrices)
 
 
 @functools.cache
 def _turns(height: int, width: int) -> np.ndarray:
     """Fixed-point matrices [91, 6] of -45..45 degrees."""
     degrees = range(-_MOST_DEGREES, _MOST_DEGREES + 1)
-    matrices = [image_ops.rotation_matrix(d, height, width) for d in degrees]
-    return np.array([image_ops.fixed_point(matrix) for matrix in matrices])
+    matrices = [image_moves.rotation_matrix(d, height, width) for d in degrees]
+    return np.array([image_moves.fixed_point(matrix) for matrix in matrices])
 
 
 def _rescale(rows: _Rows) -> tf.Tensor:

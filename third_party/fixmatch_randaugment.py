@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from third_party import image_ops, randaugment_ops
+from third_party import image_moves, image_ops, randaugment_ops
 from third_party.augmenter_inputs import checked_draws, checked_fraction, checked_images
 from third_party.randaugment_ops import NUM_LEVELS, NUM_SLOTS, Policy
 
@@ -67,7 +67,7 @@ def _weak(images, uniforms, flip, pad):
     windows = tf.constant([2 * padding[0] + 1, 2 * padding[1] + 1], tf.float32)
     shift = tf.cast(uniforms[:, 1:] * windows, tf.int32)
     mirrored = (uniforms[:, 0] < 0.5) & flip
-    return image_ops.flip_and_shift(images, mirrored, shift, padding)
+    return image_moves.flip_and_shift(images, mirrored, shift, padding)
 
 
 @tf.autograph.experimental.do_not_convert

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from third_party import image_filters, image_ops
+from third_party import image_filters, image_moves, image_ops
 from third_party.op_groups import run_in_groups
 
 NUM_LEVELS = 9  # levels are 1..9: upstream's PARAMETER_MAX is 10 and its upper end is excluded
@@ -123,7 +123,7 @@ def _move(rows: _Rows, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     matrices = tf.constant(_matrices(*rows.colors.shape[1:3]))
     place = tf.stack([rows.settings[:, 0], rows.level - 1, rows.settings[:, 2]], axis=1)
     alpha = _alpha(rows, known)
-    return image_ops.affine_nearest_rgba(rows.colors, alpha, tf.gather_nd(matrices, place))
+    return image_moves.affine_nearest_rgba(rows.colors, alpha, tf.gather_nd(matrices, place))
 
 
 def _alpha(rows: _Rows, known: tf.Tensor) -> tf.Tensor | None:
@@ -240,8 +240,8 @@ def _matrix(op: str, level: int, sign: int, height: int, width: int) -> np.ndarr
     """Fixed-point matrix [6] of one op at one level and sign."""
     x_shear = y_shear = x_shift = y_shift = 0.0
     if op == "rotate":
-        return image_ops.fixed_point(
-            image_ops.rotation_matrix(sign * int(level * 30 / 10), height, width)
+        return image_moves.fixed_point(
+            image_moves.rotation_matrix(sign * int(level * 30 / 10), height, width)
         )
     if op == "shear_x":
         x_shear = sign * level * 0.3 / 10
@@ -253,4 +253,4 @@ def _matrix(op: str, level: int, sign: int, height: int, width: int) -> np.ndarr
         x_shift = sign * int(level * width / _REFERENCE_SIDE)
     elif op == "translate_y":
         y_shift = sign * int(level * height / _REFERENCE_SIDE)
-    return image_ops.fixed_point((1.0, x_shear, x_shift, y_shear, 1.0, y_shift))
+    return image_moves.fixed_point((1.0, x_shear, x_shift, y_shear, 1.0, y_shift))
