@@ -24,6 +24,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/experiments/environment.sh"
 
 profile=default
 data_dir="${SSL_WEIGHTING_CIFAR10:-}" # for --profile=study
+for_study=   # --data_dir as it was given
 for_paper=() # arguments that --profile=paper takes beside --out
 for_cells=() # options of every cell
 out="$ROOT/results"
@@ -83,18 +84,20 @@ parse_arguments() {
       --profile=*) refuse "\`--profile\` must be one of: default, paper, study. Received: $1" ;;
       --out=?*) out="$(realpath -m -- "${1#--out=}")" ;;
       --only=?* | --dry_run | --smoke) for_paper+=("$1") ;;
-      --data_dir=?*) data_dir="$(realpath -m -- "${1#--data_dir=}")" ;;
+      --data_dir=?*) for_study="$1" && data_dir="$(realpath -m -- "${1#--data_dir=}")" ;;
       --help | -h) help && exit 0 ;;
       --) for_cells=("${@:2}") && break ;;
       *) refuse "unknown argument. Received: $1. Known: --profile=, --out=DIR, --only=GLOB," \
-        "--dry_run, --smoke, --help, --" ;;
+        "--dry_run, --data_dir=DIR, --smoke, --help, --" ;;
     esac
     shift
   done
   if [[ "$profile" == default ]] && ((${#for_paper[@]} + ${#for_cells[@]})); then
     set -- "${for_paper[@]}" "${for_cells[@]}"
-    refuse "$* must come with --profile=paper"
+    refuse "$* must come with --profile=paper or --profile=study"
   fi
+  [[ "$profile" == study || -z "$for_study" ]] ||
+    refuse "$for_study must come with --profile=study; cells of the paper take it after --"
 }
 
 help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; }

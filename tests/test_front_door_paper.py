@@ -45,6 +45,15 @@ def test_refuses_its_arguments_elsewhere(clone, argument):
     assert clone.logged() == []
 
 
+@pytest.mark.parametrize("profile", ["default", "paper"])
+def test_refuses_the_folder_of_the_study_elsewhere(clone, profile):
+    arguments = (f"--profile={profile}", "--data_dir=/x")
+    result = clone.run(str(clone.root / "run_all.sh"), *arguments)
+    assert result.returncode == 2
+    assert "--data_dir=/x must come with --profile=study" in result.stderr
+    assert clone.logged() == []
+
+
 def test_a_cell_runs_in_the_environment_that_is_made_for_it(clone):
     for name in ("experiments/python.sh", "experiments/cells/table1_svhn_250_vat.sh"):
         (clone.root / name).parent.mkdir(exist_ok=True)
