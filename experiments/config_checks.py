@@ -1,0 +1,168 @@
+"""What the options of a run may be, alone and together: the checks of `Config`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ssl_weighting.lambda_step import LAST_LAYER
+from ssl_weighting.weight_store import LEARNED
+
+_POSITIVE = (
+    "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
+    "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
+    "width", "temperature", "mixup_beta", "vat_epsilon", "solve_iterations", "solve_repeats",
+    "solve_sample",
+)  # fmt: skip
+_NOT_NEGATIVE = (
+    "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
+    "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
+    "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
+    "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices",
+)  # fmt: skip
+_FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
+_MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
+_MAY_BE_INFINITE = ("lambda_max",)
+
+
+def check_ranges(config) -> None:
+    """Check every number and combination of a `Config`.
+
+    Raises:
+        ValueError: names the option, what it must be and what was received.
+    """
+    numbers = [name for name, value in vars(config).items() if type(value) in (int, float)]
+    for names, holds, text in (
+        (sorted(set(numbers) - {*_MAY_BE_INFINITE}), math.isfinite, "finite"),
+        (_MINUS_ONE_IS_UNSET, lambda x: x >= 0 or x == -1, "0 or more, or -1"),
+        (("threshold",), lambda x: x <= 1, "in [0, 1]"),
+        (_POSITIVE, lambda x: x > 0, "greater than 0"),
+        (_NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
+        (_FRACTIONS, lambda x: 0 <= x < 1, "in [0, 1)"),
+    ):
+        for name in names:
+            if not holds(getattr(config, name)):
+                raise ValueError(f"--{name} must be {text}. Received: {getattr(config, name)}")
+    if not config.lambda_min <= config.lambda_init <= config.lambda_max:
+        raise ValueError(
+            "--lambda_init must lie between --lambda_min and --lambda_max. Received: "
+            f"{config.lambda_init} in [{config.lambda_min}, {config.lambda_max}]"
+        )
+    if config.lambda_batch and not config.infl_fresh_batch:
+        raise ValueError(
+            "--lambda_batch must be 0 where the Lambda-step takes the training batch. Received: "
+            f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
+        )
+    _check_steps(config)
+    _check_cross_fit(config)
+    _check_influence(config)
+    _check_hardware(config)
+    if config.algorithm == "remixmatch":
+        _check_remixmatch(config)
+    if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
+        raise ValueError(
+            f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
+            "--algorithm=supervised has none. Use --weighting=fixed"
+        )
+
+
+def _check_remixmatch(config):
+    if config.model == "mlp" or config.unlabeled_batch % 4:
+        raise ValueError(
+            "--algorithm=remixmatch turns the quarters of its unlabeled batch, so it needs images "
+            "and a batch that is a multiple of 4. Received: "
+            f"--model={config.model}, --labeled_batch={config.labeled_batch}, "
+            f"--unlabeled_ratio={config.unlabeled_ratio}"
+        )
+    if config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
+            "does not go through the class logits. Received: --influence_params="
+            f"{config.influence_params}"
+        )
+
+
+def _check_steps(config):
+    if config.lr_warmup_steps >= config.steps:
+        raise ValueError(
+            f"--lr_warmup_steps must be less than --steps={config.steps}. "
+            f"Received: {config.lr_warmup_steps}"
+        )
+    two_views = 2 * (config.lambda_batch or config.unlabeled_batch)
+    if config.interleave and two_views % config.labeled_batch:
+        raise ValueError(
+            f"--interleave needs --labeled_batch={config.labeled_batch} to divide twice the "
+            f"unlabeled batch. Received: --lambda_batch={config.lambda_batch}"
+        )
+
+
+def _check_cross_fit(config):
+    alone = config.devices == 1 and not (config.score_every_step or config.stale_w)
+    if config.validation == "cross_fit" and not alone:
+        raise ValueError(
+            "--validation=cross_fit scores with two models at once; it needs --devices=1, "
+            "--score_every_step=false and --stale_w=false. Received: --devices="
+            f"{config.devices}, --score_every_step={config.score_every_step}, "
+            f"--stale_w={config.stale_w}"
+        )
+
+
+def _check_influence(config):
+    try:
+        re.compile(config.influence_params)
+    except re.error as error:
+        raise ValueError(
+            f"--influence_params must be {LAST_LAYER}, all or a regular expression on the paths of "
+            f"the model's variables. Received: {config.influence_params!r} ({error})"
+        ) from error
+    alone = config.per_example_engine in ("serial", "vectorized_map")
+    beyond = config.influence_params != LAST_LAYER and config.weighting in LEARNED
+    if alone and beyond and config.model == "wide_resnet" and config.infl_bn == "batch":
+        raise ValueError(
+            f"--per_example_engine={config.per_example_engine} passes examples one by one, which "
+            "have no statistics of a batch. Received: --infl_bn=batch. Use --infl_bn=moving"
+        )
+    if config.score_every_step and config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--score_every_step needs --influence_params={LAST_LAYER}. Received: "
+            f"--influence_params={config.influence_params}"
+        )
+    if config.inverse_hessian == "unrolled" and config.lambda_at_start:
+        raise ValueError(
+            "--inverse_hessian=unrolled has no theta-steps to look back on at the start. Received: "
+            "--lambda_at_start=true. Use --lambda_at_start=false"
+        )
+    if config.inverse_hessian == "unrolled" and config.learns_rates:
+        raise ValueError(
+            "--inverse_hessian=unrolled makes the batches of past steps again, with the strong "
+            "views of today's rates. Received: --strong_augment=ctaugment, --cta_update=true. Use "
+            "--cta_update=false"
+        )
+    if config.inverse_hessian == "outer_product" and not config.damping:
+        raise ValueError(
+            "--inverse_hessian=outer_product needs --damping greater than 0. "
+            f"Received: --damping={config.damping}"
+        )
+
+
+def _check_hardware(config):
+    if config.precision != "float32" and config.influence_params != LAST_LAYER:
+        raise ValueError(
+            f"--precision={config.precision} needs --influence_params={LAST_LAYER}: derivatives "
+            "through the network would be rounded. Received: --influence_params="
+            f"{config.influence_params}"
+        )
+    if config.devices == 1:
+        return
+    if config.jit or config.inverse_hessian == "unrolled":
+        raise ValueError(
+            "--devices other than 1 needs --jit=false, since devices meet inside the theta-step, "
+            "and another --inverse_hessian than unrolled, which repeats steps on one device. "
+            f"Received: --devices={config.devices}, --jit={str(config.jit).lower()}, "
+            f"--inverse_hessian={config.inverse_hessian}"
+        )
+    if config.devices and config.labeled_batch % config.devices:
+        raise ValueError(
+            "--labeled_batch must be a multiple of --devices. Received: --labeled_batch="
+            f"{config.labeled_batch}, --devices={config.devices}"
+        )
