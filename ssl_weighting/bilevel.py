@@ -115,7 +115,8 @@ class BilevelTrainer:
         self.scores = self.replay = None
         if settings.score_every_step:
             mask = lambda_settings.mask_in_gradient
-            self.scores = StaleScores(store.num_unlabeled, scope.size, mask)
+            sizes = store.num_unlabeled, scope.size
+            self.scores = StaleScores(*sizes, mask, scope.logit_map)
         if lambda_settings.inverse_hessian == "unrolled":
             self.replay = self._make_replay(scope, lambda_settings.solve.iterations)
         self._lambda_step = LambdaStep(

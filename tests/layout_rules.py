@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.madam",),
         ("ssl_weighting.nesterov", "ssl_weighting.optimizer_steps"),
         ("ssl_weighting.schedules",),
+        ("ssl_weighting.bert_adamw",),
         ("ssl_weighting.ema",),
         ("ssl_weighting.losses",),
         ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
