@@ -11,6 +11,7 @@ from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
 from ssl_weighting.models.mlp import READINGS
+from ssl_weighting.models.split_head import LOGIT_MAPS
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.weight_store import MODES
 from third_party.uda_tsa import SCHEDULES
@@ -46,8 +47,28 @@ class Config:
         0.0, "share foreign or corrupt, or last class over first; 0: 0.5, 0.3, 0.1"
     )
     noise: float = option(-1.0, "toy sets: noise; -1: the set's own")
+    # Texts
+    max_len: int = option(128, "texts: tokens of an input", group="text")
+    truncation: str = option("tail", "texts: which end stays", ("tail", "head"), "text")
+    text_augment: str = option(
+        "tf_idf", "texts: how the strong view is made", ("tf_idf", "uniform", "none"), "text"
+    )
+    text_augment_p: float = option(0.7, "texts: share of words replaced", group="text")
+    text_copies: int = option(1, "texts: augmented copies of each, made once", group="text")
+    back_translation_dir: str = option(
+        "", "texts: folder of paraphrases, which then are the strong view", group="text"
+    )
     # Model
-    model: str = option("wide_resnet", "architecture", ("wide_resnet", "mlp"), "model")
+    model: str = option("wide_resnet", "architecture", ("wide_resnet", "mlp", "bert"), "model")
+    bert: str = option(
+        "bert-base-uncased", "minilm, a folder in Hugging Face's format or a hub name", group="model"
+    )
+    bert_trainable_layers: int = option(
+        0, "BERT: top layers that learn, on hidden states computed once; 0: all learn", group="model"
+    )
+    reparam: str = option(
+        "auto", "head of two classes (App. D); auto: half for texts", ("auto", *LOGIT_MAPS), "model"
+    )
     depth: int = option(28, "Wide-ResNet depth, 6n + 4", group="model")
     width: int = option(2, "Wide-ResNet widening factor", group="model")
     base_filters: int = option(16, "Wide-ResNet stem channels", group="model")
@@ -74,11 +95,16 @@ class Config:
     unlabeled_ratio: int = option(
         7, "unlabeled examples a step, per labeled one", group="algorithm"
     )
-    optimizer: str = option("nesterov", "of theta", ("nesterov", "adam", "adamw"), "algorithm")
+    optimizer: str = option(
+        "nesterov", "of theta", ("nesterov", "adam", "adamw", "bert_adamw"), "algorithm"
+    )
     learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
-    lr_schedule: str = option("cosine", "7/16 cosine or none", ("cosine", "constant"), "algorithm")
+    lr_schedule: str = option(
+        "cosine", "7/16 cosine, BERT's, or none", ("cosine", "warmup_linear", "constant"), "algorithm"
+    )
+    lr_warmup_steps: int = option(0, "warmup_linear: steps to the full rate", group="algorithm")
     weight_decay: float = option(
-        5e-4, "of 0.5 ||kernel||^2 in the loss; adamw: decoupled, of kernels", group="algorithm"
+        5e-4, "of 0.5 ||kernel||^2 in the loss; adamws: decoupled, of kernels", group="algorithm"
     )
     ema_decay: float = option(0.999, "average of theta that is evaluated", group="algorithm")
     # Lambda
@@ -148,6 +174,9 @@ class Config:
     log_every: int = option(20, "at most so many steps between log lines", group="run")
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
     jit: bool = option(False, "compile the theta-step with XLA", group="run")
+    smoke: bool = option(
+        False, "does the command run? A few small steps on digits under the set's name", group="run"
+    )
 
     def __post_init__(self):
         """Check every option.
@@ -174,17 +203,18 @@ class Config:
         return ALGORITHMS[self.algorithm].uses_unlabeled
 
 
+TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
     "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
     "width", "temperature", "mixup_beta", "vat_epsilon", "solve_iterations", "solve_repeats",
-    "solve_sample",
+    "solve_sample", "text_augment_p", "text_copies",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
-    "solve_scale",
+    "solve_scale", "bert_trainable_layers", "lr_warmup_steps",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
@@ -196,7 +226,8 @@ def _check_ranges(config):
     for names, holds, text in (
         (sorted(set(numbers) - {*_MAY_BE_INFINITE}), math.isfinite, "finite"),
         (_MINUS_ONE_IS_UNSET, lambda x: x >= 0 or x == -1, "0 or more, or -1"),
-        (("threshold",), lambda x: x <= 1, "in [0, 1]"),
+        (("threshold", "text_augment_p"), lambda x: x <= 1, "at most 1"),
+        (("max_len",), lambda x: x >= 3, "at least 3: [CLS], a piece, [SEP]"),
         (_POSITIVE, lambda x: x > 0, "greater than 0"),
         (_NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
         (_FRACTIONS, lambda x: 0 <= x < 1, "in [0, 1)"),
@@ -215,6 +246,11 @@ def _check_ranges(config):
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
     _check_influence(config)
+    if config.model == "bert" and config.algorithm not in TEXT_ALGORITHMS:
+        raise ValueError(
+            f"--algorithm must be one of {', '.join(TEXT_ALGORITHMS)} for texts: the others change "
+            f"pixels or mix inputs. Received: --algorithm={config.algorithm}"
+        )
     if config.algorithm == "remixmatch" and config.influence_params != LAST_LAYER:
         raise ValueError(
             f"--algorithm=remixmatch needs --influence_params={LAST_LAYER}: the loss of its angles "
