@@ -15,7 +15,7 @@ from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.data.augmentation import Augmentation, clean_view
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
-from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.images import load_images
 from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
 from ssl_weighting.data.splits import make_splits, with_validation_as_labels
@@ -248,5 +248,4 @@ def _with_fewer_tests(splits, num_test):
     if not num_test or num_test >= len(splits.test.labels):
         return splits
     chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
-    test = Examples(splits.test.inputs[chosen], splits.test.labels[chosen])
-    return dataclasses.replace(splits, test=test)
+    return dataclasses.replace(splits, test=splits.test.take(chosen))
