@@ -10,8 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.config import Config
+from experiments.text_data import load_text_splits
+from experiments.text_model import ModelParts, text_parts
+from experiments.text_recipes import is_text
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
+from ssl_weighting.bert_adamw import BertAdamW, WarmupLinear
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.data.augmentation import Augmentation, clean_view
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
@@ -57,6 +61,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
+    if is_text(config.dataset):
+        return _with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
     raw = _load_images(
         config.dataset, config.data_dir or None, config.image_size or None, cache_dir
     )
@@ -84,17 +90,18 @@ _load_images = functools.lru_cache(maxsize=1)(load_images)
 def build(config: Config, splits: DataSplits) -> Run:
     """Return the run's parts, freshly initialised from `config.seed`."""
     keras.utils.set_random_seed(config.seed)
-    model = _model(config, splits)
+    parts = text_parts(config, splits) if config.model == "bert" else _pixel_parts(config, splits)
+    model, validation = parts.model, parts.validation
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay)
-    source, lambda_source = _sources(config, splits)
+    source, lambda_source = _sources(config, parts.source_of)
     size = config.val_batch or lambda_source.unlabeled_batch
     if not config.val_replace:
-        size = min(size, len(splits.validation))
+        size = min(size, len(validation))
 
     def validation_at(k):
         with tf.device("CPU:0"):  # 64-bit integer arithmetic, like the other batches
             return validation_batch_at(
-                splits.validation, k, size, seed=config.seed, replace=config.val_replace
+                validation, k, size, seed=config.seed, replace=config.val_replace
             )
 
     trainer = BilevelTrainer(
@@ -110,8 +117,7 @@ def build(config: Config, splits: DataSplits) -> Run:
         _lambda_settings(config),
         jit_compile=config.jit,
     )
-    batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
-    return Run(config, splits, trainer, Evaluator(model, ema, clean_view, batch))
+    return Run(config, splits, trainer, Evaluator(model, ema, parts.preprocess, parts.batch))
 
 
 def algorithm_of(config, model, ema, num_classes: int):
@@ -134,8 +140,22 @@ def algorithm_of(config, model, ema, num_classes: int):
     )
 
 
+def _pixel_parts(config, splits):
+    """Images or points."""
+    images = splits.labeled.inputs.ndim == 4
+    augmentation = _augmentation(config, images)
+
+    def source_of(size, stream):
+        return BatchSource(splits, config.labeled_batch, size, config.seed, augmentation, stream)
+
+    batch = 500 if images else 10_000  # points are cheap, calls are not
+    return ModelParts(_model(config, splits), source_of, splits.validation, clean_view, batch)
+
+
 def _model(config, splits):
     shape = splits.labeled.inputs.shape[1:]
+    if splits.labeled.inputs.dtype == np.int32:
+        raise ValueError(f"--model must be bert for texts. Received: --model={config.model}")
     if config.model == "mlp":
         if len(shape) != 1:
             raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
@@ -160,6 +180,10 @@ def _theta_optimizer(config):
     rate = config.learning_rate
     if config.lr_schedule == "cosine":
         rate = FixMatchCosine(config.learning_rate, config.steps)
+    if config.lr_schedule == "warmup_linear":
+        rate = WarmupLinear(config.learning_rate, config.steps, config.lr_warmup_steps)
+    if config.optimizer == "bert_adamw":
+        return BertAdamW(rate, config.weight_decay)
     if config.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -197,15 +221,11 @@ def _augmentation(config, images):
     return Augmentation.fixmatch(flip=config.flip)
 
 
-def _sources(config, splits):
-    augmentation = _augmentation(config, images=splits.labeled.inputs.ndim == 4)
-    unlabeled = config.unlabeled_batch if config.uses_unlabeled else 0
-    source = BatchSource(splits, config.labeled_batch, unlabeled, config.seed, augmentation, 0)
+def _sources(config, source_of):
+    source = source_of(config.unlabeled_batch if config.uses_unlabeled else 0, 0)
     if config.weighting not in LEARNED or not config.infl_fresh_batch:
         return source, source  # a second one would hold U in memory twice for nothing
-    size = config.lambda_batch or config.unlabeled_batch
-    fresh = BatchSource(splits, config.labeled_batch, size, config.seed, augmentation, 1)
-    return source, fresh
+    return source, source_of(config.lambda_batch or config.unlabeled_batch, 1)
 
 
 def _bilevel_settings(config):
@@ -215,7 +235,7 @@ def _bilevel_settings(config):
         lambda_at_start=config.lambda_at_start,
         fresh_batch=config.infl_fresh_batch,
         stale_weights=config.stale_w,
-        weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
+        weight_decay=0.0 if "adamw" in config.optimizer else config.weight_decay,
         score_every_step=config.score_every_step,
     )
 

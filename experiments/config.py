@@ -61,10 +61,14 @@ class Config:
     # Model
     model: str = option("wide_resnet", "architecture", ("wide_resnet", "mlp", "bert"), "model")
     bert: str = option(
-        "bert-base-uncased", "minilm, a folder in Hugging Face's format or a hub name", group="model"
+        "bert-base-uncased",
+        "minilm, a folder in Hugging Face's format or a hub name",
+        group="model",
     )
     bert_trainable_layers: int = option(
-        0, "BERT: top layers that learn, on hidden states computed once; 0: all learn", group="model"
+        0,
+        "BERT: top layers that learn, on hidden states computed once; 0: all learn",
+        group="model",
     )
     reparam: str = option(
         "auto", "head of two classes (App. D); auto: half for texts", ("auto", *LOGIT_MAPS), "model"
@@ -100,7 +104,10 @@ class Config:
     )
     learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
     lr_schedule: str = option(
-        "cosine", "7/16 cosine, BERT's, or none", ("cosine", "warmup_linear", "constant"), "algorithm"
+        "cosine",
+        "7/16 cosine, BERT's, or none",
+        ("cosine", "warmup_linear", "constant"),
+        "algorithm",
     )
     lr_warmup_steps: int = option(0, "warmup_linear: steps to the full rate", group="algorithm")
     weight_decay: float = option(
@@ -226,7 +233,7 @@ def _check_ranges(config):
     for names, holds, text in (
         (sorted(set(numbers) - {*_MAY_BE_INFINITE}), math.isfinite, "finite"),
         (_MINUS_ONE_IS_UNSET, lambda x: x >= 0 or x == -1, "0 or more, or -1"),
-        (("threshold", "text_augment_p"), lambda x: x <= 1, "at most 1"),
+        (("threshold", "text_augment_p"), lambda x: x <= 1, "in [0, 1]"),
         (("max_len",), lambda x: x >= 3, "at least 3: [CLS], a piece, [SEP]"),
         (_POSITIVE, lambda x: x > 0, "greater than 0"),
         (_NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.config import Config
+from experiments.text_recipes import shrunk as shrunk_text
+from experiments.text_recipes import text_deviations, text_recipe
 from ssl_weighting.weight_store import LEARNED
 
 # Where the paper and its released code disagree: a test checks the README's table against these.
@@ -121,10 +123,14 @@ def make_config(**given) -> Config:
         )
     defaults = Config()
     preset = given.get("preset", defaults.preset)
-    dataset = DATASET_RECIPES.get(given.get("dataset", ""), {})
+    name = given.get("dataset", "")
+    dataset = DATASET_RECIPES.get(name) or text_recipe(name, given.get("algorithm", ""))
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     layers = PRESETS.get(preset, {}) | ALGORITHM_RECIPES.get(algorithm, {}) | dataset | given
-    return _with_inner_steps(_with_ramp(Config(**layers)))
+    config = Config(**layers)
+    if config.smoke and config.model == "bert":
+        config = shrunk_text(config)
+    return _with_inner_steps(_with_ramp(config))
 
 
 def _with_ramp(config):
@@ -160,7 +166,10 @@ def _with_inner_steps(config):
 def deviations(config: Config) -> list[str]:
     """Return, in words, where a run departs from its preset's setting; for log and results."""
     names = {"preset": config.preset, "algorithm": config.algorithm}
-    layers = PRESETS[config.preset] | ALGORITHM_RECIPES[config.algorithm] | names
+    layers = PRESETS[config.preset] | ALGORITHM_RECIPES[config.algorithm]
+    if config.model == "bert":
+        layers |= text_recipe("imdb", config.algorithm)
+    layers |= names
     reference = _with_inner_steps(_with_ramp(Config(**layers)))
     fields = [f for f in dataclasses.fields(Config) if _matters(f, config)]
     pairs = [(f.name, getattr(config, f.name), getattr(reference, f.name)) for f in fields]
@@ -168,11 +177,15 @@ def deviations(config: Config) -> list[str]:
         ours = ", ".join(f"{name} {value}" for name, value, other in pairs if value != other)
         return [f"DEVIATION: the paper prints no constants for Sec. 4.1; ours: {ours}"]
     found = [f"DEVIATION: {n} {value} instead of {r}" for n, value, r in pairs if value != r]
+    if config.model == "bert":
+        return found + text_deviations(config)
     if config.algorithm == "uda":
         found.append("DEVIATION: strong views by FixMatch's RandAugment instead of UDA's")
     return found
 
 
+# Named elsewhere in a result.
+_NAMES = ("algorithm", "bert", "text_augment", "text_augment_p", "back_translation_dir")
 _SIZES = ("num_unlabeled", "num_test", "image_size", "val_size")
 
 
@@ -180,4 +193,5 @@ def _matters(field, config):
     group = field.metadata["group"]
     if group in ("lambda", "influence"):
         return config.weighting in LEARNED and field.name != "weighting"
-    return field.name in _SIZES or (group in ("model", "algorithm") and field.name != "algorithm")
+    groups = ("model", "algorithm", *(("text",) if config.model == "bert" else ()))
+    return field.name in _SIZES or (group in groups and field.name not in _NAMES)

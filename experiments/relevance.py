@@ -40,9 +40,30 @@ def _learns(config, *methods):
 
 _NEEDS = (
     (
-        ("image_size", "val_seed", "allow_overlap", "flip", "contamination"),
-        lambda c: c.model != "mlp",
+        ("image_size", "allow_overlap", "flip", "contamination"),
+        lambda c: c.model == "wide_resnet",
         "images",
+    ),
+    (("val_seed",), lambda c: c.model != "mlp", "images or texts"),
+    (
+        ("bert", "bert_trainable_layers", "max_len", "truncation", "reparam", "smoke"),
+        lambda c: c.model == "bert",
+        "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)",
+    ),
+    (
+        ("text_augment", "text_copies", "back_translation_dir"),
+        lambda c: c.model == "bert" and c.algorithm in ("uda", "fixmatch"),
+        "texts and an algorithm with a strong view (uda or fixmatch)",
+    ),
+    (
+        ("text_augment_p",),
+        lambda c: c.model == "bert" and c.text_augment != "none" and not c.back_translation_dir,
+        "texts whose words are replaced",
+    ),
+    (
+        ("lr_warmup_steps",),
+        lambda c: c.lr_schedule == "warmup_linear",
+        "--lr_schedule=warmup_linear",
     ),
     (
         ("contamination_rate",),

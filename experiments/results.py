@@ -48,6 +48,7 @@ def write_config(run: Run, program: str) -> None:
         "split_hash": run.splits.split_hash,
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
+        "notes": list(getattr(run.splits, "notes", ())),
         "versions": {
             "ssl_weighting": ssl_weighting.__version__,
             "python": platform.python_version(),
@@ -86,6 +87,8 @@ def example_table(run: Run):
     log_p = log_softmax(run.evaluator.logits(unlabeled.inputs))
     pseudo = log_p.argmax(axis=1)
     groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
+    if unlabeled.texts is not None:
+        groups["text"] = list(unlabeled.texts)
     return pd.DataFrame(
         {
             "id": np.arange(len(pseudo), dtype=np.int64),

@@ -13,7 +13,7 @@ from ssl_weighting.data.back_translation import Paraphrases
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.text_augment import WordReplacement, augmented_tokens
 from ssl_weighting.data.text_pipeline import without_padding
-from ssl_weighting.data.text_sets import NAMES, load_texts, make_text_splits
+from ssl_weighting.data.text_sets import load_texts, make_text_splits
 from ssl_weighting.data.text_tokens import TokenCache, load_encoder
 from ssl_weighting.models.bert_weights import bert_folder
 
@@ -33,11 +33,6 @@ class TextSplits(DataSplits):
     augmented: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     cache_dir: str | None = None
-
-
-def is_text(dataset: str) -> bool:
-    """Return whether --dataset names texts."""
-    return dataset in NAMES or dataset.startswith("csv:")
 
 
 def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,20 +20,22 @@ from ssl_weighting.data.text_pipeline import TextBatchSource
 from ssl_weighting.models import BertShape, bert, bert_lower
 from ssl_weighting.models.bert_weights import bert_folder, load_weights, read_shape
 
+_EVALUATED = 64  # texts of an evaluation step
 _BATCH = 32  # texts in the frozen part at once
 _MULTIPLE = 16  # its lengths: one compilation each
 
 
-class TextParts(NamedTuple):
-    """What takes the place of an image run's pixels."""
+class ModelParts(NamedTuple):
+    """A model and what feeds it."""
 
     model: keras.Model
     source_of: Callable  # (unlabeled examples a batch, stream) -> a batch source
-    validation: Examples
-    preprocess: Callable  # tokens [n, L] int32 -> the model's inputs
+    validation: Examples  # V as the model's inputs, or what `clean_view` makes into them
+    preprocess: Callable  # stored inputs [n, ...] -> the model's
+    batch: int  # examples of an evaluation step
 
 
-def text_parts(config: Config, splits: TextSplits) -> TextParts:
+def text_parts(config: Config, splits: TextSplits) -> ModelParts:
     """Return the model and the batches of a text run.
 
     Raises:
@@ -60,7 +61,7 @@ def text_parts(config: Config, splits: TextSplits) -> TextParts:
         def source_of(size, stream):
             return TextBatchSource(splits, config.labeled_batch, size, *options, stream)
 
-        return TextParts(model, source_of, splits.validation, clean_view)
+        return ModelParts(model, source_of, splits.validation, clean_view, _EVALUATED)
     hidden = _hidden_states(config, splits, _Lower(folder, shape, frozen))
 
     def hidden_source_of(size, stream):
@@ -68,7 +69,7 @@ def text_parts(config: Config, splits: TextSplits) -> TextParts:
 
     v = splits.validation
     inputs = hidden(v.inputs).numpy() if len(v) else np.zeros([0, length, shape.width], np.float32)
-    return TextParts(model, hidden_source_of, Examples(inputs, v.labels), hidden)
+    return ModelParts(model, hidden_source_of, Examples(inputs, v.labels), hidden, _EVALUATED)
 
 
 def reparam_of(config: Config, num_classes: int) -> str:
@@ -101,7 +102,7 @@ class _Lower:
         self.folder, self.shape, self.num_layers = folder, shape, num_layers
         self.functions = {}
         digest = hashlib.sha256()
-        for value in self._model(1).get_weights():
+        for value in self._model(min(_MULTIPLE, shape.max_length)).get_weights():
             digest.update(np.ascontiguousarray(value))
         self.recipe = f"{num_layers} layers of {shape}: {digest.hexdigest()}"
 
@@ -134,32 +135,11 @@ class _Lower:
 
 
 def _hidden_states(config, splits, lower):
-    parts = [splits.labeled.inputs, splits.validation.inputs, splits.test.inputs]
+    labeled = np.concatenate([splits.labeled.inputs, splits.validation.inputs])
+    parts = [labeled, splits.test.inputs]
     if config.uses_unlabeled:
         parts.append(splits.unlabeled.inputs)
         if splits.augmented is not None:
             parts.append(splits.augmented.reshape(-1, splits.augmented.shape[-1]))
     folder = Path(splits.cache_dir) / "hidden" if splits.cache_dir else None
     return HiddenStates(parts, lower, lower.recipe, folder, lambda line: print(line, flush=True))
-
-
-def shrunk(config: Config) -> Config:
-    """Return the smoke form of a text run: the same switches on few short real sentences."""
-    return dataclasses.replace(
-        config,
-        dataset="rotten_tomatoes",
-        bert="minilm",
-        max_len=min(config.max_len, 24),
-        labeled_batch=2,
-        num_labeled=4,
-        val_size=4,
-        num_unlabeled=48,
-        num_test=24,
-        steps=4,
-        inner_steps=2,
-        lambda_warmup_steps=min(config.lambda_warmup_steps, 1),
-        lr_warmup_steps=min(config.lr_warmup_steps, 1),
-        eval_every=4,
-        checkpoint_every=4,
-        log_every=4,
-    )

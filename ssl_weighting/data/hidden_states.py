@@ -24,7 +24,7 @@ class HiddenStates:
     DEVIATION: kept as float16, half the memory of float32; training reads them as float32.
 
     Args:
-      tokens: arrays [m, L] int32 of all texts that will be asked for; repeated ones are kept once.
+      tokens: arrays [m, L] int32 of all texts that will be asked for, one file each.
       encode: [b, L] int32 -> [b, L, d] float32, zero vectors where padded.
       recipe: all that `encode` depends on, for the name on disk.
       folder: where they lie; made if missing. None: nothing is kept.
@@ -42,18 +42,13 @@ class HiddenStates:
         folder: str | os.PathLike | None,
         say: Callable[[str], None] = print,
     ):
-        distinct = np.unique(np.concatenate(tokens), axis=0)
-        self._place = {row.tobytes(): k for k, row in enumerate(distinct)}
-        name = _name(distinct, recipe)
-        path = None if folder is None else Path(folder) / f"hidden-{name[:32]}.npz"
-        states = None if path is None else _read(path, name, len(distinct), say)
-        if states is None:
-            say(f"computing the hidden states of {len(distinct)} texts, once")
-            states = _encoded(distinct, encode)
-            if path is not None:
-                _write(path, name, states)
+        # Part by part, so that another algorithm on the same texts finds what it shares.
+        parts = [np.unique(part, axis=0) for part in tokens if len(part)]
+        rows = (row.tobytes() for part in parts for row in part)
+        self._place = {row: k for k, row in enumerate(rows)}
+        states = [_kept(part, encode, recipe, folder, say) for part in parts]
         with tf.device("CPU:0"):
-            self._table = tf.constant(states)
+            self._table = tf.constant(np.concatenate(states))
 
     def rows(self, tokens: np.ndarray) -> np.ndarray:
         """Returns where the texts lie, int32 of the shape of `tokens` [..., L] without its last.
@@ -110,6 +105,19 @@ class HiddenBatchSource(TextBatchSource):
         rows = (self._original_rows, self._copy_rows)[view]
         place = tf.stack([index, visits % rows.shape[1]], axis=1)
         return self._hidden.at(tf.gather_nd(rows, place))
+
+
+def _kept(tokens, encode, recipe, folder, say):
+    """Returns the states [m, L, d] float16 of tokens [m, L], from disk if they are there."""
+    name = _name(tokens, recipe)
+    path = None if folder is None else Path(folder) / f"hidden-{name[:32]}.npz"
+    states = None if path is None else _read(path, name, len(tokens), say)
+    if states is None:
+        say(f"computing the hidden states of {len(tokens)} texts, once")
+        states = _encoded(tokens, encode)
+        if path is not None:
+            _write(path, name, states)
+    return states
 
 
 def _encoded(tokens, encode):
