@@ -235,6 +235,7 @@ def _bilevel_settings(config):
         lambda_at_start=config.lambda_at_start,
         fresh_batch=config.infl_fresh_batch,
         stale_weights=config.stale_w,
+        own_features=config.infl_own_features,
         weight_decay=0.0 if "adamw" in config.optimizer else config.weight_decay,
         score_every_step=config.score_every_step,
     )

@@ -163,6 +163,9 @@ class Config:
     infl_fresh_batch: bool = option(
         True, "sample new D', U' for the Lambda-step", group="influence"
     )
+    infl_own_features: bool = option(
+        False, "the Lambda-step takes the features of its theta-step", group="influence"
+    )
     lambda_batch: int = option(
         0, "U' of a fresh Lambda-step; 0: the training batch's size", group="influence"
     )
@@ -276,6 +279,16 @@ def _check_influence(config):
         raise ValueError(
             f"--score_every_step needs --influence_params={LAST_LAYER}. Received: "
             f"--influence_params={config.influence_params}"
+        )
+    if config.infl_own_features and (
+        config.infl_fresh_batch or not config.stale_w or config.influence_params != LAST_LAYER
+        or config.inverse_hessian == "unrolled"
+    ):  # fmt: skip
+        raise ValueError(
+            "--infl_own_features needs --infl_fresh_batch=false, --stale_w, --influence_params="
+            f"{LAST_LAYER} and a method other than unrolled. Received: --infl_fresh_batch="
+            f"{config.infl_fresh_batch}, --stale_w={config.stale_w}, --influence_params="
+            f"{config.influence_params}, --inverse_hessian={config.inverse_hessian}"
         )
     if config.inverse_hessian == "unrolled" and config.lambda_at_start:
         raise ValueError(

@@ -11,7 +11,7 @@ from ssl_weighting.weight_store import LEARNED
 
 _LAMBDA = (
     "lambda_optimizer", "lambda_lr", "inner_steps", "lambda_warmup_steps", "lambda_at_start",
-    "stale_w", "inverse_hessian", "infl_mask_grad", "infl_fresh_batch",
+    "stale_w", "inverse_hessian", "infl_mask_grad", "infl_fresh_batch", "infl_own_features",
     "lambda_batch", "val_batch", "val_replace", "influence_params",
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ssl_weighting import objective
 from ssl_weighting.ema import frozen_statistics_forward
-from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings, make_scope
+from ssl_weighting.lambda_step import LAST_LAYER, LambdaStep, LambdaStepSettings, make_scope
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
 
@@ -36,6 +36,8 @@ class BilevelSettings:
         fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it reuses
             the batch of the theta-step that follows (the release).
         stale_weights: that theta-step still sees the weights from before (the release).
+        own_features: the Lambda-step takes loss rows and features of that theta-step, dropout and
+            all, so that only V passes through the net for it (last layer, with `stale_weights`).
         weight_decay: coefficient of 0.5 ||K||^2 over kernels in the training objective.
         score_every_step: score the batch of every theta-step with the last direction (last layer
             only); the mean of the scores moves the weights at the next Lambda-step.
@@ -46,6 +48,7 @@ class BilevelSettings:
     lambda_at_start: bool = False
     fresh_batch: bool = True
     stale_weights: bool = False
+    own_features: bool = False
     weight_decay: float = 0.0
     score_every_step: bool = False
 
@@ -61,6 +64,12 @@ class BilevelSettings:
             raise ValueError(
                 "`warmup_steps` and `weight_decay` must be >= 0. Received: "
                 f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}"
+            )
+        if self.own_features and (self.fresh_batch or not self.stale_weights):
+            raise ValueError(
+                "`own_features` must come with stale_weights=True and fresh_batch=False: the "
+                "Lambda-step is part of a theta-step. Received: "
+                f"stale_weights={self.stale_weights}, fresh_batch={self.fresh_batch}"
             )
 
     def lambda_due(self, step: int) -> bool:
@@ -88,6 +97,9 @@ class BilevelTrainer:
         validation_at: k -> LabeledBatch, the V' of Lambda-step k.
         settings: `BilevelSettings`; lambda_settings: `LambdaStepSettings`.
         jit_compile: compile the theta-step with XLA.
+
+    Raises:
+        ValueError: `own_features` with a Lambda-step that needs more than features.
     """
 
     def __init__(
@@ -104,6 +116,7 @@ class BilevelTrainer:
         lambda_settings: LambdaStepSettings,
         jit_compile: bool = True,
     ):
+        _check_own_features(settings, lambda_settings)
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
         self.lambda_source, self.validation_at = lambda_source, validation_at
@@ -126,6 +139,8 @@ class BilevelTrainer:
         self._theta_step = tf.function(
             self._theta_step_fn, jit_compile=jit_compile, autograph=False
         )
+        self._both_steps = tf.function(self._both_steps_fn, autograph=False)
+        self._seconds_per_step = float("inf")
         self._train_loop = tf.function(self._train_loop_fn, autograph=False)
         self._iterator, self._iterator_step = None, -1
 
@@ -142,11 +157,12 @@ class BilevelTrainer:
             self.replay.keep(self.step)
         if self._iterator_step != self.step:
             self._iterator = iter(self.source.dataset(self.step))
-        count = tf.constant(num_steps, tf.int64)
+        count, started = tf.constant(num_steps, tf.int64), time.monotonic()
         done, total = self._train_loop(self._iterator, tf.constant(self.step, tf.int64), count)
         self.step += num_steps
         self._iterator_step = self.step
         means = {k: float(v) / num_steps for k, v in total.items()}
+        self._seconds_per_step = (time.monotonic() - started) / num_steps
         if int(done) < num_steps:
             raise NonFiniteError(
                 f"The training loss is not finite at step {self.step - num_steps + int(done)}: "
@@ -177,13 +193,11 @@ class BilevelTrainer:
         """
         s = self.settings
         k = tf.constant(self.lambda_steps, tf.int64)
+        if s.own_features:
+            return self._lambda_step_within_theta_step(k)
         batch = self.lambda_source.at(k) if s.fresh_batch else self.source.at(self.step)
         measured = self._lambda_step.measure(*batch, self.validation_at(k), self.step)
-        if not measured.report["finite"]:
-            raise NonFiniteError(
-                f"The Lambda-step at step {self.step} met a non-finite value: {measured.report}. "
-                "Lambda is untouched. Raise the damping or lower the learning rate."
-            )
+        self._refuse_non_finite(measured, self.step)
         if s.stale_weights:
             started = time.monotonic()
             measured.report["train"] = self.train(1)
@@ -191,6 +205,28 @@ class BilevelTrainer:
         self._lambda_step.apply(measured, self.scores)
         self.lambda_steps += 1
         return measured.report
+
+    def _lambda_step_within_theta_step(self, k):
+        started, step = time.monotonic(), self.step
+        batch = self.source.at(step)
+        out, measured = self._both_steps(*batch, self.validation_at(k), tf.constant(step, tf.int64))
+        self.step += 1
+        measured = self._lambda_step.reported(measured)
+        self._refuse_non_finite(measured, step)
+        self._lambda_step.apply(measured, self.scores)
+        self.lambda_steps += 1
+        means = {name: float(out[name]) for name in _MEANS}
+        means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
+        # Of one call the theta-step's part is known from the steps before.
+        theta = min(time.monotonic() - started, self._seconds_per_step)
+        return measured.report | {"train": means, "train_seconds": theta}
+
+    def _refuse_non_finite(self, measured, step):
+        if not measured.report["finite"]:
+            raise NonFiniteError(
+                f"The Lambda-step at step {step} met a non-finite value: {measured.report}. "
+                "Lambda is untouched. Raise the damping or lower the learning rate."
+            )
 
     def _make_replay(self, scope, count):
         def loss(*arguments):
@@ -214,17 +250,28 @@ class BilevelTrainer:
         done, _, total = tf.while_loop(more, step, state)
         return done, total
 
-    def _theta_step_fn(self, labeled, unlabeled, step):
+    def _both_steps_fn(self, labeled, unlabeled, validation, step):
+        """Take a theta-step and, before it moves theta, measure Eq. 6 on its own rows."""
+
+        def measure(rows):
+            count = tf.size(unlabeled.index)
+            return self._lambda_step.measure_rows(rows, [], count, validation, step)
+
+        return self._theta_step_fn(labeled, unlabeled, step, measure)
+
+    def _theta_step_fn(self, labeled, unlabeled, step, measure=None):
         with tf.GradientTape() as tape:
             loss, rows = self._loss(self._forward, self.params, labeled, unlabeled, step)
         if self.scores:
             self.scores.add(rows, tf.size(unlabeled.index))
         if rows.memory:
             self.algorithm.remember(rows.memory)
+        measured = measure(rows) if measure else None
         gradients = tape.gradient(loss, [p.value for p in self.params])
         self.optimizer.apply(gradients, self.params)
         self.ema.update()
-        return {"loss": loss, **_split_losses(rows)}
+        means = {"loss": loss, **_split_losses(rows)}
+        return (means, measured) if measure else means
 
     def _loss(self, forward, params, labeled, unlabeled, step):
         """Return the objective of one theta-step at `params` and the rows that it sums."""
@@ -240,6 +287,15 @@ class BilevelTrainer:
         if moves_statistics:
             return self.model(inputs, training=True)
         return frozen_statistics_forward(self.model, self.params)(inputs)
+
+
+def _check_own_features(settings, lambda_settings):
+    needs = lambda_settings.influence_params, lambda_settings.inverse_hessian
+    if settings.own_features and (needs[0] != LAST_LAYER or needs[1] == "unrolled"):
+        raise ValueError(
+            f"`own_features` must come with influence_params={LAST_LAYER} and not with unrolled. "
+            f"Received: influence_params={needs[0]}, inverse_hessian={needs[1]}"
+        )
 
 
 def _split_losses(rows):

@@ -85,8 +85,8 @@ def test_flags_become_options():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--suite=speed"], r"--suite must be one of influence, madam. Received: 'speed'"),
-        ([], r"--suite must be one of influence, madam. Received: ''"),
+        (["--suite=speed"], r"--suite must be one of influence, madam, text. Received: 'speed'"),
+        ([], r"--suite must be one of influence, madam, text. Received: ''"),
         (["--suite=madam", "--sizes=x"], "--sizes must be integers"),
         (["--suite=madam", "--repetitions=0"], "--repetitions must be at least 1. Received: 0"),
         (["--suite=madam", "extra"], "Unexpected arguments: extra"),
@@ -105,7 +105,7 @@ def test_options_refuse_sizes_below_the_batch(sizes, batch):
 
 
 def test_unknown_suites_are_refused_by_the_library_too():
-    with pytest.raises(ValueError, match="--suite must be one of influence, madam"):
+    with pytest.raises(ValueError, match="--suite must be one of influence, madam, text"):
         suites.run("speed", TINY)
 
 
