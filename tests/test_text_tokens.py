@@ -5,6 +5,7 @@ import pytest
 
 from ssl_weighting.data.token_files import read_tokens, write_tokens
 from tests.text_files import SPECIAL, WORDS, write_tokenizer
+from third_party.uda_text_augment import basic_words
 
 pytest.importorskip("transformers", reason="the tokenizer is that of transformers")
 
@@ -42,6 +43,21 @@ def test_long_texts_keep_their_tail_or_head(folder, truncation, kept):
     assert encode([TEXT]).tolist() == [[CLS, *kept, SEP]]
     exact = " ".join(["good"] * 4)
     assert encode([exact]).tolist() == [[CLS, *[ID["good"]] * 4, SEP]]
+
+
+@pytest.mark.parametrize("truncation", ["tail", "head"])
+def test_what_is_not_needed_is_not_missed(folder, truncation, rng):
+    """Only as many words as fit are looked at, unless some of them vanish."""
+    encode = load_encoder(str(folder), 8, truncation)
+    words = [*WORDS[:12], "films", "xyz", "\u0301", "\u200b", "", "a\x85b", "a\tb"]
+    texts = [" ".join(rng.choice(words, rng.integers(0, 20))) for _ in range(300)]
+    short = {t: " ".join(["\u200b"] * 9 + [t] + ["\u200b"] * 9) for t in ("good bad", "film")}
+    tokens = encode([*texts, *short.values()])
+    uncut = load_encoder(str(folder), 64)([*texts, *short])
+    for row, whole in zip(tokens.tolist(), uncut.tolist(), strict=True):
+        pieces = whole[1 : whole.index(SEP)]
+        kept = pieces[-6:] if truncation == "tail" else pieces[:6]
+        assert row == [CLS, *kept, SEP] + [0] * (6 - len(kept))
 
 
 def test_chunks_do_not_show(encoder, monkeypatch):
@@ -155,3 +171,16 @@ def test_token_files_know_what_they_hold(tmp_path):
     assert read_tokens(tmp_path / "none.npz", "mine", (1, 3)) == (None, "")
     np.savez(path, digest="x", name="mine")
     assert read_tokens(path, "mine", (1, 3))[1].startswith("KeyError")
+
+
+def test_words_of_the_augmentation_are_the_tokenizers_own(folder):
+    import transformers
+
+    backend = transformers.AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
+    for text in (
+        "It's <b>GREAT</b>, isn't it?! Café—naïve… $5 a_b `x` 1+1=2",
+        "tab\tnew\nline\u00a0nbsp\u3000wide\u200bzero\u00adsoft\u2028sep\ufffd\x07bell",
+        "İstanbul ﬁne Ⅷ ½ x² \u0301combining 🎬 «quoted» ¿qué?",
+    ):
+        pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
+        assert basic_words(text) == [word for word, _ in pieces]
