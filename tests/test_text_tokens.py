@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 
 from ssl_weighting.data.token_files import read_tokens, write_tokens
-from tests.text_files import SPECIAL, WORDS, write_tokenizer
+from tests.text_files import SPECIAL, WORDS, write_csv, write_tokenizer
 from third_party.uda_text_augment import basic_words
 
 pytest.importorskip("transformers", reason="the tokenizer is that of transformers")
 
+from ssl_weighting.data.text_augment import WordReplacement, augmented_tokens
+from ssl_weighting.data.text_pipeline import TextBatchSource, without_padding
+from ssl_weighting.data.text_sets import load_texts, make_text_splits
 from ssl_weighting.data.text_tokens import TextEncoder, TokenCache, describe, load_encoder
 
 UNK, CLS, SEP = 1, 2, 3
+ALL = range(30)
 ID = {word: 5 + k for k, word in enumerate(WORDS)}
 TEXT = "The film was good, not BAD!"
 PIECES = [ID[w] for w in ("the", "film", "was", "good", ",", "not", "bad", "!")]
@@ -184,3 +188,26 @@ def test_words_of_the_augmentation_are_the_tokenizers_own(folder):
     ):
         pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
         assert basic_words(text) == [word for word, _ in pieces]
+
+
+def test_from_a_file_to_a_batch(folder, tmp_path):
+    rows = [
+        (f"the film was {WORDS[k % 9]} and {WORDS[k // 3]} {k}", "yn"[k % 2]) for k in range(30)
+    ]
+    rows += [(f"a movie , {WORDS[k]} ! {k}", "") for k in range(12)]
+    texts = load_texts(f"csv:{write_csv(tmp_path / 'films.csv', rows)}")
+    encoder, cache = load_encoder(str(folder), 32), TokenCache(tmp_path / "tokens")
+    tokens = texts.tokenised(lambda part: cache.encode(encoder, part))
+    splits = make_text_splits(texts, tokens, num_labeled=4, val_size=4)
+    n = 30 - 6 - 4 + 12
+    strings = splits.unlabeled.texts
+    copies = augmented_tokens(strings, encoder, cache, WordReplacement("uniform", 0.9), 2)
+    assert len(list((tmp_path / "tokens").iterdir())) == 3 + 2  # train, test, unlabeled; copies
+    splits, copies = without_padding(splits, copies)
+    assert splits.unlabeled.inputs.shape == (n, 16) and copies.shape == (n, 2, 16)
+    batch = TextBatchSource(splits, 2, 6, 1, copies).at(0)[1]
+    for index, weak, strong in zip(*(part.numpy() for part in batch), strict=True):
+        text = splits.unlabeled.texts[index]
+        assert weak.tolist() == encoder([text])[0, :16].tolist()
+        assert strong.tolist() == copies[index, 0].tolist() != weak.tolist()
+        assert strong[0] == CLS and SEP in strong
