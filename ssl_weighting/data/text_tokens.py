@@ -61,9 +61,26 @@ class TextEncoder:
         tokens = np.zeros([len(texts), self.max_len], np.int32)
         for start in range(0, len(texts), _CHUNK):
             part = list(texts[start : start + _CHUNK])
-            encodings = self._backend.encode_batch_fast(part)
-            tokens[start : start + len(part)] = [encoding.ids for encoding in encodings]
+            rows = tokens[start : start + len(part)]  # a view
+            needed = [self._needed(text) for text in part]
+            rows[:] = self._encode(needed)
+            # Rare: words of nothing but characters that the tokenizer drops.
+            for k in np.flatnonzero(rows[:, -1] == 0):
+                if needed[k] is not part[k]:
+                    rows[k] = self._encode([part[k]])[0]
         return tokens
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
+
+    def _needed(self, text: str) -> str:
+        """Returns the end (or beginning) of a text that fills L if each word gives a piece."""
+        most = self.max_len - 2
+        tail = self.truncation == "tail"
+        words = text.rsplit(" ", most) if tail else text.split(" ", most)
+        if len(words) <= most:
+            return text
+        return " ".join(words[1:] if tail else words[:-1])
 
 
 def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> TextEncoder:
