@@ -25,7 +25,7 @@ setup(
     # folder and corrupt each other, so exactly one of the extras [cpu] and [gpu] brings it.
     install_requires=[
         "absl-py>=2.1",
-        "huggingface-hub>=2",
+        "huggingface-hub>=1",
         "importlib_resources>=6",  # tensorflow-datasets imports it without asking for it
         "keras>=3.15,<4",
         "matplotlib>=3.9",

@@ -82,17 +82,22 @@ def read_example_weights(path: Path) -> dict[str, np.ndarray]:
     """Reads the columns of example_weights.parquet that the report uses, sorted by id.
 
     Returns:
-      {"id", "lam", "visits", "pseudo_label", "confidence", "loss", "true_label"}, each [|U|].
+      {"id", "lam", "visits", "pseudo_label", "confidence", "loss", "true_label"}, each [|U|], and
+      "text" where the examples are texts.
 
     Raises:
       RunError: unreadable, a column missing, a doubled id, or a λ that is not finite.
     """
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        frame = pd.read_parquet(path, columns=list(WEIGHT_COLUMNS), engine="pyarrow")
-        columns = {name: frame[name].to_numpy(kind) for name, kind in WEIGHT_COLUMNS.items()}
+        kinds = dict(WEIGHT_COLUMNS)
+        if "text" in pq.read_schema(path).names:
+            kinds["text"] = object
+        frame = pd.read_parquet(path, columns=list(kinds), engine="pyarrow")
+        columns = {name: frame[name].to_numpy(kind) for name, kind in kinds.items()}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = str(error).replace(str(path), path.name)
         raise RunError(f"{path.name} cannot be read: {reason}") from error
