@@ -25,6 +25,7 @@ setup(
     # folder and corrupt each other, so exactly one of the extras [cpu] and [gpu] brings it.
     install_requires=[
         "absl-py>=2.1",
+        "huggingface-hub>=1",
         "importlib_resources>=6",  # tensorflow-datasets imports it without asking for it
         "keras>=3.15,<4",
         "matplotlib>=3.9",
@@ -32,10 +33,12 @@ setup(
         "pandas>=2.2",
         "pillow>=11",
         "pyarrow>=17",
+        "safetensors>=0.8",
         "scikit-learn>=1.5",
         "scipy>=1.13",
         "tensorboard>=2.20",
         "tensorflow-datasets>=4.9.10",
+        "transformers>=5,<6",
     ],
     extras_require={
         "cpu": ["tensorflow-cpu>=2.21,<2.22"],

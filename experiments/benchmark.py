@@ -6,6 +6,7 @@
     python -m experiments.benchmark --suite=influence --rows='engine_*' --unlabeled_batch=64
     python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
     python -m experiments.benchmark --suite=train_step --labeled_batch=64 --unlabeled_batch=448
+    python -m experiments.benchmark --suite=text --text_length=64
 
 Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
 about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians; those named _wall are
@@ -65,6 +66,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         ("width", "Suite influence: its widening factor."),
         ("image_size", "Suite influence: side of the images."),
         ("num_classes", "Suite influence: classes."),
+        ("text_length", "Suite text: tokens of an input."),
+        ("text_layers", "Suite text: layers of its BERT."),
     ):
         flags.DEFINE_integer(name, getattr(d, name), text, flag_values=values)
 

@@ -11,7 +11,11 @@ import tensorflow as tf
 
 from experiments.config import Config
 from experiments.hardware import open_devices
+from experiments.optimizers import theta_optimizer, weight_store
 from experiments.smoke import stand_in
+from experiments.text_data import load_text_splits
+from experiments.text_model import ModelParts, text_parts
+from experiments.text_recipes import is_text
 from experiments.views import augmentation_of, rates_of
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
@@ -19,7 +23,7 @@ from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
-from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.images import load_images
 from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
 from ssl_weighting.data.pixel_statistics import pixel_statistics
@@ -35,11 +39,8 @@ from ssl_weighting.ema import (
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
-from ssl_weighting.madam import MAdam
 from ssl_weighting.models import mlp, wide_resnet
-from ssl_weighting.nesterov import NesterovSGD
-from ssl_weighting.schedules import make_schedule
-from ssl_weighting.weight_store import LEARNED, WeightStore
+from ssl_weighting.weight_store import LEARNED
 
 
 @dataclasses.dataclass
@@ -72,6 +73,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
+    if is_text(config.dataset):
+        return _with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
     raw = _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
@@ -110,7 +113,7 @@ def build(config: Config, splits: DataSplits) -> Run:
     Raises:
         ValueError: an option does not fit the data or the machine.
     """
-    store = _weight_store(config, len(splits.unlabeled.labels))
+    store = weight_store(config, len(splits.unlabeled.labels))
     if config.validation == "held_out":
         return _single(config, splits, store, config.seed)
     # The seed of the batches stays: both models must score the same ones.
@@ -125,20 +128,22 @@ def build(config: Config, splits: DataSplits) -> Run:
 def _single(config, splits, store, seed) -> Run:
     keras.utils.set_random_seed(seed)
     devices = open_devices(config)
+    rates = rates_of(config)
     with devices.scope():
-        model, optimizer = _model(config, splits, seed), _theta_optimizer(config)
+        parts = _parts(config, splits, seed, rates)
+        optimizer = theta_optimizer(config)
+    model, validation = parts.model, parts.validation
     statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
-    rates = rates_of(config)
-    source, lambda_source = _sources(config, splits, rates)
+    source, lambda_source = _sources(config, parts.source_of)
     size = config.val_batch or lambda_source.unlabeled_batch
     if not config.val_replace:
-        size = min(size, len(splits.validation))
+        size = min(size, len(validation))
 
     def validation_at(k):
         with tf.device("CPU:0"):  # 64-bit integer arithmetic, like the other batches
             return validation_batch_at(
-                splits.validation, k, size, seed=config.seed, replace=config.val_replace
+                validation, k, size, seed=config.seed, replace=config.val_replace
             )
 
     trainer = BilevelTrainer(
@@ -156,8 +161,23 @@ def _single(config, splits, store, seed) -> Run:
         rates=rates,
         devices=devices,
     )
+    return Run(config, splits, trainer, Evaluator(model, ema, parts.preprocess, parts.batch))
+
+
+def _parts(config, splits, seed, rates) -> ModelParts:
+    """Return the net and its batches, of texts, images or points."""
+    if config.model == "bert":
+        return text_parts(config, splits)
+    augmentation = augmentation_of(config, splits, rates)
+
+    def source_of(size, stream):
+        # Theta-steps alone, stream 0, learn CTAugment's rates.
+        views = augmentation.without_probes() if stream else augmentation
+        return BatchSource(splits, config.labeled_batch, size, config.seed, views, stream)
+
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
-    return Run(config, splits, trainer, Evaluator(model, ema, clean_view, batch))
+    model = _model(config, splits, seed)
+    return ModelParts(model, source_of, splits.validation, clean_view, batch)
 
 
 def algorithm_of(config, model, ema, num_classes: int):
@@ -192,6 +212,8 @@ def _tsa_steps(config):
 def _model(config, splits, seed=None):
     seed = config.seed if seed is None else seed
     shape = splits.labeled.inputs.shape[1:]
+    if splits.labeled.inputs.dtype == np.int32:
+        raise ValueError(f"--model must be bert for texts. Received: --model={config.model}")
     if config.model == "mlp":
         if len(shape) != 1:
             raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
@@ -223,58 +245,11 @@ def _statistics(config, splits):
     return pixel_statistics(splits.name, splits.unlabeled.inputs)
 
 
-def _theta_optimizer(config):
-    optimizer = _plain_optimizer(config)
-    if config.precision == "mixed_float16":  # gradients of bfloat16 do not underflow
-        return keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
-
-
-def _plain_optimizer(config):
-    rate = make_schedule(
-        config.lr_schedule, config.learning_rate, config.steps, config.lr_warmup_steps
-    )
-    if config.optimizer == "adamw":
-        # TF1's epsilon; DEVIATION: Keras decays before the step, VAT's authors after it.
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, epsilon=1e-8)
-        if config.weight_decay_scope == "kernels":
-            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return optimizer
-    return NesterovSGD(rate) if config.optimizer == "nesterov" else keras.optimizers.Adam(rate)
-
-
-def _weight_store(config, num_unlabeled):
-    optimizer = {
-        "madam": lambda: MAdam(
-            config.lambda_lr,
-            epsilon=config.madam_epsilon,
-            step_count=config.madam_t,
-            mask=config.madam_mask,
-        ),
-        "adam": lambda: keras.optimizers.Adam(config.lambda_lr, epsilon=config.madam_epsilon),
-        "sgd": lambda: keras.optimizers.SGD(config.lambda_lr),
-    }[config.lambda_optimizer]()
-    return WeightStore(
-        num_unlabeled,
-        config.weighting,
-        optimizer if config.weighting in LEARNED else None,
-        init=config.lambda_init,
-        lam_min=config.lambda_min,
-        lam_max=config.lambda_max,
-        seed=config.seed,
-    )
-
-
-def _sources(config, splits, rates):
-    augmentation = augmentation_of(config, splits, rates)
-    unlabeled = config.unlabeled_batch if config.uses_unlabeled else 0
-    source = BatchSource(splits, config.labeled_batch, unlabeled, config.seed, augmentation, 0)
+def _sources(config, source_of):
+    source = source_of(config.unlabeled_batch if config.uses_unlabeled else 0, 0)
     if config.weighting not in LEARNED or not config.infl_fresh_batch:
         return source, source  # a second one would hold U in memory twice for nothing
-    size = config.lambda_batch or config.unlabeled_batch
-    augmentation = augmentation.without_probes()  # theta-steps alone learn rates
-    fresh = BatchSource(splits, config.labeled_batch, size, config.seed, augmentation, 1)
-    return source, fresh
+    return source, source_of(config.lambda_batch or config.unlabeled_batch, 1)
 
 
 def _bilevel_settings(config):
@@ -284,7 +259,8 @@ def _bilevel_settings(config):
         lambda_at_start=config.lambda_at_start,
         fresh_batch=config.infl_fresh_batch,
         stale_weights=config.stale_w,
-        weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
+        own_features=config.infl_own_features,
+        weight_decay=0.0 if "adamw" in config.optimizer else config.weight_decay,
         weight_decay_scope=config.weight_decay_scope,
         score_every_step=config.score_every_step,
         measure_noise=config.measure_noise,
@@ -319,5 +295,4 @@ def _with_fewer_tests(splits, num_test):
     if not num_test or num_test >= len(splits.test.labels):
         return splits
     chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
-    test = Examples(splits.test.inputs[chosen], splits.test.labels[chosen])
-    return dataclasses.replace(splits, test=test)
+    return dataclasses.replace(splits, test=splits.test.take(chosen))

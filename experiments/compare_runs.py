@@ -69,10 +69,15 @@ def compare_weights(a: Path, b: Path) -> list[str]:
     if a.exists() != b.exists():
         return ["example_weights.parquet: only in one of the two"]
     tables = [
-        {name: column.to_numpy() for name, column in pd.read_parquet(path).items()}
+        {name: _comparable(column.to_numpy()) for name, column in pd.read_parquet(path).items()}
         for path in (a, b)
     ]
     return [f"example_weights.parquet {line}" for line in compare_states(*tables)]
+
+
+def _comparable(column):
+    # Texts and names of groups arrive as objects, whose bytes are addresses.
+    return column.astype(str) if column.dtype == object else column
 
 
 def differences(a: Path, b: Path) -> list[str]:

@@ -14,6 +14,7 @@ from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
 from ssl_weighting.models import PRECISIONS
 from ssl_weighting.models.mlp import READINGS
+from ssl_weighting.models.split_head import LOGIT_MAPS
 from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.schedules import SCHEDULES as LR_SCHEDULES
@@ -74,8 +75,32 @@ class Config:
         0.0, "share foreign or corrupt, or last class over first; 0: 0.5, 0.3, 0.1"
     )
     noise: float = option(-1.0, "toy sets: noise; -1: the set's own")
+    # Texts
+    max_len: int = option(128, "texts: tokens of an input", group="text")
+    truncation: str = option("tail", "texts: which end stays", ("tail", "head"), "text")
+    text_augment: str = option(
+        "tf_idf", "texts: how the strong view is made", ("tf_idf", "uniform", "none"), "text"
+    )
+    text_augment_p: float = option(0.7, "texts: share of words replaced", group="text")
+    text_copies: int = option(1, "texts: augmented copies of each, made once", group="text")
+    back_translation_dir: str = option(
+        "", "texts: folder of paraphrases, which then are the strong view", group="text"
+    )
     # Model
-    model: str = option("wide_resnet", "architecture", ("wide_resnet", "mlp"), "model")
+    model: str = option("wide_resnet", "architecture", ("wide_resnet", "mlp", "bert"), "model")
+    bert: str = option(
+        "bert-base-uncased",
+        "minilm, a folder in Hugging Face's format or a hub name",
+        group="model",
+    )
+    bert_trainable_layers: int = option(
+        0,
+        "BERT: top layers that learn, on hidden states computed once; 0: all learn",
+        group="model",
+    )
+    reparam: str = option(
+        "auto", "head of two classes (App. D); auto: half for texts", ("auto", *LOGIT_MAPS), "model"
+    )
     depth: int = option(28, "Wide-ResNet depth, 6n + 4", group="model")
     width: int = option(2, "Wide-ResNet widening factor", group="model")
     base_filters: int = option(16, "Wide-ResNet stem channels", group="model")
@@ -116,14 +141,16 @@ class Config:
     unlabeled_ratio: int = option(
         7, "unlabeled examples a step, per labeled one", group="algorithm"
     )
-    optimizer: str = option("nesterov", "of theta", ("nesterov", "adam", "adamw"), "algorithm")
+    optimizer: str = option(
+        "nesterov", "of theta", ("nesterov", "adam", "adamw", "bert_adamw"), "algorithm"
+    )
     learning_rate: float = option(0.03, "step size of theta, alpha of Alg. 1", group="algorithm")
     lr_schedule: str = option(
         "cosine", "of theta; cosine: 7/16 of a half turn", (*LR_SCHEDULES, "constant"), "algorithm"
     )
     lr_warmup_steps: int = option(0, "steps of linear rise before it", group="algorithm")
     weight_decay: float = option(
-        5e-4, "of 0.5 ||kernel||^2 in the loss; adamw: decoupled", group="algorithm"
+        5e-4, "of 0.5 ||kernel||^2 in the loss; adamws: decoupled", group="algorithm"
     )
     weight_decay_scope: str = option("kernels", "what it covers", WEIGHT_DECAY_SCOPES, "algorithm")
     ema_decay: float = option(
@@ -191,6 +218,9 @@ class Config:
     infl_mask_grad: bool = option(True, "the mask is part of l_U in Eq. 6", group="influence")
     infl_fresh_batch: bool = option(
         True, "sample new D', U' for the Lambda-step", group="influence"
+    )
+    infl_own_features: bool = option(
+        False, "the Lambda-step takes the features of its theta-step", group="influence"
     )
     lambda_batch: int = option(
         0, "U' of a fresh Lambda-step; 0: the training batch's size", group="influence"

@@ -8,17 +8,18 @@ import re
 from ssl_weighting.lambda_step import LAST_LAYER
 from ssl_weighting.weight_store import LEARNED
 
+TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
     "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
     "width", "temperature", "mixup_beta", "vat_epsilon", "solve_iterations", "solve_repeats",
-    "solve_sample",
+    "solve_sample", "text_augment_p", "text_copies",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
     "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
     "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
-    "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices",
+    "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices", "bert_trainable_layers",
 )  # fmt: skip
 _FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
 _MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
@@ -35,7 +36,8 @@ def check_ranges(config) -> None:
     for names, holds, text in (
         (sorted(set(numbers) - {*_MAY_BE_INFINITE}), math.isfinite, "finite"),
         (_MINUS_ONE_IS_UNSET, lambda x: x >= 0 or x == -1, "0 or more, or -1"),
-        (("threshold",), lambda x: x <= 1, "in [0, 1]"),
+        (("threshold", "text_augment_p"), lambda x: x <= 1, "in [0, 1]"),
+        (("max_len",), lambda x: x >= 3, "at least 3: [CLS], a piece, [SEP]"),
         (_POSITIVE, lambda x: x > 0, "greater than 0"),
         (_NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
         (_FRACTIONS, lambda x: 0 <= x < 1, "in [0, 1)"),
@@ -57,12 +59,29 @@ def check_ranges(config) -> None:
     _check_cross_fit(config)
     _check_influence(config)
     _check_hardware(config)
+    if config.model == "bert":
+        _check_text(config)
     if config.algorithm == "remixmatch":
         _check_remixmatch(config)
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
             "--algorithm=supervised has none. Use --weighting=fixed"
+        )
+
+
+def _check_text(config):
+    if config.algorithm not in TEXT_ALGORITHMS:
+        raise ValueError(
+            f"--algorithm must be one of {', '.join(TEXT_ALGORITHMS)} for texts: the others change "
+            f"pixels or mix inputs. Received: --algorithm={config.algorithm}"
+        )
+    asked = config.devices, config.precision, config.validation, config.interleave
+    if asked != (1, "float32", "held_out", False):
+        raise ValueError(
+            "Texts are trained with --devices=1, --precision=float32, --validation=held_out and "
+            f"--interleave=false. Received: --devices={asked[0]}, --precision={asked[1]}, "
+            f"--validation={asked[2]}, --interleave={str(asked[3]).lower()}"
         )
 
 
@@ -127,6 +146,8 @@ def _check_influence(config):
             f"--score_every_step needs --influence_params={LAST_LAYER}. Received: "
             f"--influence_params={config.influence_params}"
         )
+    if config.infl_own_features:
+        _check_own_features(config)
     if config.inverse_hessian == "unrolled" and config.lambda_at_start:
         raise ValueError(
             "--inverse_hessian=unrolled has no theta-steps to look back on at the start. Received: "
@@ -142,6 +163,22 @@ def _check_influence(config):
         raise ValueError(
             "--inverse_hessian=outer_product needs --damping greater than 0. "
             f"Received: --damping={config.damping}"
+        )
+
+
+def _check_own_features(config):
+    fits = config.influence_params == LAST_LAYER and config.inverse_hessian != "unrolled"
+    if config.infl_fresh_batch or not config.stale_w or not fits:
+        raise ValueError(
+            "--infl_own_features needs --infl_fresh_batch=false, --stale_w, --influence_params="
+            f"{LAST_LAYER} and a method other than unrolled. Received: --infl_fresh_batch="
+            f"{config.infl_fresh_batch}, --stale_w={config.stale_w}, --influence_params="
+            f"{config.influence_params}, --inverse_hessian={config.inverse_hessian}"
+        )
+    if config.devices != 1 or config.measure_noise:
+        raise ValueError(
+            "--infl_own_features needs --devices=1 and --measure_noise=false. Received: --devices="
+            f"{config.devices}, --measure_noise={str(config.measure_noise).lower()}"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
 
 from absl import flags
 
@@ -40,11 +41,12 @@ def given(values: flags.FlagValues | None = None) -> dict:
     return {name: values[name].value for name in names if values[name].present}
 
 
-def config_from_flags(argv: list[str]) -> Config:
+def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | None = None) -> Config:
     """Return the validated configuration of this command line.
 
     Args:
         argv: what absl left of it: the program, and nothing else.
+        smoke: options -> what makes their values, for --smoke where they are not given.
 
     Raises:
         ValueError: an option was refused or is missing. (absl's UsageError would print all of
@@ -53,6 +55,8 @@ def config_from_flags(argv: list[str]) -> Config:
     if len(argv) > 1:
         raise ValueError(f"Options must be --NAME=VALUE. Received: {' '.join(argv[1:])}")
     options = given()
+    if options.get("smoke"):
+        options |= {k: make() for k, make in (smoke or {}).items() if not options.get(k)}
     for name in ("dataset", "out"):
         if not options.get(name):
             raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")

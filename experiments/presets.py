@@ -6,6 +6,8 @@ import dataclasses
 
 from experiments.config import Config
 from experiments.smoke import MARK, shrunk
+from experiments.text_recipes import shrunk as shrunk_text
+from experiments.text_recipes import text_deviations, text_recipe
 from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.weight_store import LEARNED
 
@@ -138,7 +140,8 @@ def make_config(**given) -> Config:
         ValueError: an unknown option, or a value `Config` refuses.
     """
     if given.get("smoke"):  # what follows from the number of steps follows from the smaller one
-        given = given | shrunk(make_config(**given | {"smoke": False}))
+        full = make_config(**given | {"smoke": False})
+        given = given | (shrunk_text(full) if full.model == "bert" else shrunk(full))
     known = {field.name for field in dataclasses.fields(Config)}
     unknown = sorted(given.keys() - known)
     if unknown:
@@ -147,7 +150,8 @@ def make_config(**given) -> Config:
         )
     defaults = Config()
     preset = given.get("preset", defaults.preset)
-    dataset = DATASET_RECIPES.get(given.get("dataset", ""), {})
+    name = given.get("dataset", "")
+    dataset = DATASET_RECIPES.get(name) or text_recipe(name, given.get("algorithm", ""))
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)
     if given.get("validation") == "cross_fit":  # reads no V; asked for, V is still kept out of U
@@ -159,7 +163,7 @@ def make_config(**given) -> Config:
 def _resolved(preset, algorithm, version, above):
     """Return the configuration of a recipe under the options `above`, which win."""
     recipe = PRESETS.get(preset, {}) | ALGORITHM_RECIPES.get(algorithm, {})
-    if algorithm == "uda":
+    if algorithm == "uda" and above.get("model") != "bert":
         recipe = recipe | UDA_RECIPES.get(version, {})
     layers = recipe | _derived(vars(Config()) | recipe | above) | above
     return _with_inner_steps(_with_ramp(Config(**layers)))
@@ -170,7 +174,7 @@ def _derived(options):
     found, variant = {}, VARIANTS.get(options["wrn_variant"])
     if variant:
         found["batch_norm_decay"] = variant.batch_norm_decay
-    if options["algorithm"] == "uda":
+    if options["algorithm"] == "uda" and options["model"] != "bert":
         if options["lr_schedule"] != "constant":
             share = LR_WARMUP_SHARES.get(options["uda_version"], 0)
             found["lr_warmup_steps"] = int(share * options["steps"])
@@ -213,7 +217,8 @@ def _with_inner_steps(config):
 def deviations(config: Config) -> list[str]:
     """Return, in words, where a run departs from its preset's setting; for log and results."""
     names = ("preset", "algorithm", "uda_version", "num_labeled")
-    above = {name: getattr(config, name) for name in names}
+    above = text_recipe("imdb", config.algorithm) if config.model == "bert" else {}
+    above = above | {name: getattr(config, name) for name in names}
     reference = _resolved(config.preset, config.algorithm, config.uda_version, above)
     fields = [f for f in dataclasses.fields(Config) if _matters(f, config)]
     pairs = [(f.name, getattr(config, f.name), getattr(reference, f.name)) for f in fields]
@@ -231,11 +236,15 @@ def deviations(config: Config) -> list[str]:
     if config.learns_rates:
         lag = f"up to {config.publish_every} steps old instead of up to 4"
         found.append(f"DEVIATION: strong views read CTAugment rates that are {lag}")
+    if config.model == "bert":
+        return found + text_deviations(config)
     if config.smoke:
         found.insert(0, f"{MARK}: a few steps of a small net on digits; the numbers mean nothing")
     return found
 
 
+# Named elsewhere in a result.
+_NAMES = ("algorithm", "bert", "text_augment", "text_augment_p", "back_translation_dir")
 _SIZES = ("num_unlabeled", "num_test", "image_size", "val_size")
 
 
@@ -247,4 +256,5 @@ def _matters(field, config):
         return False  # said in words
     if group in ("lambda", "influence"):
         return config.weighting in LEARNED and field.name != "weighting"
-    return field.name in _SIZES or (group in ("model", "algorithm") and field.name != "algorithm")
+    groups = ("model", "algorithm", *(("text",) if config.model == "bert" else ()))
+    return field.name in _SIZES or (group in groups and field.name not in _NAMES)

@@ -11,7 +11,7 @@ from ssl_weighting.weight_store import LEARNED
 
 _LAMBDA = (
     "lambda_optimizer", "lambda_lr", "inner_steps", "lambda_warmup_steps", "lambda_at_start",
-    "stale_w", "inverse_hessian", "infl_mask_grad", "infl_fresh_batch",
+    "stale_w", "inverse_hessian", "infl_mask_grad", "infl_fresh_batch", "infl_own_features",
     "lambda_batch", "val_batch", "val_replace", "influence_params", "measure_noise",
 )  # fmt: skip
 
@@ -25,7 +25,6 @@ _ALGORITHM_OPTIONS = {
     "temperature": ("uda", "mixmatch", "remixmatch"),
     "entropy_coefficient": ("uda", "vat"),
     "tsa": ("uda",),
-    "uda_version": ("uda",),
     "interleave": ("uda", "fixmatch"),
     "mixup_beta": ("mixmatch", "remixmatch"),
     "vat_epsilon": ("vat",),
@@ -44,22 +43,42 @@ def _learns(config, *methods):
 _NEEDS = (
     (
         ("image_size", "val_order", "balanced", "allow_overlap", "flip", "contamination"),
-        lambda c: c.model != "mlp",
+        lambda c: c.model == "wide_resnet",
         "images",
+    ),
+    (
+        ("bert", "bert_trainable_layers", "max_len", "truncation", "reparam"),
+        lambda c: c.model == "bert",
+        "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)",
+    ),
+    (
+        ("text_augment", "text_copies", "back_translation_dir"),
+        lambda c: c.model == "bert" and c.algorithm in ("uda", "fixmatch"),
+        "texts and an algorithm with a strong view (uda or fixmatch)",
+    ),
+    (
+        ("text_augment_p",),
+        lambda c: c.model == "bert" and c.text_augment != "none" and not c.back_translation_dir,
+        "texts whose words are replaced",
     ),
     (
         ("val_seed",),
         lambda c: c.model != "mlp" and c.val_order == "drawn",
-        "images and --val_order=drawn",
+        "images or texts, and --val_order=drawn",
+    ),
+    (
+        ("uda_version",),
+        lambda c: c.model != "bert" and c.algorithm == "uda",
+        "images or points, and --algorithm=uda",
     ),
     (
         ("strong_augment",),
-        lambda c: c.model != "mlp" and c.algorithm in _TWO_VIEWS,
+        lambda c: c.model == "wide_resnet" and c.algorithm in _TWO_VIEWS,
         "images and --algorithm=" + " or ".join(_TWO_VIEWS),
     ),
     (
         ("cta_update",),
-        lambda c: c.model != "mlp" and c.strong_views == "ctaugment",
+        lambda c: c.model == "wide_resnet" and c.strong_views == "ctaugment",
         "images and --strong_augment=ctaugment",
     ),
     (
@@ -90,8 +109,8 @@ _NEEDS = (
     ),
     (
         ("weight_decay_scope",),
-        lambda c: c.weight_decay > 0,
-        "--weight_decay greater than 0",
+        lambda c: c.weight_decay > 0 and c.optimizer != "bert_adamw",
+        "--weight_decay greater than 0 and another optimizer than bert_adamw",
     ),
     (
         ("infl_bn",),

@@ -54,6 +54,7 @@ def write_config(run: Run, program: str) -> None:
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
         "commit": _commit(),
+        "notes": list(getattr(run.splits, "notes", ())),
         "versions": {
             "ssl_weighting": ssl_weighting.__version__,
             "python": platform.python_version(),
@@ -103,6 +104,8 @@ def example_table(run: Run):
     log_p = log_softmax(run.evaluator.logits(unlabeled.inputs))
     pseudo = log_p.argmax(axis=1)
     groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
+    if unlabeled.texts is not None:
+        groups["text"] = list(unlabeled.texts)
     return pd.DataFrame(
         {
             "id": np.arange(len(pseudo), dtype=np.int64),

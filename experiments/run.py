@@ -20,7 +20,6 @@ from experiments.presets import deviations
 from experiments.run_log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints
-from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.lambda_step import LAST_LAYER
 
 TERMINATED = 143  # exit code of a program that SIGTERM ended
@@ -146,10 +145,10 @@ def _announce(run):
     sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
     print(f"{c.out}: {results.method_name(c)} on {s.name}, {sizes}", flush=True)
     print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
-    for line in deviations(c):
+    for line in (*getattr(s, "notes", ()), *deviations(c)):
         print(f"  {line}", flush=True)
     if run.trainer.store.learns and c.influence_params != LAST_LAYER:
-        one = clean_view(tf.constant(s.labeled.inputs[:1]))
+        one = run.evaluator.preprocess(s.labeled.inputs[:1])
         print(run.trainer.scope.plan(one), flush=True)
 
 

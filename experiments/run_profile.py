@@ -37,7 +37,8 @@ def train(config: Config) -> dict | None:
     """Run one configuration with the program that belongs to it."""
     if config.model == "mlp":
         return train_synthetic.train(config)
-    return execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))
+    program = "train_text" if config.model == "bert" else "train_images"
+    return execute(config, program, cache_dir=cache_dir(flags.FLAGS.cache_dir))
 
 
 def refuse_if_changed(config: Config) -> None:

@@ -6,7 +6,6 @@ set, a flag or a file.
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 import time
 
@@ -14,9 +13,11 @@ import tensorflow as tf
 
 from ssl_weighting import devices as replicas
 from ssl_weighting import objective
+from ssl_weighting.bilevel_settings import BilevelSettings as BilevelSettings
 from ssl_weighting.ema import frozen_statistics_forward
 from ssl_weighting.fused_batch_norm import FusedBatchNorm
 from ssl_weighting.lambda_step import (
+    LAST_LAYER,
     LambdaStep,
     LambdaStepSettings,
     Measured,
@@ -25,7 +26,7 @@ from ssl_weighting.lambda_step import (
 )
 from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.weight_decay import SCOPES, is_decayed
+from ssl_weighting.weight_decay import is_decayed
 
 _HALVES = (slice(0, None, 2), slice(1, None, 2))
 _MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
@@ -33,66 +34,6 @@ _MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
 
 class NonFiniteError(FloatingPointError):
     """Training met a value that is not finite; Lambda was left untouched."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BilevelSettings:
-    """The switches of Alg. 1 outside Eq. 6.
-
-    Attributes:
-        inner_steps: N, theta-steps between Lambda-steps.
-        warmup_steps: theta-steps before Lambda may move.
-        lambda_at_start: first Lambda-step before any theta-step (the release) rather than after
-            the first N (Alg. 1).
-        fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it reuses
-            the batch of the theta-step that follows (the release).
-        stale_weights: that theta-step still sees the weights from before (the release).
-        weight_decay: coefficient of 0.5 ||K||^2 in the training objective.
-        weight_decay_scope: what it covers, a name in `weight_decay.SCOPES`.
-        score_every_step: score the batch of every theta-step with the last direction (last layer
-            only); the mean of the scores moves the weights at the next Lambda-step.
-        measure_noise: also score with either half of V', and report how far they agree; changes no
-            weight, costs two more measurements.
-    """
-
-    inner_steps: int = 512
-    warmup_steps: int = 0
-    lambda_at_start: bool = False
-    fresh_batch: bool = True
-    stale_weights: bool = False
-    weight_decay: float = 0.0
-    weight_decay_scope: str = "kernels"
-    score_every_step: bool = False
-    measure_noise: bool = False
-
-    def __post_init__(self):
-        """Check ranges.
-
-        Raises:
-            ValueError: a value out of range.
-        """
-        if self.inner_steps < 1:
-            raise ValueError(f"`inner_steps` must be >= 1. Received: {self.inner_steps}")
-        if self.warmup_steps < 0 or self.weight_decay < 0:
-            raise ValueError(
-                "`warmup_steps` and `weight_decay` must be >= 0. Received: "
-                f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}"
-            )
-        if self.weight_decay_scope not in SCOPES:
-            raise ValueError(
-                f"`weight_decay_scope` must be one of {', '.join(SCOPES)}. "
-                f"Received: {self.weight_decay_scope!r}"
-            )
-
-    def lambda_due(self, step: int) -> bool:
-        """Return whether a Lambda-step stands before theta-step number `step` (from 0)."""
-        past = step - self.warmup_steps
-        return past % self.inner_steps == 0 and (past > 0 or (past == 0 and self.lambda_at_start))
-
-    def next_lambda_step(self, step: int) -> int:
-        """Return the first step after `step` before which a Lambda-step may stand."""
-        past = max(step - self.warmup_steps, -1)
-        return self.warmup_steps + (past // self.inner_steps + 1) * self.inner_steps
 
 
 class BilevelTrainer:
@@ -130,6 +71,7 @@ class BilevelTrainer:
         rates=None,
         devices: replicas.Devices | None = None,
     ):
+        _check_own_features(settings, lambda_settings)
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
         self.lambda_source, self.validation_at = lambda_source, validation_at
@@ -148,7 +90,8 @@ class BilevelTrainer:
         self.scores = self.replay = None
         if settings.score_every_step:
             mask = lambda_settings.mask_in_gradient
-            self.scores = StaleScores(store.num_unlabeled, scope.size, mask)
+            sizes = store.num_unlabeled, scope.size
+            self.scores = StaleScores(*sizes, mask, scope.logit_map)
         if lambda_settings.inverse_hessian == "unrolled":
             self.replay = self._make_replay(scope, lambda_settings.solve.iterations)
         self._lambda_step = LambdaStep(
@@ -160,6 +103,8 @@ class BilevelTrainer:
             self._theta_step = tf.function(
                 self._theta_step_fn, jit_compile=jit_compile, autograph=False
             )
+        self._both_steps = tf.function(self._both_steps_fn, autograph=False)
+        self._seconds_per_step = float("inf")
         self._train_loop = tf.function(self._train_loop_fn, autograph=False)
         self._iterator, self._iterator_step = None, -1
 
@@ -183,7 +128,7 @@ class BilevelTrainer:
         self._publish_rates()
         if self._iterator_step != self.step:
             self._iterator = iter(self.source.dataset(self.step))
-        count = tf.constant(num_steps, tf.int64)
+        count, started = tf.constant(num_steps, tf.int64), time.monotonic()
         done, total = self._train_loop(self._iterator, tf.constant(self.step, tf.int64), count)
         self.step += num_steps
         self._iterator_step = self.step
@@ -194,6 +139,7 @@ class BilevelTrainer:
                 f"{means}. Lambda is untouched. Lower the learning rate or check the inputs, and "
                 "resume from the last checkpoint."
             )
+        self._seconds_per_step = (time.monotonic() - started) / num_steps
         means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
         return means | (self.rates.statistics() if self.rates else {})
 
@@ -217,6 +163,8 @@ class BilevelTrainer:
         Raises:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
         """
+        if self.settings.own_features:
+            return self._lambda_step_within_theta_step()
         measured = self.measure()
         if self.settings.stale_weights:
             started = time.monotonic()
@@ -238,14 +186,27 @@ class BilevelTrainer:
         batch = self.lambda_source.at(k) if fresh else self.source.at(self.step)
         validation = self.validation_at(k)
         measured = self._lambda_step.measure(*batch, validation, self.step)
-        if not measured.report["finite"]:
-            raise NonFiniteError(
-                f"The Lambda-step at step {self.step} met a non-finite value: {measured.report}. "
-                "Lambda is untouched. Raise the damping or lower the learning rate."
-            )
+        _refuse_non_finite(measured, self.step)
         if self.settings.measure_noise:
             measured.report["halves_spearman"] = self._agreement_of_halves(batch, validation)
         return measured
+
+    def _lambda_step_within_theta_step(self):
+        self._publish_rates()
+        started, step = time.monotonic(), self.step
+        validation = self.validation_at(tf.constant(self.lambda_steps, tf.int64))
+        now = tf.constant(step, tf.int64)
+        out, measured = self._both_steps(*self.source.at(step), validation, now)
+        self.step += 1
+        measured = self._lambda_step.reported(measured)
+        _refuse_non_finite(measured, step)
+        self._lambda_step.apply(measured, self.scores)
+        self.lambda_steps += 1
+        means = {name: float(out[name]) for name in _MEANS}
+        means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
+        # Of one call the theta-step's part is known from the steps before.
+        theta = min(time.monotonic() - started, self._seconds_per_step)
+        return measured.report | {"train": means, "train_seconds": theta}
 
     def _agreement_of_halves(self, batch, validation):
         """Rank correlation of the scores by every second example of V' and by the others."""
@@ -279,17 +240,28 @@ class BilevelTrainer:
         done, _, total = tf.while_loop(more, step, state)
         return done, total
 
-    def _theta_step_fn(self, labeled, unlabeled, step):
+    def _both_steps_fn(self, labeled, unlabeled, validation, step):
+        """Take a theta-step and, before it moves theta, measure Eq. 6 on its own rows."""
+
+        def measure(rows):
+            count = tf.size(unlabeled.index)
+            return self._lambda_step.measure_rows(rows, [], count, validation, step)
+
+        return self._theta_step_fn(labeled, unlabeled, step, measure)
+
+    def _theta_step_fn(self, labeled, unlabeled, step, measure=None):
         forward = replicas.divided(self._forward, labeled.label.shape[0])
         with tf.GradientTape() as tape:
             loss, rows = self._loss(forward, self.params, labeled, unlabeled, step)
             scaled = self.optimizer.scale_loss(replicas.share(loss))
+        measured = measure(rows) if measure else None
         gradients = tape.gradient(scaled, [p.value for p in self.params])
         self.optimizer.apply(replicas.spread_bad_news(gradients), self.params)
         replicas.average(self.model.non_trainable_variables)
         if replicas.is_first():
             self._keep(rows, labeled, unlabeled)
-        return {"loss": loss, **_split_losses(rows)}
+        means = {"loss": loss, **_split_losses(rows)}
+        return (means, measured) if measure else means
 
     def _keep(self, rows, labeled, unlabeled):
         """Write what is written once a step, whatever the number of devices."""
@@ -323,6 +295,23 @@ class BilevelTrainer:
             if moves_statistics:
                 return self.model(inputs, training=True)
             return frozen_statistics_forward(self.model, self.params)(inputs)
+
+
+def _refuse_non_finite(measured, step):
+    if not measured.report["finite"]:
+        raise NonFiniteError(
+            f"The Lambda-step at step {step} met a non-finite value: {measured.report}. "
+            "Lambda is untouched. Raise the damping or lower the learning rate."
+        )
+
+
+def _check_own_features(settings, lambda_settings):
+    needs = lambda_settings.influence_params, lambda_settings.inverse_hessian
+    if settings.own_features and (needs[0] != LAST_LAYER or needs[1] == "unrolled"):
+        raise ValueError(
+            f"`own_features` must come with influence_params={LAST_LAYER} and not with unrolled. "
+            f"Received: influence_params={needs[0]}, inverse_hessian={needs[1]}"
+        )
 
 
 def _check_devices(devices, jit_compile, lambda_settings):

@@ -122,6 +122,10 @@ class LambdaStep:
         """
         history = self.replay.tensors(step) if self.replay else None
         m = self._measure(labeled, unlabeled, validation, tf.constant(step, tf.int64), history)
+        return self.reported(m)
+
+    def reported(self, m: dict) -> Measured:
+        """Return what `measure_rows` gave outside its function, with the report for the log."""
         status = int(m["status"])
         report = {"validation_loss": float(m["validation_loss"])}
         finite = bool(m["finite"])
@@ -164,7 +168,7 @@ class LambdaStep:
         return {"stale": gathered["stale"], "scored": tf.size(gathered["index"])}
 
     def _measure_fn(self, labeled, unlabeled, validation, step, history):
-        s, inputs = self.settings, []
+        inputs = []
 
         def forward(x, *, makes_rows=True, moves_statistics=True):
             del moves_statistics  # nothing here does
@@ -174,6 +178,17 @@ class LambdaStep:
 
         rows = self.algorithm(forward, labeled, unlabeled, step)
         count = tf.size(unlabeled.index)
+        return self.measure_rows(rows, inputs, count, validation, step, history)
+
+    def measure_rows(self, rows: LossRows, inputs: list, count, validation, step, history=None):
+        """Return Eq. 6 for rows that are there already, as tensors.
+
+        Args:
+            rows: of the algorithm; inputs: what the forward that made them was called on (not read
+                where Eq. 6 speaks of the last layer).
+            count: U; step: scalar int64; history: from `Replay.tensors`.
+        """
+        s = self.settings
         prepared = self.scope.prepare(rows, inputs, self._coefficients(rows, count, step))
         unroll = self.replay.unroll(history) if self.replay else None
         found = influence(self.scope, prepared, validation, s.inverse_hessian, s.solve, unroll)

@@ -1,8 +1,10 @@
 """The last layer as the parameters of Eq. 6: everything in closed form, in float64.
 
-z = phi W + b makes grad l_r = phi_r (x) delta_r and the Hessian of a row phi phi^T (x) d^2 l/dz^2,
-so that features and logits are all that is needed. Parameters are flattened row-major over
-(feature, class); with the bias included the features carry a trailing 1.
+f = phi W + b makes grad l_r = phi_r (x) delta_r and the Hessian of a row phi phi^T (x) d^2 l/df^2,
+so that features and logits are all that is needed. The logits are z = f, or z = f A with a fixed
+matrix A (App. D's re-parametrisation): then d l/df = A d l/dz and d^2 l/df^2 = A d^2 l/dz^2 A^T.
+Parameters are flattened row-major over (feature, output of the head); with the bias included the
+features carry a trailing 1.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tensorflow as tf
 from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.last_layer_curvature import HeadRows, last_layer_curvature
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
+from ssl_weighting.models import logit_map
 from ssl_weighting.per_example_gradients.network import Network
 from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.structs import LabeledBatch, LossRows
@@ -25,7 +28,8 @@ class LastLayer:
 
     Args:
         model: built Keras model, inputs -> logits [N, C] or {"features", "logits"}; its last
-            trainable variables belong to a Dense layer without activation.
+            trainable variables belong to a Dense layer without activation. After it may stand
+            `models.split_head`'s layer "logit_map" and nothing else.
         include_bias: whether the bias is among the parameters.
         batch_norm: "moving" or "batch" statistics; neither moves them.
         curvature: "hessian" or "gauss_newton" (see `losses.logit_hessian`).
@@ -58,6 +62,8 @@ class LastLayer:
             )
         self.include_bias, self.curvature_kind = include_bias and bool(bias), curvature
         self.l2, self.l2_scope, self.sample_size = l2, l2_scope, sample_size
+        matrix = logit_map(model)
+        self.logit_map = None if matrix is None else tf.constant(matrix)  # [o, C] float64
 
     dtype = "float64"
 
@@ -69,8 +75,8 @@ class LastLayer:
     @property
     def size(self) -> int:
         """The number of parameters p."""
-        d, c = self.kernel.shape
-        return (d + self.include_bias) * c
+        d, o = self.kernel.shape
+        return (d + self.include_bias) * o
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
         """Return {"features": [N, d], "logits": [N, C]} in the dtype of the model.
@@ -82,7 +88,8 @@ class LastLayer:
             out = self.network.outputs(self.network.values(), inputs)
         out = out if isinstance(out, Mapping) else {"logits": out}
         # Else grad l = phi (x) delta does not hold.
-        if len(records) != 1 or out["logits"] is not records[0].inner:
+        mapped = self.logit_map is not None  # a fixed layer stands between, `models.split_head`'s
+        if len(records) != 1 or not (mapped or out["logits"] is records[0].inner):
             raise ValueError(
                 "The logits must be what the last Dense layer returns, without an activation and "
                 f"called once. Received: {len(records)} calls of {self.kernel.path}. Train on "
@@ -106,7 +113,7 @@ class LastLayer:
         one_hot = tf.one_hot(validation.label, out["logits"].shape[-1], dtype=tf.float64)
         loss = SoftmaxCrossEntropy(one_hot)
         phi, delta, _ = self._derivatives(out["features"], out["logits"], loss)
-        total = tf.einsum("vi,vc->ic", phi, delta) / tf.cast(tf.shape(phi)[0], tf.float64)
+        total = tf.einsum("vi,vo->io", phi, delta) / tf.cast(tf.shape(phi)[0], tf.float64)
         return tf.reduce_mean(loss(tf.cast(out["logits"], tf.float64))), tf.reshape(total, [-1])
 
     def curvature(self, rows: HeadRows, unroll: Unroll | None = None) -> Curvature:
@@ -126,10 +133,15 @@ class LastLayer:
     def dot_products(self, rows: HeadRows, vector: tf.Tensor) -> tf.Tensor:
         """Return grad l_r . v for every row, [R] float64; `vector` [p]."""
         v = tf.reshape(vector, [rows.features.shape[-1], -1])
-        return tf.einsum("rc,rc->r", rows.gradient, tf.matmul(rows.features, v))
+        return tf.einsum("ro,ro->r", rows.gradient, tf.matmul(rows.features, v))
 
     def _derivatives(self, features, logits, loss):
         phi, z = tf.cast(features, tf.float64), tf.cast(logits, tf.float64)
         if self.include_bias:
             phi = tf.concat([phi, tf.ones_like(phi[:, :1])], axis=1)
-        return phi, logit_gradient(loss, z), logit_hessian(loss, z, self.curvature_kind)
+        delta, hessian = logit_gradient(loss, z), logit_hessian(loss, z, self.curvature_kind)
+        if self.logit_map is not None:
+            a = self.logit_map
+            delta = tf.matmul(delta, a, transpose_b=True)
+            hessian = tf.einsum("oc,rcd,qd->roq", a, hessian, a)
+        return phi, delta, hessian

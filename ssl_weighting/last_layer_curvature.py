@@ -14,8 +14,8 @@ class HeadRows(NamedTuple):
     """What Eq. 6 needs of a set of loss rows, in float64."""
 
     features: tf.Tensor  # [R, i]: phi, with a trailing 1 where the bias takes part
-    gradient: tf.Tensor  # [R, c]: d loss_r / d z_r
-    hessian: tf.Tensor  # [R, c, c]: d^2 loss_r / d z_r^2
+    gradient: tf.Tensor  # [R, c]: d loss_r / d f_r, with f the head's c outputs
+    hessian: tf.Tensor  # [R, c, c]: d^2 loss_r / d f_r^2
     coefficient: tf.Tensor  # [R]: factor of loss_r in the objective, lambda included
 
 
@@ -27,7 +27,7 @@ def last_layer_curvature(
     positive: bool = True,
     unroll: Unroll | None = None,
 ) -> Curvature:
-    """Return H_data = sum_r coefficient_r phi_r phi_r^T (x) d^2 loss_r/dz^2 and its relatives.
+    """Return H_data = sum_r coefficient_r phi_r phi_r^T (x) d^2 loss_r/df^2 and its relatives.
 
     Args:
         rows: R rows.
@@ -95,7 +95,7 @@ def _sampled_product(k, x, rows, size):
 
 
 def _kronecker(rows):
-    """One block: sum_r c_r phi phi^T (x) the mean of d^2 loss/dz^2 with weights c_r."""
+    """One block: sum_r c_r phi phi^T (x) the mean of d^2 loss/df^2 with weights c_r."""
     c = rows.coefficient
     a = tf.einsum("r,ri,rj->ij", c, rows.features, rows.features)
     g = tf.math.divide_no_nan(tf.einsum("r,rcd->cd", c, rows.hessian), tf.reduce_sum(c))

@@ -24,10 +24,17 @@ class StaleScores:
         num_unlabeled: |U|.
         num_parameters: p, the last layer's, flattened as in `LastLayer`.
         mask_in_gradient: as in `influence.lam_gradient`.
+        logit_map: `LastLayer.logit_map`.
     """
 
-    def __init__(self, num_unlabeled: int, num_parameters: int, mask_in_gradient: bool = True):
-        self.mask_in_gradient = mask_in_gradient
+    def __init__(
+        self,
+        num_unlabeled: int,
+        num_parameters: int,
+        mask_in_gradient: bool = True,
+        logit_map: tf.Tensor | None = None,
+    ):
+        self.mask_in_gradient, self.logit_map = mask_in_gradient, logit_map
         self.direction = keras.Variable(tf.zeros([num_parameters]), name="direction")
         self.ready = keras.Variable(0, name="ready", dtype="int32")  # 1 once a direction is known
         self.total = keras.Variable(tf.zeros([num_unlabeled]), name="total")
@@ -41,11 +48,13 @@ class StaleScores:
     def add(self, rows: LossRows, count: tf.Tensor) -> None:
         """Score the rows of a theta-step; `count` is U. Does nothing before the first direction."""
         phi = tf.stop_gradient(rows.features)
-        v = tf.reshape(self.direction.value, [-1, rows.logits.shape[-1]])
-        kernel, bias = v[: phi.shape[-1]], v[phi.shape[-1] :]
-        per_class = tf.matmul(phi, kernel) + tf.reduce_sum(bias, axis=0)  # no bias row: + 0
         delta = logit_gradient(rows.loss_of_logits, tf.stop_gradient(rows.logits))
-        scores = -tf.reduce_sum(delta * per_class, axis=1)
+        if self.logit_map is not None:
+            delta = tf.matmul(delta, tf.cast(self.logit_map, delta.dtype), transpose_b=True)
+        v = tf.reshape(self.direction.value, [-1, delta.shape[-1]])
+        kernel, bias = v[: phi.shape[-1]], v[phi.shape[-1] :]
+        per_output = tf.matmul(phi, kernel) + tf.reduce_sum(bias, axis=0)  # no bias row: + 0
+        scores = -tf.reduce_sum(delta * per_output, axis=1)
         index, gradient = lam_gradient(rows, scores, count, self.mask_in_gradient)
         self._gather(index, gradient, self.ready.value)
 

@@ -19,7 +19,7 @@ class Probe(NamedTuple):
 class LabeledBatch(NamedTuple):
     """D' or V' of Alg. 1: examples with their classes."""
 
-    inputs: tf.Tensor  # [B, ...] float32
+    inputs: tf.Tensor  # [B, ...] float32, or [B, L] int32 tokens
     label: tf.Tensor  # [B] int32
     probe: Probe | tuple[()] = ()  # of the same examples, where CTAugment's rates are learned
 
@@ -28,8 +28,8 @@ class UnlabeledBatch(NamedTuple):
     """U' of Alg. 1: two views of each unlabeled example and its stable id."""
 
     index: tf.Tensor  # [U] int64, ids 0..|U|-1; duplicates are allowed
-    weak: tf.Tensor  # [U, ...] float32
-    strong: tf.Tensor  # [U, ...] float32
+    weak: tf.Tensor  # [U, ...] float32, or [U, L] int32 tokens of the original
+    strong: tf.Tensor  # [U, ...] as `weak`; tokens of the augmented text
 
 
 class Forward(Protocol):

@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.madam",),
         ("ssl_weighting.nesterov", "ssl_weighting.optimizer_steps"),
         ("ssl_weighting.schedules",),
+        ("ssl_weighting.bert_adamw",),
         ("ssl_weighting.ema",),
         ("ssl_weighting.ctaugment_rates",),
         ("ssl_weighting.devices",),
@@ -49,7 +50,12 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (
         # Alg. 1, its lines 7 to 12, and its last steps once more
-        ("ssl_weighting.bilevel", "ssl_weighting.lambda_step", "ssl_weighting.replay"),
+        (
+            "ssl_weighting.bilevel",
+            "ssl_weighting.bilevel_settings",
+            "ssl_weighting.lambda_step",
+            "ssl_weighting.replay",
+        ),
         ("ssl_weighting.evaluation*",),
         ("ssl_weighting.checkpointing*",),
         ("ssl_weighting.reporting*",),

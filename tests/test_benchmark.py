@@ -32,7 +32,7 @@ TINY = Options(
     image_size=8,
     num_classes=4,
 )
-SUITES = "augment, influence, madam, train_step"
+SUITES = "augment, influence, madam, text, train_step"
 KEYS = ("suite", "name", "seconds_median", "seconds_min", "cpu_seconds_median", "peak_mb", "sizes")
 
 

@@ -163,7 +163,7 @@ OUT_OF_RANGE = {
         "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
         "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every",
         "base_filters", "width", "temperature", "mixup_beta", "vat_epsilon",
-        "solve_iterations", "solve_repeats", "solve_sample",
+        "solve_iterations", "solve_repeats", "solve_sample", "text_augment_p", "text_copies",
     ),
     "0 or more": (
         "image_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
@@ -171,7 +171,9 @@ OUT_OF_RANGE = {
         "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
         "lambda_min", "seed", "val_seed", "inner_steps", "val_size", "max_memory",
         "solve_tolerance", "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices",
+        "bert_trainable_layers",
     ),
+    "at least 3: [CLS], a piece, [SEP]": ("max_len",),
     r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate"),
     "0 or more, or -1": ("noise", "hess_l2_coeff", "ramp_steps"),
 }  # fmt: skip

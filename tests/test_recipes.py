@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import build as building
+from experiments.optimizers import theta_optimizer
 from experiments.presets import deviations, make_config
 from experiments.relevance import refuse_without_effect
 from experiments.run_state import variables
@@ -227,7 +228,7 @@ def test_a_run_of_2019_has_its_schedule_and_fixmatch_s_its_mask_and_annealing():
 def test_vat_s_adam_decays_kernels_by_4e_5_a_step(scope, decayed):
     """theta <- theta (1 - 0.002 * 0.02), apart from the gradient's step."""
     config = make_config(algorithm="vat", weight_decay_scope=scope)
-    optimizer = building._theta_optimizer(config)
+    optimizer = theta_optimizer(config)
     model = building.wide_resnet((8, 8, 1), 2, depth=10, width=1, base_filters=2)
     for v in model.trainable_variables:
         v.assign(np.ones(v.shape))

@@ -18,6 +18,7 @@ SUITES = {
     "augment": "experiments.benchmarks.augment",
     "influence": "experiments.benchmarks.influence",
     "madam": "experiments.benchmarks.madam",
+    "text": "experiments.benchmarks.text",
 }
 # Of processes that take turns (`peer_rows.Contest`), peers among them.
 CONTESTS = {"train_step": "experiments.benchmarks.train_step"}
@@ -36,6 +37,7 @@ class Options:
         sizes: |U| of the rows of suite madam.
         labeled_batch, unlabeled_batch, validation_batch: B, U, V of a step.
         depth, width, image_size, num_classes: of the Wide-ResNet of suite influence.
+        text_length, text_layers: tokens and layers of the BERT of suite text.
         rows: patterns of row names with commas; ratios need both of their rows.
     """
 
@@ -50,6 +52,8 @@ class Options:
     width: int = 2
     image_size: int = 32
     num_classes: int = 10
+    text_length: int = 128
+    text_layers: int = 6
     rows: str = "*"
 
     def __post_init__(self):

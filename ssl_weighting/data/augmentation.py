@@ -145,11 +145,11 @@ def clean_view(inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
     """Returns what the model sees of unaugmented inputs.
 
     Args:
-      inputs: [N, H, W, C] uint8 images, or [N, ...] float32 points.
+      inputs: [N, H, W, C] uint8 images, [N, ...] float32 points, or [N, L] int32 tokens.
 
     Returns:
-      [N, ...] float32: x (2/255) - 1, in [-1, 1], for images (FixMatch's scaling); points as they
-      are.
+      [N, ...] float32: x (2/255) - 1, in [-1, 1], for images (FixMatch's scaling); points and
+      tokens as they are.
 
     Raises:
       ValueError: if the dtype is another one.
@@ -157,9 +157,9 @@ def clean_view(inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
     inputs = tf.convert_to_tensor(inputs)
     if inputs.dtype == tf.uint8:
         return tf.cast(inputs, tf.float32) * (2 / 255) - 1
-    if inputs.dtype != tf.float32:
+    if inputs.dtype not in (tf.float32, tf.int32):
         raise ValueError(
-            "`inputs` must be uint8 images or float32 points. "
+            "`inputs` must be uint8 images, float32 points or int32 tokens. "
             f"Received: inputs.dtype={inputs.dtype.name}. Convert with `astype`."
         )
     return inputs

@@ -28,33 +28,40 @@ class Examples:
     """Inputs with their classes, one example a row.
 
     Args:
-      inputs: [n, H, W, C] uint8 images or [n, d] float32 points (any rank from 2), finite.
+      inputs: [n, H, W, C] uint8 images, [n, d] float32 points (any rank from 2), finite, or
+        [n, L] int32 tokens from 0, 0 = padding.
       labels: [n] int32, classes 0.. or -1 where unknown.
+      texts: [n] str objects that the tokens are of, for reports; None for other inputs.
 
     Raises:
       ValueError: if a dtype, a shape or a value does not fit.
     """
 
-    inputs: np.ndarray  # [n, H, W, C] uint8 or [n, ...] float32
+    inputs: np.ndarray  # [n, H, W, C] uint8, [n, ...] float32 or [n, L] int32
     labels: np.ndarray  # [n] int32, -1 = unknown
+    texts: np.ndarray | None = None  # [n] str objects
 
     def __post_init__(self):
         _check_inputs(self.inputs)
         _check_labels(self.labels, len(self.inputs))
+        _check_texts(self.texts, self.inputs)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Examples:
         """Returns copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
-        return Examples(self.inputs[rows], self.labels[rows])
+        texts = None if self.texts is None else self.texts[rows]
+        return Examples(self.inputs[rows], self.labels[rows], texts)
 
     def joined(self, *others: Examples) -> Examples:
         """Returns these examples followed by `others`, which must have the same shape and dtype."""
-        _check_agreement({str(k): part for k, part in enumerate((self, *others))})
+        parts = (self, *others)
+        _check_agreement({str(k): part for k, part in enumerate(parts)})
         return Examples(
-            np.concatenate([self.inputs, *(part.inputs for part in others)]),
-            np.concatenate([self.labels, *(part.labels for part in others)]),
+            np.concatenate([part.inputs for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            None if self.texts is None else np.concatenate([part.texts for part in parts]),
         )
 
 
@@ -149,7 +156,7 @@ class DataSplits:
 
 
 def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> str:
-    """Returns the SHA-256 of names, shapes, dtypes, contents and labels, in hexadecimal.
+    """Returns the SHA-256 of names, shapes, dtypes, contents, labels and texts, in hexadecimal.
 
     The source is left out on purpose: the same bytes from elsewhere are the same split.
     """
@@ -159,16 +166,25 @@ def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]
     for examples in parts.values():
         digest.update(np.ascontiguousarray(examples.inputs).tobytes())
         digest.update(np.ascontiguousarray(examples.labels).tobytes())
+        if examples.texts is not None:  # two texts may share their tokens
+            digest.update(json.dumps(examples.texts.tolist()).encode())
     return digest.hexdigest()
 
 
 def _check_inputs(inputs: np.ndarray) -> None:
     images = isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4
     points = isinstance(inputs, np.ndarray) and inputs.dtype == np.float32 and inputs.ndim >= 2
-    if not (images or points):
+    tokens = isinstance(inputs, np.ndarray) and inputs.dtype == np.int32 and inputs.ndim == 2
+    if not (images or points or tokens):
         raise ValueError(
-            "`inputs` must be an array of uint8 images [n, H, W, C] or float32 points [n, d]. "
-            f"Received: inputs={_describe(inputs)}. Convert with `astype` and `reshape`."
+            "`inputs` must be an array of uint8 images [n, H, W, C], float32 points [n, d] or "
+            f"int32 tokens [n, L]. Received: inputs={_describe(inputs)}. Convert with `astype` "
+            "and `reshape`."
+        )
+    if tokens and inputs.size and inputs.min() < 0:
+        raise ValueError(
+            "`inputs` must be tokens from 0, the padding. Received: a token "
+            f"{inputs.min()}. Tokenise with the tokenizer of the model."
         )
     bad = np.flatnonzero(~np.isfinite(inputs).all(axis=tuple(range(1, inputs.ndim))))
     if len(bad):
@@ -196,6 +212,17 @@ def _check_labels(labels: np.ndarray, num_inputs: int) -> None:
         )
 
 
+def _check_texts(texts: np.ndarray | None, inputs: np.ndarray) -> None:
+    if texts is None:
+        return
+    fits = isinstance(texts, np.ndarray) and texts.dtype == object
+    if not (fits and texts.shape == (len(inputs),) and inputs.dtype == np.int32):
+        raise ValueError(
+            f"`texts` must be an array of str objects [{len(inputs)}], one for each row of tokens. "
+            f"Received: texts={_describe(texts)} for inputs={_describe(inputs)}."
+        )
+
+
 def _check_agreement(parts: Mapping[str, Examples]) -> None:
     kinds = {part: (e.inputs.dtype.name, e.inputs.shape[1:]) for part, e in parts.items()}
     if len(set(kinds.values())) > 1:
@@ -204,6 +231,9 @@ def _check_agreement(parts: Mapping[str, Examples]) -> None:
             + ", ".join(f"{part}={dtype}{list(shape)}" for part, (dtype, shape) in kinds.items())
             + ". Resize or convert them (`image_size` does it for images)."
         )
+    if len({e.texts is None for e in parts.values()}) > 1:
+        without = [part for part, e in parts.items() if e.texts is None]
+        raise ValueError(f"All parts must have `texts`, or none. Received: none in {without}.")
 
 
 def _check_class_names(class_names: tuple[str, ...]) -> None:

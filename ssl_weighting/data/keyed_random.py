@@ -14,6 +14,7 @@ _STEP = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd: the counter visits ever
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # Stafford's variant 13
 _SHIFTS = (30, 27, 31)
 _BITS = 24  # a float32 holds 24 bits exactly, so k / 2**24 is never rounded up to 1
+_BITS64 = 53  # the same of a float64
 
 
 def example_keys(seed: int, stream: int, ids: tf.Tensor, visits: tf.Tensor, view: int) -> tf.Tensor:
@@ -83,3 +84,20 @@ def _xor_shift(bits: tf.Tensor, places: int) -> tf.Tensor:
 
 def _uint64(number: int) -> tf.Tensor:
     return tf.constant(np.uint64(number))
+
+
+def ragged_uniform(keys: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Returns [sum of counts] float64 uniform in [0, 1): `counts` numbers of each key in turn.
+
+    Multiples of 2**-53, never 1; the first numbers of a key do not depend on how many follow.
+
+    Args:
+      keys: [N] uint64, from `example_keys`.
+      counts: [N] int64, from 0.
+    """
+    starts = tf.cumsum(counts, exclusive=True)
+    places = tf.range(tf.reduce_sum(counts)) - tf.repeat(starts, counts)
+    steps = tf.bitcast(places + 1, tf.uint64) * _uint64(_STEP)
+    bits = _mix(tf.repeat(keys, counts) + steps)
+    top = tf.bitwise.right_shift(bits, _uint64(64 - _BITS64))
+    return tf.cast(tf.bitcast(top, tf.int64), tf.float64) * 2.0**-_BITS64

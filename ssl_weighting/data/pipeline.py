@@ -132,7 +132,8 @@ class BatchSource:
 
     def _unlabeled_at(self, step, state):
         if not self.unlabeled_batch:
-            none = tf.zeros([0, *self._unlabeled.shape[1:]])
+            dtype = tf.int32 if self._unlabeled.dtype == tf.int32 else tf.float32
+            none = tf.zeros([0, *self._unlabeled.shape[1:]], dtype)
             return UnlabeledBatch(tf.zeros([0], tf.int64), none, none)
         size = self._unlabeled.shape[0]
         index, visits = self._sample("unlabeled", size, self.unlabeled_batch, step)

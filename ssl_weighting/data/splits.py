@@ -26,6 +26,7 @@ def make_splits(
     validation_as_labels: bool = False,
     val_order: str = "drawn",
     balanced: bool = False,
+    labeled_rows: np.ndarray | None = None,
 ) -> DataSplits:
     """Returns D, U, V and the test set.
 
@@ -47,6 +48,8 @@ def make_splits(
       val_order: "drawn" by `val_seed`, or "first": the first |V| of the release's unlabeled file,
         which are the first of each class in the set's order, whatever the seeds.
       balanced: D has as many examples of each class, whatever their frequencies.
+      labeled_rows: [num_labeled] rows of the training set that are D, in this order, for sets whose
+        D is published; V is then drawn among the others. None to draw D.
 
     Returns:
       The splits; nothing of the test set is in the other parts unless `raw` repeats itself.
@@ -59,14 +62,18 @@ def make_splits(
         known = ", ".join(VAL_ORDERS)
         raise ValueError(f"`val_order` must be one of {known}. Received: val_order={val_order!r}.")
     train, names = raw.train, raw.class_names
-    validation, in_validation = _validation(raw, val_size, val_order, val_seed)
+    fixed = None if labeled_rows is None else np.asarray(labeled_rows)
+    _check_labeled_rows(raw, fixed, num_labeled)
+    validation, in_validation = _validation(raw, val_size, val_order, val_seed, fixed)
     # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
     # the paper's wording excludes. Copies count as the same example.
-    free = None if allow_overlap else ~_copies(train, validation)
+    free = None if allow_overlap or fixed is not None else ~_copies(train, validation)
     # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
     # keeps file order for seed 0; data that people sort by name or time would bias D.
-    rng = np.random.RandomState(seed)
-    rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free, balanced)
+    rows = fixed
+    if rows is None:
+        rng = np.random.RandomState(seed)
+        rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free, balanced)
     labeled = train.take(rows)
     unlabeled = _unlabeled(raw, ~in_validation, rows, include_labeled, num_unlabeled, seed)
     splits = DataSplits(raw.name, labeled, unlabeled, validation, raw.test, names, raw.source)
@@ -135,15 +142,19 @@ def hold_out(
     return examples.take(~held), examples.take(held)
 
 
-def _validation(raw, val_size, val_order, val_seed) -> tuple[Examples, np.ndarray]:
-    """Returns V and where in the training set its examples are, [n] bool."""
+def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
+    """Returns V and where in the training set its examples are, [n] bool.
+
+    Nothing is drawn that equals one of the `fixed` rows, if there are any.
+    """
     pool = raw.train if raw.validation is None else raw.validation
     if val_size is None:  # not drawn: rounded proportions may ask for more than a class has
         rows = np.arange(len(pool))
     else:
         drawn = val_order == "drawn"
         rng = np.random.RandomState([_VALIDATION, val_seed]) if drawn else None
-        rows = greedy_rows(pool.labels, raw.class_names, val_size, rng, "val_size")
+        free = None if fixed is None else ~_copies(pool, raw.train.take(fixed))
+        rows = greedy_rows(pool.labels, raw.class_names, val_size, rng, "val_size", free)
     validation = pool.take(rows)
     if raw.validation is not None:
         return validation, _copies(raw.train, validation)
@@ -174,6 +185,23 @@ def _copies(examples: Examples, of: Examples) -> np.ndarray:
     """Returns [n] bool: whose content is that of one of `of`."""
     contents = {row.tobytes() for row in of.inputs}
     return np.array([row.tobytes() in contents for row in examples.inputs], bool)
+
+
+def _check_labeled_rows(raw, rows, num_labeled) -> None:
+    if rows is None:
+        return
+    labels = set(raw.train.labels[rows].tolist())
+    if rows.shape != (num_labeled,) or len(set(rows.tolist())) != num_labeled:
+        raise ValueError(
+            f"`labeled_rows` must be num_labeled={num_labeled} different rows of the training set. "
+            f"Received: labeled_rows of shape {list(rows.shape)}, {len(set(rows.tolist()))} "
+            "different. Ask for as many labels, or have D drawn."
+        )
+    if len(labels) < len(raw.class_names):
+        raise ValueError(
+            "`labeled_rows` must have examples of every class. "
+            f"Received: rows of {[raw.class_names[c] for c in sorted(labels)]} only."
+        )
 
 
 def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:

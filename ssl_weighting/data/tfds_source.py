@@ -27,6 +27,7 @@ _PROBES = {
     ),
     "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     "svhn_cropped": "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+    "imdb_reviews/plain_text": "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
 }
 
 

@@ -81,11 +81,12 @@ class _Run:
         """Keep the tangent of an activation."""
         self._known[id(tensor)] = (tensor, tangent)
 
-    def watched(self, nest) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """Return the parameters and the activations in `nest` that have tangents, with them."""
+    def watched(self, nest, parameters: bool = True) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Return the activations in `nest` that have tangents, with them, and the parameters."""
         tensors = {id(t): t for t in tf.nest.flatten(nest) if tf.is_tensor(t)}
         pairs = [(t, self.tangent(t)) for t in tensors.values()]
-        return self._parameters + [pair for pair in pairs if pair[1] is not None]
+        own = self._parameters if parameters else []
+        return own + [pair for pair in pairs if pair[1] is not None]
 
     def on_pairs(self, operation):
         """Return what stands in for `operation.call`: it notes the tangents of what it returns."""

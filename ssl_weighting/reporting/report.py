@@ -65,6 +65,7 @@ def _content(settings: tuple[Setting, ...], comparisons: list[Comparison]) -> li
         *sections.curves_section(settings),
         *sections.weights_section(settings),
         *sections.gallery_section(settings),
+        *sections.texts_section(settings),
         *sections.detection_section(settings, detections),
         *provenance.deviation_blocks(settings),
         *provenance.version_blocks(runs),

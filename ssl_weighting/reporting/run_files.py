@@ -83,19 +83,23 @@ def read_example_weights(path: Path) -> dict[str, np.ndarray]:
 
     Returns:
       {"id", "lam", "visits", "pseudo_label", "confidence", "loss", "true_label"}, each [|U|], and
-      "group" (text) where the run knew groups.
+      "group" (text) where the run knew groups, "text" where the examples are texts.
 
     Raises:
       RunError: unreadable, a column missing, a doubled id, or a λ that is not finite.
     """
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        frame = pd.read_parquet(path, engine="pyarrow")
-        columns = {name: frame[name].to_numpy(kind) for name, kind in WEIGHT_COLUMNS.items()}
-        if "group" in frame:
-            columns["group"] = frame["group"].to_numpy(str)
+        kinds = dict(WEIGHT_COLUMNS)
+        present = pq.read_schema(path).names
+        kinds |= {
+            name: kind for name, kind in (("group", str), ("text", object)) if name in present
+        }
+        frame = pd.read_parquet(path, columns=list(kinds), engine="pyarrow")
+        columns = {name: frame[name].to_numpy(kind) for name, kind in kinds.items()}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = str(error).replace(str(path), path.name)
         raise RunError(f"{path.name} cannot be read: {reason}") from error

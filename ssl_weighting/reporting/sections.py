@@ -40,6 +40,8 @@ from ssl_weighting.reporting.files import slug
 from ssl_weighting.reporting.grouping import Setting
 from ssl_weighting.reporting.narrative import overview, setting_points
 from ssl_weighting.reporting.tables import READING, differences_table, results_table, sources_table
+from ssl_weighting.reporting.texts import LEGEND as TEXTS_LEGEND
+from ssl_weighting.reporting.texts import text_tables
 
 TOY_CAPTION = (
     "Unlabeled points are shaded from black (low λ) to pink (high λ), labeled points are orange, "
@@ -179,6 +181,23 @@ def gallery_section(settings: Sequence[Setting]) -> list[Block]:
                 blocks.append(Details("The other seeds", others))
     title = Heading("Most down- and up-weighted images")
     return [title, Paragraph(LEGEND), *blocks] if blocks else []
+
+
+def texts_section(settings: Sequence[Setting]) -> list[Block]:
+    """The most down- and up-weighted texts; the first seed open, the others folded away."""
+    blocks: list[Block] = []
+    for setting in settings:
+        for method in setting.methods:
+            found = [text_tables(run) for run in method.runs if method.is_learned]
+            found = [tables for tables in found if tables]
+            if not found:
+                continue
+            blocks += [Heading(f"{method.label}, {setting.title}", 3), *found[0]]
+            if len(found) > 1:
+                others = tuple(table for tables in found[1:] for table in tables)
+                blocks.append(Details("The other seeds", others))
+    title = Heading("Most down- and up-weighted texts")
+    return [title, Paragraph(TEXTS_LEGEND), *blocks] if blocks else []
 
 
 def detection_section(settings: Sequence[Setting], detections: Detections) -> list[Block]:

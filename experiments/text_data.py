@@ -1,0 +1,81 @@
+"""From a configuration to the texts of a run: tokens, splits, augmented copies."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from experiments.config import Config
+from ssl_weighting.data.back_translation import Paraphrases
+from ssl_weighting.data.examples import DataSplits
+from ssl_weighting.data.text_augment import WordReplacement, augmented_tokens
+from ssl_weighting.data.text_pipeline import without_padding
+from ssl_weighting.data.text_sets import load_texts, make_text_splits
+from ssl_weighting.data.text_tokens import TokenCache, load_encoder
+from ssl_weighting.models.bert_weights import bert_folder
+
+STRONG = ("uda", "fixmatch")  # algorithms with a strong view
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextSplits(DataSplits):
+    """`DataSplits` of tokens with what a text run needs beside them.
+
+    Args:
+        augmented: [|U|, K, L] int32, K copies of each text; None: the algorithm has no strong view.
+        notes: what a reader of results must know of the data.
+        cache_dir: where prepared data lies; None: nothing is kept.
+    """
+
+    augmented: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    cache_dir: str | None = None
+
+
+def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits:
+    """Return the four sets that `config` names, tokenised, with the copies of U.
+
+    Raises:
+        OSError: the data, the model's folder or its tokenizer is not there.
+        ValueError: an option does not fit the data.
+    """
+    encoder = load_encoder(str(bert_folder(config.bert)), config.max_len, config.truncation)
+    cache = TokenCache(Path(cache_dir) / "tokens" if cache_dir else None)
+    texts = _load_texts(config.dataset, config.data_dir or None, cache_dir)
+    tokens = texts.tokenised(functools.partial(cache.encode, encoder))
+    splits = make_text_splits(
+        texts,
+        tokens,
+        config.num_labeled,
+        config.val_size or None,
+        seed=config.seed,
+        val_seed=config.val_seed,
+        num_unlabeled=config.num_unlabeled or None,
+        validation_as_labels=config.validation_as_labels,
+    )
+    method = augmentation(config)
+    augmented = None
+    if method is not None:
+        strings = splits.unlabeled.texts
+        augmented = augmented_tokens(strings, encoder, cache, method, config.text_copies)
+    splits, augmented = without_padding(splits, augmented)
+    parts = {f.name: getattr(splits, f.name) for f in dataclasses.fields(DataSplits) if f.init}
+    return TextSplits(**parts, augmented=augmented, notes=texts.notes, cache_dir=cache_dir)
+
+
+# The runs of a family read their texts once.
+_load_texts = functools.lru_cache(maxsize=1)(load_texts)
+
+
+def augmentation(config: Config):
+    """Return how the strong view is made, None where there is none."""
+    if config.algorithm not in STRONG:
+        return None
+    if config.back_translation_dir:
+        return Paraphrases(config.back_translation_dir)
+    if config.text_augment == "none":
+        return None
+    return WordReplacement(config.text_augment, config.text_augment_p, config.seed)

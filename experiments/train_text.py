@@ -1,0 +1,54 @@
+r"""Fine-tune BERT on texts: base SSL algorithm, with or without learned weights (Sec. 4.2).
+
+    python -m experiments.train_text --dataset=imdb --algorithm=uda --weighting=per_example \
+        --back_translation_dir=PATH --seed=1 --out=results/runs/imdb
+    python -m experiments.train_text --dataset=rotten_tomatoes --bert=minilm \
+        --bert_trainable_layers=1 --steps=300 --out=results/runs/reviews
+    python -m experiments.train_text --dataset=csv:reviews.csv --out=results/runs/mine
+    python -m experiments.train_text --smoke
+
+Data sets: imdb, rotten_tomatoes (real reviews from a package, no network), csv:PATH. The defaults
+are the paper's: bert-base-uncased, all of its layers, 128 tokens, 8 + 32 texts a step, 10,000
+steps. A run continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+from absl import app, flags
+
+from experiments.cache import cache_dir
+from experiments.errors import friendly
+from experiments.flags import config_from_flags, define
+from experiments.run import TERMINATED, execute
+from experiments.text_recipes import is_text
+from ssl_weighting.data.text_sets import NAMES
+
+# What --smoke alone means.
+_SMOKE = {"dataset": lambda: "rotten_tomatoes", "out": lambda: tempfile.mkdtemp(prefix="smoke-")}
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the program's flags; a function, so that tests can import several programs."""
+    define(values)
+    text = "where prepared data sets lie; empty: the user's cache"
+    flags.DEFINE_string("cache_dir", "", f"[run] {text}", values)
+
+
+def main(argv: list[str]) -> int:
+    """Run the configuration of the command line; return the exit code."""
+    with friendly():
+        config = config_from_flags(argv, _SMOKE)
+        if not is_text(config.dataset):
+            raise ValueError(
+                f"--dataset must be one of {', '.join(NAMES)} or csv:PATH. Received: "
+                f"{config.dataset!r}. Use python -m experiments.train_images for images"
+            )
+        summary = execute(config, "train_text", cache_dir=cache_dir(flags.FLAGS.cache_dir))
+    return 0 if summary else TERMINATED
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

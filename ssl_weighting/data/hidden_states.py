@@ -1,0 +1,168 @@
+"""What a frozen lower part of BERT makes of every text of a run, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from ssl_weighting.data.examples import DataSplits, base_name
+from ssl_weighting.data.text_pipeline import TextBatchSource
+
+_CHUNK = 256  # texts encoded between two progress lines at most
+_FORMAT = 1  # raise it when the same recipe means other states
+
+
+class HiddenStates:
+    """Tokens [n, L] -> hidden states [n, L, d] by look-up.
+
+    DEVIATION: kept as float16, half the memory of float32; training reads them as float32.
+
+    Args:
+      tokens: arrays [m, L] int32 of all texts that will be asked for, one file each.
+      encode: [b, L] int32 -> [b, L, d] float32, zero vectors where padded.
+      recipe: all that `encode` depends on, for the name on disk.
+      folder: where they lie; made if missing. None: nothing is kept.
+      say: told what was read and made, one line each.
+
+    Raises:
+      OSError: if the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[np.ndarray],
+        encode: Callable[[np.ndarray], np.ndarray],
+        recipe: str,
+        folder: str | os.PathLike | None,
+        say: Callable[[str], None] = print,
+    ):
+        # Part by part, so that another algorithm on the same texts finds what it shares.
+        parts = [np.unique(part, axis=0) for part in tokens if len(part)]
+        rows = (row.tobytes() for part in parts for row in part)
+        self._place = {row: k for k, row in enumerate(rows)}
+        states = [_kept(part, encode, recipe, folder, say) for part in parts]
+        with tf.device("CPU:0"):
+            self._table = tf.constant(np.concatenate(states))
+
+    def rows(self, tokens: np.ndarray) -> np.ndarray:
+        """Returns where the texts lie, int32 of the shape of `tokens` [..., L] without its last.
+
+        Raises:
+          KeyError: if a text is not among them.
+        """
+        flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]))
+        found = [self._place[row.tobytes()] for row in flat]
+        return np.array(found, np.int32).reshape(tokens.shape[:-1])
+
+    def at(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the states of rows [n] int32, [n, L, d] float32."""
+        return tf.cast(tf.gather(self._table, rows), tf.float32)
+
+    def __call__(self, tokens: np.ndarray) -> tf.Tensor:
+        """Returns the states of tokens [n, L] int32, [n, L, d] float32."""
+        with tf.device("CPU:0"):
+            return self.at(tf.constant(self.rows(np.asarray(tokens))))
+
+
+class HiddenBatchSource(TextBatchSource):
+    """`TextBatchSource` whose views are hidden states [.., L, d] float32 instead of tokens.
+
+    Args:
+      splits, labeled_batch, unlabeled_batch, seed, augmented, stream: as in `TextBatchSource`.
+      hidden: `HiddenStates` of labeled, unlabeled (if it is used) and augmented tokens.
+    """
+
+    def __init__(
+        self,
+        splits: DataSplits,
+        labeled_batch: int,
+        unlabeled_batch: int,
+        seed: int,
+        augmented: np.ndarray | None,
+        hidden: HiddenStates,
+        stream: int = 0,
+    ):
+        self._hidden = hidden
+        unlabeled = splits.unlabeled.inputs[:, np.newaxis]
+        copies = unlabeled if augmented is None else augmented
+        with tf.device("CPU:0"):
+            self._labeled_rows = tf.constant(hidden.rows(splits.labeled.inputs))
+            if unlabeled_batch:
+                self._original_rows = tf.constant(hidden.rows(unlabeled))
+                self._copy_rows = tf.constant(hidden.rows(copies))
+        super().__init__(splits, labeled_batch, unlabeled_batch, seed, augmented, stream)
+
+    def _view(self, part, inputs, index, visits, view, state):
+        del inputs, state
+        if part == "labeled":
+            return self._hidden.at(tf.gather(self._labeled_rows, index))
+        rows = (self._original_rows, self._copy_rows)[view]
+        place = tf.stack([index, visits % rows.shape[1]], axis=1)
+        return self._hidden.at(tf.gather_nd(rows, place))
+
+
+def _kept(tokens, encode, recipe, folder, say):
+    """Returns the states [m, L, d] float16 of tokens [m, L], from disk if they are there."""
+    name = _name(tokens, recipe)
+    path = None if folder is None else Path(folder) / f"hidden-{name[:32]}.npz"
+    states = None if path is None else _read(path, name, len(tokens), say)
+    if states is None:
+        say(f"computing the hidden states of {len(tokens)} texts, once")
+        states = _encoded(tokens, encode)
+        if path is not None:
+            _write(path, name, states)
+    return states
+
+
+def _encoded(tokens, encode):
+    # Texts of like length together: `encode` may skip padding that all of them have.
+    order = np.argsort((tokens != 0).sum(axis=1), kind="stable")
+    states = None
+    for start in range(0, len(order), _CHUNK):
+        chosen = order[start : start + _CHUNK]
+        part = encode(tokens[chosen])
+        if states is None:
+            states = np.zeros([len(tokens), *part.shape[1:]], np.float16)
+        states[chosen] = part
+    return states
+
+
+def _name(tokens, recipe):
+    digest = hashlib.sha256(repr((_FORMAT, recipe, tokens.shape)).encode())
+    digest.update(np.ascontiguousarray(tokens).tobytes())
+    return digest.hexdigest()
+
+
+def _read(path, name, count, say):
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            states, found, digest = file["states"], str(file["name"]), str(file["digest"])
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        say(f"{base_name(path)} in the cache is damaged ({error}); made again")
+        return None
+    if found != name or len(states) != count or digest != _digest(states):
+        say(f"{base_name(path)} in the cache is damaged (its checksum does not fit); made again")
+        return None
+    return states
+
+
+def _write(path, name, states):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")  # two runs may write at once
+    try:
+        np.savez(temporary, states=states, name=name, digest=_digest(states))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(states):
+    return hashlib.sha256(np.ascontiguousarray(states)).hexdigest()

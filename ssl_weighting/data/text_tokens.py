@@ -1,0 +1,183 @@
+"""Texts to BERT's tokens, [CLS] ... [SEP] and padding, with the tokenizer of a Hugging Face folder.
+
+Tokenised once: `TokenCache` keeps the result under a hash of everything it depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_weighting.data.examples import base_name
+from ssl_weighting.data.token_files import read_tokens, write_tokens
+
+TRUNCATIONS = ("tail", "head")
+_CHUNK = 2048  # texts in the tokenizer's hands at once
+_FORMAT = 1  # of the hashed description; raise it when the same description means other tokens
+
+
+class TextEncoder:
+    """n texts -> [n, max_len] int32 tokens: [CLS] pieces [SEP], then 0.
+
+    A text of more than max_len - 2 pieces keeps its last ones (`tail`, upstream's default) or its
+    first ones (`head`). One segment; the mask of attention is tokens != 0. DEVIATION: Hugging
+    Face's tokenizer also splits Chinese characters, which UDA's does not.
+
+    Args:
+      tokenizer: a `transformers` tokenizer with a fast backend, pad token 0.
+      max_len: L, at least 3.
+      truncation: one of `TRUNCATIONS`.
+
+    Raises:
+      ValueError: if an argument does not fit.
+    """
+
+    def __init__(self, tokenizer: Any, max_len: int = 128, truncation: str = "tail"):
+        _check_encoder(tokenizer, max_len, truncation)
+        # A copy, as the length and the side are its state.
+        backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+        backend.no_truncation()
+        backend.no_padding()
+        import tokenizers
+
+        described = f"{tokenizers.__version__} {backend.to_str()}"
+        self.max_len, self.truncation = max_len, truncation
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+        self.vocabulary_size = backend.get_vocab_size()
+        # A review that says "[PAD]" means these five characters.
+        backend.encode_special_tokens = True
+        sides = {"tail": "left", "head": "right"}  # the side that is cut off
+        backend.enable_truncation(max_len, direction=sides[truncation])
+        backend.enable_padding(length=max_len, pad_id=0, pad_token=tokenizer.pad_token)
+        self._backend = backend
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns the tokens [n, max_len] int32 of n texts."""
+        tokens = np.zeros([len(texts), self.max_len], np.int32)
+        for start in range(0, len(texts), _CHUNK):
+            part = list(texts[start : start + _CHUNK])
+            rows = tokens[start : start + len(part)]  # a view
+            needed = [self._needed(text) for text in part]
+            rows[:] = self._encode(needed)
+            # Rare: words of nothing but characters that the tokenizer drops.
+            for k in np.flatnonzero(rows[:, -1] == 0):
+                if needed[k] is not part[k]:
+                    rows[k] = self._encode([part[k]])[0]
+        return tokens
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
+
+    def _needed(self, text: str) -> str:
+        """Returns the end (or beginning) of a text that fills L if each word gives a piece."""
+        most = self.max_len - 2
+        tail = self.truncation == "tail"
+        words = text.rsplit(" ", most) if tail else text.split(" ", most)
+        if len(words) <= most:
+            return text
+        return " ".join(words[1:] if tail else words[:-1])
+
+
+def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> TextEncoder:
+    """Returns the encoder with the tokenizer of `bert`.
+
+    Args:
+      bert: a Hugging Face folder (nothing is downloaded), or a name on the hub.
+      max_len, truncation: as in `TextEncoder`.
+
+    Raises:
+      OSError: if there is no such folder, or no tokenizer in it, and no such name on the hub.
+      ValueError: if an argument does not fit.
+    """
+    import transformers
+
+    local = Path(bert).is_dir()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(bert, local_files_only=local)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(
+            "`bert` must be a Hugging Face folder with a tokenizer (tokenizer.json, or vocab.txt "
+            "and tokenizer_config.json), or a name on the hub, which needs the network. "
+            f"Received: bert={bert!r}: {reason}"
+        ) from error
+    return TextEncoder(tokenizer, max_len, truncation)
+
+
+class TokenCache:
+    """Tokens on disk, one file for each description; damaged files are made again.
+
+    Args:
+      folder: where they lie; made if missing. None: nothing is kept.
+      say: told what was read and made, one line each.
+    """
+
+    def __init__(self, folder: str | os.PathLike | None, say: Callable[[str], None] = print):
+        self._folder, self._say = None if folder is None else Path(folder), say
+
+    def encode(self, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+        """Returns `encoder(texts)`, [n, L] int32, from disk if it is there."""
+        return self.get(encoder, texts, "", lambda: encoder(texts))
+
+    def get(
+        self, encoder: TextEncoder, texts: Sequence[str], recipe: str, make: Callable
+    ) -> np.ndarray:
+        """Returns `make()`, from disk if it is there.
+
+        Args:
+          encoder: makes the tokens.
+          texts: n originals.
+          recipe: all else that `make` depends on; "" for the plain tokens.
+          make: () -> [n, L] int32.
+
+        Raises:
+          OSError: if the cache cannot be written.
+        """
+        if self._folder is None:
+            return make()
+        name = describe(encoder, texts, recipe)
+        path = self._folder / f"tokens-{name[:32]}.npz"
+        shape = (len(texts), encoder.max_len)
+        tokens, problem = read_tokens(path, name, shape)
+        if tokens is not None:
+            return tokens
+        if problem:
+            self._say(f"{base_name(path)} in the cache is damaged ({problem}); made again")
+        tokens = make()
+        write_tokens(path, name, tokens, encoder.vocabulary_size)
+        return tokens
+
+
+def describe(encoder: TextEncoder, texts: Sequence[str], recipe: str = "") -> str:
+    """Returns the SHA-256 of texts, tokenizer, length, truncation and recipe, in hexadecimal."""
+    digest = hashlib.sha256()
+    head = (_FORMAT, encoder.fingerprint, encoder.max_len, encoder.truncation, recipe, len(texts))
+    digest.update(repr(head).encode())
+    for text in texts:
+        content = text.encode()
+        digest.update(len(content).to_bytes(8, "little"))  # keeps ("ab", "c") from ("a", "bc")
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _check_encoder(tokenizer, max_len, truncation) -> None:
+    if truncation not in TRUNCATIONS:
+        raise ValueError(
+            f"`truncation` must be one of {', '.join(TRUNCATIONS)}. "
+            f"Received: truncation={truncation!r}."
+        )
+    if max_len < 3:
+        raise ValueError(
+            f"`max_len` must be at least 3, [CLS], a piece and [SEP]. Received: max_len={max_len}."
+        )
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or tokenizer.pad_token_id != 0:
+        raise ValueError(
+            "`tokenizer` must be a fast BERT tokenizer whose [PAD] is token 0. Received: "
+            f"{type(tokenizer).__name__} with pad_token_id={tokenizer.pad_token_id}."
+        )

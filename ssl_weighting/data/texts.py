@@ -1,0 +1,94 @@
+"""Texts with their classes as a source delivers them, before they are tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset
+
+Encode = Callable[[Sequence[str]], np.ndarray]  # n texts -> [n, L] int32 tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Texts, one example each.
+
+    Args:
+      texts: n strings.
+      labels: [n] int32, classes 0.. or -1 where unknown.
+
+    Raises:
+      ValueError: if their numbers differ.
+    """
+
+    texts: tuple[str, ...]
+    labels: np.ndarray  # [n] int32, -1 = unknown
+
+    def __post_init__(self):
+        if self.labels.shape != (len(self.texts),):
+            raise ValueError(
+                f"`labels` must have one entry for each of the {len(self.texts)} texts. "
+                f"Received: labels of shape {list(self.labels.shape)}."
+            )
+
+    @classmethod
+    def unlabeled(cls, texts: Sequence[str]) -> Texts:
+        """Returns `texts` of unknown class."""
+        return cls(tuple(texts), np.full(len(texts), UNKNOWN, np.int32))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: np.ndarray) -> Texts:
+        """Returns the texts at `rows` [k] int64."""
+        return Texts(tuple(self.texts[row] for row in rows), self.labels[rows])
+
+    def tokenised(self, encode: Encode) -> Examples:
+        """Returns the tokens with the texts beside them."""
+        strings = np.empty(len(self), dtype=object)
+        strings[:] = self.texts
+        return Examples(encode(self.texts), self.labels, strings)
+
+
+@dataclass(frozen=True, eq=False)
+class RawTexts:
+    """A text set as its source delivers it: `RawDataset` before tokenisation.
+
+    Args:
+      name, train, test, class_names, source, unlabeled, validation: as in `RawDataset`.
+      labeled_rows: [k] int64 rows of `train` that are D where the set's authors chose it.
+      notes: what a reader of results must know of the data, one sentence each.
+    """
+
+    name: str
+    train: Texts
+    test: Texts
+    class_names: tuple[str, ...]
+    source: str
+    unlabeled: Texts | None = None
+    validation: Texts | None = None
+    labeled_rows: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def tokenised(self, encode: Encode) -> RawDataset:
+        """Returns the set as tokens, ready for `make_splits`.
+
+        Args:
+          encode: called once for each part.
+
+        Raises:
+          ValueError: if the parts do not fit together.
+        """
+        parts = {
+            part: None if texts is None else texts.tokenised(encode)
+            for part, texts in (
+                ("train", self.train),
+                ("test", self.test),
+                ("unlabeled", self.unlabeled),
+                ("validation", self.validation),
+            )
+        }
+        return RawDataset(self.name, class_names=self.class_names, source=self.source, **parts)
