@@ -97,16 +97,9 @@ class BilevelTrainer:
         self._lambda_step = LambdaStep(
             model, algorithm, store, lambda_settings, scope=scope, replay=self.replay
         )
-        # AutoGraph would convert every function below these, for seconds, and find nothing to do.
-        self._theta_step = self._theta_step_fn
-        if self.devices.count == 1:  # several meet in the middle of it: no function of its own
-            self._theta_step = tf.function(
-                self._theta_step_fn, jit_compile=jit_compile, autograph=False
-            )
-        self._both_steps = tf.function(self._both_steps_fn, autograph=False)
         self._seconds_per_step = float("inf")
-        self._train_loop = tf.function(self._train_loop_fn, autograph=False)
         self._iterator, self._iterator_step = None, -1
+        self._compile(jit_compile)
 
     @property
     def members(self) -> tuple[BilevelTrainer, ...]:
@@ -217,6 +210,16 @@ class BilevelTrainer:
     def _publish_rates(self):
         if self.rates and self.rates.publish_if_due(self.step):
             self._iterator_step = -1  # what was made ahead was made with the old rates
+
+    def _compile(self, jit_compile):
+        # AutoGraph would convert every function below these, for seconds, and find nothing to do.
+        self._theta_step = self._theta_step_fn
+        if self.devices.count == 1:  # several meet in the middle of it: no function of its own
+            self._theta_step = tf.function(
+                self._theta_step_fn, jit_compile=jit_compile, autograph=False
+            )
+        self._both_steps = tf.function(self._both_steps_fn, autograph=False)
+        self._train_loop = tf.function(self._train_loop_fn, autograph=False)
 
     def _make_replay(self, scope, count):
         def loss(*arguments):
