@@ -105,7 +105,7 @@ def test_options_refuse_sizes_below_the_batch(sizes, batch):
 
 
 def test_unknown_suites_are_refused_by_the_library_too():
-    with pytest.raises(ValueError, match="--suite must be one of influence, madam"):
+    with pytest.raises(ValueError, match="--suite must be one of augment, influence, madam"):
         suites.run("speed", TINY)
 
 
