@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from third_party import image_filters, image_moves, image_ops, pillow_resize
+from third_party import image_filters, image_moves, image_ops, pillow_resize, squares
 from third_party.op_groups import run_in_groups
 
 CUTOUT_FILL = 127
@@ -61,7 +61,7 @@ def _keep(rows: _Rows) -> tf.Tensor:
 def _cutout(rows: _Rows) -> tf.Tensor:
     height, width = rows.colors.shape[1:3]
     side = cutout_side(rows.level[:, 0], height, width)
-    outside = image_ops.outside_square(rows.settings[:, 1:], side, height, width)
+    outside = squares.outside_square(rows.settings[:, 1:], side, height, width)
     keep = tf.cast(outside, tf.uint8)[..., tf.newaxis]
     return rows.colors * keep + CUTOUT_FILL * (1 - keep)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from third_party import ctaugment_ops, image_ops
+from third_party import ctaugment_ops, image_ops, squares
 from third_party.augmenter_inputs import checked_draws, checked_images
 from third_party.ctaugment_ops import BINS, OPS
 
@@ -123,8 +123,8 @@ def ctaugment_with_cutout(images: tf.Tensor, policy: CtaPolicy, last: tf.Tensor)
     colors = _apply(_to_bytes(images), policy)
     height, width = colors.shape[1:3]
     side = 1 + int(1.0 * min(height, width) * 0.499)
-    last = image_ops.scaled_draws(checked_draws(last, 2, colors)[:, ::-1], height, width)
-    outside = image_ops.outside_squares(last, side, colors.shape[1:], mark=255)
+    last = squares.scaled_draws(checked_draws(last, 2, colors)[:, ::-1], height, width)
+    outside = squares.outside_squares(last, side, colors.shape[1:], mark=255)
     return _to_float(image_ops.bitwise(_filled, colors, outside))
 
 
@@ -191,7 +191,7 @@ def _apply(colors, policy):
     for slot in range(DEPTH):
         op, level, center = (field[:, slot] for field in policy)
         # Upstream's first coordinate is Pillow's x.
-        center = image_ops.scaled_draws(center[:, ::-1], height, width)
+        center = squares.scaled_draws(center[:, ::-1], height, width)
         colors = ctaugment_ops.apply_op(colors, op, level, center)
     return colors
 

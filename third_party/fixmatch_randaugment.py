@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from third_party import image_moves, image_ops, randaugment_ops
+from third_party import image_moves, image_ops, randaugment_ops, squares
 from third_party.augmenter_inputs import checked_draws, checked_fraction, checked_images
 from third_party.randaugment_ops import NUM_LEVELS, NUM_SLOTS, Policy
 
@@ -108,8 +108,8 @@ def _strong(colors, uniforms, cutout_fraction):
     height, width = colors.shape[1:3]
     side = int(cutout_fraction * min(height, width))
     if side > 1:
-        center = image_ops.scaled_draws(uniforms[:, -2:], height, width)
-        outside = image_ops.outside_squares(center, side, colors.shape[1:])
+        center = squares.scaled_draws(uniforms[:, -2:], height, width)
+        outside = squares.outside_squares(center, side, colors.shape[1:])
         alpha = image_ops.bitwise(tf.bitwise.bitwise_and, alpha, outside)
     return image_ops.bytes_to_float(colors) * tf.cast(alpha, tf.float32)
 

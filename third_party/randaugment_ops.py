@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from third_party import image_filters, image_moves, image_ops
+from third_party import image_filters, image_moves, image_ops, squares
 from third_party.op_groups import run_in_groups
 
 NUM_LEVELS = 9  # levels are 1..9: upstream's PARAMETER_MAX is 10 and its upper end is excluded
@@ -136,7 +136,7 @@ def _erase(rows: _Rows, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     height, width, channels = rows.colors.shape[1:]
     # DEVIATION: upstream's side is meant for 32 x 32; other sizes take the same share of theirs.
     side = 2 * rows.level * min(height, width) // _REFERENCE_SIDE
-    outside = image_ops.outside_square(rows.settings[:, 3:5], side, height, width)
+    outside = squares.outside_square(rows.settings[:, 3:5], side, height, width)
     keep = tf.cast(outside, tf.uint8)[..., tf.newaxis]
     # DEVIATION: a grey image takes the luma of the fill; upstream's images are all RGB.
     fill = CUTOUT_FILL if channels == 3 else CUTOUT_FILL_LUMA

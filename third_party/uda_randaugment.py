@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from third_party import image_ops, randaugment_ops
+from third_party import image_ops, randaugment_ops, squares
 from third_party.augmenter_inputs import checked_draws, checked_fraction
 from third_party.randaugment_ops import NUM_LEVELS, NUM_SLOTS, Policy
 
@@ -100,8 +100,8 @@ def augment_bytes(
     )
     side = int(cutout_fraction * min(height, width))
     if side > 1:
-        center = image_ops.scaled_draws(uniforms[:, -2:], height, width)
-        outside = image_ops.outside_squares(center, side, colors.shape[1:])
+        center = squares.scaled_draws(uniforms[:, -2:], height, width)
+        outside = squares.outside_squares(center, side, colors.shape[1:])
         alpha = image_ops.bitwise(tf.bitwise.bitwise_and, alpha, outside)
     return colors, alpha
 
