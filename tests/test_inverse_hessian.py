@@ -254,6 +254,17 @@ def test_conjugate_gradient_refuses_where_there_is_no_solution(rng, dtype):
     assert found.status == DIVERGED  # the part of v in the null space cannot be reached
 
 
+def test_conjugate_gradient_scales_with_a_vector_whose_square_is_zero(rng):
+    curvature, v = curvature_of(random_factor(rng), dtype="float32"), rng.normal(size=P)
+    options = SolveOptions(damping=0.1, iterations=50, tolerance=1e-5)
+    whole, small = (
+        solve("conjugate_gradient", curvature, tf.constant(v * factor, tf.float32), options)
+        for factor in (1, 1e-25)
+    )
+    assert small.status == CONVERGED and small.iterations == whole.iterations > 3
+    np.testing.assert_allclose(small.vector.numpy() * 1e25, whole.vector.numpy(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", list(METHODS))
 def test_zero_stays_zero_and_nan_is_never_a_solution(rng, name):
     curvature = curvature_of(random_factor(rng), np.full(P, 0.1))

@@ -41,23 +41,26 @@ def conjugate_gradient(curvature: Curvature, vector: tf.Tensor, options: SolveOp
     the least Rayleigh quotient met, an upper bound of it. The residual is computed anew at the end.
     """
     matrix = system(curvature, options, vector.dtype)
-    goal = tf.constant(options.tolerance, vector.dtype) * tf.norm(vector)
+    # Influences may be so small that their squares are zero.
+    scale = tf.reduce_max(tf.abs(vector))
+    v = tf.math.divide_no_nan(vector, scale)
+    goal = tf.constant(options.tolerance, vector.dtype) * tf.norm(v)
 
     def more(s):
         return (s.k < options.iterations) & (tf.norm(s.r) > goal) & ~s.bent
 
-    zero = tf.zeros_like(vector)
+    zero = tf.zeros_like(v)
     infinite = tf.constant(float("inf"), vector.dtype)
     none = tf.constant(0, vector.dtype)
-    state = _State(tf.constant(0), zero, vector, vector, infinite, none, tf.constant(False))
+    state = _State(tf.constant(0), zero, v, v, infinite, none, tf.constant(False))
     (end,) = tf.while_loop(lambda s: more(s), lambda s: (_step(matrix, s),), (state,))
     unknown = tf.constant(float("nan"), vector.dtype)
-    residual = relative_residual(matrix, end.x, vector)
+    residual = relative_residual(matrix, end.x, v)
     status = tf.where(tf.norm(end.r) <= goal, CONVERGED, TRUNCATED)
     useful = (end.k > 0) & (residual <= 1)
     status = tf.where(end.bent, tf.where(useful, NEGATIVE_CURVATURE, DIVERGED), status)
     return solution(
-        end.x, vector, options, status, residual=residual, iterations=end.k,
+        scale * end.x, vector, options, status, residual=residual, iterations=end.k,
         least=tf.where(tf.math.is_inf(end.least), unknown, end.least),
     )  # fmt: skip
 
