@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.benchmarks import influence
+from experiments.benchmarks.suite import Options
 from ssl_weighting.inverse_hessian import (
     DIVERGED,
     TRUNCATED,
@@ -128,3 +130,10 @@ def test_a_replay_that_ends_elsewhere_is_refused(rng):
     for end, status in ((state[0], TRUNCATED), (state[0] + 1, DIVERGED)):
         steps = unroll._replace(reached=lambda end=end: end)
         assert solve("unrolled", curvature(steps), v, SolveOptions()).status == status
+
+
+@pytest.mark.slow
+def test_the_graph_of_a_large_net_can_be_called_again():
+    sizes = {"labeled_batch": 16, "unlabeled_batch": 32, "validation_batch": 32, "sizes": (50,)}
+    step = influence.cases(Options(**sizes))["lambda_step_unrolled"].make(False)
+    assert all(step()["finite"] for _ in range(3))

@@ -38,6 +38,15 @@ def unrolled(curvature: Curvature, vector: tf.Tensor, options: SolveOptions) -> 
     return solution(x, vector, options, status, residual=residual, iterations=unroll.count)
 
 
+def _apart(function):
+    """Keep a function out of the loop's own graph.
+
+    There TensorFlow 2.21 sums gradients in temporary variables that the loop's last test makes once
+    more and nobody removes, so that the second call of such a graph fails.
+    """
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+
+
 def _forward(unroll: Unroll, vector):
     """Take the steps; return the K states before each as TensorArrays, and the last state."""
     state = unroll.start()
@@ -47,10 +56,14 @@ def _forward(unroll: Unroll, vector):
         for t in flat
     ]
 
+    @_apart
+    def taken(k, tensors):
+        after = unroll.step(k, tf.nest.pack_sequence_as(state, tensors), tf.zeros_like(vector))
+        return tf.nest.flatten(after)
+
     def step(k, tensors, arrays):
         arrays = [a.write(k, t) for a, t in zip(arrays, tensors, strict=True)]
-        after = unroll.step(k, tf.nest.pack_sequence_as(state, tensors), tf.zeros_like(vector))
-        return k + 1, tf.nest.flatten(after), arrays
+        return k + 1, taken(k, tensors), arrays
 
     _, end, arrays = tf.while_loop(
         lambda k, *_: k < unroll.count, step, (tf.constant(0), flat, arrays)
@@ -67,16 +80,19 @@ def _backward(unroll: Unroll, arrays, end, vector):
         reached = tf.reduce_sum(unroll.params(end) * vector)
     adjoint = tape.gradient(reached, [flat[k] for k in real], unconnected_gradients="zero")
 
-    def step(k, adjoint, total):
-        tensors = [a.read(k) for a in arrays]
+    @_apart
+    def carried(k, tensors, adjoint):
         watched, shift = [tensors[i] for i in real], tf.zeros_like(vector)
         with tf.GradientTape() as tape:
             tape.watch([watched, shift])
             after = tf.nest.flatten(unroll.step(k, tf.nest.pack_sequence_as(end, tensors), shift))
             after = [after[i] for i in real]
-        *adjoint, more = tape.gradient(
+        return tape.gradient(
             after, [*watched, shift], output_gradients=adjoint, unconnected_gradients="zero"
         )
+
+    def step(k, adjoint, total):
+        *adjoint, more = carried(k, [a.read(k) for a in arrays], adjoint)
         return k - 1, adjoint, total + more
 
     start = (tf.constant(unroll.count - 1), adjoint, tf.zeros_like(vector))
