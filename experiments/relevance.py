@@ -173,7 +173,7 @@ _NEEDS = (
         lambda c: _learns(c, "stochastic_cg"),
         "learned weights and --inverse_hessian=stochastic_cg",
     ),
-    (("smoke",), lambda c: c.model != "mlp", "images"),
+    (("smoke",), lambda c: c.model != "mlp", "images or texts"),
 )  # fmt: skip
 
 
