@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssl_weighting.data.token_files import read_tokens, write_tokens
+from ssl_weighting.data.array_files import read_array, write_array
 from tests.text_files import SPECIAL, WORDS, write_csv, write_tokenizer
 from third_party.uda_text_augment import basic_words
 
@@ -164,17 +164,19 @@ def test_damaged_cache_is_made_again(counting, tmp_path, damage):
     assert counting.calls == 2  # the new file is whole
 
 
-def test_token_files_know_what_they_hold(tmp_path):
-    path, tokens = tmp_path / "sub" / "t.npz", np.array([[2, 30_521, 3]], np.int32)
-    write_tokens(path, "mine", tokens, 30_522)
-    read, problem = read_tokens(path, "mine", (1, 3))
-    assert (read.tolist(), read.dtype, problem) == (tokens.tolist(), np.int32, "")
-    assert np.load(path)["tokens"].dtype == np.uint16
-    assert read_tokens(path, "other", (1, 3))[1] == "it holds other tokens, of shape [1, 3]"
-    assert "of shape [1, 3]" in read_tokens(path, "mine", (2, 3))[1]
-    assert read_tokens(tmp_path / "none.npz", "mine", (1, 3)) == (None, "")
+def test_files_of_arrays_know_what_they_hold(tmp_path):
+    path, array = tmp_path / "sub" / "t.npz", np.array([[2, 30_521, 3]], np.uint16)
+    write_array(path, "mine", array)
+    for shape in ((1, 3), (1,)):
+        read, problem = read_array(path, "mine", shape)
+        assert (read.tolist(), read.dtype, problem) == (array.tolist(), np.uint16, "")
+    assert read_array(path, "other", (1, 3))[1] == "it holds another array, of shape [1, 3]"
+    assert "of shape [1, 3]" in read_array(path, "mine", (2, 3))[1]
+    assert read_array(tmp_path / "none.npz", "mine", (1, 3)) == (None, "")
+    np.savez(path, array=array + 1, digest="x", name="mine")
+    assert read_array(path, "mine", (1, 3)) == (None, "its checksum does not fit")
     np.savez(path, digest="x", name="mine")
-    assert read_tokens(path, "mine", (1, 3))[1].startswith("KeyError")
+    assert read_array(path, "mine", (1, 3))[1].startswith("KeyError")
 
 
 def test_words_of_the_augmentation_are_the_tokenizers_own(folder):

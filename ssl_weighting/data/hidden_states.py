@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from ssl_weighting.data.examples import DataSplits, base_name
+from ssl_weighting.data.array_files import kept
+from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.text_pipeline import TextBatchSource
 
 _CHUNK = 256  # texts encoded between two progress lines at most
@@ -111,13 +111,12 @@ def _kept(tokens, encode, recipe, folder, say):
     """Returns the states [m, L, d] float16 of tokens [m, L], from disk if they are there."""
     name = _name(tokens, recipe)
     path = None if folder is None else Path(folder) / f"hidden-{name[:32]}.npz"
-    states = None if path is None else _read(path, name, len(tokens), say)
-    if states is None:
+
+    def make():
         say(f"computing the hidden states of {len(tokens)} texts, once")
-        states = _encoded(tokens, encode)
-        if path is not None:
-            _write(path, name, states)
-    return states
+        return _encoded(tokens, encode)
+
+    return kept(path, name, tokens.shape[:1], make, say)
 
 
 def _encoded(tokens, encode):
@@ -137,32 +136,3 @@ def _name(tokens, recipe):
     digest = hashlib.sha256(repr((_FORMAT, recipe, tokens.shape)).encode())
     digest.update(np.ascontiguousarray(tokens).tobytes())
     return digest.hexdigest()
-
-
-def _read(path, name, count, say):
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            states, found, digest = file["states"], str(file["name"]), str(file["digest"])
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        say(f"{base_name(path)} in the cache is damaged ({error}); made again")
-        return None
-    if found != name or len(states) != count or digest != _digest(states):
-        say(f"{base_name(path)} in the cache is damaged (its checksum does not fit); made again")
-        return None
-    return states
-
-
-def _write(path, name, states):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")  # two runs may write at once
-    try:
-        np.savez(temporary, states=states, name=name, digest=_digest(states))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _digest(states):
-    return hashlib.sha256(np.ascontiguousarray(states)).hexdigest()

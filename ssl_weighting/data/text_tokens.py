@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_weighting.data.examples import base_name
-from ssl_weighting.data.token_files import read_tokens, write_tokens
+from ssl_weighting.data.array_files import kept
 
 TRUNCATIONS = ("tail", "head")
 _CHUNK = 2048  # texts in the tokenizer's hands at once
@@ -142,15 +141,11 @@ class TokenCache:
             return make()
         name = describe(encoder, texts, recipe)
         path = self._folder / f"tokens-{name[:32]}.npz"
+        # A vocabulary below 65,537 needs two bytes a token.
+        stored = np.min_scalar_type(max(encoder.vocabulary_size - 1, 0))
         shape = (len(texts), encoder.max_len)
-        tokens, problem = read_tokens(path, name, shape)
-        if tokens is not None:
-            return tokens
-        if problem:
-            self._say(f"{base_name(path)} in the cache is damaged ({problem}); made again")
-        tokens = make()
-        write_tokens(path, name, tokens, encoder.vocabulary_size)
-        return tokens
+        tokens = kept(path, name, shape, lambda: make().astype(stored), self._say)
+        return tokens.astype(np.int32)
 
 
 def describe(encoder: TextEncoder, texts: Sequence[str], recipe: str = "") -> str:

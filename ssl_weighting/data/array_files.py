@@ -1,0 +1,89 @@
+"""Arrays that are made once and kept, in files that know what they hold and if they are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ssl_weighting.data.examples import base_name
+
+
+def kept(
+    path: Path | None,
+    name: str,
+    shape: tuple[int, ...],
+    make: Callable[[], np.ndarray],
+    say: Callable[[str], object],
+) -> np.ndarray:
+    """Returns the array in a file, or makes it and writes it there.
+
+    Args:
+      path: of the .npz file; None: nothing is kept.
+      name: describes all that the array depends on.
+      shape: its first dimensions.
+      make: makes it.
+      say: told of a damaged file, one line.
+
+    Raises:
+      OSError: if the folder cannot be written.
+    """
+    if path is None:
+        return make()
+    found, problem = read_array(path, name, shape)
+    if found is not None:
+        return found
+    if problem:
+        say(f"{base_name(path)} in the cache is damaged ({problem}); made again")
+    made = make()
+    write_array(path, name, made)
+    return made
+
+
+def write_array(path: Path, name: str, array: np.ndarray) -> None:
+    """Writes `array` so that the file is there whole or not at all; makes its folder.
+
+    Raises:
+      OSError: if the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")  # two runs may write at once
+    try:
+        np.savez(temporary, array=array, name=name, digest=_digest(array))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_array(path: Path, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
+    """Returns (the array, ""), (None, "") without a file, or (None, what is wrong with it).
+
+    Args:
+      path: of the file.
+      name: what it was written under.
+      shape: first dimensions that are expected.
+    """
+    if not path.exists():
+        return None, ""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            array, found, digest = file["array"], str(file["name"]), str(file["digest"])
+    # TypeError: a bare array cannot be entered.
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile,
+            zlib.error) as error:  # fmt: skip
+        return None, f"{type(error).__name__}: {error}"
+    if found != name or array.shape[: len(shape)] != shape:
+        return None, f"it holds another array, of shape {list(array.shape)}"
+    if digest != _digest(array):
+        return None, "its checksum does not fit"
+    return array, ""
+
+
+def _digest(array: np.ndarray) -> str:
+    header = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(header + array.tobytes()).hexdigest()
