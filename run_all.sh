@@ -25,7 +25,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/experiments/environment.sh"
 profile=default
 data_dir="${SSL_WEIGHTING_CIFAR10:-}" # for --profile=study
 for_study=   # --data_dir as it was given
-for_paper=() # arguments that --profile=paper takes beside --out
+for_runs=()  # arguments that the profiles paper and study take beside --out
 for_cells=() # options of every cell
 out="$ROOT/results"
 child=
@@ -61,18 +61,18 @@ profile_default() {
 }
 
 profile_paper() {
-  run_program experiments.run_paper --out="$out" "${for_paper[@]}" -- "${for_cells[@]}" ||
+  run_program experiments.run_paper --out="$out" "${for_runs[@]}" -- "${for_cells[@]}" ||
     give_up "some cells failed (see above); the runs so far are in $out"
-  [[ " ${for_paper[*]} " == *" --dry_run "* || " ${for_paper[*]} " == *" --smoke "* ]] ||
+  [[ " ${for_runs[*]} " == *" --dry_run "* || " ${for_runs[*]} " == *" --smoke "* ]] ||
     run_program experiments.compare_upstream --out="$out" || give_up "no comparison written"
 }
 
 # Both programs say themselves what is missing; a family without data does not stop the others.
 profile_study() {
   fetch fashion_mnist || true
-  run_program experiments.run_study --data_dir="$data_dir" --out="$out" "${for_paper[@]}" \
+  run_program experiments.run_study --data_dir="$data_dir" --out="$out" "${for_runs[@]}" \
     "${for_cells[@]}" || give_up "the study stopped (see above); its runs so far are in $out/study"
-  [[ " ${for_paper[*]} " == *" --dry_run "* ]] ||
+  [[ " ${for_runs[*]} " == *" --dry_run "* ]] ||
     run_program experiments.make_study --runs="$out/study" --out="$ROOT/docs/study" ||
     give_up "no page of the study written"
 }
@@ -83,7 +83,7 @@ parse_arguments() {
       --profile=default | --profile=paper | --profile=study) profile="${1#--profile=}" ;;
       --profile=*) refuse "\`--profile\` must be one of: default, paper, study. Received: $1" ;;
       --out=?*) out="$(realpath -m -- "${1#--out=}")" ;;
-      --only=?* | --dry_run | --smoke) for_paper+=("$1") ;;
+      --only=?* | --dry_run | --smoke) for_runs+=("$1") ;;
       --data_dir=?*) for_study="$1" && data_dir="$(realpath -m -- "${1#--data_dir=}")" ;;
       --help | -h) help && exit 0 ;;
       --) for_cells=("${@:2}") && break ;;
@@ -92,8 +92,8 @@ parse_arguments() {
     esac
     shift
   done
-  if [[ "$profile" == default ]] && ((${#for_paper[@]} + ${#for_cells[@]})); then
-    set -- "${for_paper[@]}" "${for_cells[@]}"
+  if [[ "$profile" == default ]] && ((${#for_runs[@]} + ${#for_cells[@]})); then
+    set -- "${for_runs[@]}" "${for_cells[@]}"
     refuse "$* must come with --profile=paper or --profile=study"
   fi
   [[ "$profile" == study || -z "$for_study" ]] ||

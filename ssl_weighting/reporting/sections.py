@@ -165,39 +165,37 @@ def weights_section(settings: Sequence[Setting]) -> list[Block]:
 
 def gallery_section(settings: Sequence[Setting]) -> list[Block]:
     """The most down- and up-weighted images; the first seed open, the others folded away."""
-    blocks: list[Block] = []
-    for setting in settings:
-        for place, method in enumerate(setting.methods):
-            found = []
-            for run in method.runs if method.is_learned else ():
-                name = f"{_name('images', setting, place, method.label)}-{run.seed}"
-                found.append(galleries(name, run))
-            found = [group for group in found if group]
-            if not found:
-                continue
-            blocks += [Heading(f"{method.label}, {setting.title}", 3), *found[0]]
-            if len(found) > 1:
-                others = tuple(gallery for group in found[1:] for gallery in group)
-                blocks.append(Details("The other seeds", others))
+
+    def shown(setting, place, method):
+        prefix = _name("images", setting, place, method.label)
+        return [galleries(f"{prefix}-{run.seed}", run) for run in method.runs]
+
+    blocks = _extremes(settings, shown)
     title = Heading("Most down- and up-weighted images")
     return [title, Paragraph(LEGEND), *blocks] if blocks else []
 
 
 def texts_section(settings: Sequence[Setting]) -> list[Block]:
     """The most down- and up-weighted texts; the first seed open, the others folded away."""
+    blocks = _extremes(settings, lambda setting, place, method: map(text_tables, method.runs))
+    title = Heading("Most down- and up-weighted texts")
+    return [title, Paragraph(TEXTS_LEGEND), *blocks] if blocks else []
+
+
+def _extremes(settings, shown):
+    """What `shown` (setting, place, method) -> blocks of each run gives for learned weights."""
     blocks: list[Block] = []
     for setting in settings:
-        for method in setting.methods:
-            found = [text_tables(run) for run in method.runs if method.is_learned]
-            found = [tables for tables in found if tables]
+        for place, method in enumerate(setting.methods):
+            runs = shown(setting, place, method) if method.is_learned else ()
+            found = [one for one in runs if one]
             if not found:
                 continue
             blocks += [Heading(f"{method.label}, {setting.title}", 3), *found[0]]
             if len(found) > 1:
-                others = tuple(table for tables in found[1:] for table in tables)
+                others = tuple(block for one in found[1:] for block in one)
                 blocks.append(Details("The other seeds", others))
-    title = Heading("Most down- and up-weighted texts")
-    return [title, Paragraph(TEXTS_LEGEND), *blocks] if blocks else []
+    return blocks
 
 
 def detection_section(settings: Sequence[Setting], detections: Detections) -> list[Block]:
