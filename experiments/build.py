@@ -209,8 +209,7 @@ def _tsa_steps(config):
     return max(1, min(config.steps // 4, 2**16))
 
 
-def _model(config, splits, seed=None):
-    seed = config.seed if seed is None else seed
+def _model(config, splits, seed):
     shape = splits.labeled.inputs.shape[1:]
     if splits.labeled.inputs.dtype == np.int32:
         raise ValueError(f"--model must be bert for texts. Received: --model={config.model}")

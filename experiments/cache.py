@@ -5,6 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from absl import flags
+
+
+def define_flag(values: flags.FlagValues) -> None:
+    """Define --cache_dir, which `cache_dir` reads."""
+    text = "[run] where prepared data sets lie; empty: the user's cache"
+    flags.DEFINE_string("cache_dir", "", text, values)
+
 
 def cache_dir(given: str = "") -> str:
     """Return `given`, else $SSL_WEIGHTING_CACHE, else ~/.cache/ssl_weighting."""

@@ -118,7 +118,6 @@ _TOY = {
     "checkpoint_every": 500, "num_test": 10_000,
 }  # fmt: skip
 DATASET_RECIPES = {
-    "cifar10": {"flip": True},
     "svhn_cropped": {"flip": False},
     "svhn_cropped_extra": {"flip": False},
     "digits": _SMALL | _SHORT | _DIGIT,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.cache import cache_dir
+from experiments.cache import cache_dir, define_flag
 from experiments.config import Config
 from experiments.errors import friendly
 from experiments.finished import is_complete, summary_of
@@ -40,8 +40,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("runs", "", "[cell] name of its run folders; empty: --cell", values)
     flags.DEFINE_list("seeds", ["1"], "[cell] seeds, with commas; --seed=N runs that one", values)
     flags.DEFINE_string("results", str(RESULTS), "[cell] results folder", values)
-    text = "where prepared data sets lie; empty: the user's cache"
-    flags.DEFINE_string("cache_dir", "", f"[run] {text}", values)
+    define_flag(values)
 
 
 def parsed(words: list[str]) -> flags.FlagValues:

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments import train_synthetic
-from experiments.cache import cache_dir
+from experiments.cache import cache_dir, define_flag
 from experiments.config import Config
 from experiments.errors import friendly
 from experiments.profiles import PROFILES, configs
@@ -29,8 +29,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("data_dir", "", "folder with the data set's files", values)
     flags.DEFINE_string("only", "*", "methods to train, such as fixed_*", values)
     flags.DEFINE_string("out", "results", "results folder", values)
-    text = "where prepared data sets lie; empty: the user's cache"
-    flags.DEFINE_string("cache_dir", "", text, values)
+    define_flag(values)
 
 
 def train(config: Config) -> dict | None:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from experiments.cache import cache_dir
+from experiments.cache import cache_dir, define_flag
 from experiments.config import Config
 from experiments.errors import friendly
 from experiments.profiles import STUDY
@@ -38,8 +38,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     text = "folder with CIFAR-10's original files; empty: TensorFlow Datasets"
     flags.DEFINE_string("data_dir", "", text, values)
     flags.DEFINE_string("out", "results", "results folder", values)
-    text = "where prepared data sets lie; empty: the user's cache"
-    flags.DEFINE_string("cache_dir", "", text, values)
+    define_flag(values)
     flags.DEFINE_string("record", str(RECORD), "the record of runs made elsewhere", values)
 
 

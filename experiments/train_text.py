@@ -18,7 +18,7 @@ import tempfile
 
 from absl import app, flags
 
-from experiments.cache import cache_dir
+from experiments.cache import cache_dir, define_flag
 from experiments.errors import friendly
 from experiments.flags import config_from_flags, define
 from experiments.run import TERMINATED, execute
@@ -32,8 +32,7 @@ _SMOKE = {"dataset": lambda: "rotten_tomatoes", "out": lambda: tempfile.mkdtemp(
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     define(values)
-    text = "where prepared data sets lie; empty: the user's cache"
-    flags.DEFINE_string("cache_dir", "", f"[run] {text}", values)
+    define_flag(values)
 
 
 def main(argv: list[str]) -> int:

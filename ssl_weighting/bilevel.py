@@ -87,11 +87,8 @@ class BilevelTrainer:
         self.scope = scope = make_scope(
             model, lambda_settings, settings.weight_decay, settings.weight_decay_scope
         )
-        self.scores = self.replay = None
-        if settings.score_every_step:
-            mask = lambda_settings.mask_in_gradient
-            sizes = store.num_unlabeled, scope.size
-            self.scores = StaleScores(*sizes, mask, scope.logit_map)
+        self.scores = self._make_scores(lambda_settings) if settings.score_every_step else None
+        self.replay = None
         if lambda_settings.inverse_hessian == "unrolled":
             self.replay = self._make_replay(scope, lambda_settings.solve.iterations)
         self._lambda_step = LambdaStep(
@@ -220,6 +217,10 @@ class BilevelTrainer:
             )
         self._both_steps = tf.function(self._both_steps_fn, autograph=False)
         self._train_loop = tf.function(self._train_loop_fn, autograph=False)
+
+    def _make_scores(self, lambda_settings):
+        sizes = self.store.num_unlabeled, self.scope.size
+        return StaleScores(*sizes, lambda_settings.mask_in_gradient, self.scope.logit_map)
 
     def _make_replay(self, scope, count):
         def loss(*arguments):
