@@ -82,8 +82,7 @@ class BilevelTrainer:
         with self.devices.scope():
             optimizer.build(self.params)
         self._fused = FusedBatchNorm(model)
-        self.step = 0
-        self.lambda_steps = 0
+        self.step = self.lambda_steps = 0
         self.scope = scope = make_scope(
             model, lambda_settings, settings.weight_decay, settings.weight_decay_scope
         )

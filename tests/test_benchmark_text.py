@@ -35,5 +35,5 @@ def test_ratios_by_hand():
 @pytest.mark.parametrize("row", [name for name in text.cases(Options()) if name != "tokenise"])
 def test_each_row_runs(row):
     task = text.cases(Options(text_layers=2, text_length=4))[row].make(True)
-    task()
-    task()
+    for report in (task(), task()):
+        assert np.isfinite(report["loss"]) if "loss" in report else report["finite"]
