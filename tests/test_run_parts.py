@@ -36,7 +36,7 @@ def test_v_is_the_same_for_every_seed_and_d_is_not():
 def test_recipes_build_the_net_they_name():
     config = make_config(dataset="digits", num_test=5)
     recipe = DATASET_RECIPES["digits"]
-    model = building._model(config, load_splits(config))
+    model = building._model(config, load_splits(config), config.seed)
     assert model.name == f"wide_resnet_{recipe['depth']}_{recipe['width']}"
     assert model.input_shape == (None, 32, 32, 1)
 
