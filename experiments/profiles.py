@@ -121,9 +121,7 @@ STUDY = {
     },
     "fashion_mnist_v10": _study(_FASHION, 40, 10, _SMALL_V),
     **{
-        f"fashion_mnist_{kind}_v10": _study(
-            _FASHION, 40, 10, _CONTAMINATED, 3, contamination=kind
-        )
+        f"fashion_mnist_{kind}_v10": _study(_FASHION, 40, 10, _CONTAMINATED, 3, contamination=kind)
         for kind in _KINDS
     },
     "cifar10_v1024": _study(_CIFAR, 250, 1024),
