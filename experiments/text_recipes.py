@@ -62,6 +62,8 @@ def shrunk(config: Config) -> dict:
     """Return the options of a text run's smoke form: the same switches on few short sentences."""
     return {
         "dataset": "rotten_tomatoes",
+        "data_dir": "",
+        "back_translation_dir": "",
         "bert": "minilm",
         "max_len": min(config.max_len, 24),
         "labeled_batch": 2,
