@@ -46,8 +46,9 @@ def text_recipe(dataset: str, algorithm: str) -> dict:
 def text_deviations(config: Config) -> list[str]:
     """Return, in words, where a text run's strong views depart from the paper's."""
     found = [_SMOKE] if config.smoke else []
-    if config.bert != BERT:  # a folder by its last part: results are published, machines are not
-        found.append(f"DEVIATION: bert {Path(config.bert).name} instead of {BERT}")
+    bert = Path(config.bert).name  # a folder by its last part: results are published, machines not
+    if bert != BERT:
+        found.append(f"DEVIATION: bert {bert} instead of {BERT}")
     if config.algorithm not in ("uda", "fixmatch") or config.back_translation_dir:
         return found
     ours = {

@@ -8,7 +8,7 @@ from cell_runs import CELLS, entries, finish
 from experiments import run_cell, run_paper
 from experiments.paper import comparison, estimates, others, scripts
 from experiments.presets import make_config
-from experiments.text_recipes import BERT, TEXT, TEXT_ALGORITHMS
+from experiments.text_recipes import BERT, TEXT, TEXT_ALGORITHMS, text_deviations
 from ssl_weighting.models.bert import BertShape
 
 OURS, FIXED = "table2_128_uda_ours", "table2_128_uda"
@@ -42,7 +42,7 @@ def test_estimates_of_texts_follow_the_recipes(monkeypatch):
     base = BertShape()
     assert estimates.BERTS[BERT] == (base.num_layers, base.width)
     assert base.inner_width == 4 * base.width  # 12 w^2: four kernels of attention, two behind it
-    options = {"algorithm": "uda", "max_len": 128}
+    options = {"algorithm": "uda", "bert": BERT, "max_len": 128}
     products = 128 * 12 * (12 * 768**2 + 2 * 128 * 768)
     texts = 10_000 * 3 * (8 + 2 * 32) + 20 * 25_000
     wanted = texts * products / estimates.PRODUCTS_PER_SECOND / 3600
@@ -103,9 +103,18 @@ def test_how_strong_views_were_made_is_said_and_counts_either_way(tmp_path):
     finish_text(tmp_path, FIXED, [9.0], {"back_translation_dir": "bt"})
     ours, fixed = (entries(tmp_path, name)["ours, median of last 20"] for name in (OURS, FIXED))
     assert ours.endswith(f"does; {views}") and fixed.endswith("with --back_translation_dir=bt")
-    finish_text(tmp_path, "table2_128_supervised", [9.0], {"bert": "minilm"})
-    row = entries(tmp_path, "table2_128_supervised")
-    assert row["ours, median of last 20"] == "not run; seed 1 left out: --bert=minilm"
+
+
+def test_a_copy_of_the_cell_s_bert_counts_and_another_does_not(tmp_path):
+    heading, smaller = "ours, median of last 20", "extra_imdb_512_uda_base"
+    for name, bert in ((OURS, f"/models/{BERT}"), (FIXED, "minilm"), (smaller, None)):
+        finish_text(tmp_path, name, [9.0], {"bert": bert})
+    assert f"with --bert=/models/{BERT}" in entries(tmp_path, OURS)[heading]
+    assert entries(tmp_path, FIXED)[heading] == "not run; seed 1 left out: --bert=minilm"
+    assert entries(tmp_path, smaller)[heading] == "not run; seed 1 left out: --bert=(left out)"
+    assert text_deviations(make_config(dataset="imdb", bert=f"/models/{BERT}")) == text_deviations(
+        make_config(dataset="imdb")
+    )
 
 
 def test_an_incomplete_copy_of_the_reviews_is_named(tmp_path):

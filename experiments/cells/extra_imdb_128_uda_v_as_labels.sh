@@ -9,8 +9,9 @@
 # Note:     Not in the paper: the control that any gain from V must beat.
 # Note:     Strong views are back-translations with --back_translation_dir=DIR; without it words are
 #           replaced by TF-IDF, a DEVIATION in log, result and comparison.
-# Command:  python -m experiments.run_cell --cell=extra_imdb_128_uda_v_as_labels --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=128 --algorithm=uda --weighting=fixed --validation_as_labels=true
+# Command:  python -m experiments.run_cell --cell=extra_imdb_128_uda_v_as_labels --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=128 --bert=bert-base-uncased --algorithm=uda --weighting=fixed --validation_as_labels=true
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=extra_imdb_128_uda_v_as_labels --seeds=1,2,3 --dataset=imdb --num_labeled=20 \
-  --max_len=128 --algorithm=uda --weighting=fixed --validation_as_labels=true "$@"
+  --max_len=128 --bert=bert-base-uncased --algorithm=uda --weighting=fixed \
+  --validation_as_labels=true "$@"

@@ -9,8 +9,8 @@
 # Note:     Not in the paper: the recipe at 128 tokens with longer texts.
 # Note:     Strong views are back-translations with --back_translation_dir=DIR; without it words are
 #           replaced by TF-IDF, a DEVIATION in log, result and comparison.
-# Command:  python -m experiments.run_cell --cell=extra_imdb_512_uda_base --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=512 --algorithm=uda --weighting=fixed
+# Command:  python -m experiments.run_cell --cell=extra_imdb_512_uda_base --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=512 --bert=bert-base-uncased --algorithm=uda --weighting=fixed
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=extra_imdb_512_uda_base --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=512 \
-  --algorithm=uda --weighting=fixed "$@"
+  --bert=bert-base-uncased --algorithm=uda --weighting=fixed "$@"

@@ -9,10 +9,12 @@
 #           evaluations, without the Lambda-steps
 # Note:     The paper names no size of BERT, no TSA and no form of Adam: those of UDA's script for
 #           one GPU; batches 8 + 32 are the paper's, UDA's are 8 + 24.
+# Note:     U is 69,952 reviews: UDA's 69,972 without V. The paper prints 69,972 and takes V out
+#           too.
 # Note:     Strong views are back-translations with --back_translation_dir=DIR; without it words are
 #           replaced by TF-IDF, a DEVIATION in log, result and comparison.
-# Command:  python -m experiments.run_cell --cell=table2_128_uda_ours --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=128 --algorithm=uda --weighting=per_example
+# Command:  python -m experiments.run_cell --cell=table2_128_uda_ours --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=128 --bert=bert-base-uncased --algorithm=uda --weighting=per_example
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table2_128_uda_ours --seeds=1,2,3 --dataset=imdb --num_labeled=20 --max_len=128 \
-  --algorithm=uda --weighting=per_example "$@"
+  --bert=bert-base-uncased --algorithm=uda --weighting=per_example "$@"

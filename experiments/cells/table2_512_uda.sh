@@ -12,9 +12,9 @@
 # Note:     UDA first tuned BERT-large on the reviews as a language model; this one is as published.
 # Note:     Strong views are back-translations with --back_translation_dir=DIR; without it words are
 #           replaced by TF-IDF, a DEVIATION in log, result and comparison.
-# Command:  python -m experiments.run_cell --cell=table2_512_uda --seeds=1 --dataset=imdb --num_labeled=20 --max_len=512 --algorithm=uda --weighting=fixed --bert=bert-large-uncased --labeled_batch=32 --unlabeled_ratio=7 --temperature=0.85
+# Command:  python -m experiments.run_cell --cell=table2_512_uda --seeds=1 --dataset=imdb --num_labeled=20 --max_len=512 --bert=bert-large-uncased --algorithm=uda --weighting=fixed --labeled_batch=32 --unlabeled_ratio=7 --temperature=0.85
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
-  --cell=table2_512_uda --seeds=1 --dataset=imdb --num_labeled=20 --max_len=512 --algorithm=uda \
-  --weighting=fixed --bert=bert-large-uncased --labeled_batch=32 --unlabeled_ratio=7 \
-  --temperature=0.85 "$@"
+  --cell=table2_512_uda --seeds=1 --dataset=imdb --num_labeled=20 --max_len=512 \
+  --bert=bert-large-uncased --algorithm=uda --weighting=fixed --labeled_batch=32 \
+  --unlabeled_ratio=7 --temperature=0.85 "$@"

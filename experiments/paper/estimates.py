@@ -61,11 +61,11 @@ def text_hours(options: Mapping[str, object]) -> float:
     """Return the estimated GPU hours of one seed of a cell on texts.
 
     Args:
-        options: the cell's options; `algorithm` is one of `TEXTS`, `max_len` is among them.
+        options: the cell's options; `algorithm` is one of `TEXTS`, `bert` one of `BERTS`.
     """
     steps, batch, ratio, passes = TEXTS[options["algorithm"]]
     batch = options.get("labeled_batch", batch)
     rows = batch * (1 + options.get("unlabeled_ratio", ratio) * passes)
-    forward = _products(options.get("bert", "bert-base-uncased"), options["max_len"])
+    forward = _products(options["bert"], options["max_len"])
     texts = steps * rows * (1 + BACKWARD) + EVALUATIONS * TEST_TEXTS
     return texts * forward / PRODUCTS_PER_SECOND / 3600

@@ -52,7 +52,7 @@ def read(cell: Cell, folder: Path) -> Found:
         summary = summary_of(run)
         if not summary:
             continue
-        reason = _left_out(run, summary)
+        reason = _left_out(cell, run, summary)
         if reason:
             found.notes.append(f"seed {seed} left out: {reason}")
             continue
@@ -88,15 +88,20 @@ def spread(values: dict[int, float]) -> str:
     return f"{text} ({len(values)} seeds)" if len(values) > 1 else f"{text} (1 seed)"
 
 
-def _left_out(run, summary):
+def _left_out(cell, run, summary):
     """Why a finished run does not count, or an empty text."""
     if summary.get("smoke"):
         return "a smoke run"
     departures = _departures(run)
     if departures is None:
         return "no cell.json, not run by run_cell"
-    changed = {name: value for name, value in departures.items() if name not in HARMLESS}
-    return _in_words(changed)
+    known = HARMLESS + ("bert",) * _is_copy(departures.get("bert"), cell)
+    return _in_words({name: value for name, value in departures.items() if name not in known})
+
+
+def _is_copy(bert, cell):
+    """Whether a BERT is a folder, or a hub name with its owner, called like the cell's."""
+    return bert is not None and Path(bert).name == cell.options.get("bert")
 
 
 def _departures(run):
