@@ -2,9 +2,10 @@ r"""Train the seeds of one cell of the paper's tables; finished ones are skipped
 
     python -m experiments.run_cell --cell=mine --seeds=1,2,3 --dataset=cifar10 --num_labeled=250
 
-Takes every option of train_images; the scripts in experiments/cells/ call it with those of their
-cell. Runs go to RESULTS/paper/RUNS/seed_N, with --smoke to RESULTS/smoke/RUNS/seed_N; beside each
-lies cell.json, which says where the command departed from the cell's.
+Takes every option of train_images and train_text; the scripts in experiments/cells/ call it with
+those of their cell. Runs go to RESULTS/paper/RUNS/seed_N, with --smoke to
+RESULTS/smoke/RUNS/seed_N; beside each lies cell.json, which says where the command departed from
+the cell's.
 """
 
 from __future__ import annotations

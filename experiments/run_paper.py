@@ -22,7 +22,8 @@ from absl import app, flags
 from experiments.errors import friendly
 from experiments.finished import is_complete
 from experiments.paper.cells import BENCHMARK, Cell, cells
-from experiments.paper.scripts import FOLDER, hours_of, paper_text
+from experiments.paper.numbers import CITED
+from experiments.paper.scripts import FOLDER, hours_of, hours_text, paper_text
 
 TERMINATED = 143
 BENCHMARK_FILE = "sec44_running_time.jsonl"
@@ -72,16 +73,20 @@ def listing(wanted: list[Cell], out: str) -> str:
     total, shared, counted = 0.0, 0, set()
     for cell in wanted:
         one = hours_of(cell)
-        hours = "1" if one is None else f"{len(cell.seeds)} x {one:.0f}"
+        hours = "1" if one is None else f"{len(cell.seeds)} x {hours_text(one)}"
         new = {(cell.runs, seed) for seed in cell.seeds} - counted
         counted |= new
         total += 1 if one is None else len(new) * one
         shared += not new and one is not None
         lines.append(f"{cell.name:<48} {hours:>10} {_state(cell, out):>6}  {paper_text(cell)}")
+    if any(cell.table == "Table 2" for cell in wanted):
+        cited = ", ".join(f"{who} {number}" for (who, _), number in CITED.items())
+        lines.append(f"Table 2 also cites, with 25,000 labels, not ours to run: {cited}")
     lines.append(
         f"{len(wanted)} cells, {shared} of them share all runs with another; together about "
-        f"{total:,.0f} GPU hours. Hours are estimates, not measured: at the rate of a FixMatch run "
-        "that its user reports to take 4 days on one RTX 2080 Ti."
+        f"{total:,.0f} GPU hours. Hours are estimates, not measured: images at the rate of a "
+        "FixMatch run that its user reports to take 4 days on one RTX 2080 Ti, texts at the rate "
+        "that NVIDIA reports for BERT-large on one V100."
     )
     return "\n".join(lines)
 

@@ -46,8 +46,9 @@ def text_recipe(dataset: str, algorithm: str) -> dict:
 def text_deviations(config: Config) -> list[str]:
     """Return, in words, where a text run's strong views depart from the paper's."""
     found = [_SMOKE] if config.smoke else []
-    if config.bert != BERT:  # a folder by its last part: results are published, machines are not
-        found.append(f"DEVIATION: bert {Path(config.bert).name} instead of {BERT}")
+    bert = Path(config.bert).name  # a folder by its last part: results are published, machines not
+    if bert != BERT:
+        found.append(f"DEVIATION: bert {bert} instead of {BERT}")
     if config.algorithm not in ("uda", "fixmatch") or config.back_translation_dir:
         return found
     ours = {
@@ -62,6 +63,8 @@ def shrunk(config: Config) -> dict:
     """Return the options of a text run's smoke form: the same switches on few short sentences."""
     return {
         "dataset": "rotten_tomatoes",
+        "data_dir": "",
+        "back_translation_dir": "",
         "bert": "minilm",
         "max_len": min(config.max_len, 24),
         "labeled_batch": 2,

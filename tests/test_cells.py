@@ -14,11 +14,12 @@ from absl import flags
 from experiments import benchmark, run_cell, run_paper
 from experiments.paper import estimates, scripts
 from experiments.paper.cells import BENCHMARK, Cell, cells
-from experiments.paper.numbers import FIG_3, TABLE_3, Printed, table_1
+from experiments.paper.numbers import CITED, FIG_3, TABLE_2, TABLE_3, Printed, table_1
 from experiments.presets import make_config
 from experiments.relevance import refuse_without_effect
 from experiments.smoke import stand_in
 from ssl_weighting.data.examples import UnavailableError
+from ssl_weighting.models.bert_weights import MINILM, bert_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = {cell.name: cell for cell in cells()}
@@ -26,10 +27,11 @@ TRAINED = [cell for cell in CELLS.values() if cell.program != BENCHMARK]
 
 
 def one_of_each_family() -> list[Cell]:
-    """One cell of each family and, in Table 1, of each row."""
+    """One cell of each family and kind of data and, in Tables 1 and 2, of each row."""
     kinds = {}
     for cell in CELLS.values():
-        kinds.setdefault((cell.family, cell.row if cell.family == "table1" else ""), cell)
+        row = cell.row if cell.family in ("table1", "table2") else ""
+        kinds.setdefault((cell.family, cell.is_text, row), cell)
     return list(kinds.values())
 
 
@@ -38,7 +40,7 @@ def test_each_number_of_the_paper_has_its_script():
     assert names == sorted(f"{name}.sh" for name in CELLS)
     parts = [cell.table for cell in CELLS.values()]
     wanted = {"Table 1": 82, "Table 3": 5, "Fig. 3": 3, "Fig. 4 (left)": 10, "Fig. 4 (centre)": 3}
-    wanted |= {"Fig. 4 (right)": 8, "Sec. 4.4": 1, "Extra": 22}
+    wanted |= {"Fig. 4 (right)": 8, "Sec. 4.4": 1, "Table 2": 4, "Extra": 24}
     assert Counter(parts) == wanted
     assert len(CELLS) == len(parts)
 
@@ -54,6 +56,8 @@ def test_numbers_as_printed():
     assert sum(number.std for number in found.values()) == pytest.approx(44.78)
     assert [str(number) for number in TABLE_3.values()] == ["5.13", "4.59", "3.42", "6.16", "4.10"]
     assert [str(number) for number in FIG_3.values()] == ["4.43", "4.51", "4.85"]
+    assert " ".join(map(str, TABLE_2.values())) == "39.40 8.98 ± 0.26 8.51 ± 0.14 4.2"
+    assert " ".join(map(str, CITED.values())) == "7.24 5.91 4.51 4.32"
 
 
 def test_scripts_say_what_the_list_says():
@@ -98,7 +102,7 @@ def test_cells_are_valid_commands_and_so_are_their_smoke_forms():
         configs = run_cell.configurations(run_cell.parsed(words))
         assert [c.seed for c in configs] == list(cell.seeds), cell.name
         smoke = run_cell.configurations(run_cell.parsed([*words, "--smoke"]))[0]
-        assert smoke.smoke and smoke.steps < 10 and smoke.num_labeled >= 10
+        assert smoke.smoke and smoke.steps < 10 and smoke.num_labeled >= (4 if cell.is_text else 10)
         assert "/smoke/" in smoke.out and "/paper/" in configs[0].out
 
 
@@ -253,6 +257,8 @@ def test_smoke_run_of_a_cell_is_marked_and_skipped_the_second_time(tmp_path, cap
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", one_of_each_family(), ids=lambda cell: cell.name)
 def test_each_family_runs_in_smoke_form(cell, tmp_path):
+    if cell.is_text:
+        _skip_without_minilm()
     assert run_paper.walk([cell], str(tmp_path), True, []) == 0
     if cell.program == BENCHMARK:
         lines = (tmp_path / "smoke" / run_paper.BENCHMARK_FILE).read_text().splitlines()
@@ -264,3 +270,10 @@ def test_each_family_runs_in_smoke_form(cell, tmp_path):
     )
     assert kinds["eval"] == 1 and kinds["train"]
     assert bool(kinds["lambda"]) == (cell.options["weighting"] in ("per_example", "single"))
+
+
+def _skip_without_minilm():
+    try:
+        bert_folder(MINILM)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))

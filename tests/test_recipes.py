@@ -8,6 +8,7 @@ import pytest
 
 from experiments import build as building
 from experiments.optimizers import theta_optimizer
+from experiments.paper.cells import cells
 from experiments.presets import deviations, make_config
 from experiments.relevance import refuse_without_effect
 from experiments.run_state import variables
@@ -152,13 +153,16 @@ def test_options_without_effect_are_refused(options, name, needed):
         refuse_without_effect(make_config(**options), [*options, name])
 
 
+CELLS = {cell.name: cell.options for cell in cells()}
 COLUMNS = {
     "FixMatch": {}, "UDA 2019": {"algorithm": "uda", "uda_version": "2019"},
     "UDA 2020": {"algorithm": "uda", "uda_version": "2020"},
     "UDA fixmatch": {"algorithm": "uda", "uda_version": "fixmatch"},
     "Pseudo-Label": {"algorithm": "pseudo_label"}, "Mean-Teacher": {"algorithm": "mean_teacher"},
     "VAT": {"algorithm": "vat"}, "MixMatch": {"algorithm": "mixmatch"},
-    "ReMixMatch": {"algorithm": "remixmatch"},
+    "ReMixMatch": {"algorithm": "remixmatch"}, "Supervised 128": CELLS["table2_128_supervised"],
+    "UDA 128": CELLS["table2_128_uda_ours"],
+    "UDA 512": CELLS["table2_512_uda"] | {"weighting": "per_example"},
 }  # fmt: skip
 PAGE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
 
@@ -168,7 +172,7 @@ def test_the_page_of_recipes_tells_what_is_trained():
     columns = [name for heading, _ in tables for name in heading.split(" | ")]
     assert columns == list(COLUMNS)
     for heading, body in tables:
-        made = [make_config(dataset="cifar10", **COLUMNS[c]) for c in heading.split(" | ")]
+        made = [make_config(**{"dataset": "cifar10"} | COLUMNS[c]) for c in heading.split(" | ")]
         for line in body.splitlines():
             flag, *cells = line.strip("| ").split(" | ")
             name = flag.strip("`-")

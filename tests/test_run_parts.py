@@ -97,3 +97,26 @@ def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_pat
         f"step 7: {method} found no solution (diverged, residual 3.5, least eigenvalue -0.25); "
         f"Lambda is left as it is. {advice}"
     )
+
+
+@pytest.mark.parametrize(("decay", "averages"), [(0.0, [True]), (0.9, [True, False])])
+def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
+    asked, written = [], {}
+
+    def error_and_loss(examples, use_ema=True):
+        asked.append(use_ema)
+        return (12.5 if use_ema else 25.0), 0.5
+
+    table = SimpleNamespace(numpy=lambda: np.ones(3, np.float32))
+    trainer = SimpleNamespace(step=7, store=SimpleNamespace(table=lambda: table))
+    run = SimpleNamespace(
+        config=SimpleNamespace(ema_decay=decay), splits=SimpleNamespace(test=None), members=(),
+        evaluator=SimpleNamespace(error_and_loss=error_and_loss), validate=lambda: (1.0, 0.1),
+        trainer=trainer,
+    )  # fmt: skip
+    log = SimpleNamespace(
+        write=lambda kind, step, **values: written.update(values), histogram=lambda *_: None
+    )
+    running._evaluate(run, log)
+    assert asked == averages
+    assert (written["test_error"], written["raw_test_error"]) == (12.5, 25.0 if decay else 12.5)

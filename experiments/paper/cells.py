@@ -9,71 +9,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from experiments.paper.numbers import DATASETS, FIG_3, LABELS, TABLE_3, Printed, table_1
-
-FIVE, THREE = (1, 2, 3, 4, 5), (1, 2, 3)
-TEST, VALIDATION = "test error", "validation error"
-TRAIN, BENCHMARK = "run_cell", "benchmark"  # programs of experiments/
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One cell of a table, or one curve of a figure.
-
-    Attributes:
-        name: of its script; `runs` of its run folders, shared by cells with the same options.
-        table, row, column: its place in the paper.
-        options: of the program, beside those that seeds and folders need.
-        printed: the paper's number; None where a figure shows a curve without one.
-        metric: what the number is.
-        seeds: the runs that it is the mean of; () for the benchmark.
-        rule: how the paper chose its number.
-        base: name of the cell with fixed weights that it is paired with.
-        notes: what the paper leaves open and what we do.
-        program: which of experiments/ it calls.
-    """
-
-    name: str
-    table: str
-    row: str
-    column: str
-    options: dict[str, object]
-    printed: Printed | None = None
-    metric: str = TEST
-    seeds: tuple[int, ...] = FIVE
-    rule: str = ""
-    base: str = ""
-    notes: tuple[str, ...] = ()
-    program: str = TRAIN
-    runs: str = ""
-
-    @property
-    def family(self) -> str:
-        """First part of the name: table1, table3, fig3, fig4, sec44, extra."""
-        return self.name.split("_")[0]
-
+from experiments.paper import text_cells
+from experiments.paper.cell import BENCHMARK, FIXED, LEARNED, THREE, VALIDATION, Cell
+from experiments.paper.numbers import DATASETS, FIG_3, LABELS, TABLE_3, table_1
 
 # Row of Table 1 -> end of the script's name, options, how its number was chosen (facts known).
 _COPIED = "copied from earlier work; rule not stated"
 _MEDIAN = "median of the last 20 evaluations, mean of 5 runs"
 _CTA = {"algorithm": "fixmatch", "strong_augment": "ctaugment"}
 _UDA = {"algorithm": "uda", "uda_version": "2019"}
-_FIXED, _LEARNED = {"weighting": "fixed"}, {"weighting": "per_example"}
 ROWS = {
-    "Pseudo-Label": ("pseudo_label", {"algorithm": "pseudo_label"} | _FIXED, _COPIED),
-    "VAT": ("vat", {"algorithm": "vat"} | _FIXED, _COPIED),
-    "Mean-Teacher": ("mean_teacher", {"algorithm": "mean_teacher"} | _FIXED, _COPIED),
-    "MixMatch": ("mixmatch", {"algorithm": "mixmatch"} | _FIXED, _COPIED),
-    "UDA": ("uda", _UDA | _FIXED, "copied from UDA: tested once, at the last checkpoint"),
+    "Pseudo-Label": ("pseudo_label", {"algorithm": "pseudo_label"} | FIXED, _COPIED),
+    "VAT": ("vat", {"algorithm": "vat"} | FIXED, _COPIED),
+    "Mean-Teacher": ("mean_teacher", {"algorithm": "mean_teacher"} | FIXED, _COPIED),
+    "MixMatch": ("mixmatch", {"algorithm": "mixmatch"} | FIXED, _COPIED),
+    "UDA": ("uda", _UDA | FIXED, "copied from UDA: tested once, at the last checkpoint"),
     "Re-MixMatch": (
         "remixmatch",
-        {"algorithm": "remixmatch", "strong_augment": "ctaugment"} | _FIXED,
+        {"algorithm": "remixmatch", "strong_augment": "ctaugment"} | FIXED,
         _COPIED,
     ),
-    "FixMatch (CTA)": ("fixmatch_ctaugment", _CTA | _FIXED, _COPIED),
-    "FixMatch* (CTA)": ("fixmatch_ctaugment_rerun", _CTA | _FIXED, _MEDIAN),
-    "Ours (UDA)": ("uda_ours", _UDA | _LEARNED, "rule not stated, mean of 5 runs"),
-    "Ours (FixMatch, CTA)": ("fixmatch_ctaugment_ours", _CTA | _LEARNED, _MEDIAN),
+    "FixMatch (CTA)": ("fixmatch_ctaugment", _CTA | FIXED, _COPIED),
+    "FixMatch* (CTA)": ("fixmatch_ctaugment_rerun", _CTA | FIXED, _MEDIAN),
+    "Ours (UDA)": ("uda_ours", _UDA | LEARNED, "rule not stated, mean of 5 runs"),
+    "Ours (FixMatch, CTA)": ("fixmatch_ctaugment_ours", _CTA | LEARNED, _MEDIAN),
 }
 BASES = {"uda_ours": "uda", "fixmatch_ctaugment_ours": "fixmatch_ctaugment_rerun"}
 _TFDS = {"cifar10": "cifar10", "svhn": "svhn_cropped"}
@@ -124,7 +83,7 @@ def _table_1() -> Iterable[Cell]:
 
 def _ablation(name, table, row, labels, options, **others) -> Cell:
     """A cell of Sec. 4.3: CIFAR-10, UDA, learned weights unless `options` say otherwise."""
-    options = _data("cifar10", labels) | _UDA | _LEARNED | _start(_UDA, labels) | options
+    options = _data("cifar10", labels) | _UDA | LEARNED | _start(_UDA, labels) | options
     others = {"base": f"table1_cifar10_{labels}_uda"} | others
     return Cell(name, table, row, _column("cifar10", labels), options, **others)
 
@@ -245,11 +204,7 @@ def _extra() -> Iterable[Cell]:
                 "Extra",
                 row.replace("Ours (", "V as labels ("),
                 _column(dataset, labels),
-                data
-                | options
-                | _FIXED
-                | _start(options, labels)
-                | {"validation_as_labels": "true"},
+                data | options | FIXED | _start(options, labels) | {"validation_as_labels": "true"},
                 base=f"table1_{dataset}_{labels}_{BASES[end]}",
                 notes=(note, *notes),
             )
@@ -259,7 +214,7 @@ def _extra() -> Iterable[Cell]:
                 "Extra",
                 "FixMatch (RandAugment)",
                 _column(dataset, labels),
-                data | {"algorithm": "fixmatch", "strong_augment": "randaugment"} | _FIXED,
+                data | {"algorithm": "fixmatch", "strong_augment": "randaugment"} | FIXED,
                 notes=("Not in the paper: FixMatch's other augmentation.", *notes),
             )
 
@@ -274,5 +229,6 @@ def _with_shared_runs(cells: Iterable[Cell]) -> Iterable[Cell]:
 
 def cells() -> tuple[Cell, ...]:
     """Return all cells, in the order in which they are walked."""
-    found = (*_sec_44(), *_table_1(), *_table_3(), *_fig_3(), *_fig_4(), *_extra())
+    tables = (*_table_1(), *text_cells.table_2(), *_table_3())
+    found = (*_sec_44(), *tables, *_fig_3(), *_fig_4(), *_extra(), *text_cells.extra())
     return tuple(_with_shared_runs(found))

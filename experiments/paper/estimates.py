@@ -31,3 +31,41 @@ def hours(options: Mapping[str, object]) -> float:
     algorithm = options["algorithm"]
     images = BATCH * (1 + RATIO.get(algorithm, 1) * PASSES[algorithm])
     return STEPS.get(algorithm, 2**20) * images * SECONDS_PER_IMAGE / 3600
+
+
+# NVIDIA's DeepLearningExamples (BERT for TensorFlow 2, fine-tuning on SQuAD, 384 tokens) reports
+# 11.11 sequences a second with BERT-large in float32 on one V100 of 32 GB.
+TEXT_BASIS = (
+    "an estimate, not measured: tokens of a step, at the rate that NVIDIA reports for fine-tuning "
+    "BERT-large in float32 on one V100 of 32 GB; with the evaluations, without the Lambda-steps"
+)
+TEXTS = {  # algorithm -> steps, labeled batch, unlabeled texts for a labeled one, passes of each
+    "supervised": (3000, 32, 0, 0),
+    "uda": (10_000, 8, 4, 2),
+}
+BERTS = {"bert-base-uncased": (12, 768), "bert-large-uncased": (24, 1024)}  # layers, width
+EVALUATIONS, TEST_TEXTS = 20, 25_000
+BACKWARD = 2  # passes forward that a pass backward costs
+
+
+def _products(bert: str, tokens: int) -> float:
+    """Multiply-adds of one text's pass forward: the kernels, and tokens that attend to tokens."""
+    layers, width = BERTS[bert]
+    return tokens * layers * (12 * width**2 + 2 * tokens * width)
+
+
+PRODUCTS_PER_SECOND = 11.11 * (1 + BACKWARD) * _products("bert-large-uncased", 384)
+
+
+def text_hours(options: Mapping[str, object]) -> float:
+    """Return the estimated GPU hours of one seed of a cell on texts.
+
+    Args:
+        options: the cell's options; `algorithm` is one of `TEXTS`, `bert` one of `BERTS`.
+    """
+    steps, batch, ratio, passes = TEXTS[options["algorithm"]]
+    batch = options.get("labeled_batch", batch)
+    rows = batch * (1 + options.get("unlabeled_ratio", ratio) * passes)
+    forward = _products(options["bert"], options["max_len"])
+    texts = steps * rows * (1 + BACKWARD) + EVALUATIONS * TEST_TEXTS
+    return texts * forward / PRODUCTS_PER_SECOND / 3600

@@ -10,10 +10,11 @@ from experiments.finished import summary_of
 from experiments.paper.cells import VALIDATION, Cell
 from ssl_weighting.reporting.statistics import mean_std, median_of_last
 
-# Options that do not change what is computed, or only its rounding: named, but counted.
+# Options that do not change what is computed, or only its rounding, or that bring the paper's own
+# strong views of texts: named, but counted.
 HARMLESS = (
     "data_dir", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "deterministic",
-    "jit", "devices", "precision", "max_memory",
+    "jit", "devices", "precision", "max_memory", "back_translation_dir",
 )  # fmt: skip
 
 
@@ -24,12 +25,16 @@ class Found:
     Attributes:
         last: seed -> the cell's metric, median of the last 20 evaluations, in percent.
         best: seed -> test error of the evaluation that is best on V.
+        final: texts: seed -> test error of the last evaluation.
+        best_on_test: texts: seed -> least test error of all evaluations.
         notes: what a reader must know, such as runs that are left out.
         optimistic: whether `best` selects on the V that the weights were learned on.
     """
 
     last: dict[int, float] = dataclasses.field(default_factory=dict)
     best: dict[int, float] = dataclasses.field(default_factory=dict)
+    final: dict[int, float] = dataclasses.field(default_factory=dict)
+    best_on_test: dict[int, float] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     optimistic: bool = False
 
@@ -47,7 +52,7 @@ def read(cell: Cell, folder: Path) -> Found:
         summary = summary_of(run)
         if not summary:
             continue
-        reason = _left_out(run, summary)
+        reason = _left_out(cell, run, summary)
         if reason:
             found.notes.append(f"seed {seed} left out: {reason}")
             continue
@@ -55,9 +60,23 @@ def read(cell: Cell, folder: Path) -> Found:
         found.optimistic |= bool(summary.get("best_on_validation_is_optimistic"))
         if summary.get("test_error_best_on_validation") is not None:
             found.best[seed] = summary["test_error_best_on_validation"]
+        if cell.is_text:
+            errors = [line["test_error"] for line in _evaluations(run)]
+            found.final[seed], found.best_on_test[seed] = errors[-1], min(errors)
         found.notes += _remarks(run, summary)
-    found.notes = list(dict.fromkeys(found.notes))
+    found.notes = _by_upstreams_rule(found) + list(dict.fromkeys(found.notes))
     return found
+
+
+def _by_upstreams_rule(found):
+    """Texts: what UDA's code would report, and the last evaluation, which selects nothing."""
+    if not found.final:
+        return []
+    best = f"best evaluation on the test set {spread(found.best_on_test)}"
+    return [
+        f"last evaluation {spread(found.final)}",
+        f"{best}, SELECTED ON THE TEST SET, as upstream's code does",
+    ]
 
 
 def spread(values: dict[int, float]) -> str:
@@ -69,15 +88,20 @@ def spread(values: dict[int, float]) -> str:
     return f"{text} ({len(values)} seeds)" if len(values) > 1 else f"{text} (1 seed)"
 
 
-def _left_out(run, summary):
+def _left_out(cell, run, summary):
     """Why a finished run does not count, or an empty text."""
     if summary.get("smoke"):
         return "a smoke run"
     departures = _departures(run)
     if departures is None:
         return "no cell.json, not run by run_cell"
-    changed = {name: value for name, value in departures.items() if name not in HARMLESS}
-    return _in_words(changed)
+    known = HARMLESS + ("bert",) * _is_copy(departures.get("bert"), cell)
+    return _in_words({name: value for name, value in departures.items() if name not in known})
+
+
+def _is_copy(bert, cell):
+    """Whether a BERT is a folder, or a hub name with its owner, called like the cell's."""
+    return bert is not None and Path(bert).name == cell.options.get("bert")
 
 
 def _departures(run):
@@ -92,7 +116,16 @@ def _remarks(run, summary):
     remarks = [f"with {harmless}"] if harmless else []
     if "unofficial copy" in summary.get("source", ""):
         remarks.append(f"NOT COMPARABLE WITH PUBLISHED NUMBERS: {summary['source']}")
-    return remarks
+    views = "instead of back-translation"
+    remarks += [text for text in summary.get("deviations", ()) if text.endswith(views)]
+    return [*remarks, *(note for note in _notes(run) if "incomplete copy" in note)]
+
+
+def _notes(run):
+    try:
+        return json.loads((run / "config.json").read_text(encoding="utf-8")).get("notes", ())
+    except (OSError, ValueError):
+        return ()
 
 
 def _in_words(options):
@@ -102,7 +135,9 @@ def _in_words(options):
 def _metric(cell, run, summary):
     if cell.metric != VALIDATION:
         return summary["test_error_median20"]
+    return median_of_last(_evaluations(run), key="validation_error")
+
+
+def _evaluations(run):
     lines = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return median_of_last(
-        [line for line in lines if line["kind"] == "eval"], key="validation_error"
-    )
+    return [line for line in lines if line["kind"] == "eval"]

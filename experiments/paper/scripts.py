@@ -18,7 +18,14 @@ WIDTH = 100  # of a line of a script
 
 def hours_of(cell: Cell) -> float | None:
     """Return the estimated GPU hours of one seed; None for what is not trained."""
-    return None if cell.program == BENCHMARK else estimates.hours(cell.options)
+    if cell.program == BENCHMARK:
+        return None
+    return (estimates.text_hours if cell.is_text else estimates.hours)(cell.options)
+
+
+def hours_text(hours: float) -> str:
+    """Return hours as people say them."""
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.1f}"
 
 
 def time_text(cell: Cell) -> str:
@@ -27,7 +34,9 @@ def time_text(cell: Cell) -> str:
     if one is None:
         return "about 1 h; an estimate, not measured: from the paper's 18 s for one serial call"
     seeds = len(cell.seeds)
-    return f"{seeds} seeds x {one:.0f} h = {seeds * one:.0f} h of GPU; {estimates.BASIS}"
+    basis = estimates.TEXT_BASIS if cell.is_text else estimates.BASIS
+    total = f"{seeds} seeds x {hours_text(one)} h = " if seeds > 1 else "1 seed = "
+    return f"{total}{hours_text(seeds * one)} h of GPU; {basis}"
 
 
 def paper_text(cell: Cell) -> str:
