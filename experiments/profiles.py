@@ -97,7 +97,7 @@ _STUDY = _IMAGES | {
     "lambda_warmup_steps": 200, "inner_steps": 8, "lambda_batch": 320, "lambda_lr": 0.1,
     "lambda_max": float("inf"), "keep_checkpoints": 1,
 }  # fmt: skip
-_FASHION = {"dataset": "fashion_mnist", "labeled_batch": 8}
+_FASHION = {"dataset": "fashion_mnist", "base_filters": 8}
 _CIFAR = {"dataset": "cifar10", "image_size": 16, "num_unlabeled": 20_000}
 
 
