@@ -12,7 +12,8 @@
 #               as 'cifar10_*' or '*/fixed_*'
 #   --dry_run   paper: list the cells with estimated time and the paper's number, and stop; study: say
 #               what is done and how long the rest may take, and stop
-#   --data_dir  study: folder with CIFAR-10's original files (default: $SSL_WEIGHTING_CIFAR10)
+#   --data_dir  study: folder with the original files of CIFAR-10 and IMDb (default:
+#               $SSL_WEIGHTING_DATA)
 #   --smoke     paper: a few small steps of each cell on offline data, to see that it runs
 #   --out       where runs and report go (default: results, beside this script)
 #   -- OPTION   paper: options for every cell, such as --data_dir=DIR --seed=1
@@ -23,7 +24,7 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/experiments/environment.sh"
 
 profile=default
-data_dir="${SSL_WEIGHTING_CIFAR10:-}" # for --profile=study
+data_dir="${SSL_WEIGHTING_DATA:-}" # for --profile=study
 for_study=   # --data_dir as it was given
 for_runs=()  # arguments that the profiles paper and study take beside --out
 for_cells=() # options of every cell

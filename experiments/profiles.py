@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.config import Config
 from experiments.presets import make_config
+from experiments.study_families import STUDY
 
 SEEDS = (1, 2, 3)
 
@@ -64,113 +65,6 @@ FAMILIES = {
     "digits": {"datasets": ("digits",), "methods": IMAGE_METHODS, "options": _DIGIT_IMAGES},
 }
 
-
-# The study: does a weight for each example beat one weight, tuned on the same V?
-GRID = (0.3, 1.0, 3.0)  # of the tuned scalar; 0 is the supervised row
-STUDY_METHODS = {
-    "supervised": {"algorithm": "supervised"},
-    "supervised_v_as_labels": {"algorithm": "supervised", "validation_as_labels": True},
-    **{f"fixed_{lam:g}": {"weighting": "fixed", "lambda_init": lam} for lam in GRID},
-    "v_as_labels": {"weighting": "fixed", "validation_as_labels": True},
-    # One weight is moved by every Λ-step, each of the others by a thirtieth of them.
-    "single": {"weighting": "single", "lambda_lr": 0.01},
-    "per_example": {"weighting": "per_example"},
-    "per_example_every_step": {"weighting": "per_example", "score_every_step": True},
-    "shuffled": {"weighting": "shuffled"},
-    "confidence": {"weighting": "confidence"},
-    # Two models, each validated on the other's labels: none of V is read. The paper has no such
-    # thing. The second tells what the weights add to two models; the third has V's labels too.
-    "cross_fit": {"weighting": "per_example", "validation": "cross_fit"},
-    "cross_fit_fixed": {"weighting": "fixed", "validation": "cross_fit"},
-    "cross_fit_v_as_labels": {
-        "weighting": "per_example", "validation": "cross_fit", "validation_as_labels": True,
-    },
-}  # fmt: skip
-# Cross-fit and confidence read nothing of V: they stand beside one size of it.
-_SMALL_V = tuple(m for m in STUDY_METHODS if m != "confidence" and not m.startswith("cross_fit"))
-_CONTAMINATED = ("fixed_1", "v_as_labels", "per_example")
-_NO_V = ("supervised", "confidence", "cross_fit", "cross_fit_fixed")
-# DEVIATION: a net and images for a CPU; the weights may move by up to 1 in 3,000 steps.
-_STUDY = _IMAGES | {
-    "steps": 3000, "eval_every": 75, "checkpoint_every": 500, "log_every": 75, "num_test": 3000,
-    "num_unlabeled": 10_000, "ema_decay": 0.99, "learning_rate": 0.06, "threshold": 0.95,
-    "lambda_warmup_steps": 200, "inner_steps": 8, "lambda_batch": 320, "lambda_lr": 0.1,
-    "lambda_max": float("inf"), "keep_checkpoints": 1,
-}  # fmt: skip
-_FASHION = {"dataset": "fashion_mnist", "base_filters": 8}
-_CIFAR = {"dataset": "cifar10", "image_size": 16, "num_unlabeled": 20_000}
-
-
-def _study(dataset, labeled, val_size, methods=tuple(STUDY_METHODS), seeds=5, **options):
-    return {
-        "methods": {name: STUDY_METHODS[name] for name in methods},
-        "options": _STUDY | dataset | {"num_labeled": labeled, "val_size": val_size} | options,
-        "seeds": tuple(range(1, seeds + 1)),
-    }
-
-
-# |V|: a fifth of the labels (one of each class on Fashion-MNIST), and the paper's 1,024 to 250.
-_KINDS = ("foreign", "corrupt", "imbalanced")
-STUDY = {
-    "fashion_mnist_v160": _study(_FASHION, 40, 160),
-    **{
-        f"fashion_mnist_{kind}_v160": _study(
-            _FASHION, 40, 160, (*_CONTAMINATED, *_NO_V), 3, contamination=kind
-        )
-        for kind in _KINDS
-    },
-    "fashion_mnist_v10": _study(_FASHION, 40, 10, _SMALL_V),
-    **{
-        f"fashion_mnist_{kind}_v10": _study(_FASHION, 40, 10, _CONTAMINATED, 3, contamination=kind)
-        for kind in _KINDS
-    },
-    "cifar10_v1024": _study(_CIFAR, 250, 1024),
-    "cifar10_v50": _study(_CIFAR, 250, 50, _SMALL_V),
-}
-
-# As far as time goes. The rows that differ in nothing stand in the primary family, `REFERENCE`.
-REFERENCE = "fashion_mnist_v160"
-_SWEEPS = {
-    # Table 3's five points, as multiples of our N = 8 and eta = 0.1 (its middle: N = 100, 0.01).
-    "n_eta": {
-        "n_3": {"inner_steps": 3}, "n_24": {"inner_steps": 24},
-        "eta_1": {"lambda_lr": 1.0}, "eta_0.01": {"lambda_lr": 0.01},
-    },
-    # Fig. 4 centre. SGD's step is eta |s|: a grid of its own.
-    "optimizer": {
-        "adam": {"lambda_optimizer": "adam"},
-        "sgd_1": {"lambda_optimizer": "sgd", "lambda_lr": 1.0},
-        "sgd_10": {"lambda_optimizer": "sgd", "lambda_lr": 10.0},
-        "sgd_100": {"lambda_optimizer": "sgd", "lambda_lr": 100.0},
-    },
-    # Fig. 3.
-    "hessian": {
-        "identity": {"inverse_hessian": "identity"}, "neumann": {"inverse_hessian": "neumann"},
-    },
-    # What else may be to blame; the first trains as the reference does, and logs V's noise.
-    "switches": {
-        "measure_noise": {"measure_noise": True}, "moving_batch_norm": {"infl_bn": "moving"},
-        "scores_without_mask": {"infl_mask_grad": False},
-        "membership_mask": {"madam_mask": "membership"},
-    },
-    "damping": {f"damping_{c:g}": {"damping": c} for c in (1.0, 1e-2, 5e-4)},
-}  # fmt: skip
-_OF_V = ("fixed_1", "v_as_labels", "per_example")
-SECONDARY = {
-    f"{REFERENCE}_uda": _study(
-        _FASHION, 40, 160, ("supervised", "fixed_0.3", "fixed_3", *_OF_V), 3,
-        # The net and the schedule of the other families, not those of UDA's own recipe.
-        algorithm="uda", threshold=0.0, wrn_variant="fixmatch", pixel_scaling="symmetric",
-        lr_schedule="cosine", lr_warmup_steps=0, weight_decay_scope="kernels",
-    ),
-    **{
-        f"{REFERENCE}_{name}": _study(_FASHION, 40, 160, (), 3)
-        | {"methods": {key: {"weighting": "per_example"} | one for key, one in methods.items()}}
-        for name, methods in _SWEEPS.items()
-    },
-    **{f"fashion_mnist_v{size}": _study(_FASHION, 40, size, _OF_V, 3) for size in (40, 640)},
-}  # fmt: skip
-STUDY |= SECONDARY
 PROFILES = {"default": FAMILIES, "study": STUDY}
 
 

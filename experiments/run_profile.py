@@ -36,8 +36,12 @@ def train(config: Config) -> dict | None:
     """Run one configuration with the program that belongs to it."""
     if config.model == "mlp":
         return train_synthetic.train(config)
-    program = "train_text" if config.model == "bert" else "train_images"
-    return execute(config, program, cache_dir=cache_dir(flags.FLAGS.cache_dir))
+    return execute(config, program_of(config), cache_dir=cache_dir(flags.FLAGS.cache_dir))
+
+
+def program_of(config: Config) -> str:
+    """Return the name of the program that trains such runs, toy sets apart."""
+    return "train_text" if config.model == "bert" else "train_images"
 
 
 def refuse_if_changed(config: Config) -> None:

@@ -1,6 +1,6 @@
 """Walks the study's families in one process: trains what is neither finished nor recorded.
 
-  python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10
+  python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10_AND_IMDB
   python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run
 
 Stop it when you like and call it again, also on another machine that has the repository's
@@ -21,13 +21,16 @@ from absl import app, flags
 from experiments.cache import cache_dir, define_flag
 from experiments.config import Config
 from experiments.errors import friendly
-from experiments.profiles import STUDY
 from experiments.run import TERMINATED, execute, is_complete
-from experiments.run_profile import done
+from experiments.run_profile import done, program_of
+from experiments.study_families import STUDY
 from experiments.study_plan import RECORD, chosen, is_recorded, key_of
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.data.images import load_images
+from ssl_weighting.data.text_sets import load_texts
 from ssl_weighting.reporting.study_rows import Key, Row, read_rows
+
+IN_FOLDER = ("cifar10", "imdb")  # data sets of the study that no package brings
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -35,7 +38,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     text = "which runs: FAMILY or FAMILY/METHOD, such as cifar10_*,*/fixed_*"
     flags.DEFINE_string("only", "*", text, values)
     flags.DEFINE_bool("dry_run", False, "say what is done and what is not; train nothing", values)
-    text = "folder with CIFAR-10's original files; empty: TensorFlow Datasets"
+    text = "folder with the original files of CIFAR-10 and IMDb; empty: TensorFlow Datasets"
     flags.DEFINE_string("data_dir", "", text, values)
     flags.DEFINE_string("out", "results", "results folder", values)
     define_flag(values)
@@ -43,12 +46,13 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def wanted(out: str, data_dir: str, only: str) -> dict[str, list[Config]]:
-    """Return family -> its runs that `only` names; `data_dir` is for CIFAR-10 alone.
+    """Return family -> its runs that `only` names; `data_dir` is for `IN_FOLDER` alone.
 
     Raises:
         ValueError: it names none.
     """
-    folder = {name: data_dir if name.startswith("cifar10") else "" for name in STUDY}
+    datasets = {name: family["options"]["dataset"] for name, family in STUDY.items()}
+    folder = {name: data_dir if one in IN_FOLDER else "" for name, one in datasets.items()}
     found = {name: chosen(name, out, folder[name], only) for name in STUDY}
     found = {name: configs for name, configs in found.items() if configs}
     if not found:
@@ -61,8 +65,9 @@ def wanted(out: str, data_dir: str, only: str) -> dict[str, list[Config]]:
 
 def unavailable(config: Config, cache: str | None) -> str:
     """Return why the data set of a run cannot be read, "" if it can."""
+    load = load_texts if config.model == "bert" else load_images
     try:
-        load_images(config.dataset, config.data_dir or None, cache_dir=cache)
+        load(config.dataset, config.data_dir or None, cache_dir=cache)
     except FileNotFoundError as error:
         return str(error)
     return ""
@@ -146,7 +151,7 @@ def run_one(config: Config, rows: dict[Key, Row], progress: Progress, cache: str
         return True
     started = time.monotonic()
     try:
-        if execute(config, "train_images", cache_dir=cache) is None:
+        if execute(config, program_of(config), cache_dir=cache) is None:
             return False
     except NonFiniteError as error:  # a bad step size is a result of a sweep, not its end
         print(f"{config.out} FAILED: {error}", flush=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from experiments import run_state
 from experiments.config import Config
-from experiments.profiles import REFERENCE, SECONDARY, STUDY, configs
+from experiments.profiles import configs
+from experiments.study_families import REFERENCE, SECONDARY, STUDY
 from ssl_weighting.reporting.study import FamilyPlan
 from ssl_weighting.reporting.study_rows import Key, Row
 

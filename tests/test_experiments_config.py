@@ -11,8 +11,9 @@ from absl import flags
 from experiments import flags as own_flags
 from experiments.config import Config
 from experiments.presets import DATASET_RECIPES, PRESETS, deviations, make_config
-from experiments.profiles import PROFILES, REFERENCE, SECONDARY, configs
+from experiments.profiles import PROFILES, configs
 from experiments.run_state import FREE, options_as_json
+from experiments.study_families import REFERENCE, SECONDARY
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -297,10 +298,13 @@ def test_the_study_compares_on_equal_terms():
         varied = {"weighting", "algorithm", "lambda_init", "validation_as_labels", "seed", "out"}
         varied |= {"score_every_step", "lambda_lr", "validation"}
         varied |= SWEPT if family in SECONDARY else set()
+        # Of texts the supervised base anneals no signal, as upstream; and nothing is masked there.
+        varied |= {"tsa", "threshold"} if family.startswith("imdb") else set()
         shared = [{k: v for k, v in vars(c).items() if k not in varied} for c in found]
         assert all(options == shared[0] for options in shared)
-        assert shared[0]["steps"] >= 3000
-        few = family in SECONDARY or shared[0]["contamination"] != "none"
+        text = shared[0]["model"] == "bert"
+        assert shared[0]["steps"] >= (2000 if text else 3000)
+        few = text or family in SECONDARY or shared[0]["contamination"] != "none"
         assert len({c.seed for c in found}) == (3 if few else 5)
 
 

@@ -18,7 +18,7 @@ def test_run_all_walks_the_study(clone):
         f"-m experiments.run_study --data_dir={data} --out={out} --only=cifar10_*",
         f"-m experiments.make_study --runs={out}/study --out={clone.root}/docs/study",
     ]
-    failing = {"FAILING": "--dataset=fashion_mnist", "STATUS": "3", "SSL_WEIGHTING_CIFAR10": "/c"}
+    failing = {"FAILING": "--dataset=fashion_mnist", "STATUS": "3", "SSL_WEIGHTING_DATA": "/c"}
     assert clone.run(str(clone.root / "run_all.sh"), "--profile=study", **failing).returncode == 0
     assert "run_study --data_dir=/c --out=" in programs(clone)[1]
     failing = {"FAILING": "experiments.run_study"}

@@ -9,8 +9,8 @@ from study_rows import row
 
 from experiments import make_study, run_profile, run_study, study_plan
 from experiments.config import Config
-from experiments.profiles import STUDY
 from experiments.run_state import options_as_json
+from experiments.study_families import STUDY
 from experiments.study_plan import chosen, is_recorded, key_of, options_hash, plans
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.reporting.study_rows import read_rows, rows_text
@@ -53,8 +53,16 @@ def test_only_names_families_and_methods():
     assert {key_of(c)[1] for c in found["fashion_mnist_v10"]} == {"fixed_0.3", "fixed_1", "fixed_3"}
     folders = {name: {c.data_dir for c in configs} for name, configs in found.items()}
     assert folders["cifar10_v50"] == {"DATA"} and folders["fashion_mnist_v10"] == {""}
+    (reviews,) = run_study.wanted("r", "DATA", "imdb_*/fixed_1").values()
+    assert {c.data_dir for c in reviews} == {"DATA"}
+    assert run_profile.program_of(reviews[0]) == "train_text"
     with pytest.raises(ValueError, match=r"--only must match a family or FAMILY/METHOD.*=nope"):
         run_study.wanted("r", "", "nope")
+
+
+def test_a_set_of_texts_without_a_source_says_why(tmp_path):
+    config = chosen("imdb_v20", "r", str(tmp_path), "*/fixed_1")[0]
+    assert "aclImdb" in run_study.unavailable(config, None)
 
 
 @pytest.fixture

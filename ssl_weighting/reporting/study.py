@@ -25,7 +25,7 @@ LABELS = {
     "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
     "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",
 }
-_DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+_DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb"}
 _CONTAMINATIONS = {
     "none": "",
     "foreign": ", half of U of foreign classes",

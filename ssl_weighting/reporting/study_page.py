@@ -50,7 +50,7 @@ MEASURED = (
     "Scores that are noise of the validation gradient do not correlate."
 )
 COMMANDS = (
-    "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10\n"
+    "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10_AND_IMDB\n"
     "./run_all.sh --profile=study --only='fashion_mnist_v160/cross_fit*'\n"
     "python -m experiments.make_study --runs=results/study --out=docs/study"
 )
@@ -197,6 +197,6 @@ def _origin_blocks(families) -> list[Block]:
         Bullet("Data.", "; ".join(unique([row.source for row in runs])) + "."),
         Bullet("Code.", f"Commit {', '.join(commits)}."),
         Bullet("Time.", hours),
-        Bullet("Options.", "experiments/profiles.py, STUDY; one line a run in runs.csv."),
+        Bullet("Options.", "experiments/study_families.py; one line a run in runs.csv."),
     )
     return [*blocks, Bullets(items)]
