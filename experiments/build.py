@@ -17,7 +17,7 @@ from experiments.text_data import load_text_splits
 from experiments.text_model import ModelParts, text_parts
 from experiments.text_recipes import is_text
 from experiments.views import augmentation_of, rates_of
-from ssl_weighting.algorithms import make_algorithm
+from ssl_weighting.algorithms import ORACLE, Oracle, make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
@@ -148,7 +148,7 @@ def _single(config, splits, store, seed) -> Run:
 
     trainer = BilevelTrainer(
         model,
-        algorithm_of(config, model, ema, splits.num_classes),
+        algorithm_of(config, model, ema, splits),
         optimizer,
         store,
         ema,
@@ -156,7 +156,7 @@ def _single(config, splits, store, seed) -> Run:
         lambda_source,
         validation_at,
         _bilevel_settings(config),
-        _lambda_settings(config),
+        lambda_settings(config),
         jit_compile=config.jit,
         rates=rates,
         devices=devices,
@@ -180,9 +180,9 @@ def _parts(config, splits, seed, rates) -> ModelParts:
     return ModelParts(model, source_of, splits.validation, clean_view, batch)
 
 
-def algorithm_of(config, model, ema, num_classes: int):
+def algorithm_of(config, model, ema, splits):
     """Return the base algorithm with all of its settings."""
-    return make_algorithm(
+    algorithm = make_algorithm(
         config.algorithm,
         threshold=config.threshold,
         temperature=config.temperature,
@@ -197,9 +197,12 @@ def algorithm_of(config, model, ema, num_classes: int):
         epsilon=config.vat_epsilon,
         broadcast_mask=config.preset == "released",
         teacher=divided(frozen_statistics_forward(model, ema.shadow), config.labeled_batch),
-        num_classes=num_classes,
+        num_classes=splits.num_classes,
         seed=config.seed,
     )
+    if config.weighting != ORACLE:
+        return algorithm
+    return Oracle(algorithm, splits.unlabeled.labels)
 
 
 def _tsa_steps(config):
@@ -266,7 +269,7 @@ def _bilevel_settings(config):
     )
 
 
-def _lambda_settings(config):
+def lambda_settings(config):
     return LambdaStepSettings(
         influence_params=config.influence_params,
         inverse_hessian=config.inverse_hessian,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.config_checks import check_ranges
-from ssl_weighting.algorithms import ALGORITHMS
+from ssl_weighting.algorithms import ALGORITHMS, ORACLE
 from ssl_weighting.data.contamination import KINDS
 from ssl_weighting.data.splits import VAL_ORDERS
 from ssl_weighting.ema import SCOPES as EMA_SCOPES
@@ -171,7 +171,9 @@ class Config:
         group="algorithm",
     )
     # Lambda
-    weighting: str = option("per_example", "what multiplies the unlabeled losses", MODES, "lambda")
+    weighting: str = option(
+        "per_example", "what multiplies the unlabeled losses", (*MODES, ORACLE), "lambda"
+    )
     lambda_optimizer: str = option("madam", "of Lambda", ("madam", "adam", "sgd"), "lambda")
     lambda_lr: float = option(0.01, "step size of Lambda, eta of Alg. 1", group="lambda")
     lambda_init: float = option(1.0, "initial weight", group="lambda")
@@ -244,7 +246,9 @@ class Config:
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
     jit: bool = option(False, "compile the theta-step with XLA", group="run")
     smoke: bool = option(
-        False, "does the command run? A few small steps on digits under the set's name", group="run"
+        False,
+        "does the command run? A few small steps on small data of its kind",
+        group="run",
     )
     devices: int = option(1, "GPUs that share a theta-step; 0: all that are found", group="run")
     precision: str = option("float32", "what the network computes in", PRECISIONS, "run")

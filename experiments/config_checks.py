@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from ssl_weighting.algorithms import ORACLE, ORACLE_ALGORITHMS
 from ssl_weighting.lambda_step import LAST_LAYER
 from ssl_weighting.weight_store import LEARNED
 
@@ -63,10 +64,21 @@ def check_ranges(config) -> None:
         _check_text(config)
     if config.algorithm == "remixmatch":
         _check_remixmatch(config)
+    if config.weighting == ORACLE:
+        _check_oracle(config)
     if config.weighting not in ("fixed", "zero") and not config.uses_unlabeled:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
             "--algorithm=supervised has none. Use --weighting=fixed"
+        )
+
+
+def _check_oracle(config):
+    if config.algorithm not in ORACLE_ALGORITHMS or config.entropy_coefficient:
+        raise ValueError(
+            f"--weighting={ORACLE} needs one pseudo-label a row: --algorithm="
+            f"{' or '.join(ORACLE_ALGORITHMS)} without --entropy_coefficient. Received: "
+            f"--algorithm={config.algorithm} --entropy_coefficient={config.entropy_coefficient:g}"
         )
 
 

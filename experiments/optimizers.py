@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from experiments.config import Config
+from ssl_weighting.algorithms import ORACLE
 from ssl_weighting.bert_adamw import BertAdamW
 from ssl_weighting.madam import MAdam
 from ssl_weighting.nesterov import NesterovSGD
@@ -49,7 +50,7 @@ def weight_store(config: Config, num_unlabeled: int) -> WeightStore:
     }[config.lambda_optimizer]()
     return WeightStore(
         num_unlabeled,
-        config.weighting,
+        "fixed" if config.weighting == ORACLE else config.weighting,  # its mask is the rows'
         optimizer if config.weighting in LEARNED else None,
         init=config.lambda_init,
         lam_min=config.lambda_min,

@@ -31,6 +31,7 @@ METHOD_NAMES = {
 WEIGHTING_NAMES = {
     "fixed": "", "zero": " + λ = 0", "single": " + single λ", "per_example": " + Λ",
     "shuffled": " + shuffled Λ", "random": " + random Λ", "confidence": " + confidence",
+    "oracle": " + oracle",
 }  # fmt: skip
 
 

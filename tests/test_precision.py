@@ -63,7 +63,7 @@ def _run(precision):
 
 def _measured(run, at=0):
     trainer, k = run.trainer, tf.constant(at, tf.int64)
-    settings = building._lambda_settings(run.config)
+    settings = building.lambda_settings(run.config)
     step = LambdaStep(trainer.model, trainer.algorithm, trainer.store, settings)
     batch = trainer.lambda_source.at(k)
     return step.measure(*batch, trainer.validation_at(k), trainer.step), step, batch[1].strong

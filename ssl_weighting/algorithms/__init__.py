@@ -5,6 +5,7 @@ import inspect
 from ssl_weighting.algorithms.fixmatch import FixMatch
 from ssl_weighting.algorithms.mean_teacher import MeanTeacher
 from ssl_weighting.algorithms.mixmatch import MixMatch
+from ssl_weighting.algorithms.oracle import ORACLE, ORACLE_ALGORITHMS, Oracle
 from ssl_weighting.algorithms.pseudo_label import PseudoLabel
 from ssl_weighting.algorithms.remixmatch import ReMixMatch
 from ssl_weighting.algorithms.supervised import Supervised
@@ -41,4 +42,7 @@ def make_algorithm(name: str, **settings):
     return kind(**{k: v for k, v in settings.items() if k in taken})
 
 
-__all__ = ["ALGORITHMS", *(kind.__name__ for kind in ALGORITHMS.values()), "make_algorithm"]
+__all__ = [
+    "ALGORITHMS", "ORACLE", "ORACLE_ALGORITHMS", "Oracle", "make_algorithm",
+    *(kind.__name__ for kind in ALGORITHMS.values()),
+]  # fmt: skip

@@ -17,9 +17,11 @@ from ssl_weighting.reporting.collect import RunRecord
 
 DATASETS = ("linear", "circles", "moons")  # the paper's toy sets come first, in its order
 ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
-WEIGHTINGS = ("zero", "fixed", "single", "per_example", "confidence", "random", "shuffled")
+WEIGHTINGS = (
+    "zero", "fixed", "single", "per_example", "confidence", "random", "shuffled", "oracle",
+)  # fmt: skip
 LEARNED = ("single", "per_example")
-CONTROLS = ("confidence", "random", "shuffled")
+CONTROLS = ("confidence", "random", "shuffled", "oracle")
 # Flags of these kinds say where or how visibly a run was made, not what was computed.
 _UNRELATED = re.compile(
     r"(^|_)(seed|out|output|resume|dir|path|cache|folder|log|verbosity|progress)(_|$)"

@@ -134,7 +134,7 @@ def _medians(run):
 
 def _weights(run: RunRecord) -> dict:
     table = run.weights
-    if table is None or run.summary.weighting in ("fixed", "zero", "confidence"):
+    if table is None or run.summary.weighting in ("fixed", "zero", "confidence", "oracle"):
         return _NO_WEIGHTS | {"lam_by_group": {}, "auroc": {}}
     lam, visits = table["lam"].astype(np.float64), table["visits"]
     low, high = np.quantile(lam, [0.05, 0.95])
