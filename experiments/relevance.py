@@ -47,7 +47,7 @@ _NEEDS = (
         "images",
     ),
     (
-        ("bert", "bert_trainable_layers", "max_len", "truncation", "reparam"),
+        ("bert", "bert_trainable_layers", "bert_pooling", "max_len", "truncation", "reparam"),
         lambda c: c.model == "bert",
         "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)",
     ),

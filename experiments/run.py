@@ -223,7 +223,9 @@ def _evaluate(run, log):
     splits, evaluator = run.splits, run.evaluator
     test_error, test_loss = evaluator.error_and_loss(splits.test)
     validation_error, validation_loss = run.validate()
-    raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
+    raw_error = test_error  # where there is no average, the same
+    if run.config.ema_decay:
+        raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
     _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
     table = run.trainer.store.table().numpy()
     log.write(
