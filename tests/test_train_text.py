@@ -174,6 +174,7 @@ def test_the_paper_s_recipe():
     ("options", "name"),
     [
         ({"dataset": "digits"}, "bert"),
+        ({"dataset": "digits"}, "bert_pooling"),
         ({"dataset": "imdb"}, "flip"),
         ({"dataset": "imdb"}, "depth"),
         ({"dataset": "imdb", "algorithm": "pseudo_label"}, "text_copies"),
