@@ -1,5 +1,7 @@
 """The text program on a tiny BERT of its own: all algorithms, resuming, options, the smoke form."""
 
+import html
+
 import keras
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from experiments.presets import deviations, make_config
 from experiments.relevance import refuse_without_effect
 from ssl_weighting.models.bert_weights import MINILM, bert_folder
 from ssl_weighting.objective import weighted_objective
+from ssl_weighting.reporting.report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,16 @@ def test_a_run_leaves_texts_beside_their_weights(tiny, unbroken):
     assert (table.lam != 1).sum() >= 12 and set(table.true_label) == {-1, 0, 1}
     splits = build.load_splits(make_config(**tiny))
     assert list(table.text) == list(splits.unlabeled.texts)
+
+
+def test_the_report_of_a_run_shows_its_texts_beside_their_weights(unbroken, tmp_path):
+    write_report(unbroken, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Most down- and up-weighted texts" in page and "UDA + Λ" in page
+    table = pd.read_parquet(unbroken / "example_weights.parquet")
+    moved = table[table.visits > 0].sort_values("lam", kind="stable")
+    for row in (moved.iloc[0], moved.iloc[-1]):
+        assert f"{html.escape(row.text)}</th><td>{row.lam:.2f}</td>" in page
 
 
 def test_the_saved_model_is_the_one_that_was_evaluated(tiny, unbroken):
