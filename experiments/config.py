@@ -13,6 +13,7 @@ from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
 from ssl_weighting.madam import MASKS, STEP_COUNTS
 from ssl_weighting.models import PRECISIONS
+from ssl_weighting.models.bert import POOLINGS
 from ssl_weighting.models.mlp import READINGS
 from ssl_weighting.models.split_head import LOGIT_MAPS
 from ssl_weighting.models.wrn_variants import VARIANTS
@@ -97,6 +98,9 @@ class Config:
         0,
         "BERT: top layers that learn, on hidden states computed once; 0: all learn",
         group="model",
+    )
+    bert_pooling: str = option(
+        "cls", "BERT: what is read, [CLS] or a place that asks with the mean", POOLINGS, "model"
     )
     reparam: str = option(
         "auto", "head of two classes (App. D); auto: half for texts", ("auto", *LOGIT_MAPS), "model"

@@ -1,10 +1,12 @@
-"""Label new images with the model of a finished run.
+"""Label new images or texts with the model of a finished run.
 
     python -m experiments.predict --run=results/runs/mine --input=folder:PATH --out=labels.csv
     python -m experiments.predict --run=results/runs/mine --input=npz:FILE --out=labels.csv
+    python -m experiments.predict --run=results/runs/text --input=csv:FILE --out=labels.csv
 
-The folder holds image files (sub-folders too); the .npz file an array `x`, uint8 [n, H, W, C].
-Writes one line per image: name, class, confidence.
+The folder holds image files (sub-folders too); the .npz file an array `x`, uint8 [n, H, W, C]; the
+.csv file, UTF-8, a column `text`. Writes one line per image or text: name (without files its row,
+from 0), class, confidence.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import keras
 import numpy as np
 from absl import app, flags
 
+from experiments import predict_texts
 from experiments.errors import friendly
 from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.data.folders import read_images
@@ -27,7 +30,7 @@ from ssl_weighting.data.resize import resize_images
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("run", "", "folder of a finished run", values)
-    text = "folder:PATH of image files, or npz:FILE with an array x"
+    text = "folder:PATH of image files, npz:FILE with an array x, or csv:FILE with a column text"
     flags.DEFINE_string("input", "", text, values)
     flags.DEFINE_string("out", "labels.csv", "file to write", values)
 
@@ -37,7 +40,7 @@ def load_model(folder: Path) -> tuple[keras.Model, dict]:
 
     Raises:
         FileNotFoundError: the run is not finished.
-        ValueError: the model file is damaged, or the run's inputs are no images.
+        ValueError: the model file is damaged, or the run's inputs are neither images nor texts.
     """
     for name in ("config.json", "model.keras", "summary.json"):
         if not (folder / name).exists():
@@ -45,10 +48,10 @@ def load_model(folder: Path) -> tuple[keras.Model, dict]:
                 f"--run must be a finished run. Received: {folder}, without {name}."
             )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if len(config["input_shape"]) != 3:
+    if len(config["input_shape"]) != 3 and not is_text_run(config):
         raise ValueError(
-            f"--run must be a run on images. Received: {folder}, trained on {config['dataset']} "
-            f"with inputs of shape {config['input_shape']}"
+            f"--run must be a run on images or texts. Received: {folder}, trained on "
+            f"{config['dataset']} with inputs of shape {config['input_shape']}"
         )
     try:
         # safe_mode refuses anything that would have to be executed.
@@ -56,6 +59,11 @@ def load_model(folder: Path) -> tuple[keras.Model, dict]:
     except (zipfile.BadZipFile, KeyError, TypeError) as error:
         raise ValueError(f"{folder / 'model.keras'} must be a saved model: {error}") from error
     return model, config
+
+
+def is_text_run(config: dict) -> bool:
+    """Return whether a run's config.json tells of texts."""
+    return config["config"]["model"] == "bert"
 
 
 def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
@@ -67,7 +75,8 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
     """
     kind, _, path = spec.partition(":")
     if kind not in ("folder", "npz") or not path:
-        raise ValueError(f"--input must be folder:PATH or npz:FILE. Received: --input={spec}")
+        why = ": this run was trained on images" if kind == "csv" else ""
+        raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
     if kind == "folder" and height == width:
         return read_images(path, height, channels)
@@ -110,6 +119,21 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np
     return np.concatenate(parts)
 
 
+def label(model: keras.Model, config: dict, spec: str) -> tuple[list[str], np.ndarray]:
+    """Return names and class probabilities [n, C] of --input.
+
+    Raises:
+        OSError, ValueError: it cannot be read or does not fit the run.
+    """
+    if not is_text_run(config):
+        names, images = load_inputs(spec, config["input_shape"])
+        return names, predict(model, images)
+    texts = predict_texts.load_texts(spec)
+    return [str(k) for k in range(len(texts))], predict_texts.predict(
+        model, config["config"], texts
+    )
+
+
 def main(argv: list[str]) -> None:
     """Label the input of the command line."""
     given = flags.FLAGS
@@ -117,14 +141,13 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--run and --input must be given, and nothing else but flags.")
     with friendly():
         model, config = load_model(Path(given.run))
-        names, images = load_inputs(given.input, config["input_shape"])
-        probabilities = predict(model, images)
+        names, probabilities = label(model, config, given.input)
         with open(given.out, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["name", "class", "confidence"])
             for name, p in zip(names, probabilities, strict=True):
                 writer.writerow([name, config["class_names"][int(p.argmax())], f"{p.max():.4f}"])
-    print(f"labeled {len(names)} images: {given.out}")
+    print(f"labeled {len(names)} {'texts' if is_text_run(config) else 'images'}: {given.out}")
 
 
 if __name__ == "__main__":

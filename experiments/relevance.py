@@ -47,7 +47,7 @@ _NEEDS = (
         "images",
     ),
     (
-        ("bert", "bert_trainable_layers", "max_len", "truncation", "reparam"),
+        ("bert", "bert_trainable_layers", "bert_pooling", "max_len", "truncation", "reparam"),
         lambda c: c.model == "bert",
         "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)",
     ),
@@ -196,3 +196,9 @@ def refuse_without_effect(config: Config, given: Iterable[str]) -> None:
                 f"{config.model}, --algorithm={config.algorithm}, --weighting={config.weighting}. "
                 "Leave it out"
             )
+
+
+def without_effect(config: Config) -> list[str]:
+    """Return the options that a command line for this run must leave out."""
+    idle = {name for names, matters, _ in _NEEDS if not matters(config) for name in names}
+    return sorted(idle)

@@ -16,6 +16,7 @@ import tensorflow as tf
 import ssl_weighting
 from experiments.build import Run
 from experiments.presets import deviations
+from experiments.relevance import without_effect
 from experiments.run_state import options_as_json
 from experiments.smoke import MARK
 from ssl_weighting.evaluation import log_softmax
@@ -48,6 +49,7 @@ def write_config(run: Run, program: str) -> None:
     content = {
         "program": program,
         "config": options_as_json(run.config),
+        "without_effect": without_effect(run.config),
         "dataset": run.splits.name,
         "class_names": list(run.splits.class_names),
         "source": run.splits.source,

@@ -44,13 +44,14 @@ def text_parts(config: Config, splits: TextSplits) -> ModelParts:
     """
     folder = bert_folder(config.bert)
     shape = read_shape(folder)
-    frozen = frozen_layers(config, shape)
+    frozen = frozen_layers(config.bert, config.bert_trainable_layers, shape)
     length = splits.labeled.inputs.shape[1]
     model = bert(
         shape,
         length,
         splits.num_classes,
         first_layer=frozen,
+        pooling=config.bert_pooling,
         reparam=reparam_of(config, splits.num_classes),
         seed=config.seed,
     )
@@ -62,7 +63,7 @@ def text_parts(config: Config, splits: TextSplits) -> ModelParts:
             return TextBatchSource(splits, config.labeled_batch, size, *options, stream)
 
         return ModelParts(model, source_of, splits.validation, clean_view, _EVALUATED)
-    hidden = _hidden_states(config, splits, _Lower(folder, shape, frozen))
+    hidden = _hidden_states(config, splits, LowerLayers(folder, shape, frozen))
 
     def hidden_source_of(size, stream):
         return HiddenBatchSource(splits, config.labeled_batch, size, *options, hidden, stream)
@@ -79,24 +80,34 @@ def reparam_of(config: Config, num_classes: int) -> str:
     return "half" if num_classes == 2 else "none"
 
 
-def frozen_layers(config: Config, shape: BertShape) -> int:
+def frozen_layers(bert: str, trainable: int, shape: BertShape) -> int:
     """Return how many lower layers do not learn, embeddings apart; 0: everything learns.
+
+    Args:
+        bert, trainable: what --bert and --bert_trainable_layers say.
+        shape: of that BERT.
 
     Raises:
         ValueError: as many layers are to learn as there are, or more.
     """
-    if not config.bert_trainable_layers:
+    if not trainable:
         return 0
-    if config.bert_trainable_layers >= shape.num_layers:
+    if trainable >= shape.num_layers:
         raise ValueError(
             f"--bert_trainable_layers must be below {shape.num_layers}, the layers of --bert="
-            f"{config.bert}; 0 trains all. Received: {config.bert_trainable_layers}"
+            f"{bert}; 0 trains all. Received: {trainable}"
         )
-    return shape.num_layers - config.bert_trainable_layers
+    return shape.num_layers - trainable
 
 
-class _Lower:
-    """The frozen part as a function of tokens, which skips padding that a whole batch has."""
+class LowerLayers:
+    """The frozen part as a function of tokens, which skips padding that a whole batch has.
+
+    Args:
+        folder: of the checkpoint.
+        shape: its sizes.
+        num_layers: how many of its layers, from below.
+    """
 
     def __init__(self, folder, shape, num_layers):
         self.folder, self.shape, self.num_layers = folder, shape, num_layers

@@ -1,5 +1,6 @@
 """Small BERTs: random weights, their checkpoints, and the forward pass once more in numpy."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -78,20 +79,35 @@ def numpy_bert(tensors, ids, shape=SMALL):
     return hidden, pooled
 
 
+def numpy_mean_query(tensors, ids, shape=SMALL):
+    """Return [N, d]: the last layer at a place more, the mean of the others, which none reads."""
+    t, last = {k: v.astype(np.float64) for k, v in tensors.items()}, shape.num_layers - 1
+    found = []
+    for row in ids:
+        x = _encode(t, row, dataclasses.replace(shape, num_layers=last))
+        x = np.concatenate([x, x[row != 0].mean(0, keepdims=True)])
+        found.append(_layer(t, last, x, np.append(row != 0, False), shape)[-1])
+    return np.stack(found)
+
+
 def _encode(t, ids, shape):
     word, place = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
     segment = t["embeddings.token_type_embeddings.weight"][0]
     x = t[word][ids] + t[place][: len(ids)] + segment
     x = _norm(t, "embeddings.LayerNorm", x, shape)
     for k in range(shape.num_layers):
-        at = f"encoder.layer.{k}."
-        a = _attention(t, at, x, ids != 0, shape)
-        a = x + _dense(t, at + "attention.output.dense", a)
-        x = _norm(t, at + "attention.output.LayerNorm", a, shape)
-        h = _dense(t, at + "intermediate.dense", x)
-        h = h * 0.5 * (1 + np.vectorize(math.erf)(h / math.sqrt(2)))
-        x = _norm(t, at + "output.LayerNorm", x + _dense(t, at + "output.dense", h), shape)
+        x = _layer(t, k, x, ids != 0, shape)
     return x
+
+
+def _layer(t, k, x, present, shape):
+    at = f"encoder.layer.{k}."
+    a = _attention(t, at, x, present, shape)
+    a = x + _dense(t, at + "attention.output.dense", a)
+    x = _norm(t, at + "attention.output.LayerNorm", a, shape)
+    h = _dense(t, at + "intermediate.dense", x)
+    h = h * 0.5 * (1 + np.vectorize(math.erf)(h / math.sqrt(2)))
+    return _norm(t, at + "output.LayerNorm", x + _dense(t, at + "output.dense", h), shape)
 
 
 def _attention(t, at, x, present, shape):

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from berts import SMALL, numpy_bert, random_ids, random_tensors, write_checkpoint
+from berts import SMALL, numpy_bert, numpy_mean_query, random_ids, random_tensors, write_checkpoint
 
 from ssl_weighting.models import HEAD, bert, bert_lower
 from ssl_weighting.models.bert import BertShape
@@ -93,6 +93,16 @@ def test_top_layers_on_hidden_states_are_the_whole(case, frozen):
     np.testing.assert_allclose(top(lower(ids))["features"], pooled, **CLOSE)
     paths = {v.path.split("/")[0].rpartition("_")[0] for v in top.trainable_variables}
     assert not any(p.startswith(("embeddings", "layer_0")) for p in paths)
+
+
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_a_place_asks_with_the_mean_of_the_tokens(case, frozen):
+    folder, tensors, ids, *_ = case
+    options = {"first_layer": frozen, "pooling": "mean_query", "dtype": "float64"}
+    model = loaded(bert(SMALL, 7, 2, **options), folder)
+    inputs = loaded(bert_lower(SMALL, 7, 2, dtype="float64"), folder)(ids) if frozen else ids
+    np.testing.assert_allclose(model(inputs)["features"], numpy_mean_query(tensors, ids), **CLOSE)
+    assert not any("pooler" in v.path for v in model.variables)
 
 
 def test_padding_does_not_matter(case):
@@ -197,6 +207,7 @@ def test_folders_that_are_none_are_refused(case, tmp_path, monkeypatch):
         ({"length": 10}, "`length` must be from 1 to 9.*length=10"),
         ({"first_layer": 3}, "frozen layers must be from 0 to 2. Received: 3"),
         ({"num_classes": 3, "reparam": "half"}, "`reparam` must be none for 3 classes.*'half'"),
+        ({"pooling": "max"}, "`pooling` must be one of cls, mean_query. Received: pooling='max'"),
         ({"reparam": "twice"}, "`reparam` must be one of none, half, paper.*'twice'"),
     ],
 )

@@ -51,15 +51,16 @@ def relative(found, expected):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "engines"),
+    ("dtype", "engines", "pooling"),
     [
-        ("float32", ["forward"]),
-        ("float64", ["forward"]),
-        pytest.param("float64", list(ENGINES), marks=pytest.mark.slow),
+        ("float32", ["forward"], "cls"),
+        ("float64", ["forward"], "cls"),
+        pytest.param("float64", list(ENGINES), "cls", marks=pytest.mark.slow),
+        pytest.param("float64", list(ENGINES), "mean_query", marks=pytest.mark.slow),
     ],
 )
-def test_dot_products_of_the_whole_network_equal_a_loop_of_one(dtype, engines):
-    model, rng = random_bert(dtype, "half")
+def test_dot_products_of_the_whole_network_equal_a_loop_of_one(dtype, engines, pooling):
+    model, rng = random_bert(dtype, "half", pooling=pooling)
     network, inputs = Network(model), tf.constant(random_ids(rng))
     cotangent = tf.constant(rng.normal(size=[4, 2]), dtype)
     vector = rng.normal(size=network.size)

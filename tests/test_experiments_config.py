@@ -278,6 +278,19 @@ def test_a_family_gives_each_run_its_folder(profile, family):
         assert config.data_dir == "DATA"
 
 
+@pytest.mark.parametrize("family", PROFILES["default"])
+def test_a_family_of_the_default_profile_compares_on_equal_terms(family):
+    varied = {"algorithm", "weighting", "validation_as_labels", "tsa", "threshold", "seed", "out"}
+    found = configs("default", family, "results")
+    for config in found:
+        assert {c.seed for c in found if c.dataset == config.dataset} == {1, 2, 3}
+        # What is reported, the median of the last 20, is one of the run's second half.
+        assert config.steps // config.eval_every >= 40
+        base = next(c for c in found if c.dataset == config.dataset)
+        differing = {k for k, v in vars(config).items() if v != getattr(base, k)}
+        assert differing <= varied
+
+
 SWEPT = {
     "inner_steps", "lambda_optimizer", "inverse_hessian", "damping", "measure_noise", "infl_bn",
     "infl_mask_grad", "madam_mask",

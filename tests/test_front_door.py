@@ -122,6 +122,9 @@ def test_tests_run_lint_before_pytest_and_pass_arguments_on(clone):
     assert clone.run(str(clone.root / "tests/run.sh"), FAILING="pytest").returncode == 7
 
 
+FAMILIES = ("toy", "mnist", "fashion_mnist", "rotten_tomatoes")
+
+
 def families(clone) -> list[str]:
     return [call.split("--family=")[1].split()[0] for call in programs(clone) if "family" in call]
 
@@ -136,7 +139,7 @@ def test_run_all_runs_each_program_once(clone):
     assert programs(clone) == [
         f"-m experiments.fetch_data --dataset=mnist --cache={cache}",
         f"-m experiments.fetch_data --dataset=fashion_mnist --cache={cache}",
-        *(f"{run_profile}{name} --out={out}" for name in ("toy", "mnist", "fashion_mnist")),
+        *(f"{run_profile}{name} --out={out}" for name in FAMILIES),
         f"-m experiments.make_report --runs={out}/runs --out={out}",
     ]
 
@@ -146,7 +149,7 @@ def test_run_all_falls_back_to_digits_in_capitals(clone):
     result = clone.run(str(clone.root / "run_all.sh"), **failing)
     assert result.returncode == 0
     assert "FALLING BACK TO THE SMALL DIGITS" in result.stderr
-    assert families(clone) == ["toy", "mnist", "digits"]
+    assert families(clone) == ["toy", "mnist", "digits", "rotten_tomatoes"]
 
 
 def test_run_all_skips_mnist_in_capitals(clone):
@@ -154,7 +157,7 @@ def test_run_all_skips_mnist_in_capitals(clone):
     result = clone.run(str(clone.root / "run_all.sh"), **failing)
     assert result.returncode == 0
     assert "MNIST COULD NOT BE HAD (SEE ABOVE). ITS RUNS ARE SKIPPED" in result.stderr
-    assert families(clone) == ["toy", "fashion_mnist"]
+    assert families(clone) == ["toy", "fashion_mnist", "rotten_tomatoes"]
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

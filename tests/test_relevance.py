@@ -1,10 +1,18 @@
 """Options without effect are refused by name; options with one are not."""
 
+import shlex
+from types import SimpleNamespace
+
 import pytest
+from absl import flags
 
 from experiments.config import Config
+from experiments.flags import define, given
 from experiments.presets import make_config
-from experiments.relevance import _NEEDS, refuse_without_effect
+from experiments.profiles import PROFILES, configs
+from experiments.relevance import _NEEDS, refuse_without_effect, without_effect
+from experiments.run_state import options_as_json
+from ssl_weighting.reporting.provenance import command
 
 IMAGES = {"dataset": "digits"}
 TOY = {"dataset": "moons"}
@@ -79,3 +87,19 @@ def test_engines_that_pass_examples_alone_need_moving_statistics(engine):
         make_config(**IMAGES, **options)
     make_config(**IMAGES, **options, infl_bn="moving")
     make_config(**TOY, **options)  # has no statistics
+
+
+@pytest.mark.parametrize("family", PROFILES["default"])
+def test_the_command_in_a_report_is_taken_and_makes_the_same_run(family):
+    for config in configs("default", family, "results/x")[:6]:
+        idle = without_effect(config)
+        saved = {"config": options_as_json(config), "without_effect": idle, "program": "train_text"}
+        words = shlex.split(command(SimpleNamespace(config=saved, name="x")))[3:]
+        values = flags.FlagValues()
+        define(values)
+        values(["program", *words])
+        options = given(values)
+        again = make_config(**options)
+        refuse_without_effect(again, options)
+        changed = {k for k, v in vars(again).items() if v != getattr(config, k)}
+        assert changed - {"out"} <= set(idle) and {"seed", "learning_rate"} < options.keys()

@@ -225,6 +225,10 @@ def test_csv_holds_the_unrounded_numbers(setting, tmp_path):
         ({"data_dir": "../mine/idx"}, "--data_dir=idx"),
         ({"dataset": "npz:/data/mine/own.npz"}, "--dataset=npz:own.npz"),
         ({"dataset": "folder:/data/mine/own/"}, "--dataset=folder:own"),
+        ({"dataset": "csv:/data/mine/own.csv"}, "--dataset=csv:own.csv"),
+        ({"bert": "/data/mine/bert"}, "--bert=bert"),
+        ({"bert": "google/bert"}, "--bert=google/bert"),
+        ({"back_translation_dir": "/data/mine/para"}, "--back_translation_dir=para"),
     ],
 )
 def test_commands_name_no_folder_of_the_machine(tmp_path, flags, expected):

@@ -66,5 +66,6 @@ def test_the_report_shows_them_escaped(tmp_path):
     write_report(tmp_path / "runs", tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Most down- and up-weighted texts" in page and "review number 19" in page
+    assert 'class="prose"><thead><tr><th class="text">Most down-weighted' in page
     assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The text program on a tiny BERT of its own: all algorithms, resuming, options, the smoke form."""
 
-import dataclasses
+import html
 
 import keras
 import numpy as np
@@ -8,9 +8,7 @@ import pandas as pd
 import pytest
 import runs
 import tensorflow as tf
-from berts import SMALL as THREE_LAYERS
-from berts import random_tensors, write_checkpoint
-from text_files import SPECIAL, WORDS, write_csv, write_tokenizer
+from text_runs import SMALL, tiny_options
 
 from experiments import build, run_state, text_model, train_text
 from experiments import run as running
@@ -19,31 +17,12 @@ from experiments.presets import deviations, make_config
 from experiments.relevance import refuse_without_effect
 from ssl_weighting.models.bert_weights import MINILM, bert_folder
 from ssl_weighting.objective import weighted_objective
-
-SMALL = dataclasses.replace(THREE_LAYERS, num_layers=2)
-# Lambda moves every other step; dropout, decay and warm-up are on.
-TINY = {
-    "max_len": 9, "num_labeled": 4, "val_size": 4, "labeled_batch": 3, "unlabeled_ratio": 2,
-    "steps": 8, "inner_steps": 2, "lambda_warmup_steps": 2, "lr_warmup_steps": 3,
-    "learning_rate": 0.01, "eval_every": 4, "checkpoint_every": 4, "log_every": 2,
-    "threshold": 0.0, "ramp_steps": 0, "text_copies": 2,
-}  # fmt: skip
+from ssl_weighting.reporting.report import write_report
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """Options that name a tiny checkpoint with its tokenizer and a .csv file of 60 texts."""
-    folder, rng = tmp_path_factory.mktemp("text"), np.random.default_rng(0)
-    bert = write_tokenizer(folder / "bert")
-    assert len(SPECIAL) + len(WORDS) <= SMALL.vocabulary
-    write_checkpoint(bert, random_tensors(rng, SMALL), SMALL)
-    rows = []
-    for k in range(60):
-        words = [str(w) for w in rng.choice(WORDS[:-2], rng.integers(3, 12))]
-        rows.append((" ".join([("good", "bad")[k % 2], str(WORDS[k % 17]), *words]), k % 2))
-    unlabeled = [(f"{text} film", "") for text, _ in rows[:20]]
-    data = write_csv(folder / "reviews.csv", rows + unlabeled)
-    return TINY | {"dataset": f"csv:{data}", "bert": str(bert)}
+    return tiny_options(tmp_path_factory.mktemp("text"))
 
 
 def execute(tiny, out, cache=None, **options):
@@ -73,6 +52,16 @@ def test_a_run_leaves_texts_beside_their_weights(tiny, unbroken):
     assert (table.lam != 1).sum() >= 12 and set(table.true_label) == {-1, 0, 1}
     splits = build.load_splits(make_config(**tiny))
     assert list(table.text) == list(splits.unlabeled.texts)
+
+
+def test_the_report_of_a_run_shows_its_texts_beside_their_weights(unbroken, tmp_path):
+    write_report(unbroken, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Most down- and up-weighted texts" in page and "UDA + Λ" in page
+    table = pd.read_parquet(unbroken / "example_weights.parquet")
+    moved = table[table.visits > 0].sort_values("lam", kind="stable")
+    for row in (moved.iloc[0], moved.iloc[-1]):
+        assert f"{html.escape(row.text)}</th><td>{row.lam:.2f}</td>" in page
 
 
 def test_the_saved_model_is_the_one_that_was_evaluated(tiny, unbroken):
@@ -198,6 +187,7 @@ def test_the_paper_s_recipe():
     ("options", "name"),
     [
         ({"dataset": "digits"}, "bert"),
+        ({"dataset": "digits"}, "bert_pooling"),
         ({"dataset": "imdb"}, "flip"),
         ({"dataset": "imdb"}, "depth"),
         ({"dataset": "imdb", "algorithm": "pseudo_label"}, "text_copies"),

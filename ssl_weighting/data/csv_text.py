@@ -50,10 +50,33 @@ def load_csv(path: str | os.PathLike) -> RawTexts:
     return RawTexts(Path(path).stem, class_names=names, source=source, **parts)
 
 
+def read_texts(path: str | os.PathLike) -> list[str]:
+    """Returns the column `text` of a UTF-8 file, in its order; other columns are not looked at.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the encoding, the header, a row or a text does not fit, or there is no row.
+    """
+    records = _records(path, _decoded(path))
+    header = _header(records)
+    if header.count("text") != 1:
+        raise ValueError(
+            f"{path} must begin with a line of column names, `text` once. Received: {header}."
+        )
+    texts = []
+    for line, values in records:
+        _check_width(path, header, values, line)
+        texts.append(values[header.index("text")].strip())
+        _check_text(path, texts[-1], line)
+    if not texts:
+        raise ValueError(f"{path} must have a row below its column names. Received: none.")
+    return texts
+
+
 def _decoded(path) -> str:
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"`dataset` must name a file as csv:PATH. Received: csv:{path}, which is not there."
+            f"csv:PATH must name a file. Received: csv:{path}, which is not there."
         )
     content = Path(path).read_bytes()
     try:
@@ -69,20 +92,33 @@ def _decoded(path) -> str:
     return text
 
 
-def _rows(path, content: str) -> Iterator[_Row]:
+def _records(path, content: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line where it ends, values) of every row, the first of which is the header."""
     csv.field_size_limit(max(_LONGEST, csv.field_size_limit()))
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header)
         for values in reader:
             if values:  # an empty line has none
-                yield _row(path, header, values, reader.line_num)
+                yield reader.line_num, values
     except csv.Error as error:
         raise ValueError(
             f"{path} must be comma-separated, texts with commas or quotes in double quotes. "
             f"Received: line {reader.line_num}: {error}. Write it with a csv library."
         ) from error
+
+
+def _header(records) -> list[str]:
+    """Returns the names of the columns; takes them off `records`."""
+    _, names = next(records, (0, []))
+    return [name.strip() for name in names]
+
+
+def _rows(path, content: str) -> Iterator[_Row]:
+    records = _records(path, content)
+    header = _header(records)
+    _check_header(path, header)
+    for line, values in records:
+        yield _row(path, header, values, line)
 
 
 def _check_header(path, header) -> None:
@@ -97,17 +133,9 @@ def _check_header(path, header) -> None:
 
 
 def _row(path, header, values, line) -> _Row:
-    if len(values) != len(header):
-        raise ValueError(
-            f"{path} must have {len(header)} fields in every row. Received: {len(values)} in the "
-            f"row that ends in line {line}. Put texts with commas in double quotes."
-        )
+    _check_width(path, header, values, line)
     found = dict(zip(header, (value.strip() for value in values), strict=True))
-    if not found["text"]:
-        raise ValueError(
-            f"`text` in {path} must not be empty. Received: an empty text in line {line}. "
-            "Remove the row."
-        )
+    _check_text(path, found["text"], line)
     part = found.get("split", "train" if found["label"] else "unlabeled")
     if part == "train" and not found["label"]:
         part = "unlabeled"
@@ -117,6 +145,22 @@ def _row(path, header, values, line) -> _Row:
             f"must have a label. Received: split={part!r}, label={found['label']!r} in line {line}."
         )
     return _Row(line, found["text"], "" if part == "unlabeled" else found["label"], part)
+
+
+def _check_width(path, header, values, line) -> None:
+    if len(values) != len(header):
+        raise ValueError(
+            f"{path} must have {len(header)} fields in every row. Received: {len(values)} in the "
+            f"row that ends in line {line}. Put texts with commas in double quotes."
+        )
+
+
+def _check_text(path, text, line) -> None:
+    if not text:
+        raise ValueError(
+            f"`text` in {path} must not be empty. Received: an empty text in line {line}. "
+            "Remove the row."
+        )
 
 
 def _check_different(path, rows) -> None:

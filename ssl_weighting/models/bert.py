@@ -17,6 +17,7 @@ from ssl_weighting.models.split_head import split_head
 
 STDDEV = 0.02  # of all initial kernels and embeddings
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "tanh")
+POOLINGS = ("cls", "mean_query")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +65,12 @@ def bert(
     num_classes: int,
     *,
     first_layer: int = 0,
+    pooling: str = "cls",
     reparam: str = "none",
     seed: int = 0,
     dtype: str | None = None,
 ) -> keras.Model:
-    """Build the classifier: encoder, tanh pooler on [CLS], dropout, Dense "head".
+    """Build the classifier: encoder, pooling, dropout, Dense "head".
 
     Layers are named embeddings_word, embeddings_position, embeddings_segment, embeddings_norm;
     layer_0_query, .._key, .._value, .._attention, .._attention_norm, .._inner, .._output,
@@ -82,20 +84,32 @@ def bert(
         num_classes: C.
         first_layer: k. 0: the model takes token ids [N, L] int32, 0 where padded. k > 0: layers k
             and up alone, on hidden states [N, L, d] float32 from `bert_lower`.
+        pooling: which place of the last layer is read. "cls": that of [CLS], through the tanh
+            pooler, as in BERT. "mean_query": one more place, whose input is the mean of the others'
+            (padding apart), without the pooler. It is for models of sentences, whose [CLS] is not
+            trained, and costs as little as "cls", unlike the mean of all outputs.
         reparam: a name in `split_head.LOGIT_MAPS`: how the head's outputs become logits.
         seed: int, of initial values and dropout.
         dtype: of all layers; None: Keras' policy.
 
     Raises:
-        ValueError: `length` or `first_layer` out of range; see also `split_head`.
+        ValueError: `length` or `first_layer` out of range, unknown `pooling`; see also
+            `split_head`.
     """
     _check(shape, length, first_layer, shape.num_layers - 1)
+    if pooling not in POOLINGS:
+        raise ValueError(
+            f"`pooling` must be one of {', '.join(POOLINGS)}. Received: pooling={pooling!r}"
+        )
     parts = _Parts(shape, seed, dtype)
     inputs, x, bias = parts.start(length, first_layer)
     for number in range(first_layer, shape.num_layers):
-        # Only [CLS] is read of the last layer: the other places need not be computed.
-        x = parts.layer(x, bias, number, cls_only=number == shape.num_layers - 1)
-    pooled = parts.dense(layers.Flatten(dtype=dtype)(x), shape.width, "pooler", "tanh")
+        # Only one place is read of the last layer: the others need not be computed.
+        last = number == shape.num_layers - 1
+        x = parts.layer(x, bias, number, parts.place(x, bias, pooling) if last else x)
+    pooled = layers.Flatten(dtype=dtype)(x)
+    if pooling == "cls":
+        pooled = parts.dense(pooled, shape.width, "pooler", "tanh")
     features = parts.dropout(pooled, shape.dropout)
     return split_head(
         inputs, features, num_classes, parts.initializer(), "bert", reparam=reparam, dtype=dtype
@@ -118,7 +132,7 @@ def bert_lower(
     parts = _Parts(shape, 0, dtype)
     inputs, x, bias = parts.start(length, 0)
     for number in range(num_layers):
-        x = parts.layer(x, bias, number)
+        x = parts.layer(x, bias, number, x)
     present = ops.cast(ops.expand_dims(ops.not_equal(inputs, 0), -1), x.dtype)
     return keras.Model(inputs, x * present, name="bert_lower")
 
@@ -170,9 +184,16 @@ class _Parts:
         name = f"embeddings_{kind}"
         return layers.Embedding(size, self.shape.width, name=name, **options)(ids)
 
-    def layer(self, x, bias, number, cls_only=False):
+    def place(self, x, bias, pooling):
+        """Return the hidden state before the last layer whose place is read, [N, 1, d]."""
+        if pooling == "cls":
+            return x[:, :1]
+        present = ops.reshape(ops.cast(ops.equal(bias, 0), x.dtype), [-1, x.shape[1], 1])
+        total = ops.sum(x * present, axis=1, keepdims=True)
+        return total / ops.sum(present, axis=1, keepdims=True)
+
+    def layer(self, x, bias, number, queries):
         s, name = self.shape, f"layer_{number}"
-        queries = x[:, :1] if cls_only else x
         a = self.attention(queries, x, bias, name)
         a = self.dropout(self.dense(a, s.width, f"{name}_attention"), s.dropout)
         x = self.norm(queries + a, f"{name}_attention_norm")

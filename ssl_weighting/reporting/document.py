@@ -62,6 +62,7 @@ class Table:
     rows: tuple[tuple[str | Cell, ...], ...]
     text_columns: tuple[int, ...] = (0,)
     notes: tuple[str, ...] = ()
+    prose: bool = False  # the first column holds sentences, not names
 
 
 @dataclass(frozen=True)

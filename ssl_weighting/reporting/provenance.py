@@ -63,8 +63,8 @@ def command_blocks(settings: Sequence[Setting]) -> list[Block]:
     blocks: list[Block] = [
         Heading("Commands"),
         Paragraph(
-            "Every flag value is spelled out, so that later defaults change nothing. Of folders "
-            "elsewhere on the machine only the last part is named."
+            "Every value with an effect is spelled out, so that later defaults change nothing. Of "
+            "folders elsewhere on the machine only the last part is named."
         ),
     ]
     for setting in settings:
@@ -83,10 +83,11 @@ def command(run: RunRecord) -> str:
     """
     program = run.config["program"]
     module = program if "." in program else f"experiments.{program}"
+    idle = run.config.get("without_effect") or ()  # the programs refuse them
     flags = [
         f"--{name}={_public(name, _flag_value(value), run)}"
         for name, value in run.config["config"].items()
-        if value not in (None, "")
+        if value not in (None, "") and name not in idle
     ]
     return shlex.join(["python", "-m", module, *flags])
 
@@ -95,10 +96,10 @@ def _public(name: str, value: str, run: RunRecord) -> str:
     """Returns the flag's value without the machine's folders."""
     if name == "out":
         return f"results/runs/{run.name}"
-    if name == "data_dir":
+    if name in ("data_dir", "bert", "back_translation_dir"):
         return _without_folders(value)
     kind, colon, path = value.partition(":")
-    if name == "dataset" and kind in ("npz", "folder"):
+    if name == "dataset" and kind in ("npz", "folder", "csv"):
         return kind + colon + _without_folders(path)
     return value
 

@@ -162,7 +162,8 @@ def _table(block: Table) -> str:
     rows = "".join(_row(block, row) for row in block.rows)
     notes = "".join(f'<p class="note">{escape(note)}</p>\n' for note in block.notes)
     # A table of sentences must be free to wrap everywhere; one of numbers is not.
-    kind = ' class="prose"' if len(block.text_columns) == len(block.columns) else ""
+    prose = block.prose or len(block.text_columns) == len(block.columns)
+    kind = ' class="prose"' if prose else ""
     return (
         f'<div class="scroll" tabindex="0"><table{kind}><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}</tbody></table></div>\n{notes}"

@@ -30,6 +30,7 @@ def text_tables(run: RunRecord) -> list[Table]:
             (f"{title}, seed {run.seed}", *COLUMNS),
             tuple(_row(run, int(k)) for k in sides[side]),
             text_columns=(0, 2, 3),
+            prose=True,
         )
         for side, title in SIDES.items()
         if count
