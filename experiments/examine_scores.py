@@ -31,6 +31,7 @@ from experiments.results import write_text
 from ssl_weighting.algorithms.oracle import pseudo_labels
 from ssl_weighting.checkpointing import Checkpoints
 from ssl_weighting.data.augmentation import clean_view
+from ssl_weighting.data.examples import Examples
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
 from ssl_weighting.reporting.statistics import auroc
 from ssl_weighting.structs import LabeledBatch
@@ -113,8 +114,7 @@ class Examination:
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Return Eq. 6 of the examples that pass, with V = `rows` of the test set; > 0: harmful."""
-        test = self.run.splits.test
-        validation = LabeledBatch(clean_view(test.inputs[rows]), tf.constant(test.labels[rows]))
+        validation = batch_of(self.run.splits.test, rows)
         measured = self.lambda_step.measure(*self.batch, validation, self.step)
         return measured.lam_gradient.numpy()[self.passes]
 
@@ -122,6 +122,11 @@ class Examination:
         """Return the AUROC of scores for wrong pseudo-labels; NaN where it is undefined."""
         value = auroc(scores[self.known], self.wrong[self.known]).value
         return float("nan") if value is None else value
+
+
+def batch_of(examples: Examples, rows: np.ndarray) -> LabeledBatch:
+    """Return the examples `rows` as a V of Eq. 6."""
+    return LabeledBatch(clean_view(examples.inputs[rows]), tf.constant(examples.labels[rows]))
 
 
 def examine(examination: Examination, sizes: list[int], repeats: int) -> list[tuple]:

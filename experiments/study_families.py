@@ -22,11 +22,13 @@ STUDY_METHODS = {
     "cross_fit_v_as_labels": {
         "weighting": "per_example", "validation": "cross_fit", "validation_as_labels": True,
     },
+    # What weights could gain at most by dropping examples: it knows which pseudo-labels are wrong.
+    "oracle": {"weighting": "oracle"},
 }  # fmt: skip
-# Cross-fit and confidence read nothing of V: they stand beside one size of it.
-_SMALL_V = tuple(m for m in STUDY_METHODS if m != "confidence" and not m.startswith("cross_fit"))
+# Those that read nothing of V stand beside one size of it.
+_NO_V = ("confidence", "oracle", "cross_fit", "cross_fit_fixed")
+_SMALL_V = tuple(m for m in STUDY_METHODS if m not in (*_NO_V, "cross_fit_v_as_labels"))
 _CONTAMINATED = ("fixed_1", "v_as_labels", "per_example")
-_NO_V = ("supervised", "confidence", "cross_fit", "cross_fit_fixed")
 # DEVIATION: a net and images for a CPU; the weights may move by up to 1 in 3,000 steps.
 _STUDY = {
     "image_size": 14, "depth": 10, "width": 1, "base_filters": 16, "labeled_batch": 16,
@@ -54,7 +56,7 @@ STUDY = {
     "fashion_mnist_v160": _study(_FASHION, 40, 160),
     **{
         f"fashion_mnist_{kind}_v160": _study(
-            _FASHION, 40, 160, (*_CONTAMINATED, *_NO_V), 3, contamination=kind
+            _FASHION, 40, 160, ("supervised", *_CONTAMINATED, *_NO_V), 3, contamination=kind
         )
         for kind in _KINDS
     },
@@ -120,6 +122,10 @@ SECONDARY = {
         # The net and the schedule of the other families, not those of UDA's own recipe.
         algorithm="uda", threshold=0.0, wrn_variant="fixmatch", pixel_scaling="symmetric",
         lr_schedule="cosine", lr_warmup_steps=0, weight_decay_scope="kernels",
+    ),
+    # Every pseudo-label passes: may learned weights do what the confidence mask does?
+    f"{REFERENCE}_no_mask": _study(
+        _FASHION, 40, 160, ("fixed_1", "per_example", "confidence", "oracle"), 3, threshold=0.0
     ),
     **{
         f"{REFERENCE}_{name}": _study(_FASHION, 40, 160, (), 3)

@@ -21,6 +21,7 @@ LABELS = {
     "per_example_every_step": "Λ per example, every step scored",
     "shuffled": "Λ shuffled (control)",
     "confidence": "confidence as λ (control)",
+    "oracle": "oracle: wrong pseudo-labels dropped",
     "cross_fit": "Λ by cross-fit, no V: ensemble of two",
     "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
     "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",

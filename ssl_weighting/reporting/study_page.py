@@ -40,7 +40,8 @@ RULES = (
     "mean error of its two single models stands below it. An ensemble is twice the work, so λ = 1 "
     "on the same two models is its control. Its error on V is that on the other's half. Where V's "
     "labels are not used, V is still kept out of U, so that all rows of a table share D, U and the "
-    "test set. Cross-fit and confidence as λ read nothing of V: they were run at one size of it.",
+    "test set. Cross-fit, confidence as λ and the oracle read nothing of V: they were run at one size of it. The "
+    "oracle drops the rows whose pseudo-label is wrong: what weights could gain at most by dropping.",
 )
 MEASURED = (
     "What the Λ-steps measured, medians over the steps. Cosine: of the solved direction and the "
