@@ -269,7 +269,8 @@ def _bilevel_settings(config):
     )
 
 
-def lambda_settings(config):
+def lambda_settings(config: Config) -> LambdaStepSettings:
+    """Return the switches of Eq. 6."""
     return LambdaStepSettings(
         influence_params=config.influence_params,
         inverse_hessian=config.inverse_hessian,

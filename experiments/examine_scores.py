@@ -29,7 +29,6 @@ from experiments.config import Config
 from experiments.errors import friendly
 from experiments.results import write_text
 from ssl_weighting.algorithms.oracle import pseudo_labels
-from ssl_weighting.checkpointing import Checkpoints
 from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
@@ -43,10 +42,10 @@ COLUMNS = ("step", "size", "rank_correlation", "rank_correlation_std", "auroc", 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
-    flags.DEFINE_string("run", "", "folder of a run with learned weights", values, required=True)
+    flags.DEFINE_string("run", None, "folder of a run with learned weights", values, required=True)
     flags.DEFINE_list("sizes", ["10", "40", "160", "640"], "sizes of V", values)
-    flags.DEFINE_integer("examples", 2000, "examples of U to score", values, lower_bound=3)
-    flags.DEFINE_integer("repeats", 8, "sets V of each size", values, lower_bound=1)
+    flags.DEFINE_integer("examples", 2000, "examples of U to score", 3, flag_values=values)
+    flags.DEFINE_integer("repeats", 8, "sets V of each size", 1, flag_values=values)
     define_flag(values)
 
 
@@ -69,7 +68,8 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
         )
     larger = dataclasses.replace(config, lambda_batch=examples, infl_fresh_batch=True)
     run = build(larger, load_splits(larger, cache))
-    found = Checkpoints(folder / "checkpoints", run_state.fingerprint(config, run)).restore()
+    there = dataclasses.replace(config, out=str(folder))  # wherever it was made
+    found = run_state.checkpoints_of(there, run).restore()
     if found is None:
         raise FileNotFoundError(f"--run must hold a checkpoint. Received: {folder} with none")
     step, state, _ = found

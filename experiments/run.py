@@ -19,7 +19,6 @@ from experiments.hardware import divide_the_cpu
 from experiments.presets import deviations
 from experiments.run_log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
-from ssl_weighting.checkpointing import Checkpoints
 from ssl_weighting.lambda_step import LAST_LAYER
 
 TERMINATED = 143  # exit code of a program that SIGTERM ended
@@ -99,9 +98,7 @@ def execute(
     out.mkdir(parents=True, exist_ok=True)
     splits = load_splits(config, cache_dir)
     run = build(config, splits)
-    checkpoints = Checkpoints(
-        out / "checkpoints", run_state.fingerprint(config, run), config.keep_checkpoints
-    )
+    checkpoints = run_state.checkpoints_of(config, run)
     metrics_bytes = _resume(run, checkpoints)
     log = RunLog(out, config.steps, metrics_bytes, run.trainer.step)
     (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 
 from experiments.build import Run
 from experiments.config import Config
 from ssl_weighting.bilevel import NonFiniteError
+from ssl_weighting.checkpointing import Checkpoints
 
 # Options that a resumed run may change: they do not touch what is computed.
 FREE = ("out", "resume", "keep_checkpoints", "data_dir")
@@ -90,6 +92,19 @@ def fingerprint(config: Config, run: Run) -> dict:
         "split_hash": run.splits.split_hash,
         "model_parameters": int(sum(np.prod(s) for s in shapes)),
     }
+
+
+def checkpoints_of(config: Config, run: Run) -> Checkpoints:
+    """Return the checkpoints of the run in `config.out`.
+
+    Those of a run that predates an option are as if it had been there, at its default.
+    """
+    return Checkpoints(
+        Path(config.out) / "checkpoints",
+        fingerprint(config, run),
+        config.keep_checkpoints,
+        defaults=options_as_json(Config()),
+    )
 
 
 def options_as_json(config: Config) -> dict:

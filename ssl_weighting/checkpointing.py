@@ -44,13 +44,18 @@ class Checkpoints:
         fingerprint: JSON-able flat dict that names what a resumed run must share (options, split
             hash, model); compared key by key.
         keep: how many newest files stay.
+        defaults: what a key of the fingerprint was before it existed: a file without it is compared
+            as if it had this value.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: dict, keep: int = 3):
+    def __init__(
+        self, folder: str | Path, fingerprint: dict, keep: int = 3, defaults: dict | None = None
+    ):
         if keep < 1:
             raise ValueError(f"`keep` must be >= 1. Received: keep={keep}")
         self.folder, self.keep = Path(folder), keep
         self.fingerprint = json.loads(json.dumps(fingerprint))
+        self.defaults = json.loads(json.dumps(defaults or {}))
 
     def save(self, step: int, state: dict[str, np.ndarray]) -> Path:
         """Write `state` as of `step`; an interrupted or failed write leaves the old files intact.
@@ -123,6 +128,7 @@ class Checkpoints:
         return None
 
     def _compare(self, path, found):
+        found = {k: v for k, v in self.defaults.items() if k in self.fingerprint} | found
         keys = sorted(found.keys() | self.fingerprint.keys())
         differences = [
             f"{key}: the checkpoint has {found.get(key, 'nothing')!r}, "

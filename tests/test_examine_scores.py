@@ -62,7 +62,9 @@ def test_what_has_no_scores_is_refused(tmp_path):
         restored(tmp_path, 12, None)
     folder, _ = runs.unbroken_run()
     text = (folder / "config.json").read_text()
-    (tmp_path / "config.json").write_text(text.replace('"per_example"', '"fixed"'))
+    (tmp_path / "config.json").write_text(
+        text.replace('"weighting": "per_example"', '"weighting": "fixed"')
+    )
     with pytest.raises(ValueError, match=r"--run must have learned weights.*--weighting=fixed"):
         restored(tmp_path, 12, None)
     (tmp_path / "config.json").write_text(text)

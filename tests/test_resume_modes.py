@@ -1,11 +1,12 @@
-"""Every mode of Lambda, and Lambda-steps with stale weights, resume to the same bits."""
+"""Every mode of Lambda, stale weights, and runs that predate an option, resume to the same bits."""
 
+import numpy as np
 import pytest
 import runs
 from runs import MOONS, Killed, Workshop, after, at_line, lines
 
 from experiments.compare_runs import differences, newest_checkpoint
-from ssl_weighting.checkpointing import Checkpoints
+from ssl_weighting.checkpointing import Checkpoints, MismatchError
 
 
 def killed_and_resumed(folder, workshop, monkeypatch, options, steps=(8, 12)):
@@ -68,3 +69,12 @@ def test_stale_lambda_steps_miss_no_evaluation_nor_checkpoint(
     assert names == [f"ckpt-{step:09d}.npz" for step in (3, 6, 9, 12)]
     killed_and_resumed(tmp_path / "b", stale_workshop, monkeypatch, options, (2, 7, 12))
     assert differences(tmp_path / "a", tmp_path / "b") == []
+
+
+def test_a_file_that_predates_a_key_had_its_default(tmp_path):
+    Checkpoints(tmp_path, {"a": 1}).save(3, {"x": np.arange(3)})
+    now = {"a": 1, "new": 0}
+    assert Checkpoints(tmp_path, now, defaults={"new": 0, "a": 2}).restore()[0] == 3
+    for changed, defaults in (({"new": 5}, {"new": 0}), ({}, {}), ({"a": 2}, {"new": 0, "a": 2})):
+        with pytest.raises(MismatchError, match="belongs to another run"):
+            Checkpoints(tmp_path, now | changed, defaults=defaults).restore()
