@@ -1,6 +1,7 @@
 """Shared fixtures: quiet TensorFlow, fixed seeds, a tiny float64 problem."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -18,3 +19,13 @@ def _fixed_seeds():
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def heard_signals():
+    """Undo what nohup and background jobs of a script do: they ignore SIGHUP and SIGINT."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -197,7 +197,7 @@ def test_run_all_help_needs_no_environment(clone):
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_run_all_hands_signals_on_and_waits(clone, name, status):
+def test_run_all_hands_signals_on_and_waits(clone, heard_signals, name, status):
     clone.prepare()
     process = subprocess.Popen(
         [clone.root / "run_all.sh"],

@@ -181,7 +181,7 @@ def test_a_signal_at_the_last_step_lets_the_run_finish(workshop, unbroken, tmp_p
     assert differences(unbroken, tmp_path) == []
 
 
-def test_a_second_signal_ends_the_program_at_once(capfd):
+def test_a_second_signal_ends_the_program_at_once(heard_signals, capfd):
     with pytest.raises(KeyboardInterrupt), running.Stop() as stop:
         kill(signal.SIGINT)
         assert stop.received == signal.SIGINT
