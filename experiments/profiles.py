@@ -125,6 +125,7 @@ def configs(profile: str, family: str, out: str, data_dir: str = "") -> list[Con
         for dataset in datasets
         for seed in chosen.get("seeds", SEEDS)
         for name, method in chosen["methods"].items()
+        if name not in chosen.get("few", ()) or seed in SEEDS
     ]
 
 

@@ -44,6 +44,8 @@ def test_plans_hold_every_run_of_the_profile():
     assert (plan.reference, plan.variant, plan.secondary) == (FAMILY, "damping", True)
     assert found["fashion_mnist_v40"].reference == "" and not found[FAMILY].secondary
     (config, *_) = chosen(FAMILY, "r", "", "*/cross_fit")
+    assert found[FAMILY].seeds_of("cross_fit") == [1, 2, 3]
+    assert found[FAMILY].seeds_of("oracle") == found[FAMILY].seeds_of("tuned") == [1, 2, 3, 4, 5]
     assert found[FAMILY].options["cross_fit", 1] == options_hash(options_as_json(config))
 
 

@@ -42,7 +42,7 @@ class FamilyPlan:
     """Runs that differ in method and seed alone.
 
     Attributes:
-      options: (method, seed) -> hash of its options.
+      options: (method, seed) -> hash of its options; some methods have fewer seeds than others.
       variant: what a secondary family varies, such as "uda"; "" for nothing but sizes.
       secondary: run as far as time goes.
       reference: family that holds the rows to compare with, where this one has none; "" for itself.
@@ -59,6 +59,11 @@ class FamilyPlan:
     secondary: bool = False
     reference: str = ""
     variant: str = ""
+
+    def seeds_of(self, method: str) -> list[int]:
+        """Seeds that a method is to be run with; of the tuned scalar those of its grid."""
+        known = [seed for seed in self.seeds if (method, seed) in self.options]
+        return known or list(self.seeds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,7 @@ class Family:
     def missing(self) -> dict[str, list[int]]:
         """Method -> seeds that were not run, where there are any."""
         found = {
-            method: [seed for seed in self.plan.seeds if (method, seed) not in self.rows]
+            method: [seed for seed in self.plan.seeds_of(method) if (method, seed) not in self.rows]
             for method in self.plan.methods
         }
         return {method: seeds for method, seeds in found.items() if seeds}

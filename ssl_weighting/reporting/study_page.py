@@ -41,7 +41,8 @@ RULES = (
     "on the same two models is its control. Its error on V is that on the other's half. Where V's "
     "labels are not used, V is still kept out of U, so that all rows of a table share D, U and the "
     "test set.",
-    "Cross-fit, confidence as λ and the oracle read nothing of V: they were run at one size of it. "
+    "Cross-fit, confidence as λ and the oracle read nothing of V: they were run at one size of it; "
+    "cross-fit, which takes twice the time, with three seeds. "
     "The oracle knows the true labels and drops the rows whose pseudo-label is wrong: no weights "
     "can gain more by dropping.",
 )
@@ -65,7 +66,7 @@ def study_document(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> Docu
     there = [family for family in families if family.rows]
     primary = [family for family in there if not family.plan.secondary]
     count = sum(len(family.rows) for family in families)
-    wanted = sum(len(f.plan.methods) * len(f.plan.seeds) for f in families)
+    wanted = sum(len(f.plan.options) for f in families)
     blocks = [
         Lead((*RULES[:1],)) if there else Lead(("No run of the study is finished.",)),
         *(_findings(primary) if primary else []),

@@ -39,7 +39,7 @@ def results_table(family: Family) -> Table:
         rows.append(_result(family, method))
         if family.errors(method + SINGLES):
             errors = list(family.errors(method + SINGLES).values())
-            count = f"{len(errors)} of {len(family.plan.seeds)}"
+            count = f"{len(errors)} of {len(family.plan.seeds_of(method))}"
             rows.append((label(method + SINGLES), error_text(errors), *[MISSING] * 3, count))
     notes = [DAGGER] if any("†" in cell for row in rows for cell in row) else []
     if reference and rows:
@@ -64,7 +64,7 @@ def _result(family: Family, method: str) -> tuple[str, ...]:
         best,
         error_text(values(runs.values(), lambda row: row.raw_test_error)),
         error_text(values(runs.values(), lambda row: row.validation_error)),
-        f"{len(runs)} of {len(family.plan.seeds)}",
+        f"{len(runs)} of {len(family.plan.seeds_of(method))}",
     )
 
 
@@ -214,7 +214,7 @@ def missing_table(families: Sequence[Family]) -> Table:
         if not family.missing:
             continue
         count = sum(map(len, family.missing.values()))
-        total = len(family.plan.methods) * len(family.plan.seeds)
+        total = len(family.plan.options)
         by_seeds: dict[tuple[int, ...], list[str]] = {}
         for method, seeds in family.missing.items():
             by_seeds.setdefault(tuple(seeds), []).append(method)
