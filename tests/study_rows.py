@@ -25,7 +25,8 @@ def row(method, seed, error, family="fashion_mnist_v160", **fields):
         "best_on_validation_is_optimistic": False, "single_test_error": None,
         "raw_test_error": error + 1.0, "validation_error": error, "validation_loss": 1.0,
         "lam_mean": None, "lam_std": None, "lam_low": None, "lam_high": None, "moved": None,
-        "visits": None, "lambda_steps": 0, "lam_by_group": {}, "auroc": {}, "medians": {},
+        "visits": None, "between_classes": None, "lambda_steps": 0,
+        "lam_by_group": {}, "auroc": {}, "medians": {},
         "lambda_share": 0.0, "seconds": 3600.0,
     }  # fmt: skip
     return Row(**(values | fields))
@@ -33,6 +34,7 @@ def row(method, seed, error, family="fashion_mnist_v160", **fields):
 
 WEIGHTS = {
     "lam_mean": 0.9, "lam_std": 0.1, "lam_low": 0.7, "lam_high": 1.1, "moved": 0.95, "visits": 9.0,
+    "between_classes": 0.5,
     "lambda_steps": 350, "best_on_validation_is_optimistic": True,
     "lam_by_group": {"foreign": [400, 0.8, 0.1, 0.9], "own": [600, 1.0, 0.1, 0.9]},
     "auroc": {"wrong/lam": 0.51, "wrong/confidence": 0.9, "foreign/lam": 0.6},

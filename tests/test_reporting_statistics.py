@@ -12,10 +12,12 @@ from scipy import stats
 from ssl_weighting.reporting.curves import common_edges, mean_curve, rebin
 from ssl_weighting.reporting.statistics import (
     auroc,
+    auroc_within,
     best_on_validation,
     mean_std,
     median_of_last,
     paired_difference,
+    share_between,
 )
 
 
@@ -176,3 +178,23 @@ def test_mean_curve_uses_the_steps_that_all_runs_have():
     runs = [[evaluation(0, 8.0), evaluation(5, 4.0)], [evaluation(0, 6.0), evaluation(7, 1.0)]]
     steps, means = mean_curve(runs)
     assert steps.tolist() == [0] and means.tolist() == [7.0]
+
+
+def test_auroc_within_groups_by_hand():
+    groups = np.array(["a"] * 4 + ["b"] * 2 + ["c"] * 3)
+    scores = np.array([0.1, 0.4, 0.35, 0.8, 5.0, 6.0, 9.0, 9.5, 9.9])
+    positive = np.array([0, 0, 1, 1, 1, 0, 0, 0, 0], bool)  # c has no positive
+    found = auroc_within(scores, positive, groups)
+    assert found.value == pytest.approx((0.75 * 4 + 0.0 * 2) / 6)
+    assert auroc_within(scores[6:], positive[6:], groups[6:]).value is None
+    levels = np.where(groups == "a", 1.0, 0.0)
+    assert auroc_within(levels, positive, groups).value is None, "one value a group"
+
+
+def test_share_between_groups_is_eta_squared():
+    values, groups = np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 1, 1])
+    assert share_between(values, groups) == pytest.approx(4.0 / 5.0)
+    assert share_between(np.array([1.0, 1.0, 2.0, 2.0]), groups) == 1.0
+    assert share_between(np.array([1.0, 3.0, 1.0, 3.0]), groups) == 0.0
+    assert share_between(np.ones(4), groups) is None
+    assert share_between(np.ones(0), np.ones(0)) is None

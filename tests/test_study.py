@@ -193,6 +193,8 @@ def test_a_row_of_a_run_folder(tmp_path):
     assert found.lam_by_group["foreign"][:2] == [5, pytest.approx(0.3)]
     # λ rises with the id, confidence too, loss falls: all three find the first ids.
     assert found.auroc["foreign/lam"] == found.auroc["foreign/confidence"] == 1.0
+    assert found.auroc["wrong, within a pseudo-class/lam"] == 1.0
+    assert 0.0 < found.between_classes < 0.05, "λ rises with the id, classes alternate"
     assert found.auroc["wrong/loss"] == 1.0, "ids 0 and 1 are wrong, 2 to 4 have no label"
     fixed = made.write_run(tmp_path, "g", algorithm="fixmatch", table=made.weights())
     bare = row_of(read_run(fixed, "g"), ("f", "fixed_1", 1), OPTIONS, {})

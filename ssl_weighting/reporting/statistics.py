@@ -171,3 +171,35 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> Auroc:
     from sklearn.metrics import roc_auc_score
 
     return Auroc(float(roc_auc_score(positive, scores)))
+
+
+def auroc_within(scores: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Auroc:
+    """Mean of `auroc` within groups, by their sizes: what scores know beyond the group's mean.
+
+    Args:
+      scores: [n] float; positive: [n] bool.
+      groups: [n] of any kind; those in which the area is undefined are left out.
+    """
+    found = [
+        (auroc(scores[chosen], positive[chosen]).value, chosen.sum())
+        for chosen in (groups == one for one in np.unique(groups))
+    ]
+    known = [(area, size) for area, size in found if area is not None]
+    if not known:
+        return Auroc(None, "no group with positives, negatives and different scores")
+    areas, sizes = zip(*known, strict=True)
+    return Auroc(float(np.average(areas, weights=sizes)))
+
+
+def share_between(values: np.ndarray, groups: np.ndarray) -> float | None:
+    """Share of the variance of `values` [n] that is one of the means of `groups` [n]; None for 0/0.
+
+    1: all of a group have one value; 0: the groups have one mean.
+    """
+    values = np.asarray(values, np.float64)
+    if not values.size or not values.var():
+        return None
+    means = np.empty_like(values)
+    for one in np.unique(groups):
+        means[groups == one] = values[groups == one].mean()
+    return float(means.var() / values.var())

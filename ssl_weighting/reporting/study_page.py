@@ -162,7 +162,11 @@ def _mechanics_blocks(families) -> list[Block]:
     pictures = tuple(picture for picture in pictures if picture)
     return [
         Heading("What λ does"),
-        Paragraph("λ is over all of U, at the end. Moved: share of U updated at least once."),
+        Paragraph(
+            "λ is over all of U, at the end. Moved: share of U updated at least once. Between "
+            "classes: share of the variance of the moved λ that lies between pseudo-classes; 100 % "
+            "were one weight a class."
+        ),
         movement,
         Paragraph(MEASURED),
         study_tables.measurement_table(families),
@@ -172,7 +176,9 @@ def _mechanics_blocks(families) -> list[Block]:
         Heading("Does −λ find what should weigh little?", 3),
         Paragraph(
             "AUROC over the examples whose λ was updated: 1 ranks all suspects first, 0.5 is "
-            "chance. Pseudo-label, confidence and loss are the final model's."
+            "chance. Pseudo-label, confidence and loss are the final model's. Within a "
+            "pseudo-class: the mean of the areas among examples with one pseudo-label, which a "
+            "weight a class cannot tell apart."
         ),
         study_tables.detection_table(families),
     ]

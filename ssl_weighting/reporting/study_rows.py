@@ -19,11 +19,17 @@ import numpy as np
 
 from ssl_weighting.reporting.collect import RunRecord
 from ssl_weighting.reporting.detection import is_wrong, known_and_visited
-from ssl_weighting.reporting.statistics import auroc, median_of_last
+from ssl_weighting.reporting.statistics import (
+    auroc,
+    auroc_within,
+    median_of_last,
+    share_between,
+)
 from ssl_weighting.reporting.validation import RunError
 
 Key = tuple[str, str, int]  # family, method, seed
 SCORES = ("lam", "confidence", "loss")  # −λ, 1 − confidence, loss: larger = more suspect
+WITHIN = "wrong, within a pseudo-class"
 SUSPECTS = ("foreign", "corrupt")  # groups that a good weight would lower
 MEDIANS = (
     "influence_abs_mean", "cosine_exact_identity", "hessian_over_damping", "stale_fresh_spearman",
@@ -61,6 +67,7 @@ class Row:
     lam_high: float | None  # 95 %
     moved: float | None  # share of U whose λ was updated at least once
     visits: float | None  # mean updates of an example
+    between_classes: float | None  # share of the variance of the moved λ between pseudo-classes
     lambda_steps: int
     lam_by_group: dict  # group -> [examples, mean λ, std of λ, share moved]
     auroc: dict  # "wrong/lam" -> area of −λ for wrong pseudo-labels; over the moved
@@ -114,7 +121,9 @@ _SHARED = (
     "source", "val_size", "num_unlabeled", "steps", "test_error_best_on_validation",
     "best_on_validation_is_optimistic", "lambda_share",
 )  # fmt: skip
-_NO_WEIGHTS = dict.fromkeys(("lam_mean", "lam_std", "lam_low", "lam_high", "moved", "visits"))
+_NO_WEIGHTS = dict.fromkeys(
+    ("lam_mean", "lam_std", "lam_low", "lam_high", "moved", "visits", "between_classes")
+)
 
 
 def _median(run, name):
@@ -138,7 +147,9 @@ def _weights(run: RunRecord) -> dict:
         return _NO_WEIGHTS | {"lam_by_group": {}, "auroc": {}}
     lam, visits = table["lam"].astype(np.float64), table["visits"]
     low, high = np.quantile(lam, [0.05, 0.95])
-    numbers = (lam.mean(), lam.std(), low, high, (visits > 0).mean(), visits.mean())
+    moved = visits > 0
+    between = share_between(lam[moved], table["pseudo_label"][moved])
+    numbers = (lam.mean(), lam.std(), low, high, moved.mean(), visits.mean(), between)
     return {
         **dict(zip(_NO_WEIGHTS, map(_rounded, numbers), strict=True)),
         "lam_by_group": {name: _group(table, chosen) for name, chosen in _groups(table).items()},
@@ -167,13 +178,16 @@ def _areas(table) -> dict:
         if "group" in table and (table["group"] == name).any():
             suspects[name] = (visited, table["group"] == name)
     scores = {"lam": -table["lam"], "confidence": -table["confidence"], "loss": table["loss"]}
-    found = {}
-    for name, (chosen, positive) in suspects.items():
-        for score in SCORES:
-            area = auroc(scores[score][chosen], positive[chosen]).value
-            if area is not None:
-                found[f"{name}/{score}"] = _rounded(area)
-    return found
+    areas = {
+        f"{name}/{score}": auroc(values[chosen], positive[chosen])
+        for name, (chosen, positive) in suspects.items()
+        for score, values in scores.items()
+    }
+    known, wrong = suspects["wrong"]
+    classes = table["pseudo_label"][known]
+    for score, values in scores.items():
+        areas[f"{WITHIN}/{score}"] = auroc_within(values[known], wrong[known], classes)
+    return {key: _rounded(area.value) for key, area in areas.items() if area.value is not None}
 
 
 def _rounded(value):

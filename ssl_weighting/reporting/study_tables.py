@@ -135,14 +135,26 @@ def movement_table(families: Sequence[Family]) -> Table:
                 family.title,
                 label(method),
                 *(number(values(runs, get)) for get in gets),
+                share_text(values(runs, lambda row: row.between_classes)),
                 share_text(values(runs, lambda row: row.moved)),
                 number(values(runs, lambda row: row.visits), 1),
                 number(values(runs, lambda row: row.lambda_steps), 0),
                 share_text(values(runs, lambda row: row.lambda_share)),
             )
         )
-    columns = ("Setting", "Method", "λ mean", "λ std", "λ 5 %", "λ 95 %", "moved", "updates of one")
-    return Table((*columns, "Λ-steps", "time on Λ"), tuple(rows), text_columns=(0, 1))
+    columns = (
+        "Setting",
+        "Method",
+        "λ mean",
+        "λ std",
+        "λ 5 %",
+        "λ 95 %",
+        "between classes",
+        "moved",
+    )
+    return Table(
+        (*columns, "updates of one", "Λ-steps", "time on Λ"), tuple(rows), text_columns=(0, 1)
+    )
 
 
 _MEASURED = {
