@@ -13,6 +13,7 @@ from ssl_weighting.reporting import study_tables
 from ssl_weighting.reporting.collect import read_run
 from ssl_weighting.reporting.render_markdown import render_markdown
 from ssl_weighting.reporting.study import families
+from ssl_weighting.reporting.study_figures import error_picture
 from ssl_weighting.reporting.study_page import study_document, write_study
 from ssl_weighting.reporting.study_rows import Row, read_rows, row_of, rows_text
 from ssl_weighting.reporting.validation import RunError
@@ -108,6 +109,13 @@ def test_cross_fit_shows_the_ensemble_and_its_members():
     differences = {r[0]: r[1] for r in study_tables.differences_table(found).rows}
     assert differences["Λ by cross-fit, no V: ensemble of two"] == "−3.00 (1)"
     assert differences["Λ by cross-fit, no V: ensemble of two, single models"] == "−1.50 (1)"
+
+
+def test_a_picture_says_when_its_means_are_over_different_seeds():
+    found, _ = family(rows_of(ERRORS))
+    assert "Runs are missing: compare by the paired" in error_picture(found).caption
+    (whole,), _ = families([plan(methods=tuple(ERRORS))], by_key(rows_of(ERRORS)))
+    assert "missing" not in error_picture(whole).caption
 
 
 def test_a_sweep_borrows_its_reference_rows():

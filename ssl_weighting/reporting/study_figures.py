@@ -47,6 +47,8 @@ def error_picture(family: Family) -> Picture | None:
     title = f"Test error, {family.title}"
     png = draw(7.2, 0.9 + 0.27 * len(methods), paint)
     caption = f"{_POINTS} Dashed: mean of the base algorithm (λ = 1)."
+    if family.missing:  # means over different seeds
+        caption += " Runs are missing: compare by the paired differences above."
     return Picture(slug("errors", family.plan.name), png, title, caption)
 
 
