@@ -1,6 +1,7 @@
 """The examination of a run's scores: sizes of V, references, what it refuses."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -45,8 +46,8 @@ def test_each_size_is_compared_with_the_whole_test_set(examination):
         examine(examination, [41], 1)
 
 
-def test_the_program_writes_what_it_prints(monkeypatch, capsys):
-    folder, _ = runs.unbroken_run()
+def test_the_program_writes_what_it_prints(monkeypatch, tmp_path, capsys):
+    folder = shutil.copytree(runs.unbroken_run()[0], tmp_path / "run")  # others read that one
     arguments = (f"--run={folder}", "--sizes=5,20", "--examples=12", "--repeats=2")
     runs.call(examine_scores, monkeypatch, *arguments)
     out = capsys.readouterr().out
