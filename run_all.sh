@@ -6,7 +6,8 @@
 #   ./run_all.sh --profile=study [--only=GLOB] [--dry_run] [--data_dir=DIR] [--out=DIR]
 #
 #   --profile   what to train: default (three toy sets, MNIST, Fashion-MNIST and reviews of films
-#               with few labels), paper (every cell of the paper's tables, experiments/cells/: years of one GPU), or
+#               with few labels), paper (every cell of the paper's tables, experiments/cells/:
+#               years of one GPU), or
 #               study (days on a CPU, in as many sittings as you like; its page is docs/study)
 #   --only      paper: cells to run, such as 'table1_*_250_*'; study: FAMILY or FAMILY/METHOD, such
 #               as 'cifar10_*' or '*/fixed_*'

@@ -28,9 +28,8 @@ from experiments.cache import cache_dir, define_flag
 from experiments.config import Config
 from experiments.errors import friendly
 from experiments.results import write_text
+from ssl_weighting.algorithms import ORACLE_ALGORITHMS
 from ssl_weighting.algorithms.oracle import pseudo_labels
-from ssl_weighting.data.augmentation import clean_view
-from ssl_weighting.data.examples import Examples
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
 from ssl_weighting.reporting.statistics import auroc
 from ssl_weighting.structs import LabeledBatch
@@ -54,7 +53,8 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
 
     Raises:
         FileNotFoundError: no run, or no checkpoint, lies there.
-        ValueError: it is a run that has no scores, or of two models.
+        ValueError: it is a run that has no scores, of two models, of an algorithm whose rows do not
+            have one pseudo-label each, or of a method that looks back at steps of training.
     """
     path = folder / "config.json"
     if not path.exists():
@@ -65,6 +65,15 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
         raise ValueError(
             f"--run must have learned weights on a held-out V. Received: {folder} with --weighting="
             f"{config.weighting} --validation={config.validation}"
+        )
+    one_label = config.algorithm in ORACLE_ALGORITHMS and not config.entropy_coefficient
+    if not one_label or config.inverse_hessian == "unrolled":
+        raise ValueError(
+            "--run must have one pseudo-label a row and a method that reads the present alone: "
+            f"--algorithm={' or '.join(ORACLE_ALGORITHMS)} without --entropy_coefficient, any "
+            f"--inverse_hessian but unrolled. Received: {folder} with --algorithm="
+            f"{config.algorithm} --entropy_coefficient={config.entropy_coefficient:g} "
+            f"--inverse_hessian={config.inverse_hessian}"
         )
     larger = dataclasses.replace(config, lambda_batch=examples, infl_fresh_batch=True)
     run = build(larger, load_splits(larger, cache))
@@ -114,7 +123,9 @@ class Examination:
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Return Eq. 6 of the examples that pass, with V = `rows` of the test set; > 0: harmful."""
-        validation = batch_of(self.run.splits.test, rows)
+        test = self.run.splits.test
+        inputs = tf.convert_to_tensor(self.run.evaluator.preprocess(test.inputs[rows]))
+        validation = LabeledBatch(inputs, tf.constant(test.labels[rows]))
         measured = self.lambda_step.measure(*self.batch, validation, self.step)
         return measured.lam_gradient.numpy()[self.passes]
 
@@ -122,11 +133,6 @@ class Examination:
         """Return the AUROC of scores for wrong pseudo-labels; NaN where it is undefined."""
         value = auroc(scores[self.known], self.wrong[self.known]).value
         return float("nan") if value is None else value
-
-
-def batch_of(examples: Examples, rows: np.ndarray) -> LabeledBatch:
-    """Return the examples `rows` as a V of Eq. 6."""
-    return LabeledBatch(clean_view(examples.inputs[rows]), tf.constant(examples.labels[rows]))
 
 
 def examine(examination: Examination, sizes: list[int], repeats: int) -> list[tuple]:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 
 from experiments.config import Config
+from ssl_weighting.algorithms import ORACLE
 from ssl_weighting.lambda_step import LAST_LAYER
 from ssl_weighting.weight_store import LEARNED
 
@@ -126,7 +127,11 @@ _NEEDS = (
         ((name,), functools.partial(_is_one_of, names), "--algorithm=" + " or ".join(names))
         for name, names in _ALGORITHM_OPTIONS.items()
     ),
-    (("lambda_init",), lambda c: c.weighting in (*LEARNED, "fixed"), "learned or fixed weights"),
+    (
+        ("lambda_init",),
+        lambda c: c.weighting in (*LEARNED, "fixed", ORACLE),
+        "learned or fixed weights, or the oracle's",
+    ),
     (_LAMBDA, lambda c: c.weighting in LEARNED, "learned weights"),
     (
         ("madam_t", "madam_mask"),

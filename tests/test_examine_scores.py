@@ -6,10 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import runs
+import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from experiments import examine_scores
 from experiments.examine_scores import Examination, examine, restored
+from ssl_weighting.data.augmentation import clean_view
+from ssl_weighting.structs import LabeledBatch
 
 SIZES = [20, 5]
 
@@ -29,7 +32,8 @@ def test_the_scores_are_those_of_the_runs_own_lambda_step(examination):
     assert not any(map(len, inside)), "V is no part of the test set"
     rows = np.arange(len(test.labels))
     ours = examination.scores(rows)
-    trainer.validation_at = lambda k: examine_scores.batch_of(test, rows)
+    whole = LabeledBatch(clean_view(test.inputs), tf.constant(test.labels))
+    trainer.validation_at = lambda k: whole
     np.testing.assert_allclose(trainer.measure().lam_gradient, ours, rtol=1e-6)
 
 
@@ -68,6 +72,15 @@ def test_what_has_no_scores_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match=r"--run must have learned weights.*--weighting=fixed"):
         restored(tmp_path, 12, None)
+    for changed in (
+        ('"algorithm": "fixmatch"', '"algorithm": "mixmatch"'),
+        ('"entropy_coefficient": 0.0', '"entropy_coefficient": 0.1'),
+        ('"inverse_hessian": "exact"', '"inverse_hessian": "unrolled"'),
+    ):
+        assert changed[0] in text
+        (tmp_path / "config.json").write_text(text.replace(*changed))
+        with pytest.raises(ValueError, match=r"--run must have one pseudo-label a row.*Received"):
+            restored(tmp_path, 12, None)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(FileNotFoundError, match=r"--run must hold a checkpoint"):
         restored(tmp_path, 12, None)
