@@ -28,7 +28,7 @@ STUDY_METHODS = {
 # Those that read nothing of V stand beside one size of it.
 _NO_V = ("confidence", "oracle", "cross_fit", "cross_fit_fixed")
 _SMALL_V = tuple(m for m in STUDY_METHODS if m not in (*_NO_V, "cross_fit_v_as_labels"))
-_CONTAMINATED = ("fixed_1", "v_as_labels", "per_example")
+_CONTAMINATED = ("fixed_1", "v_as_labels", "per_example", "per_example_every_step")
 
 
 def _contaminated(kind):
@@ -87,7 +87,7 @@ STUDY = {
 # learn; part of U and of the test set; Lambda from step 200, on larger batches and in larger steps:
 # by the paper's constants each weight would be visited once and move by 0.01.
 _IMDB = {
-    "dataset": "imdb", "num_labeled": 20, "val_size": 20, "num_unlabeled": 10_000, "num_test": 5000,
+    "dataset": "imdb", "num_labeled": 20, "val_size": 20, "num_unlabeled": 10_000, "num_test": 2500,
     "bert": "minilm", "bert_pooling": "mean_query", "bert_trainable_layers": 2, "max_len": 128,
     "steps": 2000, "labeled_batch": 8,
     "learning_rate": 1e-4, "lr_warmup_steps": 200, "lambda_warmup_steps": 200, "inner_steps": 5,
