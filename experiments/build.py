@@ -193,6 +193,8 @@ def algorithm_of(config, model, ema, splits):
         num_steps=_tsa_steps(config),
         strict=config.uda_version != "fixmatch",
         interleave=config.interleave,
+        # BERT has no BatchNorm: views that teach nothing need no backward pass.
+        separate_weak=config.model == "bert" and not config.entropy_coefficient,
         beta=config.mixup_beta,
         epsilon=config.vat_epsilon,
         broadcast_mask=config.preset == "released",

@@ -159,6 +159,31 @@ def test_interleaved_views_give_the_same_rows_from_other_places(make):
     np.testing.assert_array_equal(mixed.inputs.numpy()[there[has]], plain.inputs.numpy()[here[has]])
 
 
+@pytest.mark.parametrize("make", [FixMatch, UDA])
+def test_weak_views_by_themselves_give_the_same_rows_and_no_backward_pass(make):
+    rows_of = {}
+    for separate in (False, True):
+        net, weak = Net(), tf.identity(UNLABELED.weak)
+        with tf.GradientTape() as tape:
+            tape.watch(weak)
+            batch = UNLABELED._replace(weak=weak)
+            rows = make(threshold=0.5, separate_weak=separate)(net, LABELED, batch, STEP)
+            total = tf.reduce_sum(rows.loss * rows.mask)
+        rows_of[separate] = rows, net.calls, tape.gradient(total, weak)
+    (joint, _, passed), (apart, calls, not_passed) = rows_of[False], rows_of[True]
+    for name in ("loss", "coefficient", "mask", "ids", "features", "logits", "confidence"):
+        np.testing.assert_allclose(getattr(apart, name), getattr(joint, name), rtol=1e-5)
+    assert calls == [(U, False, True), (B + U, True, True)] and apart.positions is None
+    assert not passed.numpy().any() and not_passed is None
+
+
+def test_weak_views_that_learn_or_are_dealt_out_pass_with_the_others():
+    with pytest.raises(ValueError, match=r"`separate_weak` must be False.*entropy_coeff.*=0.1"):
+        UDA(separate_weak=True, entropy_coefficient=0.1)
+    with pytest.raises(ValueError, match="must not both be given"):
+        FixMatch(separate_weak=True, interleave=True)(Net(), LABELED, UNLABELED, STEP)
+
+
 def test_batches_that_cannot_be_dealt_out_are_refused():
     three = type(LABELED)(LABELED.inputs[:3], LABELED.label[:3])
     with pytest.raises(ValueError, match=r"B dividing 2 U. Received: B=3, B \+ 2 U=19"):

@@ -1,5 +1,6 @@
 """The text program on a tiny BERT of its own: all algorithms, resuming, options, the smoke form."""
 
+import dataclasses
 import html
 
 import keras
@@ -110,14 +111,14 @@ def test_any_run_resumed_by_fresh_objects_equals_unbroken(tiny, tmp_path, monkey
     assert differences(tmp_path / "whole", tmp_path / "broken") == []
 
 
-def top_gradient(run):
+def top_gradient(run, algorithm):
     """Return the gradient of the objective in the last layer and pooler at rest, flat."""
     model = run.trainer.model
     model.get_layer("head").kernel.assign(np.linspace(-1, 1, SMALL.width)[:, None])
     chosen = [v for v in model.trainable_variables if "layer_1_" in v.path or "pool" in v.path]
     chosen = [v.value for v in sorted(chosen, key=lambda v: v.path)]
     with tf.GradientTape() as tape:
-        rows = run.trainer.algorithm(
+        rows = algorithm(
             lambda x, **_: model(x, training=False),
             *run.trainer.source.at(3),
             tf.constant(3, tf.int64),
@@ -126,13 +127,23 @@ def top_gradient(run):
     return np.concatenate([np.ravel(g) for g in tape.gradient(loss, chosen)])
 
 
+def test_weak_views_by_themselves_teach_what_they_teach_among_the_others(tiny, tmp_path):
+    config = make_config(**tiny, out=str(tmp_path))
+    run = build.build(config, build.load_splits(config, str(tmp_path)))
+    apart = run.trainer.algorithm
+    assert apart.separate_weak
+    found = [top_gradient(run, a) for a in (dataclasses.replace(apart, separate_weak=False), apart)]
+    assert np.abs(found[0]).max() > 1e-3
+    assert np.linalg.norm(found[0] - found[1]) < 1e-5 * np.linalg.norm(found[0])
+
+
 def test_top_layers_on_kept_states_learn_what_they_learn_in_the_whole(tiny, tmp_path):
     """The same gradient, up to the float16 in which the states are kept."""
     found = []
     for trainable in (0, 1):
         config = make_config(**tiny, out=str(tmp_path), bert_trainable_layers=trainable)
         run = build.build(config, build.load_splits(config, str(tmp_path)))
-        found.append(top_gradient(run))
+        found.append(top_gradient(run, run.trainer.algorithm))
         inputs = run.splits.test.inputs[:5]
         assert (run.evaluator.preprocess(inputs).shape == inputs.shape) == (not trainable)
         assert any("seed_generator" in name for name in run_state.variables(run))

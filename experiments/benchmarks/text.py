@@ -41,7 +41,8 @@ def cases(options: Options) -> dict[str, Case]:
     """Return the rows: theta-steps, Lambda-steps within and beside one, tokenisation."""
     sizes = BATCHES | {"length": options.text_length, "layers": options.text_layers}
     make = {
-        "theta_step": functools.partial(_theta_step),
+        "theta_step": _theta_step,
+        "theta_step_one_pass": functools.partial(_theta_step, separate_weak=False),
         "theta_step_scored": functools.partial(_theta_step, score_every_step=True),
         f"theta_step_top_{TOP_LAYERS}": functools.partial(_theta_step, top=True),
         "theta_and_lambda_step": _lambda_step,
@@ -58,6 +59,7 @@ def ratios(timings: dict[str, Timing], peaks: dict, options: Options) -> dict[st
 
     lambda_share = extra / (5 theta + extra), with extra what a theta-step costs more with a
     Lambda-step in it; `_own_pass`: the Lambda-step as a pass of its own over a fresh batch.
+    one_pass: with the weak views in the pass of the others, backward too.
     """
     del peaks
     found = {}
@@ -69,6 +71,8 @@ def ratios(timings: dict[str, Timing], peaks: dict, options: Options) -> dict[st
         found["lambda_share_own_pass"] = _share(theta, timings["lambda_step_own_pass"].cpu)
     if theta and "theta_step_scored" in timings:
         found["scored_over_theta"] = cpu_ratio(timings["theta_step_scored"], theta)
+    if theta and "theta_step_one_pass" in timings:
+        found["one_pass_over_theta"] = cpu_ratio(timings["theta_step_one_pass"], theta)
     if theta:
         tokens = (BATCHES["labeled"] + 2 * BATCHES["unlabeled"]) * options.text_length
         found["tokens_per_second"] = Ratio(tokens / float(np.median(theta.wall)))
@@ -112,7 +116,9 @@ class InMemory:
         return tf.data.Dataset.from_tensors(self.at(start)).repeat()
 
 
-def _trainer(options, tiny, top=False, own_features=False, score_every_step=False):
+def _trainer(
+    options, tiny, *, top=False, own_features=False, score_every_step=False, separate_weak=True
+):
     shape = BertShape(
         width=384, num_layers=options.text_layers, num_heads=12, inner_width=1536
     )  # fmt: skip
@@ -123,7 +129,7 @@ def _trainer(options, tiny, top=False, own_features=False, score_every_step=Fals
     batches = InMemory(shape, length, sizes, hidden=top)
     return BilevelTrainer(
         model,
-        UDA(),
+        UDA(separate_weak=separate_weak),
         BertAdamW(RECIPE.learning_rate, RECIPE.weight_decay),
         WeightStore(NUM_UNLABELED, "per_example", MAdam(RECIPE.lambda_lr)),
         ExponentialMovingAverage(model.trainable_variables, RECIPE.ema_decay),
@@ -142,9 +148,9 @@ def _trainer(options, tiny, top=False, own_features=False, score_every_step=Fals
     )
 
 
-def _theta_step(options, tiny, top=False, score_every_step=False):
-    steps = _trainer(options, tiny, top, score_every_step=score_every_step)
-    if score_every_step:  # as after a Lambda-step
+def _theta_step(options, tiny, **how):
+    steps = _trainer(options, tiny, **how)
+    if steps.scores:  # as after a Lambda-step
         steps.scores.ready.assign(1)
     return lambda: steps.train(1)
 

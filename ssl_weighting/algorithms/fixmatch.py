@@ -6,9 +6,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from ssl_weighting.algorithms.rows import drop_rows, softmax_rows, two_view_positions
+from ssl_weighting.algorithms.rows import softmax_rows
 from ssl_weighting.algorithms.targets import frozen_probabilities, hard_labels, ramp
-from ssl_weighting.algorithms.views import forward_views, placed
+from ssl_weighting.algorithms.views import forward_views
 from ssl_weighting.structs import LossRows
 
 
@@ -20,28 +20,34 @@ class FixMatch:
         threshold: tau (0.95 upstream).
         unlabeled_coefficient: wu (1 upstream); the mean is over the whole unlabeled batch.
         ramp_steps: wu rises linearly from 0 over so many steps; 0 (upstream): no ramp.
-        interleave: see `forward_views`.
+        interleave, separate_weak: see `forward_views`.
     """
 
     threshold: float = 0.95
     unlabeled_coefficient: float = 1.0
     ramp_steps: int = 0
     interleave: bool = False
+    separate_weak: bool = False
     uses_unlabeled = True
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
-        """Return B + U rows from one forward of labeled, weak and strong inputs together."""
-        outputs, places = forward_views(forward, labeled, unlabeled, self.interleave)
-        b, u = tf.shape(labeled.label)[0], tf.size(unlabeled.index)
-        q = frozen_probabilities(outputs["logits"][b : b + u])
+        """Return B + U rows: labels, then strong views towards the pseudo-labels of weak ones."""
+        weak, outputs, positions = forward_views(
+            forward,
+            labeled,
+            unlabeled,
+            interleave=self.interleave,
+            separate_weak=self.separate_weak,
+        )
+        q = frozen_probabilities(weak["logits"])
         confidence = tf.reduce_max(q, axis=1)
         return softmax_rows(
             labeled,
-            drop_rows(outputs, b, b + u),
+            outputs,
             targets=hard_labels(q),
             index=unlabeled.index,
             mask=tf.cast(confidence >= self.threshold, tf.float32),
             confidence=confidence,
             unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
-            positions=placed(two_view_positions(labeled, unlabeled.index), places),
+            positions=positions,
         )

@@ -134,16 +134,3 @@ def both(values: tf.Tensor) -> tf.Tensor:
 def batch_size(ids: tf.Tensor) -> tf.Tensor:
     """Return how many ids there are, float32."""
     return tf.cast(tf.size(ids), tf.float32)
-
-
-def two_view_positions(labeled: LabeledBatch, index: tf.Tensor) -> tf.Tensor:
-    """Return `LossRows.positions` of a forward of labeled, weak and strong inputs, [B + U, 2]."""
-    b, u = tf.shape(labeled.label)[0], tf.size(index)
-    rows = tf.range(b + u)
-    first = tf.where(rows < b, rows, rows + u)
-    return tf.stack([first, tf.where(rows < b, -1, rows)], axis=1)
-
-
-def drop_rows(outputs: dict[str, tf.Tensor], start, stop) -> dict[str, tf.Tensor]:
-    """Return the outputs without rows start..stop-1 (views that only make targets)."""
-    return {k: tf.concat([v[:start], v[stop:]], axis=0) for k, v in outputs.items()}

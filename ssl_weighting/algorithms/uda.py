@@ -11,13 +11,11 @@ from ssl_weighting.algorithms.rows import (
     alone,
     batch_size,
     both,
-    drop_rows,
     labeled_block,
     stack_blocks,
-    two_view_positions,
 )
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
-from ssl_weighting.algorithms.views import forward_views, placed
+from ssl_weighting.algorithms.views import forward_views
 from ssl_weighting.losses import SoftmaxCrossEntropy, entropy
 from ssl_weighting.structs import LossRows
 from third_party.uda_tsa import tsa_mask, tsa_threshold
@@ -38,7 +36,7 @@ class UDA:
         tsa: "none", "linear", "log" or "exp": labeled examples that are surer than a rising
             threshold do not teach, and the mean is over the others.
         num_steps: steps over which that threshold rises to 1, for `tsa` alone.
-        interleave: see `forward_views`.
+        interleave, separate_weak: see `forward_views`; the latter not where weak views learn.
     """
 
     threshold: float = 0.0
@@ -50,16 +48,34 @@ class UDA:
     tsa: str = "none"
     num_steps: int = 1
     interleave: bool = False
+    separate_weak: bool = False
     uses_unlabeled = True
 
+    def __post_init__(self):
+        """Check the options.
+
+        Raises:
+            ValueError: weak views learn and are passed frozen.
+        """
+        if self.separate_weak and self.entropy_coefficient:
+            raise ValueError(
+                "`separate_weak` must be False where weak views learn. "
+                f"Received: entropy_coefficient={self.entropy_coefficient}"
+            )
+
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
-        """Return B + U rows (and U of entropy) from one forward of labeled, weak and strong."""
-        outputs, at = forward_views(forward, labeled, unlabeled, self.interleave)
-        b, index = tf.shape(labeled.label)[0], unlabeled.index
-        u, n = tf.size(index), batch_size(index)
-        weak = outputs["logits"][b : b + u]
-        confidence = tf.reduce_max(frozen_probabilities(weak), axis=1)
-        targets = frozen_probabilities(weak / self.temperature)
+        """Return B + U rows (and U of entropy): labels, strong views, weak views."""
+        weak, outputs, places = forward_views(
+            forward,
+            labeled,
+            unlabeled,
+            interleave=self.interleave,
+            separate_weak=self.separate_weak,
+        )
+        index = unlabeled.index
+        b, n = tf.shape(labeled.label)[0], batch_size(index)
+        confidence = tf.reduce_max(frozen_probabilities(weak["logits"]), axis=1)
+        targets = frozen_probabilities(weak["logits"] / self.temperature)
         consistency = Block(
             SoftmaxCrossEntropy(targets, subtract_entropy=True),
             alone(index),
@@ -68,14 +84,13 @@ class UDA:
             confidence=both(confidence),
         )
         blocks = [self._labeled(labeled, outputs["logits"][:b], step), consistency]
-        kept, places = drop_rows(outputs, b, b + u), two_view_positions(labeled, index)
         if self.entropy_coefficient:
             weight = self.entropy_coefficient / n
             blocks.append(Block(entropy, alone(index), weight, confidence=both(confidence)))
-            kept = {k: tf.concat([kept[k], v[b : b + u]], 0) for k, v in outputs.items()}
-            own = tf.stack([tf.range(b, b + u), -tf.ones([u], tf.int32)], axis=1)
-            places = tf.concat([places, own], 0)
-        return stack_blocks(kept, blocks, placed(places, at))
+            outputs = {k: tf.concat([v, weak[k]], 0) for k, v in outputs.items()}
+            own = places[b:, 1]  # where the weak view stands
+            places = tf.concat([places, tf.stack([own, -tf.ones_like(own)], axis=1)], 0)
+        return stack_blocks(outputs, blocks, places)
 
     def _sure(self, confidence):
         compare = tf.greater if self.strict else tf.greater_equal
