@@ -201,6 +201,11 @@ def _check_hardware(config):
             "through the network would be rounded. Received: --influence_params="
             f"{config.influence_params}"
         )
+    if config.precision != "float32" and config.algorithm == "vat":
+        raise ValueError(
+            "--algorithm=vat needs --precision=float32: the probe by which it finds its direction, "
+            f"1e-6, vanishes in half precision. Received: --precision={config.precision}"
+        )
     if config.devices == 1:
         return
     if config.jit or config.inverse_hessian == "unrolled":

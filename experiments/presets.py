@@ -90,7 +90,8 @@ UDA_RECIPES = {
         "wrn_variant": "uda", "threshold": 0.8, "temperature": 0.4, "unlabeled_ratio": 7,
         "steps": 500_000, "ema_decay": 0.9999, "ema_scope": "all",
     },
-    "fixmatch": {},  # the defaults, FixMatch's own, with UDA's loss
+    # The defaults, FixMatch's own, with UDA's loss.
+    "fixmatch": {"strong_augment": "randaugment"},
 }  # fmt: skip
 LR_WARMUP_SHARES = {"2019": 1 / 20}  # of the run: 20,000 of 400,000 steps
 LAMBDA_INIT_OF_UDA = {250: 5.0}  # by number of labels (App. D)

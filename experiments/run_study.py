@@ -30,6 +30,7 @@ from ssl_weighting.data.images import load_images
 from ssl_weighting.data.text_sets import load_texts
 from ssl_weighting.reporting.study_rows import Key, Row, read_rows
 
+DIVERGED = 3  # exit code, known to run_all.sh
 IN_FOLDER = ("cifar10", "imdb")  # data sets of the study that no package brings
 
 
@@ -121,7 +122,7 @@ def _seconds(config, rows):
 def walk(families: dict[str, list[Config]], rows: dict[Key, Row], cache: str | None) -> int:
     """Train what is left; return the exit code.
 
-    0; 1 if a run diverged (the others go on); `TERMINATED` if told to stop.
+    0; `DIVERGED` if a run did (the others went on); `TERMINATED` if told to stop.
     """
     progress = Progress(families, rows)
     missing: dict[str, str] = {}  # data set -> why no source has it
@@ -137,7 +138,7 @@ def walk(families: dict[str, list[Config]], rows: dict[Key, Row], cache: str | N
         if not all(run_one(config, rows, progress, cache) for config in configs):
             return TERMINATED
     print(progress, flush=True)
-    return 1 if progress.failed else 0
+    return DIVERGED if progress.failed else 0
 
 
 def run_one(config: Config, rows: dict[Key, Row], progress: Progress, cache: str | None) -> bool:

@@ -40,7 +40,7 @@ def test_each_number_of_the_paper_has_its_script():
     assert names == sorted(f"{name}.sh" for name in CELLS)
     parts = [cell.table for cell in CELLS.values()]
     wanted = {"Table 1": 82, "Table 3": 5, "Fig. 3": 3, "Fig. 4 (left)": 10, "Fig. 4 (centre)": 3}
-    wanted |= {"Fig. 4 (right)": 8, "Sec. 4.4": 1, "Table 2": 4, "Extra": 24}
+    wanted |= {"Fig. 4 (right)": 8, "Sec. 4.4": 1, "Table 2": 4, "Extra": 26}
     assert Counter(parts) == wanted
     assert len(CELLS) == len(parts)
 
@@ -122,7 +122,13 @@ def test_pairs_differ_in_learning_alone():
         if cell.table == "Table 1" and cell.base:
             base = CELLS[cell.base].options
             assert {**cell.options, "weighting": "fixed"} == base
-    assert CELLS["table1_svhn_250_uda_ours"].options["lambda_init"] == 5
+    for data in ("cifar10", "svhn"):
+        ours, base = CELLS[f"table1_{data}_250_uda_ours"], CELLS[f"extra_{data}_250_uda_lambda_5"]
+        assert ours.options["lambda_init"] == base.options["lambda_init"] == 5
+        assert ours.base == CELLS[f"extra_{data}_250_uda_v_as_labels"].base == base.name
+        assert "lambda_init" not in CELLS[f"table1_{data}_250_uda"].options, "UDA's own number"
+        assert CELLS[f"table1_{data}_500_uda_ours"].base == f"table1_{data}_500_uda"
+    assert CELLS["fig4_left_250_single"].base == "extra_cifar10_250_uda_lambda_5"
     assert "lambda_init" not in CELLS["table1_svhn_500_uda_ours"].options
     assert all("v_as_labels" not in cell.name or cell.base for cell in TRAINED)
 

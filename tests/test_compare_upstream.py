@@ -12,7 +12,7 @@ from experiments import compare_upstream
 from experiments.paper import comparison, found, others
 from experiments.paper.numbers import CITED, Printed
 
-OURS, FIXED = "table1_cifar10_250_uda_ours", "table1_cifar10_250_uda"
+OURS, FIXED = "table1_cifar10_250_uda_ours", "extra_cifar10_250_uda_lambda_5"
 
 
 def test_mean_spread_and_paired_gain(tmp_path):

@@ -120,6 +120,10 @@ def test_a_gradient_that_overflows_halves_the_loss_scale_and_moves_nothing():
         {"precision": "mixed_float16", "influence_params": "all"},
         "--precision=mixed_float16 needs --influence_params=last_layer",
     ),
+    (
+        {"precision": "mixed_bfloat16", "algorithm": "vat"},
+        "--algorithm=vat needs --precision=float32.*Received: --precision=mixed_bfloat16",
+    ),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):

@@ -69,7 +69,9 @@ def test_uda_s_versions(version):
     config = make_config(algorithm="uda", uda_version=version, dataset="cifar10")
     assert_is(config, UDA[version])
     assert (config.lambda_warmup_steps, config.inner_steps) == (20_000, 100)
-    assert [d for d in deviations(config) if "strong views" not in d] == []
+    views = "randaugment" if version == "fixmatch" else "uda_randaugment"
+    assert config.strong_views == views, "facts 3.5 and 4.5"
+    assert deviations(config) == []
     assert make_config(algorithm="uda") == make_config(algorithm="uda", uda_version="2019")
 
 

@@ -6,10 +6,8 @@
 # Time:     5 seeds x 27 h = 134 h of GPU; an estimate, not measured: steps x images of a step, at
 #           the rate of a FixMatch run that its user reports to take 4 days on one RTX 2080 Ti;
 #           without the Lambda-steps
-# Note:     Weights stay at 5, where Ours starts with 250 labels: the pair differs in learning
-#           alone.
-# Command:  python -m experiments.run_cell --cell=table1_cifar10_250_uda --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=fixed --lambda_init=5
+# Command:  python -m experiments.run_cell --cell=table1_cifar10_250_uda --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=250 --algorithm=uda --uda_version=2019 --weighting=fixed
 
 exec "$(dirname -- "${BASH_SOURCE[0]}")/../python.sh" -m experiments.run_cell \
   --cell=table1_cifar10_250_uda --seeds=1,2,3,4,5 --dataset=cifar10 --num_labeled=250 \
-  --algorithm=uda --uda_version=2019 --weighting=fixed --lambda_init=5 "$@"
+  --algorithm=uda --uda_version=2019 --weighting=fixed "$@"

@@ -34,11 +34,13 @@ ROWS = {
     "Ours (UDA)": ("uda_ours", _UDA | LEARNED, "rule not stated, mean of 5 runs"),
     "Ours (FixMatch, CTA)": ("fixmatch_ctaugment_ours", _CTA | LEARNED, _MEDIAN),
 }
+ROWS_BY_END = {end: options for end, options, _ in ROWS.values()}
 BASES = {"uda_ours": "uda", "fixmatch_ctaugment_ours": "fixmatch_ctaugment_rerun"}
 _TFDS = {"cifar10": "cifar10", "svhn": "svhn_cropped"}
 _FIVE_AT_250 = "Weights start at 5 with 250 labels (App. D)."
+_FROM_FIVE = "uda_lambda_5"  # the control of learned weights that start at 5
 _SAME_START = (
-    "Weights stay at 5, where Ours starts with 250 labels: the pair differs in learning alone."
+    "Not in the paper: Ours starts at 5 with 250 labels. Beside this it differs in learning alone."
 )
 _UDA_4000 = "The paper does not say how many labels: we take the 4,000 of Table 3."
 _SVHN = "SVHN without its extra set; the paper does not say which."
@@ -55,6 +57,13 @@ def _start(options: dict, labels: int) -> dict:
     return {"lambda_init": 5} if options["algorithm"] == "uda" and labels == 250 else {}
 
 
+def _base(dataset: str, labels: int, end: str) -> str:
+    """The cell with fixed weights that a cell of learned ones is paired with."""
+    if _start(ROWS_BY_END[end], labels):
+        return f"extra_{dataset}_{labels}_{_FROM_FIVE}"
+    return f"table1_{dataset}_{labels}_{BASES[end]}"
+
+
 def _column(dataset: str, labels: int) -> str:
     return f"{DATASETS[dataset]}, {labels} labels"
 
@@ -62,8 +71,8 @@ def _column(dataset: str, labels: int) -> str:
 def _table_1() -> Iterable[Cell]:
     for (row, dataset, labels), printed in table_1().items():
         end, options, rule = ROWS[row]
-        start = _start(options, labels)
-        notes = (_FIVE_AT_250 if end == "uda_ours" else _SAME_START,) if start else ()
+        start = _start(options, labels) if end == "uda_ours" else {}
+        notes = (_FIVE_AT_250,) if start else ()
         notes += (_SVHN,) if dataset == "svhn" else ()
         notes += (
             (_MISPLACED,) if (row, dataset) == ("FixMatch (CTA)", "svhn") and labels == 4000 else ()
@@ -76,7 +85,7 @@ def _table_1() -> Iterable[Cell]:
             _data(dataset, labels) | options | start,
             printed,
             rule=rule,
-            base=f"table1_{dataset}_{labels}_{BASES[end]}" if end in BASES else "",
+            base=_base(dataset, labels, end) if end in BASES else "",
             notes=notes,
         )
 
@@ -84,7 +93,7 @@ def _table_1() -> Iterable[Cell]:
 def _ablation(name, table, row, labels, options, **others) -> Cell:
     """A cell of Sec. 4.3: CIFAR-10, UDA, learned weights unless `options` say otherwise."""
     options = _data("cifar10", labels) | _UDA | LEARNED | _start(_UDA, labels) | options
-    others = {"base": f"table1_cifar10_{labels}_uda"} | others
+    others = {"base": _base("cifar10", labels, "uda_ours")} | others
     return Cell(name, table, row, _column("cifar10", labels), options, **others)
 
 
@@ -205,8 +214,18 @@ def _extra() -> Iterable[Cell]:
                 row.replace("Ours (", "V as labels ("),
                 _column(dataset, labels),
                 data | options | FIXED | _start(options, labels) | {"validation_as_labels": "true"},
-                base=f"table1_{dataset}_{labels}_{BASES[end]}",
+                base=_base(dataset, labels, end),
                 notes=(note, *notes),
+            )
+        if _start(options, labels) and end in BASES:
+            yield Cell(
+                f"{name}_{_FROM_FIVE}",
+                "Extra",
+                "UDA, λ = 5",
+                _column(dataset, labels),
+                data | options | FIXED | _start(options, labels),
+                base=f"table1_{dataset}_{labels}_uda",
+                notes=(_SAME_START, *notes),
             )
         if end == "fixmatch_ctaugment_rerun":
             yield Cell(
