@@ -52,6 +52,7 @@ class Run:
     trainer: BilevelTrainer | CrossFitTrainer
     evaluator: Evaluator | Ensemble
     members: tuple[Run, ...] = ()  # of --validation=cross_fit: the runs of its single models
+    recipe: str = ""  # what the inputs depend on beside splits and options
 
     def validate(self) -> tuple[float, float]:
         """Return error in % and loss on the labels that validate: V's, or the other halves'."""
@@ -82,7 +83,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     splits = make_splits(
         raw,
         config.num_labeled,
-        config.val_size if config.validation == "cross_fit" else config.val_size or None,
+        size_of_v(config, raw),
         seed=config.seed,
         val_seed=config.val_seed,
         num_unlabeled=config.num_unlabeled or None,
@@ -93,6 +94,12 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
     return _with_fewer_tests(splits, config.num_test)
+
+
+def size_of_v(config: Config, raw) -> int | None:
+    """Return |V|; None: all of the set's own validation set, where it has one."""
+    own = raw.validation is not None and config.validation != "cross_fit"
+    return None if own and not config.val_size else config.val_size
 
 
 def _raw(config, cache_dir):
@@ -161,7 +168,8 @@ def _single(config, splits, store, seed) -> Run:
         rates=rates,
         devices=devices,
     )
-    return Run(config, splits, trainer, Evaluator(model, ema, parts.preprocess, parts.batch))
+    evaluator = Evaluator(model, ema, parts.preprocess, parts.batch)
+    return Run(config, splits, trainer, evaluator, recipe=parts.recipe)
 
 
 def _parts(config, splits, seed, rates) -> ModelParts:

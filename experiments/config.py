@@ -54,7 +54,9 @@ class Config:
     data_dir: str = option("", "folder with the data set's files, where it is not downloaded")
     image_size: int = option(0, "side to resize images to; 0: as they are")
     num_labeled: int = option(250, "labeled examples n")
-    val_size: int = option(1024, "validation examples |V|; 0: all of the set's own")
+    val_size: int = option(
+        1024, "validation examples |V|; 0: all of the set's own, none if it has none"
+    )
     num_unlabeled: int = option(0, "random subset of U for short runs; 0: all of U")
     num_test: int = option(0, "random subset of the test set for short runs; 0: all")
     seed: int = option(1, "seed of the labeled split, the initial values and all sampling")

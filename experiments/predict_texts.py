@@ -63,7 +63,8 @@ def encoder_of(model: keras.Model, options: dict) -> Callable[[Sequence[str]], n
     def states(texts):
         tokens = encode(texts)
         # By the table that training reads, in its number format.
-        return HiddenStates([tokens], lower, lower.recipe, None, lambda line: None)(tokens).numpy()
+        table = HiddenStates([tokens], lower, shape.width, lower.recipe, None, lambda line: None)
+        return table(tokens).numpy()
 
     return states
 

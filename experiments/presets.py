@@ -174,7 +174,11 @@ def _derived(options):
     found, variant = {}, VARIANTS.get(options["wrn_variant"])
     if variant:
         found["batch_norm_decay"] = variant.batch_norm_decay
-    if options["algorithm"] == "uda" and options["model"] != "bert":
+    if options["model"] == "bert":  # both a tenth of the run, as in App. D
+        found["lambda_warmup_steps"] = options["steps"] // 10
+        if options["lr_schedule"] != "constant":
+            found["lr_warmup_steps"] = options["steps"] // 10
+    elif options["algorithm"] == "uda":
         if options["lr_schedule"] != "constant":
             share = LR_WARMUP_SHARES.get(options["uda_version"], 0)
             found["lr_warmup_steps"] = int(share * options["steps"])

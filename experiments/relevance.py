@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 
 from experiments.config import Config
+from experiments.text_recipes import STRONG
 from ssl_weighting.algorithms import ORACLE
 from ssl_weighting.lambda_step import LAST_LAYER
 from ssl_weighting.weight_store import LEARNED
@@ -53,14 +54,20 @@ _NEEDS = (
         "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)",
     ),
     (
-        ("text_augment", "text_copies", "back_translation_dir"),
-        lambda c: c.model == "bert" and c.algorithm in ("uda", "fixmatch"),
+        ("text_copies", "back_translation_dir"),
+        lambda c: c.model == "bert" and c.algorithm in STRONG,
         "texts and an algorithm with a strong view (uda or fixmatch)",
     ),
     (
+        ("text_augment",),
+        lambda c: c.model == "bert" and c.algorithm in STRONG and not c.back_translation_dir,
+        "texts, an algorithm with a strong view (uda or fixmatch) and no --back_translation_dir",
+    ),
+    (
         ("text_augment_p",),
-        lambda c: c.model == "bert" and c.text_augment != "none" and not c.back_translation_dir,
-        "texts whose words are replaced",
+        lambda c: c.model == "bert" and c.algorithm in STRONG and c.text_augment != "none"
+        and not c.back_translation_dir,
+        "texts whose words are replaced for uda or fixmatch",
     ),
     (
         ("val_seed",),

@@ -87,11 +87,16 @@ def fingerprint(config: Config, run: Run) -> dict:
     """
     options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
-    return options | {
-        "devices": run.trainer.devices.count,  # 0 means as many as are found
-        "split_hash": run.splits.split_hash,
-        "model_parameters": int(sum(np.prod(s) for s in shapes)),
-    }
+    inputs = {"inputs": run.recipe} if run.recipe else {}
+    return (
+        options
+        | inputs
+        | {
+            "devices": run.trainer.devices.count,  # 0 means as many as are found
+            "split_hash": run.splits.split_hash,
+            "model_parameters": int(sum(np.prod(s) for s in shapes)),
+        }
+    )
 
 
 def checkpoints_of(config: Config, run: Run) -> Checkpoints:

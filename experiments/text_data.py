@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from experiments.config import Config
+from experiments.text_recipes import STRONG
 from ssl_weighting.data.back_translation import Paraphrases
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.text_augment import WordReplacement, augmented_tokens
 from ssl_weighting.data.text_pipeline import without_padding
 from ssl_weighting.data.text_sets import load_texts, make_text_splits
 from ssl_weighting.data.text_tokens import TokenCache, load_encoder
-from ssl_weighting.models.bert_weights import bert_folder
-
-STRONG = ("uda", "fixmatch")  # algorithms with a strong view
+from ssl_weighting.models.bert_weights import bert_folder, read_shape
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,11 +27,13 @@ class TextSplits(DataSplits):
         augmented: [|U|, K, L] int32, K copies of each text; None: the algorithm has no strong view.
         notes: what a reader of results must know of the data.
         cache_dir: where prepared data lies; None: nothing is kept.
+        strong_views: all that `augmented` depends on beside U.
     """
 
     augmented: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     cache_dir: str | None = None
+    strong_views: str = ""
 
 
 def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits:
@@ -42,7 +43,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         OSError: the data, the model's folder or its tokenizer is not there.
         ValueError: an option does not fit the data.
     """
-    encoder = load_encoder(str(bert_folder(config.bert)), config.max_len, config.truncation)
+    encoder = _encoder(config)
     cache = TokenCache(Path(cache_dir) / "tokens" if cache_dir else None)
     texts = _load_texts(config.dataset, config.data_dir or None, cache_dir)
     tokens = texts.tokenised(functools.partial(cache.encode, encoder))
@@ -50,20 +51,61 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         texts,
         tokens,
         config.num_labeled,
-        config.val_size or None,
+        None if texts.validation is not None and not config.val_size else config.val_size,
         seed=config.seed,
         val_seed=config.val_seed,
         num_unlabeled=config.num_unlabeled or None,
         validation_as_labels=config.validation_as_labels,
     )
     method = augmentation(config)
-    augmented = None
+    augmented, notes = None, texts.notes
     if method is not None:
         strings = splits.unlabeled.texts
         augmented = augmented_tokens(strings, encoder, cache, method, config.text_copies)
+        notes = (*notes, *_said_of_copies(config, splits.unlabeled.inputs, augmented))
     splits, augmented = without_padding(splits, augmented)
     parts = {f.name: getattr(splits, f.name) for f in dataclasses.fields(DataSplits) if f.init}
-    return TextSplits(**parts, augmented=augmented, notes=texts.notes, cache_dir=cache_dir)
+    return TextSplits(
+        **parts,
+        augmented=augmented,
+        notes=notes,
+        cache_dir=cache_dir,
+        strong_views="" if method is None else method.recipe,
+    )
+
+
+def _said_of_copies(config, tokens, augmented):
+    """Return how much of U has a paraphrase that is used, in words.
+
+    Raises:
+        ValueError: nothing has.
+    """
+    if not config.back_translation_dir:
+        return ()
+    used = (augmented != tokens[:, np.newaxis]).any(axis=2)
+    if not used.any():
+        raise ValueError(
+            "--back_translation_dir must hold paraphrases of U. Received: none of "
+            f"{used.size} that differs from its text and can be used (too short, or of another "
+            "length than the text)"
+        )
+    return (f"strong views: {used.sum()} of {used.size} by back-translation, the others unchanged",)
+
+
+def _encoder(config):
+    """Return the encoder of --bert, whose words its net has to know."""
+    folder = bert_folder(config.bert)
+    encoder, known = (
+        load_encoder(str(folder), config.max_len, config.truncation),
+        read_shape(folder),
+    )
+    if encoder.vocabulary_size > known.vocabulary:
+        raise ValueError(
+            f"The tokenizer of --bert={config.bert} must have no more than {known.vocabulary} "
+            f"words, the vocab_size of its config.json. Received: {encoder.vocabulary_size} words. "
+            "Put tokenizer, config.json and weights of one model there."
+        )
+    return encoder
 
 
 # The runs of a family read their texts once.

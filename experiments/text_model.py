@@ -33,6 +33,7 @@ class ModelParts(NamedTuple):
     validation: Examples  # V as the model's inputs, or what `clean_view` makes into them
     preprocess: Callable  # stored inputs [n, ...] -> the model's
     batch: int  # examples of an evaluation step
+    recipe: str = ""  # what the inputs depend on beside the splits and the options
 
 
 def text_parts(config: Config, splits: TextSplits) -> ModelParts:
@@ -62,15 +63,18 @@ def text_parts(config: Config, splits: TextSplits) -> ModelParts:
         def source_of(size, stream):
             return TextBatchSource(splits, config.labeled_batch, size, *options, stream)
 
-        return ModelParts(model, source_of, splits.validation, clean_view, _EVALUATED)
-    hidden = _hidden_states(config, splits, LowerLayers(folder, shape, frozen))
+        parts = (source_of, splits.validation, clean_view, _EVALUATED, splits.strong_views)
+        return ModelParts(model, *parts)
+    lower = LowerLayers(folder, shape, frozen)
+    hidden, recipe = _hidden_states(config, splits, lower), f"{splits.strong_views} {lower.recipe}"
 
     def hidden_source_of(size, stream):
         return HiddenBatchSource(splits, config.labeled_batch, size, *options, hidden, stream)
 
     v = splits.validation
     inputs = hidden(v.inputs).numpy() if len(v) else np.zeros([0, length, shape.width], np.float32)
-    return ModelParts(model, hidden_source_of, Examples(inputs, v.labels), hidden, _EVALUATED)
+    examples = Examples(inputs, v.labels)
+    return ModelParts(model, hidden_source_of, examples, hidden, _EVALUATED, recipe)
 
 
 def reparam_of(config: Config, num_classes: int) -> str:
@@ -153,4 +157,7 @@ def _hidden_states(config, splits, lower):
         if splits.augmented is not None:
             parts.append(splits.augmented.reshape(-1, splits.augmented.shape[-1]))
     folder = Path(splits.cache_dir) / "hidden" if splits.cache_dir else None
-    return HiddenStates(parts, lower, lower.recipe, folder, lambda line: print(line, flush=True))
+    width = lower.shape.width
+    return HiddenStates(
+        parts, lower, width, lower.recipe, folder, lambda line: print(line, flush=True)
+    )

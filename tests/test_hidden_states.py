@@ -30,7 +30,7 @@ def test_states_are_the_encoder_s_and_each_text_is_encoded_once():
     encoder, lines = Encoder(), []
     tokens = np.array([[5, 2, 0], [7, 0, 0], [5, 2, 0]], np.int32)
     others = np.array([[1, 1, 1]], np.int32)
-    hidden = HiddenStates([tokens, others, tokens[:0]], encoder, "multiples", None, lines.append)
+    hidden = HiddenStates([tokens, others, tokens[:0]], encoder, D, "multiples", None, lines.append)
     assert sum(encoder.seen) == 3 and len(lines) == 2
     found = hidden(tokens)
     assert found.dtype == tf.float32
@@ -46,7 +46,7 @@ def test_states_are_kept_on_disk_by_texts_and_recipe(tmp_path):
 
     def made(recipe="multiples", tokens=tokens):
         encoder, lines = Encoder(), []
-        hidden = HiddenStates([tokens], encoder, recipe, tmp_path / "states", lines.append)
+        hidden = HiddenStates([tokens], encoder, D, recipe, tmp_path / "states", lines.append)
         np.testing.assert_array_equal(hidden(tokens), expected(tokens))
         return len(encoder.seen), lines
 
@@ -76,7 +76,7 @@ def token_splits(rng):
 def test_batches_are_those_of_tokens_as_hidden_states(rng):
     splits, augmented = token_splits(rng)
     parts = [splits.labeled.inputs, splits.unlabeled.inputs, augmented.reshape(-1, 4)]
-    hidden = HiddenStates(parts, Encoder(), "multiples", None, lambda line: None)
+    hidden = HiddenStates(parts, Encoder(), D, "multiples", None, lambda line: None)
     tokens = TextBatchSource(splits, 2, 5, 3, augmented, 1)
     states = HiddenBatchSource(splits, 2, 5, 3, augmented, hidden, 1)
     for step in (0, 4, 9):
@@ -93,6 +93,6 @@ def test_batches_are_those_of_tokens_as_hidden_states(rng):
 
 def test_an_algorithm_without_unlabeled_examples_needs_no_states_of_them(rng):
     splits, _ = token_splits(rng)
-    hidden = HiddenStates([splits.labeled.inputs], Encoder(), "few", None, lambda line: None)
+    hidden = HiddenStates([splits.labeled.inputs], Encoder(), D, "few", None, lambda line: None)
     labeled, unlabeled = HiddenBatchSource(splits, 2, 0, 3, None, hidden).at(0)
     assert labeled.inputs.shape == (2, 4, D) and unlabeled.index.shape == (0,)

@@ -146,19 +146,20 @@ def test_paraphrases_follow_their_text(tmp_path):
     assert source.recipe != before
 
 
-def test_paraphrases_without_a_list_are_those_of_u(tmp_path):
+def test_paraphrases_without_a_list_of_their_originals_are_refused(tmp_path):
     folder = tmp_path / "unsup_in" / "sample_0.8" / "para"
     folder.mkdir(parents=True)
     (folder / "para_0.txt").write_text("\n".join(t.upper() for t in TEXTS), "utf-8")
+    with pytest.raises(FileNotFoundError, match=r"unsup_in/originals\.txt.*write_originals"):
+        Paraphrases(tmp_path, temperature=0.8)
+    write_originals(tmp_path, TEXTS)
     source = Paraphrases(tmp_path, temperature=0.8)
-    assert next(source.copies(TEXTS, [0])) == [t.upper() for t in TEXTS]
-    with pytest.raises(ValueError, match=f"each of the {N - 1} originals.*Received: {N} lines"):
-        next(source.copies(TEXTS[1:], [0]))
+    assert next(source.copies(TEXTS[3:], [0])) == [t.upper() for t in TEXTS[3:]]
     with pytest.raises(FileNotFoundError, match=r"must hold unsup_in/sample_0\.9/para"):
         Paraphrases(tmp_path)
     (folder / "para_0.txt").write_bytes(b"\xff\n")
     with pytest.raises(ValueError, match="must be UTF-8"):
-        next(source.copies(["x"], [0]))
+        next(source.copies(TEXTS, [0]))
 
 
 def test_both_views_carry_one_id(splits, augmented):
@@ -213,7 +214,7 @@ def test_padding_that_all_share_is_cut(splits, augmented):
     short = DataSplits("short", **few, class_names=("pos", "neg"), source="")
     cut, copies = without_padding(short, np.zeros([N, 1, 9], np.int32))
     assert cut.unlabeled.inputs.shape == (N, 8) and copies.shape == (N, 1, 8)
-    assert cut.unlabeled.texts[3] == few["test"].texts[3] and cut.split_hash != short.split_hash
+    assert cut.unlabeled.texts[3] == few["test"].texts[3] and cut.split_hash == short.split_hash
     assert without_padding(short, None)[1] is None
 
 

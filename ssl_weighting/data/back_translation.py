@@ -16,16 +16,16 @@ class Paraphrases:
     """{folder}/unsup_in/sample_{temperature}/para/para_{copy}.txt, one paraphrase a line.
 
     Line k of each file belongs to line k of {folder}/unsup_in/originals.txt (`write_originals`), by
-    whose text it is found, so that one set of files serves every V and every subset of U. Without
-    that file the lines must be U itself, in the order of its ids. A paraphrase that is too short or
-    of another length is left out for the original (`usable_paraphrase`).
+    whose text it is found, so that one set of files serves every V and every subset of U. A
+    paraphrase that is too short or of another length is left out for the original
+    (`usable_paraphrase`).
 
     Args:
       folder: the user's `back_translation_dir`.
       temperature: of the sampling, as the folder's name spells it (IMDb: 0.9).
 
     Raises:
-      FileNotFoundError: if `folder` has no such subfolder.
+      FileNotFoundError: if `folder` has no such subfolder or no list of originals.
     """
 
     def __init__(self, folder: str | os.PathLike, temperature: float = 0.9):
@@ -37,12 +37,19 @@ class Paraphrases:
                 f"unsup_in/sample_{temperature:g}/para/para_0.txt. "
                 f"Received: back_translation_dir={os.fspath(folder)!r}, without that folder."
             )
+        if not (self._base / ORIGINALS).is_file():
+            # Lines in the order of some U would go to other texts with another V, unnoticed.
+            raise FileNotFoundError(
+                f"`back_translation_dir` must hold unsup_in/{ORIGINALS}, the texts that were "
+                f"paraphrased, line by line. Received: back_translation_dir={os.fspath(folder)!r}, "
+                "without it. Make it with `python -m experiments.write_originals`."
+            )
 
     @property
     def recipe(self) -> str:
         """Names the contents of all files, so that changed ones are read again."""
         digest = hashlib.sha256()
-        for file in sorted([*self._folder.glob("para_*.txt"), *self._base.glob(ORIGINALS)]):
+        for file in (*sorted(self._folder.glob("para_*.txt")), self._base / ORIGINALS):
             content = file.read_bytes()
             digest.update(f"{file.name} {len(content)} ".encode() + content)
         return f"back_translation {digest.hexdigest()}"
@@ -57,20 +64,18 @@ class Paraphrases:
         """
         originals = [_one_line(text) for text in texts]
         file = self._base / ORIGINALS
-        listed = _lines(file) if file.exists() else originals
+        listed = _lines(file)
         place = {text: line for line, text in enumerate(listed)}
         missing = sum(text not in place for text in originals)
         if missing:
             raise ValueError(
                 f"{file} must hold every text of U, one a line. Received: a file of {len(listed)} "
                 f"lines without {missing} of {len(originals)} texts. Write it with "
-                "`write_originals` and paraphrase that file."
+                "`python -m experiments.write_originals` and paraphrase that file."
             )
-        in_order = file.exists()
         for number in numbers:
             lines = self._read(number, len(listed))
-            rows = (place[text] for text in originals) if in_order else range(len(originals))
-            yield [usable_paraphrase(t, lines[k]) for t, k in zip(originals, rows, strict=True)]
+            yield [usable_paraphrase(text, lines[place[text]]) for text in originals]
 
     def _read(self, number: int, num_lines: int) -> list[str]:
         path = self._folder / f"para_{number}.txt"

@@ -139,6 +139,11 @@ def _row(path, header, values, line) -> _Row:
     part = found.get("split", "train" if found["label"] else "unlabeled")
     if part == "train" and not found["label"]:
         part = "unlabeled"
+    if found["label"].lower() == "nan":
+        raise ValueError(
+            f"`label` in {path} must be a class, or empty where there is none. Received: "
+            f"{found['label']!r} in line {line}, which some programs write for a missing value."
+        )
     if part not in PARTS or (part in ("validation", "test") and not found["label"]):
         raise ValueError(
             f"`split` in {path} must be one of {', '.join(PARTS)}, and test and validation rows "

@@ -158,17 +158,26 @@ class DataSplits:
 def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> str:
     """Returns the SHA-256 of names, shapes, dtypes, contents, labels and texts, in hexadecimal.
 
-    The source is left out on purpose: the same bytes from elsewhere are the same split.
+    The source is left out on purpose: the same bytes from elsewhere are the same split. So is the
+    padding that all texts of a part have: how much there is depends on the algorithm.
     """
     digest = hashlib.sha256()
-    shapes = [(p, e.inputs.dtype.name, e.inputs.shape) for p, e in parts.items()]
+    inputs = {p: _unpadded(e.inputs) for p, e in parts.items()}
+    shapes = [(p, x.dtype.name, x.shape) for p, x in inputs.items()]
     digest.update(json.dumps([name, list(class_names), shapes]).encode())
-    for examples in parts.values():
-        digest.update(np.ascontiguousarray(examples.inputs).tobytes())
+    for part, examples in parts.items():
+        digest.update(np.ascontiguousarray(inputs[part]).tobytes())
         digest.update(np.ascontiguousarray(examples.labels).tobytes())
         if examples.texts is not None:  # two texts may share their tokens
             digest.update(json.dumps(examples.texts.tolist()).encode())
     return digest.hexdigest()
+
+
+def _unpadded(inputs: np.ndarray) -> np.ndarray:
+    if inputs.dtype != np.int32:
+        return inputs
+    used = np.flatnonzero(inputs.any(axis=0))
+    return inputs[:, : used.max(initial=-1) + 1]
 
 
 def _check_inputs(inputs: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,18 +27,21 @@ class HiddenStates:
     Args:
       tokens: arrays [m, L] int32 of all texts that will be asked for, one file each.
       encode: [b, L] int32 -> [b, L, d] float32, zero vectors where padded.
+      width: d.
       recipe: all that `encode` depends on, for the name on disk.
       folder: where they lie; made if missing. None: nothing is kept.
       say: told what was read and made, one line each.
 
     Raises:
       OSError: if the folder cannot be written.
+      ValueError: if they are more than the memory of the machine holds.
     """
 
     def __init__(
         self,
         tokens: Sequence[np.ndarray],
         encode: Callable[[np.ndarray], np.ndarray],
+        width: int,
         recipe: str,
         folder: str | os.PathLike | None,
         say: Callable[[str], None] = print,
@@ -46,9 +50,14 @@ class HiddenStates:
         parts = [np.unique(part, axis=0) for part in tokens if len(part)]
         rows = (row.tobytes() for part in parts for row in part)
         self._place = {row: k for k, row in enumerate(rows)}
-        states = [_kept(part, encode, recipe, folder, say) for part in parts]
+        shape = (sum(map(len, parts)), parts[0].shape[1], width)
+        _check_memory(shape, say)
+        table, row = np.empty(shape, np.float16), 0
+        for part in parts:
+            table[row : row + len(part)] = _kept(part, encode, recipe, folder, say)
+            row += len(part)
         with tf.device("CPU:0"):
-            self._table = tf.constant(np.concatenate(states))
+            self._table = tf.constant(table)
 
     def rows(self, tokens: np.ndarray) -> np.ndarray:
         """Returns where the texts lie, int32 of the shape of `tokens` [..., L] without its last.
@@ -105,6 +114,20 @@ class HiddenBatchSource(TextBatchSource):
         rows = (self._original_rows, self._copy_rows)[view]
         place = tf.stack([index, visits % rows.shape[1]], axis=1)
         return self._hidden.at(tf.gather_nd(rows, place))
+
+
+def _check_memory(shape, say):
+    """Names the size of large tables, and refuses those that cannot fit, before hours of work."""
+    size = math.prod(shape) * 2  # bytes of float16
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise ValueError(
+            f"The hidden states of {shape[0]} texts must fit in memory, {memory / 1e9:.1f} GB. "
+            f"Received: {size / 1e9:.1f} GB. Use a smaller num_unlabeled or max_len, or train all "
+            "layers."
+        )
+    if size > 1e9:
+        say(f"the hidden states of {shape[0]} texts take {size / 1e9:.1f} GB of memory")
 
 
 def _kept(tokens, encode, recipe, folder, say):

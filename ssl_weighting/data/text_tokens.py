@@ -16,6 +16,7 @@ import numpy as np
 from ssl_weighting.data.array_files import kept
 
 TRUNCATIONS = ("tail", "head")
+VOCABULARIES = ("tokenizer.json", "vocab.txt")  # either has the words
 _CHUNK = 2048  # texts in the tokenizer's hands at once
 _FORMAT = 1  # of the hashed description; raise it when the same description means other tokens
 
@@ -97,6 +98,9 @@ def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> Tex
 
     local = Path(bert).is_dir()
     try:
+        # transformers makes a tokenizer that knows no word where the vocabulary is missing.
+        if local and not any(Path(bert, name).is_file() for name in VOCABULARIES):
+            raise OSError(f"neither {' nor '.join(VOCABULARIES)} is there")
         tokenizer = transformers.AutoTokenizer.from_pretrained(bert, local_files_only=local)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
