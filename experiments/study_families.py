@@ -14,6 +14,7 @@ STUDY_METHODS = {
     "per_example": {"weighting": "per_example"},
     "per_example_every_step": {"weighting": "per_example", "score_every_step": True},
     "shuffled": {"weighting": "shuffled"},
+    "shuffled_every_step": {"weighting": "shuffled", "score_every_step": True},
     "confidence": {"weighting": "confidence"},
     # Two models, each validated on the other's labels: none of V is read. The paper has no such
     # thing. The second tells what the weights add to two models; the third has V's labels too.
@@ -27,7 +28,8 @@ STUDY_METHODS = {
 }  # fmt: skip
 # Those that read nothing of V stand beside one size of it.
 _NO_V = ("confidence", "oracle", "cross_fit", "cross_fit_fixed")
-_SMALL_V = tuple(m for m in STUDY_METHODS if m not in (*_NO_V, "cross_fit_v_as_labels"))
+_LARGE_V = (*_NO_V, "cross_fit_v_as_labels", "shuffled_every_step")  # more to compare there
+_SMALL_V = tuple(m for m in STUDY_METHODS if m not in _LARGE_V)
 _CONTAMINATED = ("fixed_1", "v_as_labels", "per_example", "per_example_every_step")
 
 

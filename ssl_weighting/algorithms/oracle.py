@@ -1,7 +1,7 @@
 """The control that knows the true labels: what could weights gain at most?
 
-Not in the paper. Whatever way weights are learned, none can do better than to drop exactly the
-rows whose pseudo-label is wrong, short of raising others.
+Not in the paper. It drops exactly the rows whose pseudo-label is wrong: a mark to measure learned
+weights by, no bound (dropping right rows too could balance the classes, say).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from ssl_weighting.reporting.statistics import PairedDifference, paired_differen
 from ssl_weighting.reporting.study_rows import Key, Row
 
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
+EVERY_STEP = "per_example_every_step"
 SINGLES = "/single models"  # behind a cross-fit method: the mean error of its two models
 LABELS = {
     "supervised": "supervised (λ = 0)",
@@ -18,8 +19,9 @@ LABELS = {
     V_AS_LABELS: "base, V as labels",
     "single": "one learned λ",
     LEARNED: "Λ per example",
-    "per_example_every_step": "Λ per example, every step scored",
+    EVERY_STEP: "Λ per example, every step scored",
     "shuffled": "Λ shuffled (control)",
+    "shuffled_every_step": "Λ shuffled, every step scored (control)",
     "confidence": "confidence as λ (control)",
     "oracle": "oracle: wrong pseudo-labels dropped",
     "cross_fit": "Λ by cross-fit, no V: ensemble of two",
