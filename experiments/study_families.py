@@ -93,7 +93,8 @@ _IMDB = {
     "bert": "minilm", "bert_pooling": "mean_query", "bert_trainable_layers": 2, "max_len": 128,
     "steps": 2000, "labeled_batch": 8,
     # With TSA, many words replaced or larger steps UDA drifts to one class (findings.md).
-    "learning_rate": 2e-5, "tsa": "none", "text_augment_p": 0.2, "lr_warmup_steps": 200, "lambda_warmup_steps": 200, "inner_steps": 5,
+    "learning_rate": 2e-5, "tsa": "none", "text_augment_p": 0.2,
+    "lr_warmup_steps": 200, "lambda_warmup_steps": 200, "inner_steps": 5,
     "lambda_batch": 128, "lambda_lr": 0.1, "lambda_max": float("inf"), "eval_every": 100,
     "checkpoint_every": 100, "log_every": 50, "keep_checkpoints": 1,
 }  # fmt: skip
