@@ -18,7 +18,15 @@ from ssl_weighting.reporting.plotting import (
     series_colour,
     series_dash,
 )
-from ssl_weighting.reporting.study import BASE, LEARNED, TUNED, V_AS_LABELS, Family, label
+from ssl_weighting.reporting.study import (
+    BASE,
+    EVERY_STEP,
+    LEARNED,
+    TUNED,
+    V_AS_LABELS,
+    Family,
+    label,
+)
 
 _POINTS = "Points: seeds; bars: their mean."
 
@@ -98,7 +106,7 @@ def _group_means(family, method, name):
 
 def size_picture(families: Sequence[Family]) -> Picture | None:
     """Test error against |V| for one data set; None where fewer than two sizes were run."""
-    methods = (BASE, TUNED, LEARNED, V_AS_LABELS)
+    methods = (BASE, TUNED, LEARNED, EVERY_STEP, V_AS_LABELS)
     there = sorted((f for f in families if f.rows), key=lambda f: f.plan.val_size)
     if len(there) < 2:
         return None

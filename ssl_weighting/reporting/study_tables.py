@@ -9,6 +9,7 @@ from ssl_weighting.reporting.document import Table
 from ssl_weighting.reporting.statistics import PairedDifference, mean_std
 from ssl_weighting.reporting.study import (
     BASE,
+    EVERY_STEP,
     LEARNED,
     SINGLES,
     TUNED,
@@ -110,7 +111,8 @@ def validation_table(families: Sequence[Family]) -> Table:
         if not (family.of(LEARNED) and family.of(V_AS_LABELS)):
             continue
         difference = family.difference(LEARNED, V_AS_LABELS)
-        methods = (BASE, TUNED, LEARNED, V_AS_LABELS, "cross_fit", "cross_fit_v_as_labels")
+        methods = (BASE, TUNED, LEARNED, EVERY_STEP, V_AS_LABELS)
+        methods += ("cross_fit", "cross_fit_v_as_labels")
         errors = [family.errors(method) for method in methods]
         rows.append(
             (
@@ -120,9 +122,15 @@ def validation_table(families: Sequence[Family]) -> Table:
                 reading(difference, "learn Λ on V", "train on V"),
             )
         )
-    columns = ("Setting", label(BASE), label(TUNED), label(LEARNED), label(V_AS_LABELS))
-    columns += ("cross-fit, no V", "cross-fit, V as labels", "Λ − V as labels", "Reading")
-    return Table(columns, tuple(rows), text_columns=(0, 8))
+    columns = ("Setting", label(BASE), label(TUNED), label(LEARNED), "every step scored")
+    columns += (
+        label(V_AS_LABELS),
+        "cross-fit, no V",
+        "cross-fit, V as labels",
+        "Λ − V as labels",
+        "Reading",
+    )
+    return Table(columns, tuple(rows), text_columns=(0, 9))
 
 
 def movement_table(families: Sequence[Family]) -> Table:
