@@ -83,7 +83,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     splits = make_splits(
         raw,
         config.num_labeled,
-        size_of_v(config, raw),
+        config.size_of_v(raw),
         seed=config.seed,
         val_seed=config.val_seed,
         num_unlabeled=config.num_unlabeled or None,
@@ -94,12 +94,6 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
     return _with_fewer_tests(splits, config.num_test)
-
-
-def size_of_v(config: Config, raw) -> int | None:
-    """Return |V|; None: all of the set's own validation set, where it has one."""
-    own = raw.validation is not None and config.validation != "cross_fit"
-    return None if own and not config.val_size else config.val_size
 
 
 def _raw(config, cache_dir):

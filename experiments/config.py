@@ -278,6 +278,11 @@ class Config:
         """Unlabeled examples of a training step."""
         return self.labeled_batch * self.unlabeled_ratio
 
+    def size_of_v(self, raw) -> int | None:
+        """|V| of a set; None: all of its own `validation`, where it has one."""
+        own = raw.validation is not None and self.validation != "cross_fit"
+        return None if own and not self.val_size else self.val_size
+
     @property
     def uses_unlabeled(self) -> bool:
         """Whether the base algorithm reads U at all."""

@@ -87,16 +87,12 @@ def fingerprint(config: Config, run: Run) -> dict:
     """
     options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
-    inputs = {"inputs": run.recipe} if run.recipe else {}
-    return (
-        options
-        | inputs
-        | {
-            "devices": run.trainer.devices.count,  # 0 means as many as are found
-            "split_hash": run.splits.split_hash,
-            "model_parameters": int(sum(np.prod(s) for s in shapes)),
-        }
-    )
+    return options | {
+        "devices": run.trainer.devices.count,  # 0 means as many as are found
+        "split_hash": run.splits.split_hash,
+        "inputs": run.recipe,
+        "model_parameters": int(sum(np.prod(s) for s in shapes)),
+    }
 
 
 def checkpoints_of(config: Config, run: Run) -> Checkpoints:
@@ -108,7 +104,7 @@ def checkpoints_of(config: Config, run: Run) -> Checkpoints:
         Path(config.out) / "checkpoints",
         fingerprint(config, run),
         config.keep_checkpoints,
-        defaults=options_as_json(Config()),
+        defaults=options_as_json(Config()) | {"inputs": ""},
     )
 
 

@@ -51,7 +51,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         texts,
         tokens,
         config.num_labeled,
-        None if texts.validation is not None and not config.val_size else config.val_size,
+        config.size_of_v(texts),
         seed=config.seed,
         val_seed=config.val_seed,
         num_unlabeled=config.num_unlabeled or None,
@@ -95,10 +95,8 @@ def _said_of_copies(config, tokens, augmented):
 def _encoder(config):
     """Return the encoder of --bert, whose words its net has to know."""
     folder = bert_folder(config.bert)
-    encoder, known = (
-        load_encoder(str(folder), config.max_len, config.truncation),
-        read_shape(folder),
-    )
+    encoder = load_encoder(str(folder), config.max_len, config.truncation)
+    known = read_shape(folder)
     if encoder.vocabulary_size > known.vocabulary:
         raise ValueError(
             f"The tokenizer of --bert={config.bert} must have no more than {known.vocabulary} "

@@ -34,7 +34,6 @@ ROWS = {
     "Ours (UDA)": ("uda_ours", _UDA | LEARNED, "rule not stated, mean of 5 runs"),
     "Ours (FixMatch, CTA)": ("fixmatch_ctaugment_ours", _CTA | LEARNED, _MEDIAN),
 }
-ROWS_BY_END = {end: options for end, options, _ in ROWS.values()}
 BASES = {"uda_ours": "uda", "fixmatch_ctaugment_ours": "fixmatch_ctaugment_rerun"}
 _TFDS = {"cifar10": "cifar10", "svhn": "svhn_cropped"}
 _FIVE_AT_250 = "Weights start at 5 with 250 labels (App. D)."
@@ -57,9 +56,9 @@ def _start(options: dict, labels: int) -> dict:
     return {"lambda_init": 5} if options["algorithm"] == "uda" and labels == 250 else {}
 
 
-def _base(dataset: str, labels: int, end: str) -> str:
+def _base(dataset: str, labels: int, end: str, options: dict) -> str:
     """The cell with fixed weights that a cell of learned ones is paired with."""
-    if _start(ROWS_BY_END[end], labels):
+    if _start(options, labels):
         return f"extra_{dataset}_{labels}_{_FROM_FIVE}"
     return f"table1_{dataset}_{labels}_{BASES[end]}"
 
@@ -85,7 +84,7 @@ def _table_1() -> Iterable[Cell]:
             _data(dataset, labels) | options | start,
             printed,
             rule=rule,
-            base=_base(dataset, labels, end) if end in BASES else "",
+            base=_base(dataset, labels, end, options) if end in BASES else "",
             notes=notes,
         )
 
@@ -93,7 +92,7 @@ def _table_1() -> Iterable[Cell]:
 def _ablation(name, table, row, labels, options, **others) -> Cell:
     """A cell of Sec. 4.3: CIFAR-10, UDA, learned weights unless `options` say otherwise."""
     options = _data("cifar10", labels) | _UDA | LEARNED | _start(_UDA, labels) | options
-    others = {"base": _base("cifar10", labels, "uda_ours")} | others
+    others = {"base": _base("cifar10", labels, "uda_ours", _UDA)} | others
     return Cell(name, table, row, _column("cifar10", labels), options, **others)
 
 
@@ -214,7 +213,7 @@ def _extra() -> Iterable[Cell]:
                 row.replace("Ours (", "V as labels ("),
                 _column(dataset, labels),
                 data | options | FIXED | _start(options, labels) | {"validation_as_labels": "true"},
-                base=_base(dataset, labels, end),
+                base=_base(dataset, labels, end, options),
                 notes=(note, *notes),
             )
         if _start(options, labels) and end in BASES:

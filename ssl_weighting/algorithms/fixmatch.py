@@ -32,13 +32,8 @@ class FixMatch:
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows: labels, then strong views towards the pseudo-labels of weak ones."""
-        weak, outputs, positions = forward_views(
-            forward,
-            labeled,
-            unlabeled,
-            interleave=self.interleave,
-            separate_weak=self.separate_weak,
-        )
+        how = self.interleave, self.separate_weak
+        weak, outputs, positions = forward_views(forward, labeled, unlabeled, *how)
         q = frozen_probabilities(weak["logits"])
         confidence = tf.reduce_max(q, axis=1)
         return softmax_rows(

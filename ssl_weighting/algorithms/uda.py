@@ -65,13 +65,8 @@ class UDA:
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows (and U of entropy): labels, strong views, weak views."""
-        weak, outputs, places = forward_views(
-            forward,
-            labeled,
-            unlabeled,
-            interleave=self.interleave,
-            separate_weak=self.separate_weak,
-        )
+        how = self.interleave, self.separate_weak
+        weak, outputs, places = forward_views(forward, labeled, unlabeled, *how)
         index = unlabeled.index
         b, n = tf.shape(labeled.label)[0], batch_size(index)
         confidence = tf.reduce_max(frozen_probabilities(weak["logits"]), axis=1)

@@ -29,7 +29,6 @@ def forward_views(
     forward,
     labeled: LabeledBatch,
     unlabeled: UnlabeledBatch,
-    *,
     interleave: bool = False,
     separate_weak: bool = False,
 ) -> Views:

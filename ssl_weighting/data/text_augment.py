@@ -124,10 +124,10 @@ def augmented_tokens(
         raise ValueError(f"`num_copies` must be at least 1. Received: num_copies={num_copies}.")
     made = _Lazily(method, texts, num_copies)
     tokens = np.empty([len(texts), num_copies, encoder.max_len], np.int32)
+    recipe = method.recipe  # of paraphrases: reads all files
     for copy in range(num_copies):
-        recipe = f"{method.recipe} copy {copy}"
         tokens[:, copy] = cache.get(
-            encoder, texts, recipe, lambda copy=copy: encoder(made.copy(copy))
+            encoder, texts, f"{recipe} copy {copy}", lambda copy=copy: encoder(made.copy(copy))
         )
     return tokens
 

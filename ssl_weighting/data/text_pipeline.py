@@ -60,10 +60,10 @@ def without_padding(
 ) -> tuple[DataSplits, np.ndarray | None]:
     """Returns the same tokens, cut to the longest text there is, a multiple of 8.
 
-    One length for all batches means one compilation. Buckets would gain little: a step runs its
-    labeled texts and both views of U' in one pass, as long as the longest of them. Measured, the
-    longest of 8 + 2 x 24: IMDb 128.0 tokens of L = 128 and 512 of 512; Rotten Tomatoes 61.6 of 64
-    and, with L = 104 to fit all, 66.2.
+    One length for all batches means one compilation. Buckets would gain little: a pass is as long
+    as the longest of its texts. Measured with both views in one pass, the longest of 8 + 2 x 24:
+    IMDb 128.0 tokens of L = 128 and 512 of 512; Rotten Tomatoes 61.6 of 64 and, with L = 104 to
+    fit all, 66.2.
 
     Args:
       splits: tokens [n, L].
