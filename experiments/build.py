@@ -162,7 +162,7 @@ def _single(config, splits, store, seed) -> Run:
         rates=rates,
         devices=devices,
     )
-    evaluator = Evaluator(model, ema, parts.preprocess, parts.batch)
+    evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit_compile=config.jit)
     return Run(config, splits, trainer, evaluator, recipe=parts.recipe)
 
 

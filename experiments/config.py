@@ -250,7 +250,7 @@ class Config:
     eval_every: int = option(1000, "steps between evaluations", group="run")
     log_every: int = option(20, "at most so many steps between log lines", group="run")
     deterministic: bool = option(True, "deterministic TensorFlow kernels", group="run")
-    jit: bool = option(False, "compile the theta-step with XLA", group="run")
+    jit: bool = option(False, "compile the theta-step and the evaluation with XLA", group="run")
     smoke: bool = option(
         False,
         "does the command run? A few small steps on small data of its kind",

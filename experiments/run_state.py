@@ -12,8 +12,8 @@ from experiments.config import Config
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints
 
-# Options that a resumed run may change: they do not touch what is computed. Whether XLA compiles the
-# step is one of them: it rounds otherwise, as another processor does.
+# Options that a resumed run may change: they do not touch what is computed. XLA is one of them: it
+# rounds otherwise, as another processor does.
 FREE = ("out", "resume", "keep_checkpoints", "data_dir", "jit")
 _MODEL = ("params/", "non_trainable/", "ema/")
 _NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
