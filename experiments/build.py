@@ -30,6 +30,7 @@ from ssl_weighting.data.pixel_statistics import pixel_statistics
 from ssl_weighting.data.splits import cross_fit_halves, make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
+from ssl_weighting.data.uda_labels import uda_labeled_rows
 from ssl_weighting.devices import divided
 from ssl_weighting.ema import (
     ExponentialMovingAverage,
@@ -91,9 +92,17 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         validation_as_labels=config.validation_as_labels,
         val_order=config.val_order,
         balanced=config.balanced,
+        labeled_rows=_labeled_rows(config, raw),
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
     return _with_fewer_tests(splits, config.num_test)
+
+
+def _labeled_rows(config, raw):
+    if config.labeled_set == "drawn":
+        return None
+    balanced = config.labeled_set == "uda_balanced"
+    return uda_labeled_rows(config.dataset, raw.train.labels, config.num_labeled, balanced)
 
 
 def _raw(config, cache_dir):

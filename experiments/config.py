@@ -8,6 +8,7 @@ from experiments.config_checks import check_ranges
 from ssl_weighting.algorithms import ALGORITHMS, ORACLE
 from ssl_weighting.data.contamination import KINDS
 from ssl_weighting.data.splits import VAL_ORDERS
+from ssl_weighting.data.uda_labels import LABELED_SETS
 from ssl_weighting.ema import SCOPES as EMA_SCOPES
 from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.lambda_step import BATCH_NORM_MODES, CURVATURES, LAST_LAYER
@@ -63,6 +64,9 @@ class Config:
     val_seed: int = option(0, "seed of the choice of V; the same V for every --seed")
     val_order: str = option(
         "drawn", "V is drawn by --val_seed, or the first of each class", VAL_ORDERS
+    )
+    labeled_set: str = option(
+        "drawn", "labels are drawn by --seed, or those of UDA's experiments", LABELED_SETS
     )
     balanced: bool = option(False, "as many labels of each class, whatever their frequencies")
     allow_overlap: bool = option(False, "labeled examples may also stand in V")

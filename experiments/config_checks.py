@@ -56,6 +56,7 @@ def check_ranges(config) -> None:
             "--lambda_batch must be 0 where the Lambda-step takes the training batch. Received: "
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
         )
+    _check_labeled_set(config)
     _check_steps(config)
     _check_cross_fit(config)
     _check_influence(config)
@@ -70,6 +71,14 @@ def check_ranges(config) -> None:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
             "--algorithm=supervised has none. Use --weighting=fixed"
+        )
+
+
+def _check_labeled_set(config):
+    if config.labeled_set != "drawn" and config.contamination == "foreign":
+        raise ValueError(
+            f"--labeled_set={config.labeled_set} labels all classes, of which "
+            "--contamination=foreign takes some away. Use --labeled_set=drawn"
         )
 
 

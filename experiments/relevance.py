@@ -44,9 +44,14 @@ def _learns(config, *methods):
 
 _NEEDS = (
     (
-        ("image_size", "val_order", "balanced", "allow_overlap", "flip", "contamination"),
+        ("image_size", "val_order", "labeled_set", "flip", "contamination"),
         lambda c: c.model == "wide_resnet",
         "images",
+    ),
+    (
+        ("balanced", "allow_overlap"),
+        lambda c: c.model == "wide_resnet" and c.labeled_set == "drawn",
+        "images and --labeled_set=drawn",
     ),
     (
         ("bert", "bert_trainable_layers", "bert_pooling", "max_len", "truncation", "reparam"),
