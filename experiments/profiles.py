@@ -118,6 +118,7 @@ def configs(profile: str, family: str, out: str, data_dir: str = "") -> list[Con
             | {
                 "dataset": dataset,
                 "seed": seed,
+                "val_seed": seed if chosen.get("own_v") else Config.val_seed,
                 "data_dir": data_dir,
                 "out": f"{out}/{_folder(profile, family, dataset)}/{name}/seed_{seed}",
             }

@@ -313,6 +313,9 @@ def test_the_study_compares_on_equal_terms():
         varied |= SWEPT if family in SECONDARY else set()
         # Of texts the supervised base anneals no signal, as upstream; and nothing is masked there.
         varied |= {"tsa", "threshold"} if family.startswith("imdb") else set()
+        if PROFILES["study"][family].get("own_v"):
+            varied |= {"val_seed"}
+            assert all(c.val_seed == c.seed for c in found)
         shared = [{k: v for k, v in vars(c).items() if k not in varied} for c in found]
         assert all(options == shared[0] for options in shared)
         text = shared[0]["model"] == "bert"

@@ -50,6 +50,13 @@ def test_plans_hold_every_run_of_the_profile():
     assert found[FAMILY].options["cross_fit", 1] == options_hash(options_as_json(config))
 
 
+def test_one_v_serves_all_seeds_unless_it_is_drawn_by_the_seed():
+    assert {c.val_seed for c in chosen(FAMILY, "r", "", "*/fixed_1")} == {0}
+    for family in ("imdb_v20", f"{FAMILY}_other_v"):
+        found = chosen(family, "r", "", "*/fixed_1")
+        assert [(c.seed, c.val_seed) for c in found] == [(1, 1), (2, 2), (3, 3)]
+
+
 def test_only_names_families_and_methods():
     found = run_study.wanted("r", "DATA", "cifar10_*,fashion_mnist_v10/fixed_*")
     assert list(found) == ["fashion_mnist_v10", "cifar10_v1024", "cifar10_v50"]
