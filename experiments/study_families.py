@@ -92,8 +92,8 @@ STUDY = {
 
 # The paper's 20 + 20 reviews (Sec. 4.2), UDA. D is UDA's own: V is what seeds draw.
 # DEVIATION: a small BERT, of which the top two layers learn; part of U and of the test set; Lambda
-# from step 200, on larger batches and in larger steps: by the paper's constants each weight would be
-# visited once and move by 0.01.
+# from step 200, on larger batches and in larger steps: by the paper's constants each weight would
+# be visited once and move by 0.01.
 _IMDB = {
     "dataset": "imdb", "num_labeled": 20, "val_size": 20, "num_unlabeled": 10_000, "num_test": 2000,
     "bert": "minilm", "bert_pooling": "mean_query", "bert_trainable_layers": 2, "max_len": 128,

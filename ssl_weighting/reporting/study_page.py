@@ -39,7 +39,8 @@ RULES = (
     "which are the last half of each run, EMA parameters: a method that works late gains less by "
     "it than at the end. Best on V: the evaluation with the least error on V. Mean ± sample "
     "standard deviation over seeds. Differences are paired by seed, in percentage points, with "
-    "two-sided 95 % t-intervals and the number of seeds behind them; negative favours the method of the row. "
+    "two-sided 95 % t-intervals and the number of seeds behind them; negative favours the method "
+    "of the row. "
     "They are not corrected for the number of comparisons.",
     "All seeds of a family share one V; D, the initial values and the batches change with the "
     "seed. What a table says of V is said of that draw, above all where V is small. IMDb is the "
