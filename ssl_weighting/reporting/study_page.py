@@ -40,8 +40,7 @@ RULES = (
     "it than at the end. Best on V: the evaluation with the least error on V. Mean ± sample "
     "standard deviation over seeds. Differences are paired by seed, in percentage points, with "
     "two-sided 95 % t-intervals and the number of seeds behind them; negative favours the method "
-    "of the row. "
-    "They are not corrected for the number of comparisons.",
+    "of the row. They are not corrected for the number of comparisons.",
     "All seeds of a family share one V; D, the initial values and the batches change with the "
     "seed. What a table says of V is said of that draw, above all where V is small. IMDb is the "
     "other way round: UDA's D is fixed and V is drawn by the seed.",
@@ -180,9 +179,10 @@ def _mechanics_blocks(families) -> list[Block]:
     return [
         Heading("What λ does"),
         Paragraph(
-            "λ is over all of U, at the end. Moved: share of U updated at least once. Between "
-            "classes: share of the variance of the moved λ that lies between pseudo-classes; 100 % "
-            "were one weight a class."
+            "λ is over all of U, at the end; of the shuffled controls as it was learned, before it "
+            "is dealt to other examples. Moved: share of U updated at least once. Between classes: "
+            "share of the variance of the moved λ that lies between pseudo-classes; 100 % were one "
+            "weight a class."
         ),
         movement,
         Paragraph(MEASURED),
