@@ -9,6 +9,7 @@ from ssl_weighting.algorithms import ORACLE, ORACLE_ALGORITHMS
 from ssl_weighting.lambda_step import LAST_LAYER
 from ssl_weighting.weight_store import LEARNED
 
+MIXING = ("mixmatch", "remixmatch")
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
@@ -133,6 +134,21 @@ def _check_steps(config):
         raise ValueError(
             f"--interleave needs --labeled_batch={config.labeled_batch} to divide twice the "
             f"unlabeled batch. Received: --lambda_batch={config.lambda_batch}"
+        )
+    if config.algorithm in MIXING and config.weighting in LEARNED:
+        _check_mixed_lambda_batch(config, two_views)
+
+
+def _check_mixed_lambda_batch(config, two_views):
+    quarters = 4 if config.algorithm == "remixmatch" else 1
+    if two_views % config.labeled_batch or config.lambda_batch % quarters:
+        raise ValueError(
+            f"--algorithm={config.algorithm} mixes batches of the labeled one's size"
+            + (" and turns quarters of the unlabeled one" if quarters > 1 else "")
+            + f", so --labeled_batch={config.labeled_batch} must divide twice --lambda_batch"
+            + (", which must be a multiple of 4" if quarters > 1 else "")
+            + f". Received: --lambda_batch={config.lambda_batch}, --unlabeled_ratio="
+            f"{config.unlabeled_ratio}"
         )
 
 

@@ -8,6 +8,7 @@ steps to a few.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from experiments.config import Config
 from ssl_weighting.data.examples import Examples, RawDataset
@@ -30,6 +31,13 @@ def shrunk(config: Config) -> dict[str, int]:
         )
         if getattr(config, name)
     }  # fmt: skip
+    if config.labeled_set != "drawn":  # UDA's first labels have all classes only if there are some
+        smaller["num_labeled"] = max(5, smaller["num_labeled"] // CLASSES) * CLASSES
+    turned = 4 if config.algorithm == "remixmatch" else 1  # its batch has quarters
+    unit = max(config.devices, 1) * turned // math.gcd(turned, config.unlabeled_ratio)
+    smaller["labeled_batch"] = math.ceil(smaller["labeled_batch"] / unit) * unit
+    if config.inverse_hessian == "unrolled":  # it looks back on the few steps that there are
+        smaller["solve_iterations"] = min(config.solve_iterations, INNER_STEPS - config.stale_w)
     return smaller | {
         "base_filters": max(1, config.base_filters // CHANNELS),
         "num_unlabeled": UNLABELED,
@@ -37,6 +45,7 @@ def shrunk(config: Config) -> dict[str, int]:
         "steps": STEPS,
         "inner_steps": INNER_STEPS,
         "lambda_warmup_steps": min(config.lambda_warmup_steps, 1),
+        "lr_warmup_steps": min(config.lr_warmup_steps, 1),
         "eval_every": STEPS,
         "checkpoint_every": STEPS,
         "log_every": STEPS,

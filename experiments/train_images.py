@@ -3,7 +3,8 @@ r"""Train one image classifier: base SSL algorithm, with or without learned weig
     python -m experiments.train_images --dataset=fashion_mnist --num_labeled=250 \
         --algorithm=fixmatch --weighting=per_example --seed=1 --out=results/runs/mine
 
-Data sets: fashion_mnist, mnist, digits, npz:PATH, folder:PATH. The defaults are the paper's;
+Data sets: cifar10, svhn_cropped, svhn_cropped_extra (TensorFlow Datasets, or the original files in
+--data_dir), fashion_mnist, mnist, digits, npz:PATH, folder:PATH. The defaults are the paper's;
 digits and mnist come with a small recipe for a CPU. A run continues from its last checkpoint.
 """
 

@@ -12,6 +12,7 @@ import pytest
 from absl import flags
 
 from experiments import benchmark, run_cell, run_paper
+from experiments.build import load_splits
 from experiments.paper import estimates, scripts
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import CITED, FIG_3, TABLE_2, TABLE_3, Printed, table_1
@@ -155,6 +156,27 @@ def test_smoke_keeps_what_the_command_is_about():
     smaller = make_config(**given, smoke=True)
     assert (smaller.num_labeled, smaller.val_size, smaller.lambda_batch) == (10, 0, 0)
     assert smaller.ramp_steps < smaller.steps  # the share of the run that the recipe names
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"algorithm": "uda", "uda_version": "2019", "lr_warmup_steps": 20_000},
+        {"inverse_hessian": "unrolled"},
+        {"algorithm": "remixmatch", "labeled_batch": 32},
+        {"devices": 2, "labeled_batch": 16},
+        {"labeled_set": "uda", "num_labeled": 250},
+        {"dataset": "svhn_cropped", "labeled_set": "uda", "num_labeled": 250},
+        *({"labeled_set": "uda_balanced", "num_labeled": n} for n in (250, 500, 1000, 2000, 4000)),
+    ],
+)
+def test_smoke_takes_what_the_whole_run_takes(given):
+    given = {"dataset": "cifar10", "weighting": "per_example"} | given
+    assert not make_config(**given).smoke
+    small = make_config(**given, smoke=True)
+    assert len(load_splits(small).labeled) == small.num_labeled
+    if small.inverse_hessian == "unrolled":
+        assert 1 <= small.solve_iterations <= small.inner_steps - small.stale_w
 
 
 def test_smoke_needs_images():

@@ -327,3 +327,23 @@ def test_the_study_compares_on_equal_terms():
 def test_an_unknown_family_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"--family must be one of toy, .*Received: 'nope'"):
         configs("default", "nope", "results")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "size", "fits"),
+    [
+        ("mixmatch", 100, False),
+        ("mixmatch", 96, True),
+        ("remixmatch", 98, False),
+        ("remixmatch", 96, True),
+        ("fixmatch", 100, True),
+    ],
+)
+def test_mixed_batches_of_the_lambda_step_are_groups_of_the_labeled_size(algorithm, size, fits):
+    given = {"dataset": "cifar10", "algorithm": algorithm, "lambda_batch": size}
+    if fits:
+        assert make_config(**given, weighting="per_example").lambda_batch == size
+    else:
+        with pytest.raises(ValueError, match=f"twice --lambda_batch.*Received: .*={size}, "):
+            make_config(**given, weighting="per_example")
+    assert make_config(**given, weighting="fixed").lambda_batch == size
