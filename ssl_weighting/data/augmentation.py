@@ -91,8 +91,9 @@ class Augmentation:
 
         def strong(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
             parts = uda_randaugment.augment_bytes(images, uniforms[:, _WEAK:], statistics)
-            # DEVIATION: upstream's network sees (v / 255 - mean) / std, ours v (2 / 255) - 1: the
-            # same view in other units, in which the first layer's kernel starts differently.
+            # The view is in v (2 / 255) - 1; a net with standardized pixels puts it into upstream's
+            # (v / 255 - mean) / std. DEVIATION: with symmetric ones its first kernel starts in
+            # other units.
             view = uda_randaugment.centred(*parts, statistics)
             return fixmatch_randaugment.weak_augment(view, uniforms[:, :_WEAK], flip)
 
