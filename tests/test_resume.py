@@ -226,7 +226,7 @@ def test_all_checkpoints_corrupt_is_an_error_that_leaves_the_files(workshop, cop
         ({"val_seed": 5}, ["val_seed: the checkpoint has 0, this run 5", "split_hash: "]),
         ({"num_unlabeled": 41}, ["num_unlabeled: the checkpoint has 40", "split_hash: "]),
         ({"lambda_max": 3.0}, ["lambda_max: the checkpoint has 'inf', this run 3.0"]),
-        ({"weighting": "fixed", "jit": True}, ["jit: ", "weighting: the checkpoint has 'per_exa"]),
+        ({"weighting": "fixed", "wu": 3.0}, ["wu: ", "weighting: the checkpoint has 'per_exa"]),
     ],
 )
 def test_another_option_or_split_is_refused_by_name(workshop, unbroken, copy, options, named):
