@@ -101,8 +101,9 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
 def _labeled_rows(config, raw):
     if config.labeled_set == "drawn":
         return None
-    balanced = config.labeled_set == "uda_balanced"
-    return uda_labeled_rows(config.dataset, raw.train.labels, config.num_labeled, balanced)
+    return uda_labeled_rows(
+        config.labeled_set, config.dataset, raw.train.labels, raw.class_names, config.num_labeled
+    )
 
 
 def _raw(config, cache_dir):

@@ -9,7 +9,7 @@ from ssl_weighting.algorithms import ORACLE, ORACLE_ALGORITHMS
 from ssl_weighting.lambda_step import LAST_LAYER
 from ssl_weighting.weight_store import LEARNED
 
-MIXING = ("mixmatch", "remixmatch")
+MIXING = ("mixmatch", "remixmatch")  # in groups of the labeled batch's size
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 _POSITIVE = (
     "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
@@ -108,12 +108,13 @@ def _check_text(config):
 
 
 def _check_remixmatch(config):
-    if config.model == "mlp" or config.unlabeled_batch % 4:
+    scored = config.lambda_batch if config.weighting in LEARNED else 0
+    if config.model == "mlp" or config.unlabeled_batch % 4 or scored % 4:
         raise ValueError(
             "--algorithm=remixmatch turns the quarters of its unlabeled batch, so it needs images "
             "and a batch that is a multiple of 4. Received: "
             f"--model={config.model}, --labeled_batch={config.labeled_batch}, "
-            f"--unlabeled_ratio={config.unlabeled_ratio}"
+            f"--unlabeled_ratio={config.unlabeled_ratio}, --lambda_batch={config.lambda_batch}"
         )
     if config.influence_params != LAST_LAYER:
         raise ValueError(
@@ -130,25 +131,12 @@ def _check_steps(config):
             f"Received: {config.lr_warmup_steps}"
         )
     two_views = 2 * (config.lambda_batch or config.unlabeled_batch)
-    if config.interleave and two_views % config.labeled_batch:
+    mixes = config.algorithm in MIXING and config.weighting in LEARNED
+    if (config.interleave or mixes) and two_views % config.labeled_batch:
+        who = "--interleave" if config.interleave else f"--algorithm={config.algorithm}"
         raise ValueError(
-            f"--interleave needs --labeled_batch={config.labeled_batch} to divide twice the "
+            f"{who} needs --labeled_batch={config.labeled_batch} to divide twice the "
             f"unlabeled batch. Received: --lambda_batch={config.lambda_batch}"
-        )
-    if config.algorithm in MIXING and config.weighting in LEARNED:
-        _check_mixed_lambda_batch(config, two_views)
-
-
-def _check_mixed_lambda_batch(config, two_views):
-    quarters = 4 if config.algorithm == "remixmatch" else 1
-    if two_views % config.labeled_batch or config.lambda_batch % quarters:
-        raise ValueError(
-            f"--algorithm={config.algorithm} mixes batches of the labeled one's size"
-            + (" and turns quarters of the unlabeled one" if quarters > 1 else "")
-            + f", so --labeled_batch={config.labeled_batch} must divide twice --lambda_batch"
-            + (", which must be a multiple of 4" if quarters > 1 else "")
-            + f". Received: --lambda_batch={config.lambda_batch}, --unlabeled_ratio="
-            f"{config.unlabeled_ratio}"
         )
 
 

@@ -118,10 +118,10 @@ def configs(profile: str, family: str, out: str, data_dir: str = "") -> list[Con
             | {
                 "dataset": dataset,
                 "seed": seed,
-                "val_seed": seed if chosen.get("own_v") else Config.val_seed,
                 "data_dir": data_dir,
                 "out": f"{out}/{_folder(profile, family, dataset)}/{name}/seed_{seed}",
             }
+            | ({"val_seed": seed} if chosen.get("own_v") else {})
         )
         for dataset in datasets
         for seed in chosen.get("seeds", SEEDS)

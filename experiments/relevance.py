@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 
 from experiments.config import Config
+from experiments.config_checks import MIXING
 from experiments.text_recipes import STRONG
 from ssl_weighting.algorithms import ORACLE
 from ssl_weighting.lambda_step import LAST_LAYER
@@ -28,7 +29,7 @@ _ALGORITHM_OPTIONS = {
     "entropy_coefficient": ("uda", "vat"),
     "tsa": ("uda",),
     "interleave": ("uda", "fixmatch"),
-    "mixup_beta": ("mixmatch", "remixmatch"),
+    "mixup_beta": MIXING,
     "vat_epsilon": ("vat",),
 }
 _TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")

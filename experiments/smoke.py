@@ -11,6 +11,7 @@ import dataclasses
 import math
 
 from experiments.config import Config
+from experiments.config_checks import MIXING
 from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.mnist_like import load_digits
 
@@ -31,11 +32,14 @@ def shrunk(config: Config) -> dict[str, int]:
         )
         if getattr(config, name)
     }  # fmt: skip
-    if config.labeled_set != "drawn":  # UDA's first labels have all classes only if there are some
-        smaller["num_labeled"] = max(5, smaller["num_labeled"] // CLASSES) * CLASSES
-    turned = 4 if config.algorithm == "remixmatch" else 1  # its batch has quarters
-    unit = max(config.devices, 1) * turned // math.gcd(turned, config.unlabeled_ratio)
-    smaller["labeled_batch"] = math.ceil(smaller["labeled_batch"] / unit) * unit
+    if config.labeled_set != "drawn":  # fewer of UDA's first labels are not of all classes
+        smaller["num_labeled"] = max(50, smaller["num_labeled"])
+    quarters = 4 if config.algorithm == "remixmatch" else 1
+    unit = math.lcm(max(config.devices, 1), quarters // math.gcd(quarters, config.unlabeled_ratio))
+    smaller["labeled_batch"] = _up_to(smaller["labeled_batch"], unit)
+    if config.algorithm in MIXING and config.lambda_batch:
+        unit = math.lcm(smaller["labeled_batch"], quarters)
+        smaller["lambda_batch"] = _up_to(smaller["lambda_batch"], unit)
     if config.inverse_hessian == "unrolled":  # it looks back on the few steps that there are
         smaller["solve_iterations"] = min(config.solve_iterations, INNER_STEPS - config.stale_w)
     return smaller | {
@@ -50,6 +54,10 @@ def shrunk(config: Config) -> dict[str, int]:
         "checkpoint_every": STEPS,
         "log_every": STEPS,
     }
+
+
+def _up_to(size, unit):
+    return math.ceil(size / unit) * unit
 
 
 def stand_in(name: str) -> RawDataset:

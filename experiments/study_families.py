@@ -57,7 +57,7 @@ _FASHION = {"dataset": "fashion_mnist", "base_filters": 8}
 _CIFAR = {
     "dataset": "cifar10", "image_size": 16, "num_unlabeled": 20_000, "labeled_batch": 32,
     "unlabeled_ratio": 2, "threshold": 0.6,
-    "jit": False,  # on this net oneDNN's convolutions are a third faster than XLA's
+    "jit": False,  # XLA's convolutions were the slower ones on this net (findings.md)
 }  # fmt: skip
 
 
@@ -159,7 +159,6 @@ SECONDARY = {
         for name, methods in _SWEEPS.items()
     },
     **{f"fashion_mnist_v{size}": _study(_FASHION, 40, size, _OF_V, 3) for size in (40, 640)},
-    # The other families have one V for all seeds.
     f"{REFERENCE}_other_v": _study(
         _FASHION, 40, 160, ("fixed_1", "v_as_labels", "per_example_every_step"), 3
     )

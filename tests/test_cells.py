@@ -164,6 +164,8 @@ def test_smoke_keeps_what_the_command_is_about():
         {"algorithm": "uda", "uda_version": "2019", "lr_warmup_steps": 20_000},
         {"inverse_hessian": "unrolled"},
         {"algorithm": "remixmatch", "labeled_batch": 32},
+        {"algorithm": "remixmatch", "lambda_batch": 96},
+        {"algorithm": "mixmatch", "lambda_batch": 96},
         {"devices": 2, "labeled_batch": 16},
         {"labeled_set": "uda", "num_labeled": 250},
         {"dataset": "svhn_cropped", "labeled_set": "uda", "num_labeled": 250},

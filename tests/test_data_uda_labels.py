@@ -8,52 +8,58 @@ from experiments.config import Config
 from experiments.smoke import stand_in
 from ssl_weighting.data.uda_labels import uda_labeled_rows
 
+NAMES = ("a", "b", "c")
+
 
 def test_cifar10_labels_the_first_of_its_files():
-    labels = np.arange(40) % 10
-    assert uda_labeled_rows("cifar10", labels, 12).tolist() == list(range(12))
+    labels = np.arange(40) % 3
+    assert uda_labeled_rows("uda", "cifar10", labels, NAMES, 12).tolist() == list(range(12))
 
 
 def test_svhn_labels_the_first_of_numpy_s_permutation_of_seed_0():
     np.random.seed(0)  # as UDA draws it, out of the global stream
     expected = np.random.permutation(73_257)[:1000]
-    found = uda_labeled_rows("svhn_cropped", np.zeros(73_257, int), 1000)
+    found = uda_labeled_rows("uda", "svhn_cropped", np.zeros(73_257, int), NAMES, 1000)
     np.testing.assert_array_equal(found, expected)
 
 
 def test_the_balanced_set_is_the_first_of_each_class():
     labels = np.array([2, 2, 0, 2, 1, 0, 0, 1, 1])
-    assert uda_labeled_rows("cifar10", labels, 6, balanced=True).tolist() == [0, 1, 2, 4, 5, 7]
+    found = uda_labeled_rows("uda_balanced", "cifar10", labels, NAMES, 6)
+    assert found.tolist() == [0, 1, 2, 4, 5, 7]
 
 
 @pytest.mark.parametrize(
-    ("dataset", "count", "balanced", "message"),
+    ("labeled_set", "dataset", "count", "message"),
     [
-        ("mnist", 3, False, "those of cifar10 and svhn_cropped. Received: mnist"),
-        ("svhn_cropped_extra", 3, False, "Received: svhn_cropped_extra"),
-        ("svhn_cropped", 3, True, "one of cifar10, .*Received: svhn_cropped, num_labeled=3"),
-        ("cifar10", 4, True, "each of the 3 classes. Received: cifar10, num_labeled=4"),
-        ("cifar10", 7, False, "at most 6, .*Received: num_labeled=7"),
+        ("uda", "mnist", 3, "one of cifar10 and svhn_cropped. Received: mnist"),
+        ("uda", "svhn_cropped_extra", 3, "Received: svhn_cropped_extra"),
+        ("uda_balanced", "svhn_cropped", 3, "one of cifar10. Received: svhn_cropped"),
+        ("uda_balanced", "cifar10", 7, "num_labeled=7, which needs of class 'a' 3 of 2"),
     ],
 )
-def test_what_uda_has_not_is_refused(dataset, count, balanced, message):
+def test_what_uda_has_not_is_refused(labeled_set, dataset, count, message):
     with pytest.raises(ValueError, match=message):
-        uda_labeled_rows(dataset, np.array([0, 1, 2] * 2), count, balanced)
+        uda_labeled_rows(labeled_set, dataset, np.array([0, 1, 2] * 2), NAMES, count)
 
 
-def splits_of(dataset, labeled_set, seed=1):
+@pytest.mark.parametrize("labeled_set", ["uda", "uda_balanced"])
+def test_more_labels_than_images_are_refused(labeled_set):
+    with pytest.raises(ValueError, match="Received: num_labeled=5000"):
+        splits_of("cifar10", labeled_set, num_labeled=5000)
+
+
+def splits_of(dataset, labeled_set, seed=1, num_labeled=100):
+    sizes = {"num_labeled": num_labeled, "val_size": 20}
     return load_splits(
-        Config(
-            dataset=dataset, smoke=True, num_labeled=100, val_size=20, seed=seed,
-            labeled_set=labeled_set,
-        )
-    )  # fmt: skip
+        Config(dataset=dataset, smoke=True, seed=seed, labeled_set=labeled_set, **sizes)
+    )
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "svhn_cropped"])
 def test_a_run_trains_on_them_whatever_its_seed_and_draws_v_among_the_others(dataset):
     raw = stand_in(dataset)
-    rows = uda_labeled_rows(dataset, raw.train.labels, 100)
+    rows = uda_labeled_rows("uda", dataset, raw.train.labels, raw.class_names, 100)
     for seed in (1, 2):
         splits = splits_of(dataset, "uda", seed)
         np.testing.assert_array_equal(splits.labeled.inputs, raw.train.inputs[rows])

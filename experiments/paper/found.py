@@ -10,8 +10,8 @@ from experiments.finished import summary_of
 from experiments.paper.cells import VALIDATION, Cell
 from ssl_weighting.reporting.statistics import mean_std, median_of_last
 
-# Options that leave the method as it is: but for rounding (on several devices, for BatchNorm by
-# device as well), or that bring the paper's own strong views of texts. Named, but counted.
+# Options that change nothing but the rounding (several devices also BatchNorm's batches), or that
+# bring the paper's own strong views of texts: named, but counted.
 HARMLESS = (
     "data_dir", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "deterministic",
     "jit", "devices", "precision", "max_memory", "back_translation_dir",

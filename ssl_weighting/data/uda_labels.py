@@ -4,51 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 
+from ssl_weighting.data.class_profile import greedy_rows
+
 LABELED_SETS = ("drawn", "uda", "uda_balanced")
-UDA_DATASETS = ("cifar10", "svhn_cropped")
+UDA_SETS_OF = {"uda": ("cifar10", "svhn_cropped"), "uda_balanced": ("cifar10",)}
 
 
 def uda_labeled_rows(
-    dataset: str, labels: np.ndarray, num_labeled: int, balanced: bool = False
+    labeled_set: str,
+    dataset: str,
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    num_labeled: int,
 ) -> np.ndarray:
     """Returns the rows of the training set that UDA labels.
 
     They depend on no seed: UDA's runs differ in their training alone.
 
     Args:
-      dataset: of `UDA_DATASETS`. CIFAR-10: the first rows in the order of its files. SVHN: the
-        first of one permutation; UDA never reads the extra part.
+      labeled_set: "uda", of CIFAR-10 the first rows in the order of its files, of SVHN (without
+        the extra part) the first of one permutation; or "uda_balanced", UDA's option for CIFAR-10:
+        the first rows of each class.
+      dataset: one that UDA has such a set of.
       labels: [n] int, of the whole training set in the order of its files.
-      num_labeled: rows to take; divisible by the number of classes if `balanced`.
-      balanced: the first of each class instead, UDA's option for CIFAR-10.
+      class_names: C names, for errors.
+      num_labeled: rows to take, at most n.
 
     Returns:
-      [num_labeled] int64 rows, in UDA's order; `balanced`: ascending.
+      [num_labeled] int64 rows, in UDA's order; balanced ones ascending.
 
     Raises:
-      ValueError: UDA has no such set, or the training set has too few rows.
+      ValueError: UDA has no such set, or a class has too few rows for the balanced one.
 
     Source: UDA's preprocessing of images.
     """
-    if dataset not in UDA_DATASETS:
+    if dataset not in UDA_SETS_OF[labeled_set]:
         raise ValueError(
-            f"UDA's labeled sets are those of {' and '.join(UDA_DATASETS)}. Received: {dataset}."
+            f"labeled_set={labeled_set} is one of {' and '.join(UDA_SETS_OF[labeled_set])}. "
+            f"Received: {dataset}. Have the labels drawn."
         )
-    if num_labeled > len(labels):
-        raise ValueError(
-            f"`num_labeled` must be at most {len(labels)}, the size of the training set. "
-            f"Received: num_labeled={num_labeled}."
-        )
-    if not balanced:
-        order = np.arange(len(labels))
-        if dataset == "svhn_cropped":
-            order = np.random.RandomState(0).permutation(len(labels))
-        return order[:num_labeled]
-    classes = np.unique(labels)
-    each, rest = divmod(num_labeled, len(classes))
-    if dataset != "cifar10" or rest:
-        raise ValueError(
-            "UDA's balanced set is one of cifar10, with as many labels of each of the "
-            f"{len(classes)} classes. Received: {dataset}, num_labeled={num_labeled}."
-        )
-    return np.sort(np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes]))
+    if labeled_set == "uda_balanced":
+        return greedy_rows(labels, class_names, num_labeled, None, "num_labeled", balanced=True)
+    if dataset == "svhn_cropped":
+        return np.random.RandomState(0).permutation(len(labels))[:num_labeled]
+    return np.arange(len(labels))[:num_labeled]

@@ -42,8 +42,8 @@ RULES = (
     "two-sided 95 % t-intervals and the number of seeds behind them; negative favours the method "
     "of the row. They are not corrected for the number of comparisons.",
     "All seeds of a family share one V; D, the initial values and the batches change with the "
-    "seed. What a table says of V is said of that draw, above all where V is small. IMDb is the "
-    "other way round: UDA's D is fixed and V is drawn by the seed.",
+    "seed. What a table says of V is said of that draw, above all where V is small. The family "
+    "other_v draws V by the seed too, and so does IMDb, whose D is UDA's own.",
     "The step size of one learned λ is a tenth of that of Λ per example, since every Λ-step moves "
     "it; neither was tuned. Supervised training sees nothing of U, in BatchNorm's statistics "
     "either, which is more than λ = 0.",
