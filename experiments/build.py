@@ -258,7 +258,7 @@ def _model(config, splits, seed):
 def _statistics(config, splits):
     if config.pixel_scaling == "symmetric":
         return None
-    return pixel_statistics(splits.name, splits.unlabeled.inputs)
+    return pixel_statistics(config.dataset, splits.unlabeled.inputs)
 
 
 def _sources(config, source_of):

@@ -34,6 +34,7 @@ PUBLISH_EVERY = 256
 _OWN_STRONG_VIEWS = {
     "fixmatch": "randaugment",
     "uda": "uda_randaugment",
+    "remixmatch": "ctaugment",
     "supervised": "randaugment",
 }
 

@@ -69,11 +69,14 @@ ALGORITHM_RECIPES = {
         "learning_rate": 0.002, "lr_schedule": "constant", "weight_decay": 0.02,
     },
     "mean_teacher": {"unlabeled_ratio": 1, "wu": 50.0},
-    "mixmatch": {"unlabeled_ratio": 1, "wu": 100.0, "temperature": 0.5, "mixup_beta": 0.5},
-    # The upstream file whose strong views are anchored to the weak one (as here) has this rate.
+    "mixmatch": {
+        "unlabeled_ratio": 1, "wu": 100.0, "temperature": 0.5, "mixup_beta": 0.5,
+        "cta_update": True,  # the release freezes the rates of FixMatch alone
+    },
+    # The upstream file with CTAugment, whose strong views are anchored to the weak one, as here.
     "remixmatch": {
         "unlabeled_ratio": 1, "wu": 1.5, "temperature": 0.5, "mixup_beta": 0.75,
-        "learning_rate": 0.002, "weight_decay": 0.02,
+        "learning_rate": 0.002, "weight_decay": 0.02, "cta_update": True,
     },
     "uda": {"lambda_warmup_steps": 20_000},
     "fixmatch": {},

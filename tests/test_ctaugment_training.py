@@ -15,7 +15,7 @@ from experiments.presets import deviations, make_config
 from experiments.relevance import refuse_without_effect
 from experiments.views import statistics_of
 from ssl_weighting.ctaugment_rates import CtaRates
-from ssl_weighting.data.augmentation import Augmentation
+from ssl_weighting.data.augmentation import Augmentation, clean_view
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.pipeline import BatchSource
 from third_party import fixmatch_ctaugment as cta
@@ -115,7 +115,8 @@ def test_publications_and_bad_periods():
     [
         ("fixmatch", {}, "fixmatch", False),
         ("uda", {}, "uda", False),
-        ("remixmatch", {}, "weak", False),
+        ("remixmatch", {}, "ctaugment", True),
+        ("remixmatch", {"strong_augment": "weak"}, "weak", False),
         ("mixmatch", {}, "weak", False),
         ("fixmatch", {"strong_augment": "ctaugment"}, "ctaugment", False),
         ("remixmatch", {"strong_augment": "ctaugment"}, "ctaugment", True),
@@ -141,6 +142,9 @@ def test_what_the_options_say_and_refuse():
     frozen = dataclasses.replace(live, cta_update=False)
     assert "DEVIATION: cta_update False instead of True" in deviations(frozen)
     assert not make_config(preset="released", strong_augment="ctaugment").learns_rates
+    for algorithm in ("mixmatch", "remixmatch"):  # the release freezes the rates of FixMatch alone
+        options = {"strong_augment": "ctaugment"} if algorithm == "mixmatch" else {}
+        assert make_config(preset="released", algorithm=algorithm, **options).learns_rates
     assert deviations(make_config(algorithm="uda")) == []
     for config, name in (
         (make_config(), "cta_update"),
@@ -165,3 +169,24 @@ def test_statistics_of_a_set_are_those_of_its_unlabeled_images():
     splits = SimpleNamespace(unlabeled=Examples(color, splits.unlabeled.labels[:2]))
     assert statistics_of("cifar10", splits) == uda_randaugment.CIFAR10
     assert statistics_of("own", splits).std == (1 / 255,) * 3
+
+
+def test_an_own_archive_called_cifar10_is_scaled_by_its_own_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 100, [60, 8, 8, 3]).astype(np.uint8)
+    labels = np.arange(60) % 3
+    path = tmp_path / "cifar10.npz"
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:9], y_test=labels[:9])
+    config = make_config(
+        dataset=f"npz:{path}", algorithm="uda", num_labeled=6, val_size=6, depth=10, width=1,
+        labeled_batch=3, steps=10, lambda_warmup_steps=1, inner_steps=2, image_size=0,
+    )  # fmt: skip
+    splits = building.load_splits(config)
+    assert splits.name == "cifar10"
+    own = splits.unlabeled.inputs / 255
+    assert statistics_of(config.dataset, splits) != uda_randaugment.CIFAR10
+    layer = building.build(config, splits).evaluator.model.get_layer("standardize")
+    scaled = np.asarray(layer(clean_view(splits.unlabeled.inputs)))
+    np.testing.assert_allclose(scaled.std(axis=(0, 1, 2)), 1, rtol=1e-4)
+    np.testing.assert_allclose(scaled.mean(axis=(0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(own.mean(), np.mean(statistics_of(config.dataset, splits).mean))

@@ -184,7 +184,9 @@ def test_statistics_are_published_or_counted():
     images[..., 1] = 51
     mean, std = pixel_statistics("mine", images)
     np.testing.assert_allclose(mean, [(images[..., 0] / 255).mean(), 0.2], rtol=1e-12)
-    np.testing.assert_allclose(std, [(images[..., 0] / 255).std(), 1.0], rtol=1e-12)
+    np.testing.assert_allclose(std, [(images[..., 0] / 255).std(), 1 / 255], rtol=1e-12)
+    assert pixel_statistics("cifar10", images) == (mean, std)  # two channels: not upstream's
+    images = np.repeat(images[..., :1], 3, axis=-1)
     assert pixel_statistics("svhn_cropped_extra", images) == (
         (0.4376821, 0.4437697, 0.47280442),
         (0.19803012, 0.20101562, 0.19703614),

@@ -22,16 +22,16 @@ def pixel_statistics(name: str, images: np.ndarray) -> tuple[tuple[float, ...], 
     """Returns (mean, std) of x / 255 per channel.
 
     Args:
-      name: of the data set; those in `PUBLISHED` have fixed numbers.
+      name: of the data set; those in `PUBLISHED` have fixed numbers for colour images.
       images: [n, H, W, C] uint8, n > 0, of the training set; counted exactly for other names.
 
     Returns:
-      C means and C deviations; a channel that never changes has deviation 1.
+      C means and C deviations; deviations are at least one level, 1/255.
 
     Raises:
       ValueError: if `images` are no bytes.
     """
-    if name in PUBLISHED:
+    if name in PUBLISHED and images.shape[-1] == 3:
         return PUBLISHED[name]
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
         raise ValueError(
@@ -44,5 +44,5 @@ def pixel_statistics(name: str, images: np.ndarray) -> tuple[tuple[float, ...], 
         share = np.bincount(channel.ravel(), minlength=256) / channel.size
         mean = float(share @ levels)
         means.append(mean)
-        deviations.append(float(np.sqrt(share @ (levels - mean) ** 2)) or 1.0)
+        deviations.append(max(float(np.sqrt(share @ (levels - mean) ** 2)), 1 / 255))
     return tuple(means), tuple(deviations)
