@@ -9,7 +9,7 @@ from ssl_weighting.ctaugment_rates import CtaRates
 from ssl_weighting.data.augmentation import Augmentation
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.pixel_statistics import pixel_statistics
-from third_party import fixmatch_ctaugment, uda_randaugment
+from third_party import fixmatch_ctaugment
 
 
 def rates_of(config: Config) -> CtaRates | None:
@@ -25,15 +25,11 @@ def augmentation_of(config: Config, splits: DataSplits, rates: CtaRates | None) 
     if kind == "randaugment":
         return Augmentation.fixmatch(flip=config.flip)
     if kind == "uda_randaugment":
-        return Augmentation.uda(config.flip, statistics_of(config.dataset, splits))
+        statistics = pixel_statistics(config.dataset, splits.unlabeled.inputs)
+        return Augmentation.uda(config.flip, statistics)
     if kind == "ctaugment":
         return _ctaugment(config, rates)
     return Augmentation.weak_only(flip=config.flip)
-
-
-def statistics_of(dataset: str, splits: DataSplits) -> uda_randaugment.Statistics:
-    """Return mean and standard deviation of the channels of a data set, in [0, 1]."""
-    return uda_randaugment.Statistics(*pixel_statistics(dataset, splits.unlabeled.inputs))
 
 
 def _ctaugment(config, rates):

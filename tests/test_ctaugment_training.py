@@ -1,7 +1,6 @@
 """CTAugment in training: probes, live and published rates, resuming, what the options refuse."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +12,10 @@ from experiments import build as building
 from experiments.compare_runs import differences, newest_checkpoint
 from experiments.presets import deviations, make_config
 from experiments.relevance import refuse_without_effect
-from experiments.views import statistics_of
 from ssl_weighting.ctaugment_rates import CtaRates
 from ssl_weighting.data.augmentation import Augmentation, clean_view
-from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.pipeline import BatchSource
+from ssl_weighting.data.pixel_statistics import pixel_statistics
 from third_party import fixmatch_ctaugment as cta
 from third_party import uda_randaugment
 
@@ -161,14 +159,13 @@ def test_what_the_options_say_and_refuse():
 
 def test_statistics_of_a_set_are_those_of_its_unlabeled_images():
     splits = building.load_splits(make_config(dataset="digits", num_labeled=20, val_size=40))
-    found = statistics_of("digits", splits)
+    found = pixel_statistics("digits", splits.unlabeled.inputs)
     images = splits.unlabeled.inputs / 255
     np.testing.assert_allclose(found.mean, images.mean(axis=(0, 1, 2)))
     np.testing.assert_allclose(found.std, images.std(axis=(0, 1, 2)))
     color = np.zeros([2, 4, 4, 3], np.uint8)
-    splits = SimpleNamespace(unlabeled=Examples(color, splits.unlabeled.labels[:2]))
-    assert statistics_of("cifar10", splits) == uda_randaugment.CIFAR10
-    assert statistics_of("own", splits).std == (1 / 255,) * 3
+    assert pixel_statistics("cifar10", color) == uda_randaugment.CIFAR10
+    assert pixel_statistics("own", color).std == (1 / 255,) * 3
 
 
 def test_an_own_archive_called_cifar10_is_scaled_by_its_own_pixels(tmp_path):
@@ -183,10 +180,9 @@ def test_an_own_archive_called_cifar10_is_scaled_by_its_own_pixels(tmp_path):
     )  # fmt: skip
     splits = building.load_splits(config)
     assert splits.name == "cifar10"
-    own = splits.unlabeled.inputs / 255
-    assert statistics_of(config.dataset, splits) != uda_randaugment.CIFAR10
     layer = building.build(config, splits).evaluator.model.get_layer("standardize")
     scaled = np.asarray(layer(clean_view(splits.unlabeled.inputs)))
     np.testing.assert_allclose(scaled.std(axis=(0, 1, 2)), 1, rtol=1e-4)
     np.testing.assert_allclose(scaled.mean(axis=(0, 1, 2)), 0, atol=1e-4)
-    np.testing.assert_allclose(own.mean(), np.mean(statistics_of(config.dataset, splits).mean))
+    views = building.augmentation_of(config, splits, None)
+    assert views.name == "uda"

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-# UDA's constants, of x / 255 over the training images, per channel.
+from third_party import uda_randaugment
+
 PUBLISHED = {
-    "cifar10": (
-        (0.49139968, 0.48215841, 0.44653091),
-        (0.24703223, 0.24348513, 0.26158784),
-    ),
-    "svhn_cropped": (
-        (0.4376821, 0.4437697, 0.47280442),
-        (0.19803012, 0.20101562, 0.19703614),
-    ),
+    "cifar10": uda_randaugment.CIFAR10,
+    "svhn_cropped": uda_randaugment.SVHN,
+    "svhn_cropped_extra": uda_randaugment.SVHN,
 }
-PUBLISHED["svhn_cropped_extra"] = PUBLISHED["svhn_cropped"]
+_ROWS = 1000  # images at a time
 
 
-def pixel_statistics(name: str, images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def pixel_statistics(name: str, images: np.ndarray) -> uda_randaugment.Statistics:
     """Returns (mean, std) of x / 255 per channel.
 
     Args:
@@ -38,11 +34,11 @@ def pixel_statistics(name: str, images: np.ndarray) -> tuple[tuple[float, ...], 
             "`images` must be uint8 [n, H, W, C] with n > 0. "
             f"Received: {images.dtype} {list(images.shape)}."
         )
-    levels = np.arange(256) / 255
-    means, deviations = [], []
-    for channel in np.moveaxis(images, -1, 0):
-        share = np.bincount(channel.ravel(), minlength=256) / channel.size
-        mean = float(share @ levels)
-        means.append(mean)
-        deviations.append(max(float(np.sqrt(share @ (levels - mean) ** 2)), 1 / 255))
-    return tuple(means), tuple(deviations)
+    counts = np.zeros([images.shape[-1], 256], np.int64)
+    for start in range(0, len(images), _ROWS):
+        channels = np.moveaxis(images[start : start + _ROWS], -1, 0)
+        counts += [np.bincount(channel.ravel(), minlength=256) for channel in channels]
+    levels, shares = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
+    return uda_randaugment.Statistics(tuple(mean), tuple(np.maximum(std, 1 / 255)))
