@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.config import Config
+from experiments.relevance import without_effect
 from experiments.smoke import MARK, shrunk
 from experiments.text_recipes import shrunk as shrunk_text
 from experiments.text_recipes import text_deviations, text_recipe
@@ -181,6 +182,8 @@ def _derived(options):
         found["lambda_warmup_steps"] = options["steps"] // 10
         if options["lr_schedule"] != "constant":
             found["lr_warmup_steps"] = options["steps"] // 10
+    elif options["algorithm"] == "mixmatch" and options["strong_augment"] == "ctaugment":
+        found["mixup_beta"] = 0.75  # of upstream's file with CTAugment
     elif options["algorithm"] == "uda":
         if options["lr_schedule"] != "constant":
             share = LR_WARMUP_SHARES.get(options["uda_version"], 0)
@@ -223,11 +226,13 @@ def _with_inner_steps(config):
 
 def deviations(config: Config) -> list[str]:
     """Return, in words, where a run departs from its preset's setting; for log and results."""
-    names = ("preset", "algorithm", "uda_version", "num_labeled")
+    names = ("preset", "algorithm", "uda_version", "num_labeled", "weighting")
     above = text_recipe("imdb", config.algorithm) if config.model == "bert" else {}
     above = above | {name: getattr(config, name) for name in names}
+    # Whether a mirrored image is still of its class is a property of the data.
+    above["flip"] = DATASET_RECIPES.get(config.dataset, {}).get("flip", Config.flip)
     reference = _resolved(config.preset, config.algorithm, config.uda_version, above)
-    fields = [f for f in dataclasses.fields(Config) if _matters(f, config)]
+    fields = [f for f in dataclasses.fields(Config) if _counts(f, config)]
     pairs = [(f.name, getattr(config, f.name), getattr(reference, f.name)) for f in fields]
     extra = []
     if config.validation == "cross_fit":
@@ -237,7 +242,7 @@ def deviations(config: Config) -> list[str]:
         return [f"DEVIATION: the paper prints no constants for Sec. 4.1; ours: {ours}", *extra]
     found = [f"DEVIATION: {n} {value} instead of {r}" for n, value, r in pairs if value != r]
     found += extra
-    if config.strong_views != reference.strong_views:
+    if config.strong_views not in (reference.strong_views, *_VIEWS_TOO.get(config.algorithm, ())):
         views = f"{config.strong_views} instead of {reference.strong_views}"
         found.append(f"DEVIATION: strong views by {views}")
     if config.learns_rates:
@@ -250,18 +255,20 @@ def deviations(config: Config) -> list[str]:
     return found
 
 
-# Named elsewhere in a result.
-_NAMES = ("algorithm", "bert", "text_augment", "text_augment_p", "back_translation_dir")
-_SIZES = ("num_unlabeled", "num_test", "image_size", "val_size")
+# Named elsewhere in a result, or said in words.
+_NAMES = (
+    "algorithm", "bert", "text_augment", "text_augment_p", "back_translation_dir", "weighting",
+    "strong_augment", "cta_publish_every",
+)  # fmt: skip
+_DATA = (
+    "num_unlabeled", "num_test", "image_size", "val_size", "val_order", "labeled_set", "balanced",
+    "allow_overlap", "flip", "contamination", "contamination_rate",
+)  # fmt: skip
+_GROUPS = ("model", "algorithm", "text", "lambda", "influence")
+_VIEWS_TOO = {"fixmatch": ("ctaugment",)}  # Table 1's; RandAugment is the default
 
 
-def _matters(field, config):
-    group = field.metadata["group"]
-    if field.name.startswith("cta_"):
-        return config.strong_views == "ctaugment" and field.name == "cta_update"
-    if field.name == "strong_augment":
-        return False  # said in words
-    if group in ("lambda", "influence"):
-        return config.weighting in LEARNED and field.name != "weighting"
-    groups = ("model", "algorithm", *(("text",) if config.model == "bert" else ()))
-    return field.name in _SIZES or (group in groups and field.name not in _NAMES)
+def _counts(field, config):
+    if field.name in _NAMES or field.name in without_effect(config):
+        return False
+    return field.name in _DATA or field.metadata["group"] in _GROUPS

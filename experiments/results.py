@@ -184,6 +184,7 @@ def _summary(run, seconds, lambda_share):
         "num_unlabeled": len(splits.unlabeled.labels),
         "validation_as_labels": c.validation_as_labels,
         "steps": c.steps,
+        "devices": run.trainer.devices.count,
         "test_error_median20": median_of_last(evals, 20),
         "test_error_best_on_validation": best_on_validation(evals),
         "best_on_validation_is_optimistic": store.learns or c.validation_as_labels,

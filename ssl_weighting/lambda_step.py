@@ -37,7 +37,7 @@ class LambdaStepSettings:
         max_memory: bytes that one pass outside the last layer may take; None: no limit.
         hess_l2: coefficient of 0.5 ||K||^2 in H, K what weight decay covers; None: that of the
             training objective.
-        hess_wu: whether H uses the unlabeled coefficient (with its ramp) rather than 1.
+        hess_wu: whether H uses wu (with its ramp) rather than 1 in its place.
         include_bias: whether the last layer's bias is among the parameters of Eq. 6.
         mask_in_gradient: whether the mask is part of l_U in Eq. 6 (the paper) or left out.
         batch_norm: "batch" or "moving" statistics in the Lambda-pass; neither moves them.
@@ -189,7 +189,7 @@ class LambdaStep:
             count: U; step: scalar int64; history: from `Replay.tensors`.
         """
         s = self.settings
-        prepared = self.scope.prepare(rows, inputs, self._coefficients(rows, count, step))
+        prepared = self.scope.prepare(rows, inputs, self._coefficients(rows, step))
         unroll = self.replay.unroll(history) if self.replay else None
         found = influence(self.scope, prepared, validation, s.inverse_hessian, s.solve, unroll)
         index, gradient = lam_gradient(rows, found.scores, count, s.mask_in_gradient)
@@ -206,12 +206,11 @@ class LambdaStep:
             **self._distance_from_identity(prepared),
         }
 
-    def _coefficients(self, rows: LossRows, count, step):
+    def _coefficients(self, rows: LossRows, step):
         lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
-        if not self.settings.hess_wu:
+        if not self.settings.hess_wu and rows.without_wu is not None:
             # DEVIATION (released): H gives the unlabeled mean the coefficient 1, whatever wu is.
-            one = 1 / tf.cast(count, rows.coefficient.dtype)
-            rows = rows._replace(coefficient=tf.where(rows.ids[:, 0] < 0, rows.coefficient, one))
+            rows = rows._replace(coefficient=rows.without_wu)
         return objective.row_coefficients(rows, objective.row_weights(rows, lam))
 
     def _distance_from_identity(self, prepared):

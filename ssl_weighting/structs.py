@@ -68,6 +68,8 @@ class LossRows(NamedTuple):
     # logits, then the views its target came from (-1: none). None: row r is input r.
     positions: tf.Tensor | None = None
     memory: tuple[tf.Tensor, ...] = ()  # what a stateful algorithm keeps of a theta-step
+    # [R] float32: `coefficient` with 1 for wu and its ramp. None: it holds neither.
+    without_wu: tf.Tensor | None = None
 
 
 class QuadraticRows(NamedTuple):

@@ -3,6 +3,8 @@
 The net is a fixed linear map of 4x4 images, so that each formula can be written again in numpy.
 """
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -265,3 +267,18 @@ def test_every_algorithm_is_made_with_what_it_takes():
         made = make_algorithm(name, **settings)
         assert type(made) is ALGORITHMS[name]
         assert getattr(made, "seed", 4) == 4
+
+
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "supervised"])
+def test_without_wu_takes_out_wu_and_its_ramp_and_nothing_else(name):
+    """At step 3 of 6 a wu of 2 is 1; entropy, KL and rotations keep their own coefficients."""
+    make = MAKERS.get(name, functools.partial(make_algorithm, name))
+    one, seven = (
+        make(unlabeled_coefficient=wu, ramp_steps=6)(Net(), LABELED, UNLABELED, STEP)
+        for wu in (2.0, 7.0)
+    )
+    close(one.without_wu, one.coefficient)
+    close(seven.without_wu, one.coefficient)
+    assert (seven.coefficient > 3 * one.coefficient).numpy().any()
+    start = make(unlabeled_coefficient=7.0, ramp_steps=6)(Net(), LABELED, UNLABELED, 0 * STEP)
+    assert start.without_wu[B] == seven.without_wu[B] > start.coefficient[B] == 0

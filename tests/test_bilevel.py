@@ -140,7 +140,7 @@ class ConvexHead:
             index=unlabeled.index,
             mask=tf.constant(self.mask, tf.float32),
             confidence=tf.ones(10),
-            unlabeled_coefficient=self.wu,
+            wu=self.wu,
         )
 
     def solve(self, lam):
@@ -316,7 +316,7 @@ def test_theta_learns_to_ignore_wrong_pseudo_labels():
         ones = tf.ones_like(unlabeled.index, tf.float32)
         return softmax_rows(
             labeled, outputs, targets=tf.gather(table, unlabeled.index), index=unlabeled.index,
-            mask=ones, confidence=ones, unlabeled_coefficient=1.0,
+            mask=ones, confidence=ones,
         )  # fmt: skip
 
     trainer.algorithm = trainer._lambda_step.algorithm = frozen

@@ -37,6 +37,19 @@ def test_mean_spread_and_paired_gain(tmp_path):
     assert f"5.30 ± {std:.2f} (3 seeds), paper 5.53 ± 0.17" in line and wanted in line
 
 
+def test_runs_on_unlike_numbers_of_devices_are_not_paired(tmp_path):
+    for seed, devices in ((1, 2), (2, 1), (3, 1)):
+        finish(tmp_path, OURS, seed, 5.0 + seed, {"devices": devices}, devices=devices)
+        finish(tmp_path, FIXED, seed, 6.0 + 2 * seed, {})
+    gain = entries(tmp_path, OURS)["minus fixed weights"]
+    left_out = " (seeds 1 left out: unlike numbers of devices)"
+    assert gain.startswith("-3.50 [") and gain.endswith(f", 2 seeds{left_out}")
+    assert gain in comparison.summary(tmp_path)
+    finish(tmp_path / "one", OURS, 1, 5.0, {}, devices=2)
+    finish(tmp_path / "one", FIXED, 1, 6.0, {})
+    assert entries(tmp_path / "one", OURS)["minus fixed weights"] == f"-{left_out}"
+
+
 def test_cells_without_runs_say_so(tmp_path):
     text = comparison.page(tmp_path)
     lines = [line for line in text.splitlines() if line.startswith("| ") and " row " not in line]

@@ -10,7 +10,7 @@ from absl import flags
 
 from experiments import flags as own_flags
 from experiments.config import Config
-from experiments.presets import DATASET_RECIPES, PRESETS, deviations, make_config
+from experiments.presets import DATASET_RECIPES, PRESETS, make_config
 from experiments.profiles import PROFILES, configs
 from experiments.run_state import FREE, options_as_json
 from experiments.study_families import REFERENCE, SECONDARY
@@ -243,25 +243,6 @@ def test_options_as_json_are_strict():
     assert set(options) == set(FIELDS) and set(FREE) < set(FIELDS)
     again = {k: float(v) if v == "inf" else v for k, v in options.items()}
     assert make_config(**again) == make_config()
-
-
-def test_deviations_name_every_departure_from_the_paper():
-    for preset in PRESETS:
-        for algorithm in ("fixmatch", "pseudo_label", "supervised"):
-            assert deviations(make_config(preset=preset, algorithm=algorithm)) == []
-    given = {"steps": 1000, "threshold": 0.8, "num_unlabeled": 400, "lambda_optimizer": "sgd"}
-    found = deviations(make_config(**given))
-    assert found == [
-        "DEVIATION: num_unlabeled 400 instead of 0",
-        "DEVIATION: threshold 0.8 instead of 0.95",
-        "DEVIATION: steps 1000 instead of 1048576",
-        "DEVIATION: lambda_optimizer sgd instead of madam",
-        "DEVIATION: inner_steps 50 instead of 512",
-    ]
-    fixed = deviations(make_config(weighting="fixed", **given))
-    assert fixed == found[:3], "what moves Lambda does not matter where it stands still"
-    (toy,) = deviations(make_config(dataset="moons"))
-    assert toy.startswith("DEVIATION: the paper prints no constants") and "optimizer adam" in toy
 
 
 ALL_FAMILIES = [(profile, family) for profile, found in PROFILES.items() for family in found]

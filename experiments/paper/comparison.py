@@ -120,12 +120,18 @@ def _gain(cell, by_name, folder, ours):
     if not cell.base:
         return "-"
     base = found.read(by_name[cell.base], folder)
-    paired = paired_difference(ours.last, base.last)
+    # Several devices give BatchNorm other batches: such a difference is not the method's alone.
+    unlike = {s for s in {*ours.last} & {*base.last} if ours.devices[s] != base.devices[s]}
+    alike = {seed: error for seed, error in ours.last.items() if seed not in unlike}
+    paired = paired_difference(alike, base.last)
+    seeds = ", ".join(map(str, sorted(unlike)))
+    left_out = f" (seeds {seeds} left out: unlike numbers of devices)" if unlike else ""
     if paired is None:
-        return "-"
+        return f"-{left_out}"
     if paired.low is None:
-        return f"{paired.mean:+.2f} (1 seed, no interval)"
-    return f"{paired.mean:+.2f} [{paired.low:+.2f}, {paired.high:+.2f}], {len(paired.seeds)} seeds"
+        return f"{paired.mean:+.2f} (1 seed, no interval){left_out}"
+    interval = f"[{paired.low:+.2f}, {paired.high:+.2f}], {len(paired.seeds)} seeds"
+    return f"{paired.mean:+.2f} {interval}{left_out}"
 
 
 def _seconds(folder):

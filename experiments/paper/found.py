@@ -27,6 +27,7 @@ class Found:
         best: seed -> test error of the evaluation that is best on V.
         final: texts: seed -> test error of the last evaluation.
         best_on_test: texts: seed -> least test error of all evaluations.
+        devices: seed -> on how many devices its run was trained.
         notes: what a reader must know, such as runs that are left out.
         optimistic: whether `best` selects on the V that the weights were learned on.
     """
@@ -35,6 +36,7 @@ class Found:
     best: dict[int, float] = dataclasses.field(default_factory=dict)
     final: dict[int, float] = dataclasses.field(default_factory=dict)
     best_on_test: dict[int, float] = dataclasses.field(default_factory=dict)
+    devices: dict[int, int] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     optimistic: bool = False
 
@@ -57,6 +59,7 @@ def read(cell: Cell, folder: Path) -> Found:
             found.notes.append(f"seed {seed} left out: {reason}")
             continue
         found.last[seed] = _metric(cell, run, summary)
+        found.devices[seed] = summary.get("devices", 1)
         found.optimistic |= bool(summary.get("best_on_validation_is_optimistic"))
         if summary.get("test_error_best_on_validation") is not None:
             found.best[seed] = summary["test_error_best_on_validation"]

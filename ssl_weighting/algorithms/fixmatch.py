@@ -43,6 +43,6 @@ class FixMatch:
             index=unlabeled.index,
             mask=tf.cast(confidence >= self.threshold, tf.float32),
             confidence=confidence,
-            unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
             positions=positions,
         )

@@ -46,7 +46,8 @@ class MeanTeacher:
         consistency = Block(
             Brier(q),
             alone(unlabeled.index),
-            self.unlabeled_coefficient * ramp(step, self.ramp_steps) / batch_size(unlabeled.index),
+            1 / batch_size(unlabeled.index),
+            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
             confidence=both(tf.reduce_max(q, axis=1)),
         )
         return stack_blocks(outputs, [labeled_block(labeled, q.shape[-1]), consistency])

@@ -42,35 +42,38 @@ class MixMatch:
         guesses = [frozen_probabilities(_logits(forward, view)) for view in views]
         mean = (guesses[0] + guesses[1]) / 2
         q = sharpen(mean, self.temperature)
-        b, u, classes = labeled.inputs.shape[0], views[0].shape[0], q.shape[-1]
+        b, classes = labeled.inputs.shape[0], q.shape[-1]
         targets = tf.concat([tf.one_hot(labeled.label, classes), q, q], axis=0)
         mixed = mixup(tf.concat([labeled.inputs, *views], 0), targets, self.beta, self.seed, step)
         ids = tf.concat([-tf.ones([b], tf.int64), unlabeled.index, unlabeled.index], 0)
         confidence = tf.reduce_max(mean, axis=1)
         confidence = tf.concat([tf.ones([b]), confidence, confidence], 0)
-        weight = self.unlabeled_coefficient * ramp(step, self.ramp_steps) / (2 * u)
+        wu = self.unlabeled_coefficient * ramp(step, self.ramp_steps)
         outputs, places = grouped_forward(forward, mixed.inputs, b, tracked=0)
-        blocks = mixed_blocks(mixed, ids, confidence, b, weight, Brier)
+        blocks = mixed_blocks(mixed, ids, confidence, b, wu, Brier)
         return stack_blocks(outputs, blocks, places[:, None])
 
 
-def mixed_blocks(mixed, ids, confidence, b: int, weight, unlabeled_loss) -> list[Block]:
+def mixed_blocks(mixed, ids, confidence, b: int, wu, unlabeled_loss) -> list[Block]:
     """Return the blocks of B labeled and of all unlabeled mixed rows.
 
     Args:
         mixed: `Mixed` of N rows, the labeled ones first; ids, confidence: [N].
-        b: B; weight: coefficient of an unlabeled row; unlabeled_loss: targets -> row loss.
+        b: B; wu: of the mean unlabeled row; unlabeled_loss: targets -> row loss.
     """
-    kinds = ((slice(None, b), SoftmaxCrossEntropy, 1 / b), (slice(b, None), unlabeled_loss, weight))
+    n = ids.shape[0] - b
+    labeled, unlabeled = slice(None, b), slice(b, None)
+    kinds = ((labeled, SoftmaxCrossEntropy, 1 / b, 1.0), (unlabeled, unlabeled_loss, 1 / n, wu))
     return [
         Block(
             loss(mixed.targets[rows]),
             mixed.parents(ids)[rows],
             coefficient,
+            factor,
             mixed.coef[rows],
             confidence=mixed.parents(confidence)[rows],
         )
-        for rows, loss, coefficient in kinds
+        for rows, loss, coefficient, factor in kinds
     ]
 
 

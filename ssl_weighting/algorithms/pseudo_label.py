@@ -47,5 +47,5 @@ class PseudoLabel:
             index=unlabeled.index,
             mask=mask,
             confidence=confidence,
-            unlabeled_coefficient=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
         )

@@ -114,8 +114,8 @@ class ReMixMatch:
         index, sure = unlabeled.index, certain[:, 0]
         ids = tf.concat([-tf.ones([b], tf.int64), index, index], 0)
         sure = tf.concat([tf.ones([b]), sure, sure], 0)
-        weight = self.unlabeled_coefficient * ramp(step, self.ramp_steps) / (2 * u)
-        blocks = mixed_blocks(mixed, ids, sure, b, weight, SoftmaxCrossEntropy)
+        wu = self.unlabeled_coefficient * ramp(step, self.ramp_steps)
+        blocks = mixed_blocks(mixed, ids, sure, b, wu, SoftmaxCrossEntropy)
         outputs, places = grouped_forward(forward, mixed.inputs, b, tracked=2 * u // b)
         return outputs, places, blocks
 

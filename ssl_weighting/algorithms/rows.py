@@ -19,7 +19,7 @@ def softmax_rows(
     index: tf.Tensor | None = None,
     mask: tf.Tensor | None = None,
     confidence: tf.Tensor | None = None,
-    unlabeled_coefficient: tf.Tensor | float = 0.0,
+    wu: tf.Tensor | float = 1.0,
     positions: tf.Tensor | None = None,
 ) -> LossRows:
     """Return B supervised rows, then U unlabeled rows trained towards frozen `targets`.
@@ -30,18 +30,19 @@ def softmax_rows(
         targets: [U, C] float32, frozen.
         index: [U] int64 ids.
         mask: [U] float32; confidence: [U] float32.
-        unlabeled_coefficient: scalar, weight of the mean unlabeled loss (wu times any ramp).
+        wu: scalar, weight of the mean unlabeled loss, times any ramp.
         positions: [B + U, K] int32, see `LossRows`; None where every input carries one row.
     """
     logits = outputs["logits"]
     one_hot = tf.one_hot(labeled.label, logits.shape[-1])
     ones = tf.ones_like(one_hot[:, 0])
     ids = -tf.ones_like(labeled.label, tf.int64)
-    coefficient, row_mask, certainty = ones / tf.reduce_sum(ones), ones, ones
+    without_wu = ones / tf.reduce_sum(ones)
+    coefficient, row_mask, certainty = without_wu, ones, ones
     if targets is not None:
-        count = tf.cast(tf.size(index), tf.float32)
-        share = tf.ones_like(mask) * unlabeled_coefficient / count
-        coefficient = tf.concat([coefficient, share], 0)
+        share = tf.ones_like(mask) / batch_size(index)
+        coefficient = tf.concat([without_wu, wu * share], 0)
+        without_wu = tf.concat([without_wu, share], 0)
         row_mask = tf.concat([ones, mask], 0)
         ids = tf.concat([ids, index], 0)
         certainty = tf.concat([ones, confidence], 0)
@@ -58,6 +59,7 @@ def softmax_rows(
         loss_of_logits=loss,
         confidence=both(certainty),
         positions=positions,
+        without_wu=without_wu,
     )
 
 
@@ -66,7 +68,8 @@ class Block(NamedTuple):
 
     loss: Callable[[tf.Tensor], tf.Tensor]  # [n, C] -> [n], targets frozen
     ids: tf.Tensor  # [n, 2] int64
-    coefficient: tf.Tensor | float  # scalar: of each row
+    coefficient: tf.Tensor | float  # scalar: of each row, without `wu`
+    wu: tf.Tensor | float = 1.0  # scalar: --wu with its ramp, where it multiplies this loss
     coef: tf.Tensor | None = None  # [n, 2]; None: all to the first parent
     mask: tf.Tensor | None = None  # [n]; None: 1
     confidence: tf.Tensor | None = None  # [n, 2]; None: 1
@@ -91,6 +94,7 @@ def stack_blocks(
     filled = [
         (
             tf.ones([n]) * block.coefficient,
+            tf.ones([n]) * block.wu,
             tf.ones([n]) if block.mask is None else block.mask,
             block.ids,
             tf.ones([n, 1]) * first if block.coef is None else block.coef,
@@ -98,10 +102,11 @@ def stack_blocks(
         )
         for block, n in zip(blocks, counts, strict=True)
     ]
-    coefficient, mask, ids, coef, confidence = (tf.concat(p, 0) for p in zip(*filled, strict=True))
+    parts = (tf.concat(part, 0) for part in zip(*filled, strict=True))
+    without_wu, wu, mask, ids, coef, confidence = parts
     return LossRows(
         loss=loss(outputs["logits"]),
-        coefficient=coefficient,
+        coefficient=wu * without_wu,
         mask=tf.stop_gradient(mask),
         ids=ids,
         coef=tf.stop_gradient(coef),
@@ -111,6 +116,7 @@ def stack_blocks(
         confidence=tf.stop_gradient(confidence),
         positions=positions,
         memory=tuple(map(tf.stop_gradient, memory)),
+        without_wu=without_wu,
     )
 
 

@@ -74,7 +74,8 @@ class UDA:
         consistency = Block(
             SoftmaxCrossEntropy(targets, subtract_entropy=True),
             alone(index),
-            self.unlabeled_coefficient * ramp(step, self.ramp_steps) / n,
+            1 / n,
+            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
             mask=self._sure(confidence),
             confidence=both(confidence),
         )

@@ -55,10 +55,11 @@ class VAT:
         outputs = forward(tf.concat([labeled.inputs, u + r, u], axis=0))
         n = batch_size(index)
         confidence = both(tf.reduce_max(tf.nn.softmax(z), axis=1))
-        weight = self.unlabeled_coefficient * ramp(step, self.ramp_steps) / n
+        loss, wu = ReverseKL(tf.nn.log_softmax(z)), self.unlabeled_coefficient
+        wu *= ramp(step, self.ramp_steps)
         blocks = [
             labeled_block(labeled, z.shape[-1]),
-            Block(ReverseKL(tf.nn.log_softmax(z)), alone(index), weight, confidence=confidence),
+            Block(loss, alone(index), 1 / n, wu, confidence=confidence),
             Block(entropy, alone(index), self.entropy_coefficient / n, confidence=confidence),
         ]
         return stack_blocks(outputs, blocks)
