@@ -11,11 +11,12 @@ from study_rows import OPTIONS, WEIGHTS, by_key, plan, row
 
 from ssl_weighting.reporting import study_tables
 from ssl_weighting.reporting.collect import read_run
+from ssl_weighting.reporting.plotting import series_colour, series_marker
 from ssl_weighting.reporting.render_markdown import render_markdown
 from ssl_weighting.reporting.study import families
 from ssl_weighting.reporting.study_figures import error_picture
 from ssl_weighting.reporting.study_page import study_document, write_study
-from ssl_weighting.reporting.study_rows import Row, read_rows, row_of, rows_text
+from ssl_weighting.reporting.study_rows import Row, group_names, read_rows, row_of, rows_text
 from ssl_weighting.reporting.validation import RunError
 
 ERRORS = {
@@ -207,3 +208,18 @@ def test_a_row_of_a_run_folder(tmp_path):
     fixed = made.write_run(tmp_path, "g", algorithm="fixmatch", table=made.weights())
     bare = row_of(read_run(fixed, "g"), ("f", "fixed_1", 1), OPTIONS, {})
     assert bare.lam_mean is None and bare.auroc == {} and bare.seconds is None
+
+
+def test_groups_stand_by_pseudo_label_then_by_size():
+    sizes = {"Bag": 5, "Coat": 20, "wrong pseudo-label": 30, "right pseudo-label": 12, "Ankle": 17}
+    runs = [
+        row("per_example", seed, 30.0, lam_by_group={n: [k, 1.0, 0, 1] for n, k in found.items()})
+        for seed, found in enumerate((sizes, {"Bag": 20, "Dress": 1}))
+    ]
+    expected = ["right pseudo-label", "wrong pseudo-label", "Bag", "Coat", "Ankle", "Dress"]
+    assert group_names(runs) == expected
+
+
+def test_series_that_share_a_colour_differ_in_their_marker():
+    looks = [(series_colour(k), series_marker(k)) for k in range(2 + 10)]  # Fashion-MNIST's groups
+    assert len(set(looks)) == len(looks)

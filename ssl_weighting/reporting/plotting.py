@@ -23,6 +23,7 @@ RED = "#D5482B"  # of wrong pseudo-labels, always together with a dashed line or
 ORANGE, SKY, BLACK, BROWN = "#E69F00", "#56B4E9", "#1B1B1B", "#8A5A2B"
 SERIES = (BLACK, VERMILLION, GREEN, BLUE, PURPLE, SKY, BROWN, ORANGE)
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+MARKERS = ("o", "s", "^")
 INK, FAINT = "#24292F", "#8C959F"
 
 STYLE = {
@@ -81,6 +82,11 @@ def draw(width: float, height: float, paint: Callable[[Figure], None]) -> bytes:
 def series_colour(position: int) -> str:
     """Colour of the n-th line of a figure."""
     return SERIES[position % len(SERIES)]
+
+
+def series_marker(position: int) -> str:
+    """Marker of the n-th series of points: another one each time the colours begin anew."""
+    return MARKERS[position // len(SERIES) % len(MARKERS)]
 
 
 def series_dash(position: int) -> str | tuple[float, tuple[float, ...]]:

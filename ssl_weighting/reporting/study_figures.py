@@ -17,6 +17,7 @@ from ssl_weighting.reporting.plotting import (
     draw,
     series_colour,
     series_dash,
+    series_marker,
 )
 from ssl_weighting.reporting.study import (
     BASE,
@@ -27,6 +28,7 @@ from ssl_weighting.reporting.study import (
     Family,
     label,
 )
+from ssl_weighting.reporting.study_rows import group_names
 
 _POINTS = "Points: seeds; bars: their mean."
 
@@ -62,10 +64,10 @@ def error_picture(family: Family) -> Picture | None:
 
 def group_picture(family: Family) -> Picture | None:
     """Mean λ of each group by method, a bar of one standard deviation over seeds; None without."""
-    methods = [m for m in family.methods() if m != TUNED and _group_names(family, m)]
+    methods = [m for m in family.methods() if m != TUNED and group_names(family.of(m).values())]
     if not methods:
         return None
-    names = list(dict.fromkeys(name for m in methods for name in _group_names(family, m)))
+    names = group_names(row for m in methods for row in family.of(m).values())
 
     def paint(figure):
         axes = figure.add_subplot()
@@ -77,7 +79,7 @@ def group_picture(family: Family) -> Picture | None:
                     continue
                 y = place - 0.4 + width * (k + 0.5)
                 spread = np.std(means, ddof=1) if len(means) > 1 else 0.0
-                style = {"fmt": "o", "ms": 4, "color": series_colour(k)}
+                style = {"fmt": series_marker(k), "ms": 4, "color": series_colour(k)}
                 shown = clean(name) if place == 0 else None
                 axes.errorbar(np.mean(means), y, xerr=spread, label=shown, **style)
         axes.axvline(1.0, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
@@ -90,13 +92,9 @@ def group_picture(family: Family) -> Picture | None:
     height = 1.0 + 0.16 * len(names) * len(methods)
     png = draw(7.2, max(height, 2.2), paint)
     title = f"λ by group, {family.title}"
-    caption = "Means over the seeds' group means, with their standard deviation. Dashed: λ = 1."
+    caption = "Means over the seeds' group means, with their standard deviation. Dashed: λ = 1. "
+    caption += "After the two pseudo-label groups the largest group comes first."
     return Picture(slug("groups", family.plan.name), png, title, caption)
-
-
-def _group_names(family, method):
-    runs = family.of(method).values()
-    return list(dict.fromkeys(name for row in runs for name in row.lam_by_group))
 
 
 def _group_means(family, method, name):

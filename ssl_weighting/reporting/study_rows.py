@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from ssl_weighting.reporting.statistics import (
 from ssl_weighting.reporting.validation import RunError
 
 Key = tuple[str, str, int]  # family, method, seed
+BY_PSEUDO_LABEL = ("right pseudo-label", "wrong pseudo-label")  # groups of every run
 SCORES = ("lam", "confidence", "loss")  # −λ, 1 − confidence, loss: larger = more suspect
 WITHIN = "wrong, within a pseudo-class"
 SUSPECTS = ("foreign", "corrupt")  # groups that a good weight would lower
@@ -160,7 +162,7 @@ def _weights(run: RunRecord) -> dict:
 def _groups(table) -> dict[str, np.ndarray]:
     """Examples with a right and with a wrong pseudo-label, and the groups that the run knew."""
     known, wrong = table["true_label"] >= 0, is_wrong(table)
-    found = {"right pseudo-label": known & ~wrong, "wrong pseudo-label": wrong}
+    found = dict(zip(BY_PSEUDO_LABEL, (known & ~wrong, wrong), strict=True))
     if "group" in table:
         found |= {str(name): table["group"] == name for name in dict.fromkeys(table["group"])}
     return {name: chosen for name, chosen in found.items() if chosen.any()}
@@ -193,6 +195,15 @@ def _areas(table) -> dict:
 def _rounded(value):
     """Six digits are more than any of these numbers is worth, and keep the file small."""
     return None if value is None else float(f"{float(value):.6g}")
+
+
+def group_names(rows: Iterable[Row]) -> list[str]:
+    """Return the groups of U in these runs: by pseudo-label, then the others, the largest first."""
+    sizes = Counter()
+    for row in rows:
+        sizes.update({name: found[0] for name, found in row.lam_by_group.items()})
+    others = sorted(sizes.keys() - set(BY_PSEUDO_LABEL), key=lambda name: (-sizes[name], name))
+    return [*(name for name in BY_PSEUDO_LABEL if name in sizes), *others]
 
 
 def rows_text(rows: Iterable[Row]) -> str:

@@ -18,7 +18,7 @@ from ssl_weighting.reporting.study import (
     label,
     scalar,
 )
-from ssl_weighting.reporting.study_rows import Row
+from ssl_weighting.reporting.study_rows import Row, group_names
 from ssl_weighting.reporting.wording import (
     MISSING,
     error_text,
@@ -194,7 +194,7 @@ def groups_table(families: Sequence[Family]) -> Table:
     """λ by group of U: mean over runs of the groups' means and deviations."""
     rows = []
     for family, method, runs in _with_weights(families):
-        for group in dict.fromkeys(name for row in runs for name in row.lam_by_group):
+        for group in group_names(runs):
             having = [row for row in runs if group in row.lam_by_group]
             found = [row.lam_by_group[group] for row in having]
             sizes = [row.lam_by_group[group][0] / row.num_unlabeled for row in having]
