@@ -43,7 +43,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("data_dir", "", text, values)
     flags.DEFINE_string("out", "results", "results folder", values)
     define_flag(values)
-    flags.DEFINE_string("record", str(RECORD), "the record of runs made elsewhere", values)
+    flags.DEFINE_string("record", str(RECORD), "runs made elsewhere; empty: make them all", values)
 
 
 def wanted(out: str, data_dir: str, only: str) -> dict[str, list[Config]]:
@@ -107,8 +107,9 @@ class Progress:
         every = [one for found in self.seconds.values() for one in found]
         if not every or not self.left:
             return text
-        means = {name: np.mean(found or every) for name, found in self.seconds.items()}
-        hours = sum(means[name] for name in self.left.values()) / 3600
+        # The median, since a run may have stood still with its machine.
+        typical = {name: np.median(found or every) for name, found in self.seconds.items()}
+        hours = sum(typical[name] for name in self.left.values()) / 3600
         return f"{text}, about {hours:.1f} h to go at the pace of {len(every)} runs"
 
 
@@ -172,7 +173,7 @@ def main(argv: list[str]) -> int:
     values = flags.FLAGS
     with friendly():
         families = wanted(values.out, values.data_dir, values.only)
-        rows = read_rows(values.record)
+        rows = read_rows(values.record) if values.record else {}
         if values.dry_run:
             for name, configs in families.items():
                 print(Progress({name: configs}, rows), f"({name})")

@@ -26,7 +26,7 @@ STUDY_METHODS = {
     "cross_fit_v_as_labels": {
         "weighting": "per_example", "validation": "cross_fit", "validation_as_labels": True,
     },
-    # What weights could gain at most by dropping examples: it knows which pseudo-labels are wrong.
+    # A mark, no bound: it knows which pseudo-labels are wrong.
     "oracle": {"weighting": "oracle"},
 }  # fmt: skip
 # Those that read nothing of V stand beside one size of it.

@@ -150,6 +150,8 @@ def test_smoke_keeps_what_the_command_is_about():
     assert (small.labeled_batch, small.unlabeled_batch, small.lambda_batch) == (4, 20, 6)
     assert (small.base_filters, small.width, small.depth) == (4, 2, 28)
     assert (small.num_labeled, small.val_size) == (250, 64)
+    # With 250 labels UDA's lambda starts at 5; these stand for 4,000.
+    assert small.lambda_init == make_config(**given, weighting="per_example").lambda_init == 1.0
     first = small.lambda_warmup_steps + small.inner_steps
     assert 1 < first < small.steps == small.eval_every < 10
     given |= {"num_labeled": 40, "val_size": 0, "lambda_batch": 0, "algorithm": "mixmatch"}

@@ -37,17 +37,42 @@ def test_mean_spread_and_paired_gain(tmp_path):
     assert f"5.30 ± {std:.2f} (3 seeds), paper 5.53 ± 0.17" in line and wanted in line
 
 
-def test_runs_on_unlike_numbers_of_devices_are_not_paired(tmp_path):
-    for seed, devices in ((1, 2), (2, 1), (3, 1)):
-        finish(tmp_path, OURS, seed, 5.0 + seed, {"devices": devices}, devices=devices)
+@pytest.mark.parametrize(
+    ("departures", "summary", "config", "why"),
+    [
+        ({"devices": 2}, {"devices": 2}, {}, "devices"),
+        ({"precision": "mixed_float16"}, {}, {}, "precision"),
+        ({}, {"source": "cifar10: a folder, unofficial copy"}, {}, "source"),
+        ({}, {}, {"split_hash": "other"}, "split"),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_method_are_not_paired(
+    tmp_path, departures, summary, config, why
+):
+    for seed in (1, 2, 3):
+        own = (departures, summary, config) if seed == 1 else ({}, {}, {})
+        finish(tmp_path, OURS, seed, 5.0 + seed, own[0], **own[1])
         finish(tmp_path, FIXED, seed, 6.0 + 2 * seed, {})
+        (tmp_path / "paper" / OURS / f"seed_{seed}" / "config.json").write_text(
+            json.dumps({"split_hash": "one"} | own[2])
+        )
+        (tmp_path / "paper" / FIXED / f"seed_{seed}" / "config.json").write_text(
+            json.dumps({"split_hash": "one"})
+        )
     gain = entries(tmp_path, OURS)["minus fixed weights"]
-    left_out = " (seeds 1 left out: unlike numbers of devices)"
+    left_out = f" (seed 1 left out: unlike {why})"
     assert gain.startswith("-3.50 [") and gain.endswith(f", 2 seeds{left_out}")
     assert gain in comparison.summary(tmp_path)
-    finish(tmp_path / "one", OURS, 1, 5.0, {}, devices=2)
-    finish(tmp_path / "one", FIXED, 1, 6.0, {})
-    assert entries(tmp_path / "one", OURS)["minus fixed weights"] == f"-{left_out}"
+
+
+def test_v_as_labels_is_paired_over_its_other_split(tmp_path):
+    runs = {"extra_cifar10_500_uda_v_as_labels": 4.0, "table1_cifar10_500_uda": 6.0}
+    for name, error in runs.items():
+        finish(tmp_path, name, 1, error, {})
+        folder = tmp_path / "paper" / name / "seed_1"
+        (folder / "config.json").write_text(json.dumps({"split_hash": name}))
+    gain = entries(tmp_path, next(iter(runs)))["minus fixed weights"]
+    assert gain == "-2.00 (1 seed, no interval)"
 
 
 def test_cells_without_runs_say_so(tmp_path):
@@ -90,7 +115,8 @@ def test_what_a_reader_must_know_is_beside_the_number(tmp_path):
     assert text.startswith("5.00 (1 seed) test error; with --precision=mixed_float16; ")
     assert "NOT COMPARABLE WITH PUBLISHED NUMBERS" in text
     finish(tmp_path, FIXED, 1, 6.0, {})
-    assert entries(tmp_path, OURS)["minus fixed weights"] == "-1.00 (1 seed, no interval)"
+    alone = "- (seed 1 left out: unlike precision, source)"
+    assert entries(tmp_path, OURS)["minus fixed weights"] == alone
 
 
 def test_table_3_reads_validation_errors_and_shares_runs(tmp_path):

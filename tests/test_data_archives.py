@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import pickle
 import tarfile
 
@@ -161,6 +162,11 @@ def test_missing_files_and_damaged_archives_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"must be a whole tar archive"):
         load_images("cifar10", data_dir=other)
     whole.write_bytes(gzip.compress(b"no tar"))
+    with pytest.raises(ValueError, match=r"must be a whole tar archive"):
+        load_images("cifar10", data_dir=other)
+    packed = bytearray(lzma.compress(np.random.default_rng(0).bytes(4000)))  # under that name too
+    packed[200] ^= 1
+    whole.write_bytes(packed)
     with pytest.raises(ValueError, match=r"must be a whole tar archive"):
         load_images("cifar10", data_dir=other)
 

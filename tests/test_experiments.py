@@ -211,7 +211,7 @@ def test_summary(folder, table, splits):
         "status": "complete", "smoke": False, "dataset": "digits", "source": splits.source,
         "algorithm": "fixmatch", "weighting": "per_example", "method": "FixMatch + Λ", "seed": 1,
         "num_labeled": 20, "val_size": 40, "num_unlabeled": 40, "validation_as_labels": False,
-        "steps": 24, "best_on_validation_is_optimistic": True,
+        "steps": 24, "devices": 1, "best_on_validation_is_optimistic": True,
         "test_error_median20": np.median([x["test_error"] for x in evals]),
         "test_error_best_on_validation": best["test_error"],
         "test_error_last": evals[-1]["test_error"],

@@ -116,6 +116,10 @@ def test_a_walk_trains_what_is_neither_finished_nor_recorded(walk, tmp_path, cap
     assert f"study: 2 of 5 runs done, about 1.5 h to go at the pace of 2 runs ({FAMILY})" in (
         capsys.readouterr().out
     )
+    assert walk("--dry_run", "--record=") == 0, "nothing that was made elsewhere counts"
+    assert f"study: 1 of 5 runs done, about 0.0 h to go at the pace of 1 runs ({FAMILY})" in (
+        capsys.readouterr().out
+    )
     assert walk() == 0
     assert walk.trained == [(FAMILY, "fixed_1", seed) for seed in (2, 4, 5)]
     out = capsys.readouterr().out

@@ -23,8 +23,8 @@ LEGEND = (
     "t-interval; below 0 the cell is better. Numbers of others are as published: other "
     "splits, |V|, recipes and selection rules. A run on texts has 20 evaluations in all: its "
     "median is over the whole run, and beside it stand its last evaluation and, since upstream's "
-    "numbers are selected so, its best on the test set. A dash: no such number was read. Smoke "
-    "runs and runs with other options than their cell's are left out."
+    "numbers are selected so, its best on the test set. A dash: no such number (FixMatch's README "
+    "prints none). Smoke runs and runs with other options than their cell's are left out."
 )
 HEADINGS = (
     "row", "column", "ours, median of last 20", "ours, best on V", "paper",
@@ -120,18 +120,29 @@ def _gain(cell, by_name, folder, ours):
     if not cell.base:
         return "-"
     base = found.read(by_name[cell.base], folder)
-    # Several devices give BatchNorm other batches: such a difference is not the method's alone.
-    unlike = {s for s in {*ours.last} & {*base.last} if ours.devices[s] != base.devices[s]}
+    unlike = _unlike(cell, by_name[cell.base], ours, base)
     alike = {seed: error for seed, error in ours.last.items() if seed not in unlike}
+    left_out = "".join(f" (seed {seed} left out: unlike {why})" for seed, why in unlike.items())
     paired = paired_difference(alike, base.last)
-    seeds = ", ".join(map(str, sorted(unlike)))
-    left_out = f" (seeds {seeds} left out: unlike numbers of devices)" if unlike else ""
     if paired is None:
         return f"-{left_out}"
     if paired.low is None:
         return f"{paired.mean:+.2f} (1 seed, no interval){left_out}"
     interval = f"[{paired.low:+.2f}, {paired.high:+.2f}], {len(paired.seeds)} seeds"
     return f"{paired.mean:+.2f} {interval}{left_out}"
+
+
+def _unlike(cell, base_cell, ours, base):
+    """Seed -> why its two runs are no pair: their difference would not be the method's alone."""
+    # V as labels changes the split by what it is.
+    same_split = len({one.options.get("validation_as_labels") for one in (cell, base_cell)}) == 1
+    found = {}
+    for seed in sorted({*ours.last} & {*base.last}):
+        own, other = ours.circumstances[seed], base.circumstances[seed]
+        names = [n for n in own if own[n] != other[n] and (n != "split" or same_split)]
+        if names:
+            found[seed] = ", ".join(names)
+    return found
 
 
 def _seconds(folder):

@@ -27,7 +27,7 @@ class Found:
         best: seed -> test error of the evaluation that is best on V.
         final: texts: seed -> test error of the last evaluation.
         best_on_test: texts: seed -> least test error of all evaluations.
-        devices: seed -> on how many devices its run was trained.
+        circumstances: seed -> what runs must share to be a pair: devices, precision, source, split.
         notes: what a reader must know, such as runs that are left out.
         optimistic: whether `best` selects on the V that the weights were learned on.
     """
@@ -36,7 +36,7 @@ class Found:
     best: dict[int, float] = dataclasses.field(default_factory=dict)
     final: dict[int, float] = dataclasses.field(default_factory=dict)
     best_on_test: dict[int, float] = dataclasses.field(default_factory=dict)
-    devices: dict[int, int] = dataclasses.field(default_factory=dict)
+    circumstances: dict[int, dict] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     optimistic: bool = False
 
@@ -59,7 +59,7 @@ def read(cell: Cell, folder: Path) -> Found:
             found.notes.append(f"seed {seed} left out: {reason}")
             continue
         found.last[seed] = _metric(cell, run, summary)
-        found.devices[seed] = summary.get("devices", 1)
+        found.circumstances[seed] = _circumstances(run, summary)
         found.optimistic |= bool(summary.get("best_on_validation_is_optimistic"))
         if summary.get("test_error_best_on_validation") is not None:
             found.best[seed] = summary["test_error_best_on_validation"]
@@ -114,6 +114,15 @@ def _departures(run):
         return None
 
 
+def _circumstances(run, summary):
+    return {
+        "devices": summary.get("devices", 1),
+        "precision": _departures(run).get("precision"),
+        "source": summary.get("source"),
+        "split": _config(run).get("split_hash"),
+    }
+
+
 def _remarks(run, summary):
     harmless = _in_words(_departures(run))
     remarks = [f"with {harmless}"] if harmless else []
@@ -125,10 +134,14 @@ def _remarks(run, summary):
 
 
 def _notes(run):
+    return _config(run).get("notes", ())
+
+
+def _config(run):
     try:
-        return json.loads((run / "config.json").read_text(encoding="utf-8")).get("notes", ())
+        return json.loads((run / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ()
+        return {}
 
 
 def _in_words(options):

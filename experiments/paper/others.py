@@ -85,9 +85,9 @@ def _rule(who, rule, dataset):
 
 
 def readme(algorithm: str, dataset: str, labels: int) -> list[Other]:
-    """Return what upstream's README says of a column; [] where no number was read.
+    """Return what upstream's README says of a column; [] where it prints none.
 
-    That of FixMatch is such a case: none of its README's numbers was read.
+    That of FixMatch prints no accuracies.
     """
     if algorithm != "uda" or dataset not in DATASETS:
         return []

@@ -7,6 +7,7 @@ write anywhere.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import tarfile
 import zlib
@@ -72,7 +73,7 @@ def read_members(archive: Path, directory: str, files: list[str]) -> dict[str, b
                 name = member.name.removeprefix(f"{directory}/")
                 if member.isreg() and name in files and member.name == f"{directory}/{name}":
                     contents[name] = tar.extractfile(member).read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise ValueError(
             f"{archive} must be a whole tar archive. Received: {error}. Get it again."
         ) from error

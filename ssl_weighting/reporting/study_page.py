@@ -41,6 +41,11 @@ RULES = (
     "standard deviation over seeds. Differences are paired by seed, in percentage points, with "
     "two-sided 95 % t-intervals and the number of seeds behind them; negative favours the method "
     "of the row. They are not corrected for the number of comparisons.",
+    "Errors are on a random part of the test set, the same for every run of a family (num_test in "
+    "experiments/study_families.py). Contaminated U: with foreign classes half of U is of five "
+    "classes that D, V and the test set do not have, so the task is one of five classes and its "
+    "errors are not comparable with those of ten; a corrupt image has its pixels in a random "
+    "order; with imbalanced classes the last class of U has a tenth of the first's images.",
     "All seeds of a family share one V; D, the initial values and the batches change with the "
     "seed. What a table says of V is said of that draw, above all where V is small. The family "
     "other_v draws V by the seed too, and so does IMDb, whose D is UDA's own.",
@@ -71,6 +76,7 @@ MEASURED = (
 COMMANDS = (
     "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10_AND_IMDB\n"
     "./run_all.sh --profile=study --only='fashion_mnist_v160/cross_fit*'\n"
+    "python -m experiments.run_study --record= --only=FAMILY/METHOD  # runs.csv's, made again\n"
     "python -m experiments.make_study --runs=results/study --out=docs/study"
 )
 
@@ -124,6 +130,7 @@ def _findings(families) -> list[Block]:
     for family in families:
         parts = []
         for method, reference in (
+            (BASE, "supervised"),
             (LEARNED, BASE), (LEARNED, TUNED), (LEARNED, "single"), (LEARNED, "shuffled"),
             (LEARNED, V_AS_LABELS), (EVERY_STEP, BASE), (EVERY_STEP, LEARNED), (EVERY_STEP, TUNED),
             (EVERY_STEP, "shuffled_every_step"), ("oracle", BASE), ("cross_fit", BASE),
@@ -220,11 +227,11 @@ def _origin_blocks(families) -> list[Block]:
         return blocks
     seconds = [row.seconds for row in runs if row.seconds is not None]
     commits = unique([row.commit or "unknown" for row in runs])
-    hours = f"{sum(seconds) / 3600:.1f} hours in {plural(len(seconds), 'run')}, machines shared."
+    hours = f"{sum(seconds) / 3600:.1f} hours in {plural(len(seconds), 'run')}"
     items = (
         Bullet("Data.", "; ".join(unique([row.source for row in runs])) + "."),
         Bullet("Code.", f"Commit {', '.join(commits)}."),
-        Bullet("Time.", hours),
+        Bullet("Time.", f"{hours}, machines shared; what they stood still is counted."),
         Bullet("Options.", "experiments/study_families.py; one line a run in runs.csv."),
     )
     return [*blocks, Bullets(items)]
