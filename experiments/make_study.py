@@ -59,6 +59,11 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(arguments[1:])}. Use --runs and --out.")
     with friendly():
+        if flags.FLAGS["runs"].present and not Path(flags.FLAGS.runs).is_dir():
+            raise FileNotFoundError(
+                f"`--runs` must name a folder with FAMILY/METHOD/seed_N. Received: "
+                f"{flags.FLAGS.runs}, which does not exist."
+            )
         out = Path(flags.FLAGS.out)
         recorded = read_rows(out / "runs.csv")
         rows = recorded | finished_rows(flags.FLAGS.runs, recorded, flags.FLAGS.commit)

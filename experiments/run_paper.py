@@ -168,11 +168,11 @@ def main(argv: list[str]) -> int:
     values = flags.FLAGS
     with friendly():
         wanted = chosen(values.only)
+        if not all(word.startswith("--") for word in argv[1:]):
+            raise ValueError(f"Options must be --NAME=VALUE. Received: {' '.join(argv[1:])}")
         if values.dry_run:
             print(listing(wanted, values.out))
             return 0
-        if not all(word.startswith("--") for word in argv[1:]):
-            raise ValueError(f"Options must be --NAME=VALUE. Received: {' '.join(argv[1:])}")
         return walk(wanted, values.out, values.smoke, argv[1:])
 
 

@@ -179,6 +179,8 @@ def main(argv: list[str]) -> int:
                 print(Progress({name: configs}, rows), f"({name})")
             print(Progress(families, rows))
             return 0
+        # There even if all runs stand in the record: make_study reads it.
+        Path(values.out, "study").mkdir(parents=True, exist_ok=True)
         return walk(families, rows, cache_dir(values.cache_dir))
 
 

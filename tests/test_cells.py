@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs
 from absl import flags
 
 from experiments import benchmark, run_cell, run_paper
@@ -232,6 +233,13 @@ def test_dry_run_lists_cells_with_time_state_and_number(tmp_path):
     # Table 3 and Fig. 3 share five runs: 25 runs of 26.9 hours, and the benchmark.
     assert "7 cells, 1 of them share all runs" in lines[-1]
     assert "about 672 GPU hours" in lines[-1] and "estimates, not measured" in lines[-1]
+
+
+@pytest.mark.parametrize("others", [(), ("--dry_run",)])
+def test_stray_words_are_refused(monkeypatch, capsys, others):
+    with pytest.raises(SystemExit):
+        runs.call(run_paper, monkeypatch, "--only=sec44*", *others, "stray")
+    assert "Options must be --NAME=VALUE. Received: stray" in capsys.readouterr().err
 
 
 def test_unknown_cells_are_refused():

@@ -80,6 +80,8 @@ def test_every_layout_of_cifar10_gives_the_same_images_in_file_order(cifar_folde
         assert part.labels.tolist() == labels
     assert raw.test.labels.tolist() == batch(5)[1]
     assert archives.UNOFFICIAL in raw.source and str(cifar_folder) not in raw.source
+    short = "; an incomplete copy: 100 of 50,000 images in train, 20 of 10,000 images in test"
+    assert raw.source.endswith(short)
 
 
 def test_published_checksums_are_recognised(tmp_path, monkeypatch):
@@ -91,7 +93,8 @@ def test_published_checksums_are_recognised(tmp_path, monkeypatch):
             files={name: archives._md5(python_file(k)) for k, name in enumerate(BATCHES)}
         ),
     )
-    assert "checksums as published" in load_images("cifar10", data_dir=tmp_path).source
+    monkeypatch.setattr(cifar10, "_SIZES", {"train": 100, "test": 20})
+    assert load_images("cifar10", data_dir=tmp_path).source.endswith("checksums as published")
 
 
 def test_numpy_2_pickles_are_read(tmp_path):
@@ -198,6 +201,8 @@ def test_svhn_is_read_with_and_without_extra_and_zero_is_the_last_class(tmp_path
     assert raw.train.labels.tolist() == (parts["train"][2].ravel() - 1).tolist()
     more = load_images("svhn_cropped_extra", data_dir=tmp_path)
     assert len(more.train) == 50 and more.name == "svhn_cropped_extra"
+    assert "30 of 531,131 images in extra_32x32.mat" in more.source
+    assert "extra" not in raw.source
     np.testing.assert_array_equal(more.train.inputs[20], parts["extra"][1][..., 0])
     (tmp_path / "extra_32x32.mat").unlink()
     with pytest.raises(FileNotFoundError, match=r"without extra_32x32.mat"):

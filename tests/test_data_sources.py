@@ -38,7 +38,8 @@ def test_a_named_folder_is_read(tmp_path, where, compressed):
     np.testing.assert_array_equal(raw.train.inputs[..., 0], expected)
     assert raw.test.labels.tolist() == list(range(10))
     assert raw.class_names[9] == "Ankle boot"
-    assert raw.source == f"fashion_mnist: IDX files in {(tmp_path / where).name}"
+    short = "; an incomplete copy: 20 of 60,000 images in train, 10 of 10,000 images in test"
+    assert raw.source == f"fashion_mnist: IDX files in {(tmp_path / where).name}{short}"
 
 
 def test_mnist_has_digits_for_names(tmp_path):
@@ -52,13 +53,19 @@ def test_a_named_folder_without_data_is_an_error_and_not_skipped(tmp_path):
         load_images("fashion_mnist", data_dir=tmp_path, cache_dir=tmp_path / "cache")
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
+    for name in ("cifar10", "svhn_cropped", "mnist"):
+        with pytest.raises(FileNotFoundError, match=r"`data_dir` must name a folder that exists"):
+            load_images(name, data_dir=tmp_path / "typo")
+
+
 def test_the_cache_comes_before_the_installed_package(tmp_path, monkeypatch):
     monkeypatch.setattr(debian, "INSTALLED_FOLDER", write_idx(tmp_path / "installed"))
     raw = load_images("fashion_mnist", cache_dir=tmp_path / "cache")
-    assert raw.source.endswith("files in installed")
+    assert "files in installed;" in raw.source
     write_idx(tmp_path / "cache" / "fashion-mnist")
     raw = load_images("fashion_mnist", cache_dir=tmp_path / "cache")
-    assert raw.source.endswith("files in fashion-mnist")
+    assert "files in fashion-mnist;" in raw.source
     assert str(tmp_path) not in raw.source
 
 

@@ -174,5 +174,12 @@ def test_make_study_reads_folders_and_keeps_the_record(monkeypatch, tmp_path, ca
     assert "| cifar10\\_v50 | primary |" in text
 
 
+def test_make_study_refuses_a_folder_that_is_not_there(monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        runs.call(make_study, monkeypatch, f"--runs={tmp_path / 'typo'}", f"--out={tmp_path}")
+    assert "`--runs` must name a folder with FAMILY/METHOD/seed_N" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "no page without runs"
+
+
 def test_the_record_lies_in_the_repository():
     assert study_plan.RECORD.parent.name == "study" and study_plan.RECORD.name == "runs.csv"

@@ -106,6 +106,9 @@ def test_imdb_refuses_what_is_not_whole(acl, tmp_path):
     (acl / "train/pos/9716_10.txt").write_text("back")
     with pytest.raises(FileNotFoundError, match="none in test/neg"):
         load_texts("imdb", acl)
+    with pytest.raises(FileNotFoundError, match="must name a folder that exists"):
+        load_texts("imdb", tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
     with pytest.raises(FileNotFoundError, match="be or hold the folder aclImdb"):
         load_texts("imdb", tmp_path / "elsewhere")
 

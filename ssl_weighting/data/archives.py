@@ -11,6 +11,7 @@ import lzma
 import os
 import tarfile
 import zlib
+from collections.abc import Sized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +85,28 @@ def read_members(archive: Path, directory: str, files: list[str]) -> dict[str, b
             f"none called {', '.join(missing)}. Get it again."
         )
     return {name: contents[name] for name in files}
+
+
+def counted(source: str, published: dict[str, int], *parts: Sized) -> str:
+    """Returns `source`, and after it where a part has not as many images as the published one.
+
+    Args:
+      source: of the set.
+      published: part -> number of images, in the order of `parts`.
+      parts: what was read.
+    """
+    counts = zip(published.items(), map(len, parts), strict=True)
+    unlike = [f"{n:,} of {want:,} images in {part}" for (part, want), n in counts if n != want]
+    return f"{source}; an incomplete copy: {', '.join(unlike)}" if unlike else source
+
+
+def check_folder(data_dir: str | os.PathLike | None) -> None:
+    """Raises FileNotFoundError if there is no such folder."""
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise FileNotFoundError(
+            "`data_dir` must name a folder that exists. Received: "
+            f"data_dir={os.fspath(data_dir)!r}. Name the folder with the data set's files."
+        )
 
 
 def _check_whole(files, present, place) -> None:

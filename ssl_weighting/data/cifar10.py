@@ -32,6 +32,7 @@ BINARY = Layout(
     "c32a1d4ab5d03f1284b67883e8d87530",
     dict.fromkeys((*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"), ""),
 )
+_SIZES = {"train": 50_000, "test": 10_000}
 _PIXELS = 3 * 32 * 32
 _FILES = ", ".join(f"{x.directory}/ or {x.archive}" for x in (PYTHON, BINARY))
 
@@ -52,7 +53,8 @@ def load_cifar10(
         for layout, read in ((PYTHON, read_python), (BINARY, read_binary)):
             if found := archives.find(data_dir, layout):
                 parts = [read(content, name) for name, content in found.contents.items()]
-                return _dataset(parts[0].joined(*parts[1:-1]), parts[-1], found.source)
+                train, test = parts[0].joined(*parts[1:-1]), parts[-1]
+                return _dataset(train, test, archives.counted(found.source, _SIZES, train, test))
     prepared = tfds_source.obtain("cifar10", data_dir, cache_dir, _FILES)
     return _dataset(prepared.splits["train"], prepared.splits["test"], prepared.source)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 
+from ssl_weighting.data.archives import check_folder
 from ssl_weighting.data.cifar10 import load_cifar10
 from ssl_weighting.data.examples import RawDataset
 from ssl_weighting.data.folders import load_folder
@@ -42,7 +43,7 @@ def load_images(
       The set: uint8 images [n, H, W, C], C = 1 for grey ones and 3 for colour.
 
     Raises:
-      FileNotFoundError: if no source has the data.
+      FileNotFoundError: if no source has the data, or there is no folder `data_dir`.
       ValueError: if the name is unknown, an argument does not fit, or a file is damaged.
     """
     kind, _, path = dataset.partition(":")
@@ -56,6 +57,7 @@ def load_images(
             f"`data_dir` must be left out for every dataset but {', '.join(_LOADERS)}. "
             f"Received: data_dir={os.fspath(data_dir)!r} for dataset={dataset!r}."
         )
+    check_folder(data_dir)
     if image_size is not None:
         check_side(image_size)
     raw = _load(kind, path, data_dir, image_size, cache_dir)

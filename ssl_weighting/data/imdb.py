@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_weighting.data import tfds_source
+from ssl_weighting.data import archives, tfds_source
 from ssl_weighting.data.examples import UnavailableError
 from ssl_weighting.data.texts import RawTexts, Texts
 from third_party.uda_text_augment import clean_review
@@ -81,6 +81,7 @@ def load_imdb(
       ValueError: if files are damaged, or all are there and the length filter keeps another number
         than 69,972.
     """
+    archives.check_folder(data_dir)
     folder = None if data_dir is None else _find_folder(Path(data_dir))
     if folder is not None:
         return prepare(read_folder(folder), f"folder {FOLDER}")

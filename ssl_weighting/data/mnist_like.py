@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_weighting.data import debian, tfds_source
+from ssl_weighting.data import archives, debian, tfds_source
 from ssl_weighting.data.examples import Examples, RawDataset, UnavailableError, base_name
 from ssl_weighting.data.idx import find_idx, read_idx_set
 from ssl_weighting.data.splits import hold_out
 
+_SIZES = {"train": 60_000, "test": 10_000}
 _DIGITS = tuple("0123456789")
 _CLASS_NAMES = {
     "mnist": _DIGITS,
@@ -125,6 +126,7 @@ def _from_folder(name: str, data_dir: str | os.PathLike) -> RawDataset:
 
 def _from_idx(name: str, files: dict[str, Path], where: str) -> RawDataset:
     train, test = read_idx_set(files)
+    where = archives.counted(where, _SIZES, train, test)
     return RawDataset(name, train, test, _CLASS_NAMES[name], f"{name}: {where}")
 
 

@@ -19,6 +19,7 @@ _MD5 = {
     "extra_32x32.mat": "a93ce644f1a588dc4d68dda5feec44a7",
     "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
 }
+_SIZES = {"train_32x32.mat": 73_257, "extra_32x32.mat": 531_131, "test_32x32.mat": 26_032}
 
 
 def load_svhn(
@@ -37,7 +38,8 @@ def load_svhn(
     layout = Layout("svhn", "", "", {name: _MD5[name] for name in names})
     if data_dir is not None and (found := archives.find(data_dir, layout)):
         parts = [read_mat(content, name) for name, content in found.contents.items()]
-        return _dataset(parts[:-1], parts[-1], found.source)
+        sizes = {name: _SIZES[name] for name in names}
+        return _dataset(parts[:-1], parts[-1], archives.counted(found.source, sizes, *parts))
     prepared = tfds_source.obtain("svhn_cropped", data_dir, cache_dir, ", ".join(names))
     parts = [prepared.splits[k] for k in ("train", *(["extra"] if extra else []), "test")]
     parts = [Examples(e.inputs, (e.labels - 1) % 10) for e in parts]  # TFDS has the digits
