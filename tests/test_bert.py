@@ -168,6 +168,7 @@ def test_older_names_a_prefix_and_other_heads_are_read(case, tmp_path):
         ({"encoder.layer.1.output.dense.bias": None}, r"missing: encoder\.layer\.1\.output"),
         ({"pooler.dense.weight": None, "pooler.dense.bias": None}, r"pooler\.dense\.weight, pool"),
         ({"pooler.dense.bias": np.zeros(9, "f")}, r"another shape: pooler\.dense\.bias \[9\]"),
+        ({"pooler.dense.bias": np.full(8, np.nan, "f")}, r"not finite: pooler\.dense\.bias\."),
         ({"encoder.layer.3.output.dense.bias": np.zeros(8, "f")}, r"unknown: encoder\.layer\.3"),
         ({"embeddings.word_proj.weight": np.zeros(8, "f")}, r"unknown: embeddings\.word_proj"),
     ],

@@ -142,9 +142,9 @@ def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkey
     def never(tokens):
         raise AssertionError("encoded")
 
-    sizes = {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 639}  # 10 texts x 4 tokens x 8 floats x 2 bytes
+    sizes = {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 1919}  # 3 x 10 texts x 4 tokens x 8 x 2 bytes
     monkeypatch.setattr(os, "sysconf", sizes.get)
-    with pytest.raises(ValueError, match=r"hidden states of 10 texts must fit in memory"):
+    with pytest.raises(ValueError, match=r"of 10 texts, 3 copies, must fit in memory"):
         HiddenStates([tokens], never, 8, "r", None, lines.append)
 
 

@@ -16,6 +16,7 @@ from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.text_pipeline import TextBatchSource
 
 _CHUNK = 256  # texts encoded between two progress lines at most
+_COPIES = 3  # of the table at most, as measured: NumPy's, TensorFlow's, that of its pipeline
 _FORMAT = 1  # raise it when the same recipe means other states
 
 
@@ -118,16 +119,16 @@ class HiddenBatchSource(TextBatchSource):
 
 def _check_memory(shape, say):
     """Names the size of large tables, and refuses those that cannot fit, before hours of work."""
-    size = math.prod(shape) * 2  # bytes of float16
+    size = math.prod(shape) * 2 * _COPIES  # bytes of float16
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > memory:
         raise ValueError(
-            f"The hidden states of {shape[0]} texts must fit in memory, {memory / 1e9:.1f} GB. "
-            f"Received: {size / 1e9:.1f} GB. Use a smaller num_unlabeled or max_len, or train all "
-            "layers."
+            f"The hidden states of {shape[0]} texts, {_COPIES} copies, must fit in memory, "
+            f"{memory / 1e9:.1f} GB. Received: {size / 1e9:.1f} GB. Use a smaller num_unlabeled "
+            "or max_len, or train all layers."
         )
     if size > 1e9:
-        say(f"the hidden states of {shape[0]} texts take {size / 1e9:.1f} GB of memory")
+        say(f"the hidden states of {shape[0]} texts take up to {size / 1e9:.1f} GB of memory")
 
 
 def _kept(tokens, encode, recipe, folder, say):

@@ -113,8 +113,8 @@ def load_weights(model: keras.Model, folder: str | Path, num_layers: int) -> Non
 
     Raises:
         FileNotFoundError: there are no safetensors.
-        ValueError: keys are missing, have other shapes, or belong to an encoder of another form;
-            names them. The model is then untouched.
+        ValueError: keys are missing, have other shapes, are not finite, or belong to an encoder of
+            another form; names them. The model is then untouched.
     """
     tensors = read_tensors(folder)
     variables = {v.path: v for layer in model.layers for v in layer.weights}
@@ -129,6 +129,7 @@ def load_weights(model: keras.Model, folder: str | Path, num_layers: int) -> Non
             for path, value in values.items()
             if value.shape != tuple(variables[path].shape)
         ],
+        "not finite": [key for path, key in found.items() if not np.isfinite(values[path]).all()],
         "unknown": sorted(k for k in tensors if _is_strange(k, num_layers)),
     }
     if any(complaints.values()):
