@@ -17,6 +17,7 @@ from experiments.config import Config
 from experiments.finished import is_complete as is_complete
 from experiments.hardware import divide_the_cpu
 from experiments.presets import deviations
+from experiments.run_lock import held
 from experiments.run_log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.lambda_step import LAST_LAYER
@@ -87,15 +88,20 @@ def execute(
         snapshot_steps: theta-steps at which to stop for it.
 
     Raises:
-        ValueError: an option does not fit the data, or the folder holds another run.
+        ValueError: an option does not fit the data, or the folder holds another run, finished or
+            going on.
         OSError: the data is not there, or the disk is full.
         NonFiniteError: training is not finite any more; names the step.
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     divide_the_cpu(config)
+    with held(Path(config.out)):
+        return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
+
+
+def _execute(config, program, cache_dir, on_step, snapshot_steps):
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
     splits = load_splits(config, cache_dir)
     run = build(config, splits)
     checkpoints = run_state.checkpoints_of(config, run)
@@ -105,7 +111,7 @@ def execute(
     results.write_config(run, program)
     _announce(run)
     with Stop() as stop, log:
-        finished = _loop(run, log, checkpoints, stop, on_step, sorted(snapshot_steps))
+        finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
     if not finished:
         return None
     summary = results.write_results(run, log.elapsed(), log.lambda_share())

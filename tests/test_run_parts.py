@@ -12,6 +12,7 @@ from experiments import run as running
 from experiments import run_log
 from experiments.build import load_splits
 from experiments.presets import DATASET_RECIPES, make_config
+from experiments.run_lock import held
 
 
 def test_sizes_come_from_the_options():
@@ -25,6 +26,18 @@ def test_sizes_come_from_the_options():
     assert again.split_hash == splits.split_hash
     rows = {row.tobytes() for row in whole.test.inputs}
     assert all(row.tobytes() in rows for row in splits.test.inputs)
+
+
+def test_one_run_at_a_time_trains_in_a_folder(tmp_path):
+    config = make_config(**DIGITS | {"out": str(tmp_path / "one")})
+    with held(tmp_path / "one"), held(tmp_path / "two"):
+        with pytest.raises(ValueError, match=r"no other run goes on. Received: .*one"):
+            running.execute(config, "train_images")
+        assert not list((tmp_path / "one").iterdir())
+    with pytest.raises(KeyError), held(tmp_path / "one"):
+        raise KeyError
+    with held(tmp_path / "one"):
+        pass
 
 
 def test_v_is_the_same_for_every_seed_and_d_is_not():

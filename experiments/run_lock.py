@@ -1,0 +1,34 @@
+"""One process at a time trains in a run folder: two would mix their lines and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold `folder`, made if missing, to the end of the block; the end of a process frees it too.
+
+    Raises:
+        ValueError: another run holds it.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"--out must name a folder in which no other run goes on. Received: {folder}, in "
+                "which one does. Wait for it, stop it, or name another folder."
+            ) from error
+        except OSError:  # a file system without locks, as some networks have
+            pass
+        yield
+    finally:
+        os.close(handle)
