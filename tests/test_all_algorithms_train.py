@@ -12,7 +12,7 @@ SHORT = DIGITS | {"steps": 9, "eval_every": 6, "checkpoint_every": 3}
 OWN = {
     "vat": {"optimizer": "adamw", "learning_rate": 0.01},
     "uda": {"entropy_coefficient": 0.1, "tsa": "linear"},
-    "remixmatch": {"cta_publish_every": 3},  # each publication makes the pipeline anew
+    "remixmatch": {"cta_publish_every": 6},  # each publication makes the pipeline anew
 }
 TESTED_ELSEWHERE = ("supervised", "fixmatch")
 

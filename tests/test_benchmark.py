@@ -329,6 +329,7 @@ def test_every_method_has_a_lambda_step_and_unrolled_looks_back_on_true_steps():
         assert (report["solve"], report["iterations"]) == ("truncated", influence.UNROLLED_STEPS)
 
 
+@pytest.mark.slow
 def test_every_influence_row_runs():
     ran = set()
     for name, case in influence.cases(TINY).items():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import TinySource, make_trainer, run
+from tiny import TinySource, make_trainer
 
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.inverse_hessian import METHODS, SolveOptions
@@ -19,9 +19,8 @@ def settings(method="exact", params="last_layer", **more):
     return LambdaStepSettings(influence_params=params, inverse_hessian=method, solve=solve, **more)
 
 
-def measured(lambda_settings, steps=4):
+def measured(lambda_settings):
     trainer = make_trainer(settings=SETTINGS, lambda_settings=lambda_settings)
-    run(trainer, steps)
     batch = TinySource(offset=7).at(0)
     return trainer._lambda_step.measure(*batch, TinySource().validation_at(0), trainer.step)
 
