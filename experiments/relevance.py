@@ -60,7 +60,13 @@ _NEEDS = (
         "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)",
     ),
     (
-        ("text_copies", "back_translation_dir"),
+        ("text_copies",),
+        lambda c: c.model == "bert" and c.algorithm in STRONG
+        and (c.text_augment != "none" or c.back_translation_dir),
+        "texts with augmented copies, for uda or fixmatch",
+    ),
+    (
+        ("back_translation_dir",),
         lambda c: c.model == "bert" and c.algorithm in STRONG,
         "texts and an algorithm with a strong view (uda or fixmatch)",
     ),

@@ -13,7 +13,7 @@ TEXT = {
     "lr_schedule": "warmup_linear", "steps": 10_000, "ema_decay": 0.0,
     "labeled_batch": 8, "unlabeled_ratio": 4, "num_labeled": 20, "val_size": 20, "tsa": "linear",
     "inner_steps": 5, "lambda_lr": 0.01, "ramp_steps": 0,
-    "algorithm": "uda", "eval_every": 500, "checkpoint_every": 500, "keep_checkpoints": 1,
+    "algorithm": "uda", "eval_every": 500, "checkpoint_every": 500, "keep_checkpoints": 2,
 }  # fmt: skip
 # UDA's text script masks nothing; its supervised base.
 TEXT_ALGORITHMS = {
@@ -29,6 +29,7 @@ OFFLINE = {"bert": "minilm", "max_len": 64}
 
 BERT = "bert-base-uncased"
 MINILM_LAYERS = 6
+SMOKE_INNER_STEPS = 2
 _SMOKE = "SMOKE: a few steps on short reviews in place of the data set; the numbers mean nothing"
 
 
@@ -54,16 +55,25 @@ def text_deviations(config: Config) -> list[str]:
     if config.algorithm not in STRONG or config.back_translation_dir:
         return found
     ours = {
-        "tf_idf": f"TF-IDF word replacement ({config.text_augment_p:g})",
+        "tf_idf": f"TF-IDF word replacement ({config.text_augment_p:g}{_corpus(config)})",
         "uniform": f"uniform word replacement ({config.text_augment_p:g})",
         "none": "the text itself",
     }[config.text_augment]
     return [*found, f"DEVIATION: strong views by {ours} instead of back-translation"]
 
 
+def _corpus(config):
+    """Say so where words are counted in the texts of U that are used, not in all that there are."""
+    return "; statistics of these texts of U alone" if config.num_unlabeled else ""
+
+
 def shrunk(config: Config) -> dict:
     """Return the options of a text run's smoke form: the same switches on few short sentences."""
-    return {
+    looked_back = {}
+    if config.inverse_hessian == "unrolled":  # on the few steps that there are
+        most = SMOKE_INNER_STEPS - config.stale_w
+        looked_back["solve_iterations"] = min(config.solve_iterations, most)
+    return looked_back | {
         "dataset": "rotten_tomatoes",
         "data_dir": "",
         "back_translation_dir": "",
@@ -76,7 +86,7 @@ def shrunk(config: Config) -> dict:
         "num_unlabeled": 48,
         "num_test": 24,
         "steps": 4,
-        "inner_steps": 2,
+        "inner_steps": SMOKE_INNER_STEPS,
         "lambda_warmup_steps": min(config.lambda_warmup_steps, 1),
         "lr_warmup_steps": min(config.lr_warmup_steps, 1),
         "eval_every": 4,

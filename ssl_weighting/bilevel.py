@@ -258,7 +258,11 @@ class BilevelTrainer:
             loss, rows = self._loss(forward, self.params, labeled, unlabeled, step)
             scaled = self.optimizer.scale_loss(replicas.share(loss))
         measured = measure(rows) if measure else None
-        gradients = tape.gradient(scaled, [p.value for p in self.params])
+        # Of embeddings as slices, repeated tokens apart: clipping would square them apart too.
+        gradients = [
+            g if g is None else tf.convert_to_tensor(g)
+            for g in tape.gradient(scaled, [p.value for p in self.params])
+        ]
         self.optimizer.apply(replicas.spread_bad_news(gradients), self.params)
         replicas.average(self.model.non_trainable_variables)
         if replicas.is_first():

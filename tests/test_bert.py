@@ -200,6 +200,10 @@ def test_folders_that_are_none_are_refused(case, tmp_path, monkeypatch):
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ValueError, match="must be a safetensors file"):
         load_weights(bert(SMALL, 7, 2), tmp_path, 3)
+    for damaged in ("{}", "[]", '{"weight_map": {'):
+        (tmp_path / "model.safetensors.index.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"index\.json must be JSON with a weight_map"):
+            load_weights(bert(SMALL, 7, 2), tmp_path, 3)
 
 
 @pytest.mark.parametrize(
@@ -220,3 +224,13 @@ def test_bert_refuses(options, message):
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="`width` must be a multiple of `num_heads`"):
         BertShape(width=10, num_heads=3)
+    for wrong in ({"num_layers": 0}, {"vocabulary": 0}, {"dropout": 1.5}):
+        with pytest.raises(ValueError, match="Sizes must be at least 1 and dropouts from 0"):
+            BertShape(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"hidden_size": "384"}, {"hidden_dropout_prob": None}])
+def test_a_config_of_wrong_types_is_refused(case, tmp_path, wrong):
+    write_checkpoint(tmp_path, case[1], **wrong)
+    with pytest.raises(ValueError, match=r"config\.json must describe a BERT"):
+        read_shape(tmp_path)

@@ -4,8 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers, ops
+from tiny import make_trainer
 
 from ssl_weighting.bert_adamw import BertAdamW
+from ssl_weighting.models.split_head import split_head
 from ssl_weighting.schedules import WarmupLinear
 
 
@@ -66,3 +69,18 @@ def test_settings_survive_and_bad_ones_are_refused():
     assert again.weight_decay == 0.01 and float(again.learning_rate) == pytest.approx(0.2)
     with pytest.raises(ValueError, match=r"`beta_2` must be in \[0, 1\). Received: beta_2=1.0"):
         BertAdamW(0.1, beta_2=1.0)
+
+
+def test_clipping_counts_all_that_a_word_got_in_a_step():
+    inputs = keras.Input([2])
+    x = layers.Embedding(2, 4)(ops.cast(inputs > 0, "int32"))
+    model = split_head(
+        inputs, layers.Flatten()(x), 2, keras.initializers.GlorotUniform(seed=1), "words"
+    )
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=0.01)
+    trainer = make_trainer("fixed", model=model, optimizer=optimizer)
+    before = [np.array(v) for v in model.trainable_variables]
+    trainer.train(1)
+    moved = [np.array(v) - b for v, b in zip(model.trainable_variables, before, strict=True)]
+    length = np.sqrt(sum((m.astype(float) ** 2).sum() for m in moved))
+    np.testing.assert_allclose(length, 0.1 * 0.01, rtol=1e-4)

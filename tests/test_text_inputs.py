@@ -163,12 +163,19 @@ def test_the_smoke_form_of_a_deep_bert_fits_the_small_one():
     )
 
 
+def test_the_smoke_form_looks_back_on_the_steps_that_it_has():
+    options = {"optimizer": "adam", "weight_decay": 0.0, "inverse_hessian": "unrolled"}
+    found = make_config(dataset="imdb", smoke=True, solve_iterations=5, **options)
+    assert found.solve_iterations == found.inner_steps == 2
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [
         ({"back_translation_dir": "x"}, "text_augment"),
         ({"algorithm": "supervised"}, "text_augment_p"),
         ({"algorithm": "pseudo_label"}, "text_augment_p"),
+        ({"text_augment": "none"}, "text_copies"),
     ],
 )
 def test_options_of_replacement_need_replacement(options, name):

@@ -146,6 +146,16 @@ def test_paraphrases_follow_their_text(tmp_path):
     assert source.recipe != before
 
 
+def test_lists_of_originals_may_have_other_blanks_and_unused_ones_leave_the_text(tmp_path):
+    texts = ["a great  film, and no more", "long enough\x85a text it is"]
+    folder = tmp_path / "unsup_in" / "sample_0.9" / "para"
+    folder.mkdir(parents=True)
+    (tmp_path / "unsup_in" / "originals.txt").write_text("\n".join(texts) + "\n", "utf-8")
+    (folder / "para_0.txt").write_text("one of the great films!\nshort\n", "utf-8")
+    found = list(Paraphrases(tmp_path).copies(texts, [0]))
+    assert found == [["one of the great films!", texts[1]]]
+
+
 def test_paraphrases_without_a_list_of_their_originals_are_refused(tmp_path):
     folder = tmp_path / "unsup_in" / "sample_0.8" / "para"
     folder.mkdir(parents=True)

@@ -65,7 +65,8 @@ class Paraphrases:
         originals = [_one_line(text) for text in texts]
         file = self._base / ORIGINALS
         listed = _lines(file)
-        place = {text: line for line, text in enumerate(listed)}
+        # Listed as upstream's own `unsup_in` is, or by `write_originals`: blanks may differ.
+        place = {_one_line(text): line for line, text in enumerate(listed)}
         missing = sum(text not in place for text in originals)
         if missing:
             raise ValueError(
@@ -75,7 +76,11 @@ class Paraphrases:
             )
         for number in numbers:
             lines = self._read(number, len(listed))
-            yield [usable_paraphrase(text, lines[place[text]]) for text in originals]
+            yield [
+                # An original in one line may have other tokens than the text itself.
+                found if (found := usable_paraphrase(line, lines[place[line]])) != line else text
+                for text, line in zip(texts, originals, strict=True)
+            ]
 
     def _read(self, number: int, num_lines: int) -> list[str]:
         path = self._folder / f"para_{number}.txt"

@@ -45,6 +45,7 @@ def load_csv(path: str | os.PathLike) -> RawTexts:
     parts = {part: _part(path, rows, part, names) for part in PARTS}
     source = f"file {base_name(path)}"
     if parts["test"] is None:
+        _check_two_each(path, parts["train"], names)
         parts["train"], parts["test"] = _held_out(parts["train"], names)
         source += f", {len(parts['test'])} texts of it held out for testing"
     return RawTexts(Path(path).stem, class_names=names, source=source, **parts)
@@ -206,6 +207,17 @@ def _part(path, rows, part, names) -> Texts | None:
     if part == "unlabeled":
         return Texts.unlabeled(texts)
     return Texts(texts, np.array([names.index(row.label) for row in chosen], np.int32))
+
+
+def _check_two_each(path, train, names) -> None:
+    counts = np.bincount(train.labels, minlength=len(names))
+    if counts.min() < 2:
+        few = [f"{name!r} ({n})" for name, n in zip(names, counts, strict=True) if n < 2]
+        raise ValueError(
+            f"{path} must have at least two labeled texts of every class, one of which is held out "
+            f"for testing. Received: fewer of {', '.join(few)}. Add texts, or name the test texts "
+            "in a column `split`."
+        )
 
 
 def _held_out(train: Texts, names) -> tuple[Texts, Texts]:

@@ -68,8 +68,8 @@ def load_imdb(
     """Returns IMDb with UDA's cleaning, length filter and 20 labeled reviews.
 
     Within a class reviews are ordered by their hash, so that the folder and TFDS, which has no
-    names, give the same ids. DEVIATION: upstream's order is a list that comes with it; only its
-    first 20 entries matter, and those are kept.
+    names, give the same ids. DEVIATION: upstream's order is a list that comes with it; its first 20
+    entries are kept, and paraphrases in its order are found by their originals (`Paraphrases`).
 
     Args:
       data_dir: folder `aclImdb` or the one that holds it, or one that TFDS prepared; then no other

@@ -102,8 +102,8 @@ def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> Tex
         if local and not any(Path(bert, name).is_file() for name in VOCABULARIES):
             raise OSError(f"neither {' nor '.join(VOCABULARIES)} is there")
         tokenizer = transformers.AutoTokenizer.from_pretrained(bert, local_files_only=local)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # transformers raises whatever the damage leads it to
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         raise OSError(
             "`bert` must be a Hugging Face folder with a tokenizer (tokenizer.json, or vocab.txt "
             "and tokenizer_config.json), or a name on the hub, which needs the network. "

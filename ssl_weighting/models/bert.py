@@ -42,11 +42,19 @@ class BertShape:
     epsilon: float = 1e-12
 
     def __post_init__(self):
-        """Check that heads divide the width and the activation is known.
+        """Check the sizes, that heads divide the width and that the activation is known.
 
         Raises:
-            ValueError: they do not, or it is not.
+            ValueError: they do not fit, or it is not.
         """
+        least = min(
+            self.vocabulary, self.width, self.num_layers, self.inner_width, self.max_length,
+            self.num_segments,
+        )  # fmt: skip
+        if least < 1 or not all(0 <= p < 1 for p in (self.dropout, self.attention_dropout)):
+            raise ValueError(
+                f"Sizes must be at least 1 and dropouts from 0 to below 1. Received: {self}"
+            )
         if self.num_heads < 1 or self.width % self.num_heads:
             raise ValueError(
                 "`width` must be a multiple of `num_heads`. Received: "

@@ -77,7 +77,7 @@ def read_shape(folder: str | Path) -> BertShape:
         raise FileNotFoundError(f"`folder` must hold config.json. Received: {folder}")
     try:
         c = AutoConfig.from_pretrained(str(folder))
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    except Exception as error:  # transformers raises whatever the damage leads it to
         raise ValueError(f"{folder}/config.json must describe a BERT: {error}") from error
     kind = getattr(c, "position_embedding_type", "absolute") or "absolute"
     expected = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False}
@@ -155,7 +155,7 @@ def read_tensors(folder: str | Path) -> Mapping[str, np.ndarray]:
     folder = Path(folder)
     files = [WEIGHTS]
     if (folder / INDEX).is_file():
-        files = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
+        files = _indexed(folder / INDEX)
     tensors = {}
     for name in files:
         if not (folder / name).is_file():
@@ -168,6 +168,16 @@ def read_tensors(folder: str | Path) -> Mapping[str, np.ndarray]:
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{folder / name} must be a safetensors file: {error}") from error
     return {key.removeprefix("bert."): value for key, value in tensors.items()}
+
+
+def _indexed(path):
+    try:
+        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} must be JSON with a weight_map of key -> file. Received: "
+            f"{type(error).__name__}: {error}. Get it again"
+        ) from error
 
 
 def _minilm_folder():
