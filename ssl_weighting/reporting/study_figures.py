@@ -56,7 +56,7 @@ def error_picture(family: Family) -> Picture | None:
 
     title = f"Test error, {family.title}"
     png = draw(7.2, 0.9 + 0.27 * len(methods), paint)
-    caption = f"{_POINTS} Dashed: mean of the base algorithm (λ = 1); red: one weight for all."
+    caption = f"{_POINTS} Dashed: mean of the base algorithm (λ = 1); red: it, and λ tuned on V."
     if family.missing:  # means over different seeds
         caption += " Runs are missing: compare by the paired differences above."
     return Picture(slug("errors", family.plan.name), png, title, caption)
