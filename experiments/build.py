@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -53,7 +54,7 @@ class Run:
     trainer: BilevelTrainer | CrossFitTrainer
     evaluator: Evaluator | Ensemble
     members: tuple[Run, ...] = ()  # of --validation=cross_fit: the runs of its single models
-    recipe: str = ""  # what the inputs depend on beside splits and options
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of `ModelParts`
 
     def validate(self) -> tuple[float, float]:
         """Return error in % and loss on the labels that validate: V's, or the other halves'."""
@@ -133,7 +134,8 @@ def build(config: Config, splits: DataSplits) -> Run:
         for k, half in enumerate(cross_fit_halves(splits, config.seed))
     )
     trainer = CrossFitTrainer([member.trainer for member in members])
-    return Run(config, splits, trainer, Ensemble([m.evaluator for m in members]), members)
+    evaluator = Ensemble([member.evaluator for member in members])
+    return Run(config, splits, trainer, evaluator, members, members[0].inputs)
 
 
 def _single(config, splits, store, seed) -> Run:
@@ -173,7 +175,7 @@ def _single(config, splits, store, seed) -> Run:
         devices=devices,
     )
     evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit_compile=config.jit)
-    return Run(config, splits, trainer, evaluator, recipe=parts.recipe)
+    return Run(config, splits, trainer, evaluator, inputs=parts.inputs)
 
 
 def _parts(config, splits, seed, rates) -> ModelParts:

@@ -47,7 +47,8 @@ def check_ranges(config) -> None:
         for name in names:
             if not holds(getattr(config, name)):
                 raise ValueError(f"--{name} must be {text}. Received: {getattr(config, name)}")
-    if not config.lambda_min <= config.lambda_init <= config.lambda_max:
+    learns = config.weighting in LEARNED
+    if learns and not config.lambda_min <= config.lambda_init <= config.lambda_max:
         raise ValueError(
             "--lambda_init must lie between --lambda_min and --lambda_max. Received: "
             f"{config.lambda_init} in [{config.lambda_min}, {config.lambda_max}]"

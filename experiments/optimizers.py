@@ -48,12 +48,13 @@ def weight_store(config: Config, num_unlabeled: int) -> WeightStore:
         "adam": lambda: keras.optimizers.Adam(config.lambda_lr, epsilon=config.madam_epsilon),
         "sgd": lambda: keras.optimizers.SGD(config.lambda_lr),
     }[config.lambda_optimizer]()
+    learns = config.weighting in LEARNED
     return WeightStore(
         num_unlabeled,
         "fixed" if config.weighting == ORACLE else config.weighting,  # its mask is the rows'
-        optimizer if config.weighting in LEARNED else None,
+        optimizer if learns else None,
         init=config.lambda_init,
-        lam_min=config.lambda_min,
-        lam_max=config.lambda_max,
+        lam_min=config.lambda_min if learns else 0.0,
+        lam_max=config.lambda_max if learns else float("inf"),
         seed=config.seed,
     )

@@ -129,9 +129,7 @@ def label(model: keras.Model, config: dict, spec: str) -> tuple[list[str], np.nd
         names, images = load_inputs(spec, config["input_shape"])
         return names, predict(model, images)
     texts = predict_texts.load_texts(spec)
-    return [str(k) for k in range(len(texts))], predict_texts.predict(
-        model, config["config"], texts
-    )
+    return [str(k) for k in range(len(texts))], predict_texts.predict(model, config, texts)
 
 
 def main(argv: list[str]) -> None:

@@ -11,7 +11,7 @@ from experiments.text_model import LowerLayers, frozen_layers
 from ssl_weighting.data.csv_text import read_texts
 from ssl_weighting.data.hidden_states import HiddenStates
 from ssl_weighting.data.text_tokens import load_encoder
-from ssl_weighting.models.bert_weights import bert_folder, read_shape
+from ssl_weighting.models.bert_weights import bert_folder, read_shape, weights_digest
 
 _CHUNK = 1024  # texts whose hidden states are in memory at once
 _BATCH = 64  # texts in the model at once
@@ -33,7 +33,7 @@ def load_texts(spec: str) -> list[str]:
     return read_texts(path)
 
 
-def encoder_of(model: keras.Model, options: dict) -> Callable[[Sequence[str]], np.ndarray]:
+def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np.ndarray]:
     """Return n texts -> the model's inputs, made as in training.
 
     Tokenizer, truncation and frozen layers are the run's. Its length too: `max_len`, or that of
@@ -41,24 +41,23 @@ def encoder_of(model: keras.Model, options: dict) -> Callable[[Sequence[str]], n
 
     Args:
         model: of the run; takes tokens [n, L] int32, or hidden states [n, L, d] float32.
-        options: the run's, of its config.json.
+        config: the run's config.json.
 
     Raises:
         OSError: the run's BERT, whose tokenizer and frozen layers are needed, is not there.
         ValueError: it is another BERT now.
     """
+    options = config["config"]
     folder = bert_folder(options["bert"])
     encode = load_encoder(str(folder), model.input_shape[1], options["truncation"])
+    _check_same(config, "vocabulary", encode.vocabulary)
     shape = read_shape(folder)
     frozen = frozen_layers(options["bert"], options["bert_trainable_layers"], shape)
     if not frozen:
         return encode
-    if model.input_shape[2] != shape.width:
-        raise ValueError(
-            f"--run must find the BERT that it was trained with, of width {model.input_shape[2]}. "
-            f"Received: {options['bert']}, of width {shape.width}"
-        )
-    lower = LowerLayers(folder, shape, frozen)
+    digest = weights_digest(folder)
+    _check_same(config, "weights", digest)
+    lower = LowerLayers(folder, shape, frozen, digest)
 
     def states(texts):
         tokens = encode(texts)
@@ -69,16 +68,37 @@ def encoder_of(model: keras.Model, options: dict) -> Callable[[Sequence[str]], n
     return states
 
 
-def predict(model: keras.Model, options: dict, texts: Sequence[str]) -> np.ndarray:
+def _check_same(config, part, digest):
+    """Make sure that a part of the run's BERT is what it was in training.
+
+    Raises:
+        ValueError: it is not.
+    """
+    expected = config.get("inputs", {}).get(part, digest)  # runs of before have none
+    if digest != expected:
+        raise ValueError(
+            f"--run must find the BERT that it was trained with, whose {part} have the digest "
+            f"{expected[:12]}. Received: --bert={config['config']['bert']} of the run, where it "
+            f"is {digest[:12]}. Put that BERT back there"
+        )
+
+
+def predict(model: keras.Model, config: dict, texts: Sequence[str]) -> np.ndarray:
     """Return class probabilities [n, C] float32 of n texts.
+
+    Args:
+        model, config: as in `encoder_of`.
+        texts: n strings.
 
     Raises:
         OSError, ValueError: as `encoder_of`.
     """
-    encode, parts = encoder_of(model, options), []
+    encode, parts = encoder_of(model, config), []
+    # Each length of the frozen layers is compiled once if like lengths stand together.
+    order = np.argsort([len(text) for text in texts], kind="stable")
     for first in range(0, len(texts), _CHUNK):
-        inputs = encode(texts[first : first + _CHUNK])
+        inputs = encode([texts[k] for k in order[first : first + _CHUNK]])
         for k in range(0, len(inputs), _BATCH):
             logits = model(inputs[k : k + _BATCH], training=False)["logits"]
             parts.append(keras.ops.convert_to_numpy(keras.ops.softmax(logits)))
-    return np.concatenate(parts)
+    return np.concatenate(parts)[np.argsort(order)]

@@ -15,7 +15,8 @@ from ssl_weighting.weight_store import LEARNED
 _LAMBDA = (
     "lambda_optimizer", "lambda_lr", "inner_steps", "lambda_warmup_steps", "lambda_at_start",
     "stale_w", "inverse_hessian", "infl_mask_grad", "infl_fresh_batch", "infl_own_features",
-    "lambda_batch", "val_batch", "val_replace", "influence_params", "measure_noise",
+    "lambda_min", "lambda_max", "lambda_batch", "val_batch", "val_replace", "influence_params",
+    "measure_noise",
 )  # fmt: skip
 
 # Options, when they matter, and that in words. Presets and recipes may set them all the same.

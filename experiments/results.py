@@ -54,6 +54,7 @@ def write_config(run: Run, program: str) -> None:
         "class_names": list(run.splits.class_names),
         "source": run.splits.source,
         "split_hash": run.splits.split_hash,
+        "inputs": dict(run.inputs),
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
         "commit": _commit(),

@@ -14,7 +14,7 @@ from ssl_weighting.checkpointing import Checkpoints
 
 # Options that a resumed run may change: they do not touch what is computed. XLA is one of them: it
 # rounds otherwise, as another processor does.
-FREE = ("out", "resume", "keep_checkpoints", "data_dir", "jit")
+FREE = ("out", "resume", "keep_checkpoints", "data_dir", "jit", "bert", "back_translation_dir")
 _MODEL = ("params/", "non_trainable/", "ema/")
 _NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
 
@@ -84,14 +84,15 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> int:
 def fingerprint(config: Config, run: Run) -> dict:
     """Return what a run must share with the checkpoint it resumes from, key by key.
 
-    The data's source is left out: the same bytes from elsewhere are the same split.
+    Where data, BERT and paraphrases lie is left out: the same bytes from elsewhere are the same.
     """
     options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
     return options | {
+        "dataset": config.dataset.partition(":")[0],  # csv of csv:PATH
         "devices": run.trainer.devices.count,  # 0 means as many as are found
         "split_hash": run.splits.split_hash,
-        "inputs": run.recipe,
+        "inputs": "; ".join(f"{name} {digest}" for name, digest in run.inputs.items()),
         "model_parameters": int(sum(np.prod(s) for s in shapes)),
     }
 

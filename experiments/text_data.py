@@ -28,12 +28,14 @@ class TextSplits(DataSplits):
         notes: what a reader of results must know of the data.
         cache_dir: where prepared data lies; None: nothing is kept.
         strong_views: all that `augmented` depends on beside U.
+        vocabulary: digest of the tokenizer's words.
     """
 
     augmented: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     cache_dir: str | None = None
     strong_views: str = ""
+    vocabulary: str = ""
 
 
 def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits:
@@ -62,7 +64,8 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
     if method is not None:
         strings = splits.unlabeled.texts
         augmented = augmented_tokens(strings, encoder, cache, method, config.text_copies)
-        notes = (*notes, *_said_of_copies(config, splits.unlabeled.inputs, augmented))
+        notes += _said_of_copies(config, splits.unlabeled.inputs, augmented)
+        notes += _said_of_case(config, encoder)
     splits, augmented = without_padding(splits, augmented)
     parts = {f.name: getattr(splits, f.name) for f in dataclasses.fields(DataSplits) if f.init}
     return TextSplits(
@@ -71,6 +74,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         notes=notes,
         cache_dir=cache_dir,
         strong_views="" if method is None else method.recipe,
+        vocabulary=encoder.vocabulary,
     )
 
 
@@ -90,6 +94,13 @@ def _said_of_copies(config, tokens, augmented):
             "length than the text)"
         )
     return (f"strong views: {used.sum()} of {used.size} by back-translation, the others unchanged",)
+
+
+def _said_of_case(config, encoder):
+    """Return a warning where strong views differ from their texts by more than the words."""
+    if config.back_translation_dir or (encoder(["Film"]) == encoder(["film"])).all():
+        return ()
+    return (f"strong views are in lower case, and --bert={config.bert} tells cases apart",)
 
 
 def _encoder(config):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,12 @@ from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.hidden_states import HiddenBatchSource, HiddenStates
 from ssl_weighting.data.text_pipeline import TextBatchSource
 from ssl_weighting.models import BertShape, bert, bert_lower
-from ssl_weighting.models.bert_weights import bert_folder, load_weights, read_shape
+from ssl_weighting.models.bert_weights import (
+    bert_folder,
+    load_weights,
+    read_shape,
+    weights_digest,
+)
 
 _EVALUATED = 64  # texts of an evaluation step
 _BATCH = 32  # texts in the frozen part at once
@@ -33,7 +38,7 @@ class ModelParts(NamedTuple):
     validation: Examples  # V as the model's inputs, or what `clean_view` makes into them
     preprocess: Callable  # stored inputs [n, ...] -> the model's
     batch: int  # examples of an evaluation step
-    recipe: str = ""  # what the inputs depend on beside the splits and the options
+    inputs: Mapping[str, str] = {}  # digests of what they depend on beside splits and options
 
 
 def text_parts(config: Config, splits: TextSplits) -> ModelParts:
@@ -58,15 +63,19 @@ def text_parts(config: Config, splits: TextSplits) -> ModelParts:
     )
     load_weights(model, folder, shape.num_layers)
     options = (config.seed, splits.augmented)
+    digests = {
+        "strong_views": splits.strong_views,
+        "vocabulary": splits.vocabulary,
+        "weights": weights_digest(folder),
+    }
     if not frozen:
 
         def source_of(size, stream):
             return TextBatchSource(splits, config.labeled_batch, size, *options, stream)
 
-        parts = (source_of, splits.validation, clean_view, _EVALUATED, splits.strong_views)
+        parts = (source_of, splits.validation, clean_view, _EVALUATED, digests)
         return ModelParts(model, *parts)
-    lower = LowerLayers(folder, shape, frozen)
-    hidden, recipe = _hidden_states(config, splits, lower), f"{splits.strong_views} {lower.recipe}"
+    hidden = _hidden_states(config, splits, LowerLayers(folder, shape, frozen, digests["weights"]))
 
     def hidden_source_of(size, stream):
         return HiddenBatchSource(splits, config.labeled_batch, size, *options, hidden, stream)
@@ -74,7 +83,7 @@ def text_parts(config: Config, splits: TextSplits) -> ModelParts:
     v = splits.validation
     inputs = hidden(v.inputs).numpy() if len(v) else np.zeros([0, length, shape.width], np.float32)
     examples = Examples(inputs, v.labels)
-    return ModelParts(model, hidden_source_of, examples, hidden, _EVALUATED, recipe)
+    return ModelParts(model, hidden_source_of, examples, hidden, _EVALUATED, digests)
 
 
 def reparam_of(config: Config, num_classes: int) -> str:
@@ -111,15 +120,14 @@ class LowerLayers:
         folder: of the checkpoint.
         shape: its sizes.
         num_layers: how many of its layers, from below.
+        digest: of the checkpoint's weights.
     """
 
-    def __init__(self, folder, shape, num_layers):
+    def __init__(self, folder, shape, num_layers, digest):
         self.folder, self.shape, self.num_layers = folder, shape, num_layers
-        self.functions = {}
-        digest = hashlib.sha256()
-        for value in self._model(min(_MULTIPLE, shape.max_length)).get_weights():
-            digest.update(np.ascontiguousarray(value))
-        self.recipe = f"{num_layers} layers of {shape}: {digest.hexdigest()}"
+        self.recipe = f"{num_layers} layers of {shape}: {digest}"
+        # Texts come sorted by length; each function holds all weights once more.
+        self._function = functools.lru_cache(maxsize=1)(self._made)
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         """Return the states [n, L, d] float32 of tokens [n, L] int32."""
@@ -135,18 +143,10 @@ class LowerLayers:
             states[start : start + _BATCH, :used] = run(tf.constant(filled)).numpy()[: len(part)]
         return states
 
-    def _function(self, length):
-        if length not in self.functions:
-            model = self._model(length)
-            self.functions[length] = tf.function(
-                lambda tokens: model(tokens, training=False), autograph=False
-            )
-        return self.functions[length]
-
-    def _model(self, length):
+    def _made(self, length):
         model = bert_lower(self.shape, length, self.num_layers)
         load_weights(model, self.folder, self.shape.num_layers)
-        return model
+        return tf.function(lambda tokens: model(tokens, training=False), autograph=False)
 
 
 def _hidden_states(config, splits, lower):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import runs
+from safetensors.numpy import load_file, save_file
 from text_files import write_csv
 from text_runs import tiny_options
 
@@ -65,7 +66,7 @@ def test_the_labels_are_those_of_the_run_s_last_evaluation(label, trained, capsy
     assert len({row[2] for row in rows}) > 3
     assert f"labeled {len(labels)} texts: " in capsys.readouterr().out
     model, config = predict.load_model(run)
-    p = predict_texts.predict(model, config["config"], read_texts(new))
+    p = predict_texts.predict(model, config, read_texts(new))
     loss = -np.log(p[np.arange(len(p)), labels]).mean()
     assert loss == pytest.approx(last["test_loss"], rel=1e-5)
 
@@ -75,28 +76,44 @@ def test_a_text_has_its_label_in_any_company(trained, monkeypatch):
     model, config = predict.load_model(run)
     texts = read_texts(new)
     texts[2] = " ".join(["good"] * 40)  # longer than the run's texts: cut as in training
-    together = predict_texts.predict(model, config["config"], texts)
+    together = predict_texts.predict(model, config, texts)
     monkeypatch.setattr(predict_texts, "_CHUNK", 2)
-    parts = predict_texts.predict(model, config["config"], texts)
+    parts = predict_texts.predict(model, config, texts)
     np.testing.assert_allclose(parts, together, atol=1e-5)
-    tail = predict_texts.predict(model, config["config"], ["dull plot " * 9 + "good " * 40])
+    tail = predict_texts.predict(model, config, ["dull plot " * 9 + "good " * 40])
     np.testing.assert_allclose(tail, together[2:3], atol=1e-5)
 
 
-def test_another_bert_than_the_run_s_is_refused(trained, label, capsys, tmp_path):
+@pytest.mark.parametrize("part", ["vocabulary", "weights"])
+def test_another_bert_than_the_run_s_is_refused(part, trained, label, capsys, tmp_path):
     folder = Path(shutil.copytree(trained[0], tmp_path / "run"))
     config = json.loads((folder / "config.json").read_text())
-    frozen = config["config"]["bert_trainable_layers"]
     bert = Path(shutil.copytree(config["config"]["bert"], tmp_path / "bert"))
-    shape = json.loads((bert / "config.json").read_text()) | {"hidden_size": 4}
-    (bert / "config.json").write_text(json.dumps(shape))
     config["config"]["bert"] = str(bert)
     (folder / "config.json").write_text(json.dumps(config))
-    if frozen:  # else its tokenizer alone is needed
-        message = f"must find the BERT that it was trained with, of width 8. Received: {bert}"
+    expected = label(f"csv:{trained[1]}")
+    assert label(f"csv:{trained[1]}", folder) == expected  # the same one, elsewhere
+    change_bert(bert, part)
+    # The saved model has all weights unless lower layers are frozen: then its words are enough.
+    if part == "vocabulary" or config["config"]["bert_trainable_layers"]:
+        message = f"whose {part} have the digest {config['inputs'][part][:12]}. Received: --bert="
         assert message in refused(label, capsys, f"csv:{trained[1]}", folder)
+    else:
+        assert label(f"csv:{trained[1]}", folder) == expected
     shutil.rmtree(bert)
     assert str(bert) in refused(label, capsys, f"csv:{trained[1]}", folder)
+
+
+def change_bert(folder, part):
+    """Swap two words of a BERT, or move a bias of its lowest layer; its sizes stay."""
+    if part == "weights":
+        tensors = load_file(folder / "model.safetensors")
+        tensors["encoder.layer.0.output.dense.bias"] += 1
+        save_file(tensors, folder / "model.safetensors")
+        return
+    words = (folder / "vocab.txt").read_text("utf-8").splitlines()
+    words[-1], words[-2] = words[-2], words[-1]
+    (folder / "vocab.txt").write_text("\n".join(words), "utf-8")
 
 
 FILES = {

@@ -31,6 +31,7 @@ TOY = {"dataset": "moons"}
         (IMAGES, "temperature", "--algorithm=uda"),
         (IMAGES | {"weighting": "zero"}, "lambda_init", "learned or fixed weights"),
         (IMAGES | {"weighting": "confidence"}, "lambda_lr", "learned weights"),
+        (IMAGES | {"weighting": "fixed"}, "lambda_max", "learned weights"),
         (IMAGES | {"lambda_optimizer": "adam"}, "madam_t", "--lambda_optimizer=madam"),
         (IMAGES | {"lambda_optimizer": "sgd"}, "madam_epsilon", "an Adam"),
         (IMAGES | {"inverse_hessian": "identity"}, "damping", "a method that reads H"),

@@ -14,7 +14,7 @@ from experiments import build, text_data, write_originals
 from experiments import run as running
 from experiments.presets import make_config
 from experiments.relevance import refuse_without_effect
-from ssl_weighting.data import back_translation
+from ssl_weighting.data import back_translation, hidden_states
 from ssl_weighting.data.csv_text import load_csv
 from ssl_weighting.data.hidden_states import HiddenStates
 from ssl_weighting.data.text_tokens import load_encoder
@@ -39,6 +39,16 @@ def write_paraphrases(folder, texts, change):
 
 def swapped(text):
     return " ".join(reversed(text.split()))
+
+
+def test_views_in_lower_case_are_told_where_the_bert_knows_capitals(tiny, tmp_path):
+    bert = shutil.copytree(tiny["bert"], tmp_path / "bert")
+    line = f"strong views are in lower case, and --bert={bert} tells cases apart"
+    assert line not in splits_of(tiny, bert=str(bert)).notes
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
+    (bert / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert line in splits_of(tiny, bert=str(bert)).notes
+    assert line not in splits_of(tiny, bert=str(bert), algorithm="supervised").notes
 
 
 def test_a_folder_without_words_is_refused(tiny, tmp_path):
@@ -92,26 +102,33 @@ def test_what_paraphrases_change_is_counted(tiny, tmp_path):
         splits_of(tiny, back_translation_dir=empty)
 
 
-def test_a_run_does_not_go_on_with_other_paraphrases_or_another_frozen_part(tiny, tmp_path):
+@pytest.mark.parametrize("trainable", [0, 1])
+def test_a_run_does_not_go_on_with_other_paraphrases_or_another_bert(tiny, tmp_path, trainable):
     texts = list(splits_of(tiny, algorithm="supervised").unlabeled.texts)
     folder = write_paraphrases(tmp_path / "bt", texts, swapped)
     bert = shutil.copytree(tiny["bert"], tmp_path / "bert")
-    options = {"back_translation_dir": folder, "bert": str(bert), "bert_trainable_layers": 1}
+    options = {
+        "back_translation_dir": folder,
+        "bert": str(bert),
+        "bert_trainable_layers": trainable,
+    }
 
-    def fingerprint():
-        config = make_config(**tiny | options | {"out": str(tmp_path / "out")})
+    def fingerprint(**other):
+        config = make_config(**tiny | options | other | {"out": str(tmp_path / "out")})
         run = build.build(config, build.load_splits(config))
         return running.run_state.fingerprint(config, run)
 
     first = fingerprint()
     assert fingerprint() == first
+    moved = shutil.copytree(bert, tmp_path / "elsewhere")
+    assert fingerprint(bert=str(moved)) == first
     write_paraphrases(tmp_path / "bt", texts, lambda text: f"{swapped(text)} .")
     second = fingerprint()
     assert {k for k in first if first[k] != second[k]} == {"inputs"}
     from safetensors.numpy import load_file, save_file
 
     weights = load_file(bert / "model.safetensors")
-    weights["encoder.layer.0.output.dense.bias"] += 1  # of the frozen layer
+    weights["encoder.layer.0.output.dense.bias"] += 1
     save_file(weights, bert / "model.safetensors")
     third = fingerprint()
     assert {k for k in second if second[k] != third[k]} == {"inputs"}
@@ -136,7 +153,7 @@ def test_no_v_is_a_size_too(tiny):
     assert len(build.load_splits(make_config(**images)).validation) == 0
 
 
-def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkeypatch):
+def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkeypatch, tmp_path):
     tokens, lines = np.arange(1, 41, dtype=np.int32).reshape(10, 4), []
 
     def never(tokens):
@@ -145,6 +162,15 @@ def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkey
     sizes = {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 1919}  # 3 x 10 texts x 4 tokens x 8 x 2 bytes
     monkeypatch.setattr(os, "sysconf", sizes.get)
     with pytest.raises(ValueError, match=r"of 10 texts, 3 copies, must fit in memory"):
+        HiddenStates([tokens], never, 8, "r", None, lines.append)
+    # A machine that would hold them, and a container that does not.
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2, "SC_PAGE_SIZE": 1920}.get)
+    monkeypatch.setattr(hidden_states, "_LIMIT", tmp_path / "memory.max")
+    (tmp_path / "memory.max").write_text("1919\n")
+    with pytest.raises(ValueError, match=r"must fit in memory"):
+        HiddenStates([tokens], never, 8, "r", None, lines.append)
+    (tmp_path / "memory.max").write_text("max\n")
+    with pytest.raises(AssertionError, match="encoded"):
         HiddenStates([tokens], never, 8, "r", None, lines.append)
 
 

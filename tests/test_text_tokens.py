@@ -1,5 +1,7 @@
 """Texts to tokens with a tiny vocabulary: cutting, padding, the cache on disk."""
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -162,6 +164,23 @@ def test_damaged_cache_is_made_again(counting, tmp_path, damage):
     assert len(said) == 1 and "is damaged" in said[0] and "made again" in said[0]
     cache.encode(counting, [TEXT])
     assert counting.calls == 2  # the new file is whole
+
+
+def test_a_full_disk_costs_the_cache_alone(counting, tmp_path, monkeypatch):
+    said = []
+    cache = TokenCache(tmp_path, said.append)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        tokens = cache.encode(counting, [TEXT])
+    (line,) = said
+    assert "is not kept in the cache" in line and "No space left on device" in line
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(cache.encode(counting, [TEXT]), tokens)
+    assert counting.calls == 2 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_files_of_arrays_know_what_they_hold(tmp_path):

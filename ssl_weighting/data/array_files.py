@@ -28,10 +28,7 @@ def kept(
       name: describes all that the array depends on.
       shape: its first dimensions.
       make: makes it.
-      say: told of a damaged file, one line.
-
-    Raises:
-      OSError: if the folder cannot be written.
+      say: told of a damaged file and of one that cannot be written, one line.
     """
     if path is None:
         return make()
@@ -41,7 +38,10 @@ def kept(
     if problem:
         say(f"{base_name(path)} in the cache is damaged ({problem}); made again")
     made = make()
-    write_array(path, name, made)
+    try:
+        write_array(path, name, made)
+    except OSError as error:  # a full disk costs the next run some minutes, not this one its work
+        say(f"{base_name(path)} is not kept in the cache ({error}); the next run makes it again")
     return made
 
 

@@ -18,6 +18,7 @@ from ssl_weighting.data.texts import RawTexts, Texts
 COLUMNS = ("text", "label")
 PARTS = ("train", "validation", "test", "unlabeled")
 _TEST_SHARE = 5  # without a test part, one labeled text in five is held out
+_MISSING = ("nan", "NaN", "None", "NULL", "<NA>")  # what programs write where a value is missing
 _LONGEST = 2**24  # characters of a field; csv's own limit is 2**17
 
 
@@ -140,7 +141,7 @@ def _row(path, header, values, line) -> _Row:
     part = found.get("split", "train" if found["label"] else "unlabeled")
     if part == "train" and not found["label"]:
         part = "unlabeled"
-    if found["label"].lower() == "nan":
+    if found["label"] in _MISSING:
         raise ValueError(
             f"`label` in {path} must be a class, or empty where there is none. Received: "
             f"{found['label']!r} in line {line}, which some programs write for a missing value."

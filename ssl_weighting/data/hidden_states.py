@@ -17,6 +17,7 @@ from ssl_weighting.data.text_pipeline import TextBatchSource
 
 _CHUNK = 256  # texts encoded between two progress lines at most
 _COPIES = 3  # of the table at most, as measured: NumPy's, TensorFlow's, that of its pipeline
+_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes or "max"
 _FORMAT = 1  # raise it when the same recipe means other states
 
 
@@ -34,7 +35,6 @@ class HiddenStates:
       say: told what was read and made, one line each.
 
     Raises:
-      OSError: if the folder cannot be written.
       ValueError: if they are more than the memory of the machine holds.
     """
 
@@ -120,15 +120,22 @@ class HiddenBatchSource(TextBatchSource):
 def _check_memory(shape, say):
     """Names the size of large tables, and refuses those that cannot fit, before hours of work."""
     size = math.prod(shape) * 2 * _COPIES  # bytes of float16
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = _memory()
     if size > memory:
         raise ValueError(
             f"The hidden states of {shape[0]} texts, {_COPIES} copies, must fit in memory, "
-            f"{memory / 1e9:.1f} GB. Received: {size / 1e9:.1f} GB. Use a smaller num_unlabeled "
-            "or max_len, or train all layers."
+            f"{memory / 1e9:.1f} GB. Received: {size / 1e9:.1f} GB. Use a smaller "
+            "num_unlabeled, num_test or max_len, or train all layers."
         )
     if size > 1e9:
         say(f"the hidden states of {shape[0]} texts take up to {size / 1e9:.1f} GB of memory")
+
+
+def _memory():
+    """Returns the bytes of the machine, or of the container where it may use fewer."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _LIMIT.read_text().strip() if _LIMIT.is_file() else "max"
+    return memory if limit == "max" else min(memory, int(limit))
 
 
 def _kept(tokens, encode, recipe, folder, say):

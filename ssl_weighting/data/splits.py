@@ -209,7 +209,7 @@ def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
     if not classes <= num_labeled <= len(raw.train):
         raise ValueError(
             f"`num_labeled` must be from {classes}, one for each class, to {len(raw.train)}, the "
-            f"size of the training set. Received: num_labeled={num_labeled}."
+            f"size of the training set ({raw.source}). Received: num_labeled={num_labeled}."
         )
     own = raw.validation is not None
     largest = len(raw.validation) if own else len(raw.train) - num_labeled

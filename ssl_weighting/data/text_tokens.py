@@ -48,7 +48,10 @@ class TextEncoder:
         described = f"{tokenizers.__version__} {backend.to_str()}"
         self.max_len, self.truncation = max_len, truncation
         self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
-        self.vocabulary_size = backend.get_vocab_size()
+        words = backend.get_vocab()
+        self.vocabulary_size = len(words)
+        # What a trained net depends on, whichever release of the tokenizer reads the words.
+        self.vocabulary = hashlib.sha256(repr(sorted(words.items())).encode()).hexdigest()
         # A review that says "[PAD]" means these five characters.
         backend.encode_special_tokens = True
         sides = {"tail": "left", "head": "right"}  # the side that is cut off
@@ -137,9 +140,6 @@ class TokenCache:
           texts: n originals.
           recipe: all else that `make` depends on; "" for the plain tokens.
           make: () -> [n, L] int32.
-
-        Raises:
-          OSError: if the cache cannot be written.
         """
         if self._folder is None:
             return make()

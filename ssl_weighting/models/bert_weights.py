@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -168,6 +169,19 @@ def read_tensors(folder: str | Path) -> Mapping[str, np.ndarray]:
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{folder / name} must be a safetensors file: {error}") from error
     return {key.removeprefix("bert."): value for key, value in tensors.items()}
+
+
+def weights_digest(folder: str | Path) -> str:
+    """Return the SHA-256 of all tensors in `folder`, in hexadecimal: whichever file holds which.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_tensors`.
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(read_tensors(folder).items()):
+        digest.update(f"{key} {value.dtype} {value.shape} ".encode())
+        digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()
 
 
 def _indexed(path):
