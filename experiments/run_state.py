@@ -14,7 +14,8 @@ from ssl_weighting.checkpointing import Checkpoints
 
 # Options that a resumed run may change: they do not touch what is computed. XLA is one of them: it
 # rounds otherwise, as another processor does.
-FREE = ("out", "resume", "keep_checkpoints", "data_dir", "jit", "bert", "back_translation_dir")
+FREE = ("out", "resume", "keep_checkpoints", "data_dir", "jit")
+BY_CONTENT = ("bert", "back_translation_dir")  # folders: what is in them is compared, `Run.inputs`
 _MODEL = ("params/", "non_trainable/", "ema/")
 _NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
 
@@ -86,7 +87,8 @@ def fingerprint(config: Config, run: Run) -> dict:
 
     Where data, BERT and paraphrases lie is left out: the same bytes from elsewhere are the same.
     """
-    options = {k: v for k, v in options_as_json(config).items() if k not in FREE}
+    left_out = (*FREE, *BY_CONTENT)
+    options = {k: v for k, v in options_as_json(config).items() if k not in left_out}
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
     return options | {
         "dataset": config.dataset.partition(":")[0],  # csv of csv:PATH

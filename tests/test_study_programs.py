@@ -181,5 +181,9 @@ def test_make_study_refuses_a_folder_that_is_not_there(monkeypatch, tmp_path, ca
     assert not list(tmp_path.iterdir()), "no page without runs"
 
 
-def test_the_record_lies_in_the_repository():
+def test_the_record_in_the_repository_is_of_the_study_s_options():
+    """A change that gives the same options another hash would have everybody train it all again."""
     assert study_plan.RECORD.parent.name == "study" and study_plan.RECORD.name == "runs.csv"
+    rows, options = read_rows(study_plan.RECORD), {p.name: p.options for p in plans()}
+    strange = [k for k, row in rows.items() if options[k[0]].get(k[1:]) != row.options]
+    assert len(rows) > 300 and not strange
