@@ -63,7 +63,7 @@ _CIFAR = {
 
 def _study(dataset, labeled, val_size, methods=tuple(STUDY_METHODS), seeds=5, **options):
     return {
-        "methods": {name: STUDY_METHODS[name] for name in methods},
+        "methods": {name: one for name, one in STUDY_METHODS.items() if name in methods},
         "options": _STUDY | dataset | {"num_labeled": labeled, "val_size": val_size} | options,
         "seeds": tuple(range(1, seeds + 1)),
         # Twice the work: with three seeds alone.
