@@ -99,6 +99,8 @@ parse_arguments() {
     esac
     shift
   done
+  [[ "$profile" == paper || " ${for_runs[*]} " != *" --smoke "* ]] ||
+    refuse "--smoke must come with --profile=paper"
   if [[ "$profile" == default ]] && ((${#for_runs[@]} + ${#for_cells[@]})); then
     set -- "${for_runs[@]}" "${for_cells[@]}"
     refuse "$* must come with --profile=paper or --profile=study"
@@ -115,7 +117,7 @@ refuse() {
 }
 
 give_up() {
-  printf 'run_all: %s. Call again to go on from there.\n' "$*" >&2
+  printf 'run_all: %s. Once that is mended, call again to go on from there.\n' "$*" >&2
   exit 1
 }
 

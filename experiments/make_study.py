@@ -1,6 +1,6 @@
 """Makes docs/study from finished runs and from the record of runs made elsewhere.
 
-  python -m experiments.make_study --runs=results/study --out=docs/study
+  python -m experiments.make_study
 
 A run folder wins over the record's line of the same run. Runs that are not there are listed as not
 run. Writes README.md, figures/ and the record itself, runs.csv, which is to be committed: what

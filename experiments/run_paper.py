@@ -149,8 +149,7 @@ def run_one(cell: Cell, out: str, smoke: bool, others: list[str]) -> int:
         return benchmark.run_command([*command, f"--out={target}"])
     from experiments import run_cell
 
-    one_seed = [f"--seed={cell.seeds[0]}"] * smoke
-    code = run_cell.run(run_cell.parsed([*command, f"--results={out}", *one_seed, *others]))
+    code = run_cell.run(run_cell.parsed([*command, f"--results={out}", *others]))
     _forget()
     return code
 

@@ -103,7 +103,7 @@ def test_cells_are_valid_commands_and_so_are_their_smoke_forms():
         words = scripts.arguments(cell)
         configs = run_cell.configurations(run_cell.parsed(words))
         assert [c.seed for c in configs] == list(cell.seeds), cell.name
-        smoke = run_cell.configurations(run_cell.parsed([*words, "--smoke"]))[0]
+        (smoke,) = run_cell.configurations(run_cell.parsed([*words, "--smoke"]))
         assert smoke.smoke and smoke.steps < 10 and smoke.num_labeled >= (4 if cell.is_text else 10)
         assert "/smoke/" in smoke.out and "/paper/" in configs[0].out
 

@@ -99,6 +99,7 @@ def test_other_runs_do_not_count(tmp_path, departures, summary, note):
     finish(tmp_path, OURS, 1, 1.0, departures, **summary)
     row = entries(tmp_path, OURS)
     assert row["ours, median of last 20"] == f"not run; {note}"
+    assert f"{OURS}: not run; {note}" in comparison.summary(tmp_path).splitlines()
     assert row["minus fixed weights"] == "-"
 
 

@@ -13,6 +13,7 @@ from tiny import make_trainer
 
 from experiments import hardware
 from experiments.config import Config
+from experiments.presets import make_config
 from ssl_weighting.bilevel import _check_devices
 from ssl_weighting.devices import Devices, average, divided, is_first, share, spread_bad_news
 from ssl_weighting.lambda_step import LambdaStepSettings
@@ -90,6 +91,12 @@ def test_interleaving_deals_out_every_kind_of_row():
 def test_what_cannot_be_divided_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Config(**options)
+
+
+def test_the_recipe_of_a_data_set_asks_for_no_xla_where_devices_meet():
+    assert make_config(dataset="digits").jit and not make_config(dataset="digits", devices=2).jit
+    with pytest.raises(ValueError, match="needs --jit=false"):
+        make_config(dataset="digits", devices=2, jit=True)
 
 
 def test_more_devices_than_there_are_are_refused(monkeypatch):

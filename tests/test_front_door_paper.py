@@ -45,6 +45,12 @@ def test_refuses_its_arguments_elsewhere(clone, argument):
     assert clone.logged() == []
 
 
+def test_the_study_has_no_smoke_form(clone):
+    result = clone.run(str(clone.root / "run_all.sh"), "--profile=study", "--smoke")
+    assert result.returncode == 2 and clone.logged() == []
+    assert "--smoke must come with --profile=paper" in result.stderr
+
+
 @pytest.mark.parametrize("profile", ["default", "paper"])
 def test_refuses_the_folder_of_the_study_elsewhere(clone, profile):
     arguments = (f"--profile={profile}", "--data_dir=/x")

@@ -64,17 +64,19 @@ def _cited():
 
 
 def summary(out: Path) -> str:
-    """Return the comparison for a terminal: a line for each cell that has runs."""
+    """Return the comparison for a terminal: a line for each cell that has runs, left out or not."""
     everything = [cell for cell in cells() if cell.program != BENCHMARK]
     by_name = {cell.name: cell for cell in everything}
     lines, empty = [], 0
     for cell in everything:
         ours = found.read(cell, out / "paper")
         empty += not ours.last
+        text = NOT_RUN
         if ours.last:
             gain = _gain(cell, by_name, out / "paper", ours)
             paired = f"; minus fixed weights {gain}" if gain != "-" else ""
             text = f"{found.spread(ours.last)}, paper {paper_text(cell)}{paired}"
+        if ours.last or ours.notes:
             lines.append("; ".join([f"{cell.name}: {text}", *ours.notes]))
     return "\n".join([*lines, f"{len(everything) - empty} cells have runs, {empty} are not run"])
 

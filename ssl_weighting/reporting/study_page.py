@@ -77,7 +77,7 @@ COMMANDS = (
     "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10_AND_IMDB\n"
     "./run_all.sh --profile=study --only='fashion_mnist_v160/cross_fit*'\n"
     "python -m experiments.run_study --record= --only=FAMILY/METHOD  # runs.csv's, made again\n"
-    "python -m experiments.make_study --runs=results/study --out=docs/study"
+    "python -m experiments.make_study"
 )
 
 
