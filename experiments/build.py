@@ -125,6 +125,12 @@ def build(config: Config, splits: DataSplits) -> Run:
     Raises:
         ValueError: an option does not fit the data or the machine.
     """
+    if config.validation == "held_out" and not len(splits.validation):
+        raise ValueError(
+            "--val_size must be greater than 0: each evaluation measures V too. Received: "
+            f"--val_size={config.val_size}. To train on all labels, add --validation_as_labels, or "
+            "--validation=cross_fit"
+        )
     store = weight_store(config, len(splits.unlabeled.labels))
     if config.validation == "held_out":
         return _single(config, splits, store, config.seed)

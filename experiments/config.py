@@ -52,7 +52,7 @@ class Config:
     preset: str = option(
         "paper", "which column of the README's presets table", ("paper", "released")
     )
-    dataset: str = option("", "a built-in name, npz:PATH or folder:PATH")
+    dataset: str = option("", "a built-in name; of your own: npz:PATH, folder:PATH, csv:PATH")
     data_dir: str = option("", "folder with the data set's files, where it is not downloaded")
     image_size: int = option(0, "side to resize images to; 0: as they are")
     num_labeled: int = option(250, "labeled examples n")

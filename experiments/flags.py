@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from absl import flags
 
@@ -20,10 +20,14 @@ _DEFINE = {
 }
 
 
-def define(values: flags.FlagValues = flags.FLAGS) -> None:
+def define(values: flags.FlagValues = flags.FLAGS, shown: Mapping | None = None) -> None:
     """Define --NAME for every option, with its default before presets and recipes.
 
     They count as flags of the program that runs, so that its --helpshort lists them.
+
+    Args:
+        values: where to.
+        shown: defaults that --helpshort shows in place of those.
     """
     for field in dataclasses.fields(Config):
         known = field.metadata["choices"]
@@ -31,7 +35,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         if known:
             text += f": {', '.join(known)}"
         define_one = _DEFINE[type(field.default)]
-        define_one(field.name, field.default, text, flag_values=values, module_name=sys.argv[0])
+        default = (shown or {}).get(field.name, field.default)
+        define_one(field.name, default, text, flag_values=values, module_name=sys.argv[0])
 
 
 def given(values: flags.FlagValues | None = None) -> dict:

@@ -138,6 +138,11 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1 or not given.run or not given.input:
         raise app.UsageError("--run and --input must be given, and nothing else but flags.")
     with friendly():
+        folder = Path(given.out).parent
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"--out must name a file in a folder that is there. Received: --out={given.out}"
+            )
         model, config = load_model(Path(given.run))
         names, probabilities = label(model, config, given.input)
         with open(given.out, "w", newline="", encoding="utf-8") as file:

@@ -106,8 +106,8 @@ def _said_of_case(config, encoder):
 def _encoder(config):
     """Return the encoder of --bert, whose words its net has to know."""
     folder = bert_folder(config.bert)
-    encoder = load_encoder(str(folder), config.max_len, config.truncation)
     known = read_shape(folder)
+    encoder = load_encoder(str(folder), config.max_len, config.truncation)
     if encoder.vocabulary_size > known.vocabulary:
         raise ValueError(
             f"The tokenizer of --bert={config.bert} must have no more than {known.vocabulary} "

@@ -16,6 +16,7 @@ from experiments.cache import cache_dir, define_flag
 from experiments.errors import friendly
 from experiments.flags import config_from_flags, define
 from experiments.run import TERMINATED, execute
+from experiments.text_recipes import is_text
 from ssl_weighting.data.images import NAMES
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 
@@ -30,10 +31,12 @@ def main(argv: list[str]) -> int:
     """Run the configuration of the command line; return the exit code."""
     with friendly():
         config = config_from_flags(argv)
-        if config.dataset in TOY_SETS:
+        toy = config.dataset in TOY_SETS
+        if toy or is_text(config.dataset):
             raise ValueError(
                 f"--dataset must be one of {', '.join(NAMES)}, npz:PATH or folder:PATH. Received: "
-                f"{config.dataset!r}. Use python -m experiments.train_synthetic"
+                f"{config.dataset!r}. Use python -m experiments."
+                f"{'train_synthetic' if toy else 'train_text'}"
             )
         summary = execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))
     return 0 if summary else TERMINATED

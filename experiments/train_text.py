@@ -22,7 +22,7 @@ from experiments.cache import cache_dir, define_flag
 from experiments.errors import friendly
 from experiments.flags import config_from_flags, define
 from experiments.run import TERMINATED, execute
-from experiments.text_recipes import is_text
+from experiments.text_recipes import is_text, text_recipe
 from ssl_weighting.data.text_sets import NAMES
 
 # What --smoke alone means.
@@ -31,7 +31,7 @@ _SMOKE = {"dataset": lambda: "rotten_tomatoes", "out": lambda: tempfile.mkdtemp(
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
-    define(values)
+    define(values, shown=text_recipe("imdb", ""))
     define_flag(values)
 
 

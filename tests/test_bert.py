@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_its_keys(case, tmp_path, ch
 
 def test_folders_that_are_none_are_refused(case, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(FileNotFoundError, match=r"must hold config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"must be a folder with config\.json"):
         read_shape(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"must hold model\.safetensors"):
         load_weights(bert(SMALL, 7, 2), tmp_path, 3)

@@ -116,6 +116,13 @@ def change_bert(folder, part):
     (folder / "vocab.txt").write_text("\n".join(words), "utf-8")
 
 
+def test_a_folder_for_the_labels_that_is_not_there_is_told_before_any_work(capsys, monkeypatch):
+    monkeypatch.setattr(predict, "load_model", lambda folder: pytest.fail("read the model"))
+    with pytest.raises(SystemExit):
+        runs.call(predict, monkeypatch, "--run=x", "--input=csv:x", "--out=/no/such/labels.csv")
+    assert "--out must name a file in a folder that is there" in capsys.readouterr().err
+
+
 FILES = {
     "another column": ("id,review\n1,good\n", "column names, `text` once. Received: ['id', 'rev"),
     "two of them": ("text,text\na,b\n", "column names, `text` once. Received: ['text', 'text']"),

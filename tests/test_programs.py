@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
     [
         (train_images, ["--dataset=digits"], "--out must be given; --helpshort lists all"),
         (train_images, ["--out=x"], "--dataset must be given; --helpshort lists all"),
+        (train_images, ["--out=x", "--dataset=imdb"], "Use python -m experiments.train_text"),
         (train_images, ["--dataset=digits", "--out=x", "y", "z"], "--NAME=VALUE. Received: y z"),
         (train_images, ["--dataset=nope", "--out=OUT"], "`dataset` must be one of cifar10, "),
         (train_images, ["--dataset=npz:", "--out=OUT"], "npz:PATH or folder:PATH. Received: "),

@@ -4,14 +4,17 @@ import dataclasses
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import runs
+from absl import flags
 from text_runs import tiny_options
 
-from experiments import build, text_data, write_originals
+from experiments import build, text_data, train_text, write_originals
 from experiments import run as running
+from experiments.flags import given
 from experiments.presets import make_config
 from experiments.relevance import refuse_without_effect
 from ssl_weighting.data import back_translation, hidden_states
@@ -39,6 +42,35 @@ def write_paraphrases(folder, texts, change):
 
 def swapped(text):
     return " ".join(reversed(text.split()))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"`bert` must be a folder with config.json.*without config.json"),
+        ("{", r"config.json must describe a BERT"),
+        ({"hidden_act": "silu"}, r"config.json must have a hidden_act of gelu.* Received: 'silu'"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_told_by_its_file(tiny, tmp_path, content, message):
+    file = Path(shutil.copytree(tiny["bert"], tmp_path / "bert")) / "config.json"
+    old = json.loads(file.read_text())
+    file.unlink()
+    if content is not None:
+        file.write_text(content if isinstance(content, str) else json.dumps(old | content))
+    with pytest.raises((OSError, ValueError), match=message):
+        splits_of(tiny, bert=str(file.parent))
+
+
+def test_the_help_of_texts_shows_their_defaults():
+    values = flags.FlagValues()
+    train_text.define_flags(values)
+    assert (values["algorithm"].value, values["steps"].value) == ("uda", 10_000)
+    assert (values["labeled_batch"].value, values["tsa"].value) == (
+        8,
+        make_config(dataset="imdb").tsa,
+    )
+    assert given(values) == {}, "what is shown is not given"
 
 
 def test_views_in_lower_case_are_told_where_the_bert_knows_capitals(tiny, tmp_path):
@@ -146,11 +178,13 @@ def test_the_program_writes_the_list_to_paraphrase(tiny, tmp_path, monkeypatch, 
     assert "Received: --dataset=digits" in capsys.readouterr().err
 
 
-def test_no_v_is_a_size_too(tiny):
-    found = splits_of(tiny, algorithm="supervised", val_size=0)
-    assert len(found.validation) == 0
-    images = {"dataset": "digits", "algorithm": "supervised", "val_size": 0, "out": "unused"}
-    assert len(build.load_splits(make_config(**images)).validation) == 0
+@pytest.mark.parametrize("options", [{"algorithm": "supervised"}, {"weighting": "fixed"}])
+def test_a_run_without_v_is_refused_before_it_trains(tiny, options):
+    config = make_config(**tiny | options | {"val_size": 0, "out": "unused"})
+    splits = build.load_splits(config)
+    assert len(splits.validation) == 0
+    with pytest.raises(ValueError, match=r"--val_size must be greater than 0.*validation_as_lab"):
+        build.build(config, splits)
 
 
 def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkeypatch, tmp_path):

