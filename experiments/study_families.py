@@ -73,7 +73,7 @@ def _study(dataset, labeled, val_size, methods=tuple(STUDY_METHODS), seeds=5, **
     }
 
 
-# |V|: a fifth of the labels (one of each class on Fashion-MNIST), and the paper's 1,024 to 250.
+# |V|: a fifth of D (Fashion-MNIST: a quarter, one of each class), and the paper's 1,024 to 250.
 _KINDS = ("foreign", "corrupt", "imbalanced")
 STUDY = {
     "fashion_mnist_v160": _study(_FASHION, 40, 160),
