@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from berts import SMALL, numpy_bert, numpy_mean_query, random_ids, random_tensors, write_checkpoint
 
 from ssl_weighting.models import HEAD, bert, bert_lower
@@ -234,3 +235,22 @@ def test_a_config_of_wrong_types_is_refused(case, tmp_path, wrong):
     write_checkpoint(tmp_path, case[1], **wrong)
     with pytest.raises(ValueError, match=r"config\.json must describe a BERT"):
         read_shape(tmp_path)
+
+
+ADDS = ("Add", "AddV2", "AddN")
+
+
+def test_embeddings_are_added_in_one_order():
+    """No three terms under `+`: TensorFlow lets such a sum be made in any order, run by run."""
+    model = bert(SMALL, 7, 2)
+    traced = tf.function(lambda ids: model(ids, training=False), autograph=False)
+    graph = traced.get_concrete_function(tf.TensorSpec([4, 7], tf.int32)).graph
+
+    def terms(tensor):
+        """The tensors of its shape that are added up in it; broadcast ones are added apart."""
+        same = [x for x in tensor.op.inputs if x.shape == tensor.shape]
+        inner = [x.op.type in ADDS and len(x.consumers()) == 1 for x in same]
+        return [t for x, more in zip(same, inner, strict=True) for t in (terms(x) if more else [x])]
+
+    sums = {op.name: terms(op.outputs[0]) for op in graph.get_operations() if op.type in ADDS}
+    assert sums and not {name: found for name, found in sums.items() if len(found) > 2}

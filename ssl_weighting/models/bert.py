@@ -182,9 +182,14 @@ class _Parts:
     def embed(self, ids):
         places = ops.cumsum(ops.ones_like(ids), axis=1) - 1
         s = self.shape
-        x = self.embedding(ids, s.vocabulary, "word")
-        x = x + self.embedding(places, s.max_length, "position")
-        x = x + self.embedding(ops.zeros_like(ids), s.num_segments, "segment")
+        parts = [
+            self.embedding(places, s.max_length, "position"),
+            self.embedding(ops.zeros_like(ids), s.num_segments, "segment"),
+            self.embedding(ids, s.vocabulary, "word"),
+        ]
+        # One reduction: TensorFlow's memory optimizer lets a chain of `+` add in the order in which
+        # its terms arrive, and the same run came out in two roundings.
+        x = ops.sum(ops.stack(parts), axis=0)
         return self.dropout(self.norm(x, "embeddings_norm"), s.dropout)
 
     def embedding(self, ids, size, kind):
