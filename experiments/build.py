@@ -128,8 +128,8 @@ def build(config: Config, splits: DataSplits) -> Run:
     if config.validation == "held_out" and not len(splits.validation):
         raise ValueError(
             "--val_size must be greater than 0: each evaluation measures V too. Received: "
-            f"--val_size={config.val_size}. To train on all labels, add --validation_as_labels, or "
-            "--validation=cross_fit"
+            f"--val_size={config.val_size}. --validation_as_labels trains on V too, "
+            "--validation=cross_fit needs none"
         )
     store = weight_store(config, len(splits.unlabeled.labels))
     if config.validation == "held_out":

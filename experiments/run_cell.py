@@ -39,12 +39,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     define(values)
     flags.DEFINE_string("cell", "", "[cell] name of the cell, or one of your own", values)
     flags.DEFINE_string("runs", "", "[cell] name of its run folders; empty: --cell", values)
-    flags.DEFINE_list(
-        "seeds",
-        ["1"],
-        "[cell] seeds, with commas; --seed=N runs that one, --smoke the first",
-        values,
-    )
+    text = "[cell] seeds, with commas; --seed=N runs that one, --smoke the first"
+    flags.DEFINE_list("seeds", ["1"], text, values)
     flags.DEFINE_string("results", str(RESULTS), "[cell] results folder", values)
     define_flag(values)
 

@@ -100,7 +100,9 @@ def _said_of_case(config, encoder):
     """Return a warning where strong views differ from their texts by more than the words."""
     if config.back_translation_dir or (encoder(["Film"]) == encoder(["film"])).all():
         return ()
-    return (f"strong views are in lower case, and --bert={config.bert} tells cases apart",)
+    # A folder by its last part: results are published, machines not.
+    bert = Path(config.bert).name
+    return (f"strong views are in lower case, and --bert={bert} tells cases apart",)
 
 
 def _encoder(config):

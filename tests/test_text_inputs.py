@@ -66,16 +66,13 @@ def test_the_help_of_texts_shows_their_defaults():
     values = flags.FlagValues()
     train_text.define_flags(values)
     assert (values["algorithm"].value, values["steps"].value) == ("uda", 10_000)
-    assert (values["labeled_batch"].value, values["tsa"].value) == (
-        8,
-        make_config(dataset="imdb").tsa,
-    )
+    assert values["labeled_batch"].value == 8
     assert given(values) == {}, "what is shown is not given"
 
 
 def test_views_in_lower_case_are_told_where_the_bert_knows_capitals(tiny, tmp_path):
     bert = shutil.copytree(tiny["bert"], tmp_path / "bert")
-    line = f"strong views are in lower case, and --bert={bert} tells cases apart"
+    line = "strong views are in lower case, and --bert=bert tells cases apart"
     assert line not in splits_of(tiny, bert=str(bert)).notes
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
     (bert / "tokenizer_config.json").write_text(json.dumps(settings))
@@ -139,11 +136,8 @@ def test_a_run_does_not_go_on_with_other_paraphrases_or_another_bert(tiny, tmp_p
     texts = list(splits_of(tiny, algorithm="supervised").unlabeled.texts)
     folder = write_paraphrases(tmp_path / "bt", texts, swapped)
     bert = shutil.copytree(tiny["bert"], tmp_path / "bert")
-    options = {
-        "back_translation_dir": folder,
-        "bert": str(bert),
-        "bert_trainable_layers": trainable,
-    }
+    options = {"back_translation_dir": folder, "bert": str(bert)}
+    options["bert_trainable_layers"] = trainable
 
     def fingerprint(**other):
         config = make_config(**tiny | options | other | {"out": str(tmp_path / "out")})
@@ -185,6 +179,8 @@ def test_a_run_without_v_is_refused_before_it_trains(tiny, options):
     assert len(splits.validation) == 0
     with pytest.raises(ValueError, match=r"--val_size must be greater than 0.*validation_as_lab"):
         build.build(config, splits)
+    advised = dataclasses.replace(config, val_size=4, validation_as_labels=True)
+    assert len(build.build(advised, build.load_splits(advised)).splits.labeled) == 4 + 4
 
 
 def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkeypatch, tmp_path):

@@ -217,17 +217,15 @@ def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
         raise ValueError(
             f"`val_size` must be a number, as {raw.name} has no validation set of its own to take "
             f"all of. Received: val_size=None. Set --val_size from {classes} to {largest} to draw "
-            "V from the training set, or 0 for no V."
+            "V from the training set, or 0 for no V (cross-fit)."
         )
     if val_size is not None and not (val_size == 0 or classes <= val_size <= largest):
+        whose = (
+            ", the data set's own validation set; None, --val_size=0, for all of it" if own else ""
+        )
         raise ValueError(
-            f"`val_size` must be 0, or from {classes}, one for each class, to {largest}"
-            + (
-                ", the data set's own validation set; None, --val_size=0, for all of it. "
-                if own
-                else ". "
-            )
-            + f"Received: val_size={val_size}."
+            f"`val_size` must be 0, or from {classes}, one for each class, to {largest}{whose}. "
+            f"Received: val_size={val_size}."
         )
     for name, value in (("seed", seed), ("val_seed", val_seed)):
         if not 0 <= value < 2**32:
