@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+UPSTREAM = "ssl_weighting_upstream"
 
 
 def read_version() -> str:
@@ -20,7 +21,9 @@ setup(
     description="Learned per-example weights for semi-supervised learning, on TensorFlow 2",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["ssl_weighting*", "experiments*", "third_party*"]),
+    # The programs are run from a clone; only the library and what it is built on are installed.
+    packages=[*find_packages(include=["ssl_weighting*"]), UPSTREAM],
+    package_dir={UPSTREAM: f"third_party/{UPSTREAM}"},
     # TensorFlow is missing on purpose: `tensorflow-cpu` and `tensorflow` write into the same
     # folder and corrupt each other, so exactly one of the extras [cpu] and [gpu] brings it.
     install_requires=[

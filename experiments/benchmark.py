@@ -30,9 +30,9 @@ from absl import app, flags
 
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.suite import Options, Result
-from experiments.errors import friendly
-from experiments.smoke import BATCHES, MARK
-from ssl_weighting.reporting.files import write_atomically
+from experiments.options.smoke import BATCHES, MARK
+from experiments.pages.files import write_atomically
+from experiments.runs.errors import friendly
 
 SMOKE_ROWS = "theta_step_graph,lambda_step_exact,lambda_step_identity,engine_dot_*_graph"
 HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak MB", "calls")

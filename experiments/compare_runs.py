@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import app
 
-from experiments.errors import friendly
+from experiments.runs.errors import friendly
 from ssl_weighting.checkpointing import Checkpoints, read
 
 

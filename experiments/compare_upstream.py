@@ -12,9 +12,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.errors import friendly
+from experiments.pages.files import write_atomically
 from experiments.paper import comparison
-from ssl_weighting.reporting.files import write_atomically
+from experiments.runs.errors import friendly
 
 PAGE = "comparison.md"
 

@@ -22,16 +22,16 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from experiments import run_state
-from experiments.build import Run, build, lambda_settings, load_splits
-from experiments.cache import cache_dir, define_flag
-from experiments.config import Config
-from experiments.errors import friendly
-from experiments.results import write_text
+from experiments.assemble.build import Run, build, lambda_settings, load_splits
+from experiments.options.config import Config
+from experiments.pages.statistics import auroc
+from experiments.runs import state as run_state
+from experiments.runs.cache import cache_dir, define_flag
+from experiments.runs.errors import friendly
+from experiments.runs.results import write_text
 from ssl_weighting.algorithms import ORACLE_ALGORITHMS
 from ssl_weighting.algorithms.oracle import pseudo_labels
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
-from ssl_weighting.reporting.statistics import auroc
 from ssl_weighting.structs import LabeledBatch
 from ssl_weighting.weight_store import LEARNED
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from experiments.cache import cache_dir
-from ssl_weighting.data import debian
+from experiments.runs.cache import cache_dir
 from ssl_weighting.data.examples import UnavailableError
-from ssl_weighting.data.idx import find_idx
-from ssl_weighting.data.images import NAMES, load_images
+from ssl_weighting.data.images import debian
+from ssl_weighting.data.images.by_name import NAMES, load_images
+from ssl_weighting.data.images.idx import find_idx
 
 UNAVAILABLE = 3  # exit code; run_all.sh goes on without the set on this one alone
 

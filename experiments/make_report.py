@@ -13,8 +13,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from ssl_weighting.reporting.document import Lead
-from ssl_weighting.reporting.report import Report, write_report
+from experiments.pages.document import Lead
+from experiments.report.report import Report, write_report
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

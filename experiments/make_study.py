@@ -16,11 +16,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.errors import friendly
-from experiments.study_plan import options_hash, plans
-from ssl_weighting.reporting.collect import read_run
-from ssl_weighting.reporting.study_page import write_study
-from ssl_weighting.reporting.study_rows import Key, Row, read_rows, row_of
+from experiments.report.collect import read_run
+from experiments.runs.errors import friendly
+from experiments.study.page import write_study
+from experiments.study.plan import options_hash, plans
+from experiments.study.rows import Key, Row, read_rows, row_of
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -20,11 +20,11 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from experiments import predict_texts
-from experiments.errors import friendly
-from ssl_weighting.data.augmentation import clean_view
-from ssl_weighting.data.folders import read_images
-from ssl_weighting.data.resize import resize_images
+from experiments.assemble import predict_texts
+from experiments.runs.errors import friendly
+from ssl_weighting.data.images.augmentation import clean_view
+from ssl_weighting.data.images.folders import read_images
+from ssl_weighting.data.images.resize import resize_images
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -16,19 +16,19 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.cache import cache_dir, define_flag
-from experiments.config import Config
-from experiments.errors import friendly
-from experiments.finished import is_complete, summary_of
-from experiments.flags import define, given
+from experiments.options.config import Config
+from experiments.options.flags import define, given
+from experiments.options.presets import make_config
+from experiments.options.relevance import refuse_without_effect
+from experiments.options.smoke import MARK
 from experiments.paper.cells import Cell, cells
 from experiments.paper.scripts import arguments, paper_text
-from experiments.presets import make_config
-from experiments.relevance import refuse_without_effect
-from experiments.results import write_text
-from experiments.run import TERMINATED, execute
 from experiments.run_profile import refuse_if_changed
-from experiments.smoke import MARK
+from experiments.runs.cache import cache_dir, define_flag
+from experiments.runs.errors import friendly
+from experiments.runs.execute import TERMINATED, execute
+from experiments.runs.finished import is_complete, summary_of
+from experiments.runs.results import write_text
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BY_SEED = ("seed", "out")  # set here, seed by seed
@@ -104,7 +104,7 @@ def run(values: flags.FlagValues, known: tuple[Cell, ...] | None = None) -> int:
     """Train the seeds of a command line that are not finished; return the exit code.
 
     Raises:
-        ValueError, OSError, FloatingPointError: as `experiments.run.execute`.
+        ValueError, OSError, FloatingPointError: as `experiments.runs.execute.execute`.
     """
     name = values["cell"].value
     cell = next((cell for cell in known or cells() if cell.name == name), None)

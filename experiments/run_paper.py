@@ -19,11 +19,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.errors import friendly
-from experiments.finished import is_complete
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import CITED
 from experiments.paper.scripts import FOLDER, hours_of, hours_text, paper_text
+from experiments.runs.errors import friendly
+from experiments.runs.finished import is_complete
 
 TERMINATED = 143
 BENCHMARK_FILE = "sec44_running_time.jsonl"

@@ -12,13 +12,13 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments import train_synthetic
-from experiments.cache import cache_dir, define_flag
-from experiments.config import Config
-from experiments.errors import friendly
-from experiments.profiles import PROFILES, configs
-from experiments.run import TERMINATED, changed_options, execute, is_complete
-from experiments.study_plan import RECORD, is_recorded
-from ssl_weighting.reporting.study_rows import read_rows
+from experiments.options.config import Config
+from experiments.runs.cache import cache_dir, define_flag
+from experiments.runs.errors import friendly
+from experiments.runs.execute import TERMINATED, changed_options, execute, is_complete
+from experiments.study.plan import RECORD, is_recorded
+from experiments.study.profiles import PROFILES, configs
+from experiments.study.rows import read_rows
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -18,17 +18,17 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from experiments.cache import cache_dir, define_flag
-from experiments.config import Config
-from experiments.errors import friendly
-from experiments.run import TERMINATED, execute, is_complete
+from experiments.options.config import Config
 from experiments.run_profile import done, program_of
-from experiments.study_families import STUDY
-from experiments.study_plan import RECORD, chosen, is_recorded, key_of
+from experiments.runs.cache import cache_dir, define_flag
+from experiments.runs.errors import friendly
+from experiments.runs.execute import TERMINATED, execute, is_complete
+from experiments.study.families import STUDY
+from experiments.study.plan import RECORD, chosen, is_recorded, key_of
+from experiments.study.rows import Key, Row, read_rows
 from ssl_weighting.bilevel import NonFiniteError
-from ssl_weighting.data.images import load_images
-from ssl_weighting.data.text_sets import load_texts
-from ssl_weighting.reporting.study_rows import Key, Row, read_rows
+from ssl_weighting.data.images.by_name import load_images
+from ssl_weighting.data.texts.by_name import load_texts
 
 DIVERGED = 3  # exit code, known to run_all.sh
 IN_FOLDER = ("cifar10", "imdb")  # data sets of the study that no package brings

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from absl import app
 
-from experiments.config import Config
-from experiments.errors import friendly
-from experiments.flags import config_from_flags, define
-from experiments.run import TERMINATED, execute
-from experiments.snapshots import Snapshots, steps_of_iterations
+from experiments.options.config import Config
+from experiments.options.flags import config_from_flags, define
+from experiments.runs.errors import friendly
+from experiments.runs.execute import TERMINATED, execute
+from experiments.runs.snapshots import Snapshots, steps_of_iterations
 from ssl_weighting.data.synthetic import NAMES
 
 

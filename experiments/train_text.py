@@ -18,12 +18,12 @@ import tempfile
 
 from absl import app, flags
 
-from experiments.cache import cache_dir, define_flag
-from experiments.errors import friendly
-from experiments.flags import config_from_flags, define
-from experiments.run import TERMINATED, execute
-from experiments.text_recipes import is_text, text_recipe
-from ssl_weighting.data.text_sets import NAMES
+from experiments.options.flags import config_from_flags, define
+from experiments.options.text_recipes import is_text, text_recipe
+from experiments.runs.cache import cache_dir, define_flag
+from experiments.runs.errors import friendly
+from experiments.runs.execute import TERMINATED, execute
+from ssl_weighting.data.texts.by_name import NAMES
 
 # What --smoke alone means.
 _SMOKE = {"dataset": lambda: "rotten_tomatoes", "out": lambda: tempfile.mkdtemp(prefix="smoke-")}

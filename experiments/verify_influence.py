@@ -19,7 +19,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.errors import friendly
+from experiments.runs.errors import friendly
 
 PROBLEM_NAMES = ("logistic", "mlp", "wide_resnet")
 
@@ -64,9 +64,9 @@ def run(names: tuple[str, ...], seeds: int, ids: int, unlabeled: int, out: str =
 
 
 def _write(document, folder):
-    from ssl_weighting.reporting.document import pictures_in
-    from ssl_weighting.reporting.files import write_atomically
-    from ssl_weighting.reporting.render_html import render_html
+    from experiments.pages.document import pictures_in
+    from experiments.pages.files import write_atomically
+    from experiments.pages.render_html import render_html
 
     for picture in pictures_in(document.blocks):
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from absl import app, flags
 
-from experiments.cache import cache_dir, define_flag
-from experiments.errors import friendly
-from experiments.text_recipes import is_text
-from ssl_weighting.data.back_translation import write_originals
-from ssl_weighting.data.text_sets import NAMES, load_texts
+from experiments.options.text_recipes import is_text
+from experiments.runs.cache import cache_dir, define_flag
+from experiments.runs.errors import friendly
+from ssl_weighting.data.texts.back_translation import write_originals
+from ssl_weighting.data.texts.by_name import NAMES, load_texts
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

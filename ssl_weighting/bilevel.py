@@ -11,11 +11,8 @@ import time
 
 import tensorflow as tf
 
-from ssl_weighting import devices as replicas
 from ssl_weighting import objective
 from ssl_weighting.bilevel_settings import BilevelSettings as BilevelSettings
-from ssl_weighting.ema import frozen_statistics_forward
-from ssl_weighting.fused_batch_norm import FusedBatchNorm
 from ssl_weighting.lambda_step import (
     LAST_LAYER,
     LambdaStep,
@@ -24,9 +21,12 @@ from ssl_weighting.lambda_step import (
     make_scope,
     rank_correlation,
 )
-from ssl_weighting.replay import Replay
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.weight_decay import is_decayed
+from ssl_weighting.theta import devices as replicas
+from ssl_weighting.theta.ema import frozen_statistics_forward
+from ssl_weighting.theta.fused_batch_norm import FusedBatchNorm
+from ssl_weighting.theta.replay import Replay
+from ssl_weighting.theta.weight_decay import is_decayed
 
 _HALVES = (slice(0, None, 2), slice(1, None, 2))
 _MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ssl_weighting.weight_decay import SCOPES
+from ssl_weighting.theta.weight_decay import SCOPES
 
 
 @dataclasses.dataclass(frozen=True)

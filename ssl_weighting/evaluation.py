@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.data.examples import Examples
-from ssl_weighting.ema import ExponentialMovingAverage
+from ssl_weighting.theta.ema import ExponentialMovingAverage
 
 
 class Evaluator:

@@ -12,11 +12,11 @@ import tensorflow as tf
 from ssl_weighting import objective
 from ssl_weighting.influence import Influence, influence, lam_gradient
 from ssl_weighting.inverse_hessian import DIVERGED, METHODS, STATUS, SolveOptions
-from ssl_weighting.last_layer import LastLayer
+from ssl_weighting.parameters.last_layer import LastLayer
+from ssl_weighting.parameters.subnetwork import Subnetwork
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.stale_scores import StaleScores
 from ssl_weighting.structs import LossRows
-from ssl_weighting.subnetwork import Subnetwork
 
 BATCH_NORM_MODES = ("batch", "moving")
 CURVATURES = ("hessian", "gauss_newton")

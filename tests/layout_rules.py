@@ -15,58 +15,89 @@ from functools import cached_property
 # Who may import whom: only downwards, or within one group. A group is a tuple of patterns.
 FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
-        ("third_party", "third_party.*"),
+        ("ssl_weighting_upstream", "ssl_weighting_upstream.*"),
         ("ssl_weighting.structs",),
-        ("ssl_weighting",),  # version and the check for TensorFlow
+        ("ssl_weighting",),  # the door: version, checks, and names that are loaded when asked for
     ),
     (
-        ("ssl_weighting.madam",),
-        ("ssl_weighting.nesterov", "ssl_weighting.optimizer_steps"),
-        ("ssl_weighting.schedules",),
-        ("ssl_weighting.bert_adamw",),
-        ("ssl_weighting.ema",),
-        ("ssl_weighting.ctaugment_rates",),
-        ("ssl_weighting.devices",),
         ("ssl_weighting.losses",),
-        ("ssl_weighting.weight_decay",),
-        ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
+        ("ssl_weighting.madam",),
         ("ssl_weighting.inverse_hessian", "ssl_weighting.inverse_hessian.*"),
         ("ssl_weighting.models", "ssl_weighting.models.*"),
+        # What images, texts and features share, and their rooms.
         ("ssl_weighting.data", "ssl_weighting.data.*"),
     ),
     (
         ("ssl_weighting.objective",),
-        ("ssl_weighting.fused_batch_norm",),
-        (  # Eq. 6 and the parameters it speaks of
-            "ssl_weighting.influence",
-            "ssl_weighting.last_layer*",
-            "ssl_weighting.subnetwork",
-            "ssl_weighting.network_curvature",
-            "ssl_weighting.network_kronecker",
-            "ssl_weighting.stale_scores",
-        ),
         ("ssl_weighting.weight_store",),
+        ("ssl_weighting.theta", "ssl_weighting.theta.*"),
+        ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
         ("ssl_weighting.algorithms", "ssl_weighting.algorithms.*"),
     ),
     (
-        # Alg. 1, its lines 7 to 12, and its last steps once more
-        (
-            "ssl_weighting.bilevel",
-            "ssl_weighting.bilevel_settings",
-            "ssl_weighting.lambda_step",
-            "ssl_weighting.replay",
-        ),
-        ("ssl_weighting.evaluation*",),
-        ("ssl_weighting.checkpointing*",),
-        ("ssl_weighting.reporting*",),
+        ("ssl_weighting.parameters", "ssl_weighting.parameters.*"),  # what Eq. 6 speaks of
+        ("ssl_weighting.evaluation",),
+        ("ssl_weighting.checkpointing",),
     ),
+    (("ssl_weighting.influence", "ssl_weighting.stale_scores"),),  # Eq. 6
+    (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
+    (("ssl_weighting.bilevel", "ssl_weighting.bilevel_settings"),),  # Alg. 1
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
-    (("experiments", "experiments.*"),),
+    (
+        ("experiments.options", "experiments.options.*"),
+        ("experiments.pages", "experiments.pages.*"),
+    ),
+    (
+        ("experiments.assemble", "experiments.assemble.*"),
+        ("experiments.benchmarks", "experiments.benchmarks.*"),
+    ),
+    (
+        ("experiments.runs", "experiments.runs.*"),
+        ("experiments.verification", "experiments.verification.*"),
+    ),
+    (
+        ("experiments.report", "experiments.report.*"),
+        ("experiments.paper", "experiments.paper.*"),
+    ),
+    (("experiments.study", "experiments.study.*"),),
+    (("experiments", "experiments.*"),),  # the programs
 )
 # Named exceptions, (importer, imported): imports sideways that the design allows. None so far.
 SIDEWAYS: frozenset[tuple[str, str]] = frozenset()
 
-ROOMS = ("ssl_weighting", "experiments", "third_party")
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# What may stand at each top: a new file goes into a room, a new room is named here first.
+TOPS: dict[str, frozenset[str]] = {
+    "ssl_weighting": _names("""
+        __init__ structs objective losses influence lambda_step stale_scores bilevel
+        bilevel_settings cross_fit madam weight_store evaluation checkpointing"""),
+    "experiments": _names("""
+        __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
+        make_study predict run_cell run_paper run_profile run_study train_images train_synthetic
+        train_text verify_influence write_originals"""),
+    "third_party": frozenset(),
+    "tests": _names("""
+        conftest layout_rules test_layout test_bilevel test_checkpointing test_cross_fit
+        test_evaluation test_influence test_influence_edges test_madam test_measure_noise
+        test_objective test_own_features test_score_every_step test_weight_store"""),
+}
+_LIBRARY = _names("""
+    parameters theta algorithms inverse_hessian per_example_gradients models data data/images
+    data/texts""")
+_PROGRAMS = _names("options assemble runs report pages study paper benchmarks verification")
+FOLDERS: dict[str, frozenset[str]] = {
+    "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),
+    "experiments": _PROGRAMS | _names("cells benchmarks/peers"),
+    "third_party": _names("ssl_weighting_upstream"),
+    "tests": _LIBRARY | _PROGRAMS | _names("third_party programs front_door helpers"),
+}
+
+UPSTREAM = "ssl_weighting_upstream"
+ROOMS = ("ssl_weighting", "experiments", UPSTREAM)
 LIBRARIES = ("tensorflow", "keras")
 HEAVY = ("matplotlib", "tensorflow_datasets", "pandas")
 PAPER_OBJECTS = {
@@ -97,11 +128,14 @@ class Source:
 
     @property
     def room(self) -> str:
-        return self.path.split("/")[0]
+        """The package that the file belongs to; tests/ and the like are rooms too."""
+        first, *rest = self.path.split("/")
+        return UPSTREAM if first == "third_party" and UPSTREAM in rest else first
 
     @property
     def module(self) -> str:
-        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        path = self.path.removeprefix("third_party/")
+        return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     def finding(self, line: int, message: str) -> str:
         return f"{self.path}:{line}: {message}"
@@ -178,6 +212,18 @@ def check_cycles(sources: Iterable[Source], modules: frozenset[str]) -> Iterator
 
     for module in sorted(graph):
         yield from visit(module, ())
+
+
+def check_places(source: Source) -> Iterator[str]:
+    """A file stands in a room of the list; each top holds the names of its list and no other."""
+    top, _, place = source.path.partition("/")
+    if top not in TOPS:
+        return
+    folder, _, name = place.rpartition("/")
+    if not folder and name.removesuffix(".py") not in TOPS[top]:
+        yield source.finding(1, f"{name} stands at the top of {top}/: put it into a room")
+    elif folder and folder not in FOLDERS[top]:
+        yield source.finding(1, f"{top}/{folder}/ is no room: choose one, or add it to FOLDERS")
 
 
 def check_flags(source: Source) -> Iterator[str]:
@@ -292,6 +338,7 @@ def check_text(path: str, text: str) -> Iterator[str]:
 
 
 FILE_RULES = (
+    check_places,
     check_flags,
     check_private_names,
     check_statements,

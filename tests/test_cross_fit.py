@@ -7,15 +7,15 @@ import runs
 import tensorflow as tf
 from tiny import NUM_UNLABELED, make_trainer
 
-from experiments.build import load_splits
-from experiments.presets import deviations, make_config
+from experiments.assemble.build import load_splits
+from experiments.options.presets import deviations, make_config
+from experiments.report.collect import read_run
+from experiments.study.rows import row_of
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.splits import cross_fit_halves
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.evaluation import log_softmax
-from ssl_weighting.reporting.collect import read_run
-from ssl_weighting.reporting.study_rows import row_of
 from ssl_weighting.weight_store import WeightStore
 
 

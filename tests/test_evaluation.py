@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ssl_weighting.data.augmentation import clean_view
 from ssl_weighting.data.examples import Examples
-from ssl_weighting.ema import ExponentialMovingAverage
+from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.evaluation import Evaluator, log_softmax
 from ssl_weighting.models import wide_resnet
+from ssl_weighting.theta.ema import ExponentialMovingAverage
 
 
 @pytest.fixture(scope="module")

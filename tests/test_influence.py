@@ -8,9 +8,9 @@ import tensorflow as tf
 from ssl_weighting import losses, objective
 from ssl_weighting.influence import influence, lam_gradient
 from ssl_weighting.inverse_hessian import SolveOptions
-from ssl_weighting.last_layer import LastLayer
+from ssl_weighting.parameters.last_layer import LastLayer
+from ssl_weighting.parameters.subnetwork import Subnetwork
 from ssl_weighting.structs import LabeledBatch, LossRows
-from ssl_weighting.subnetwork import Subnetwork
 
 B, U, V, D, C = 12, 20, 15, 4, 3
 RIDGE = 0.05

@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from ssl_weighting import last_layer_curvature
 from ssl_weighting.algorithms import FixMatch
 from ssl_weighting.inverse_hessian import METHODS, SolveOptions
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
-from ssl_weighting.last_layer import LastLayer
 from ssl_weighting.madam import MAdam
+from ssl_weighting.parameters import last_layer_curvature
+from ssl_weighting.parameters.last_layer import LastLayer
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 from ssl_weighting.weight_store import WeightStore
 

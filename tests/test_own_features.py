@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny import make_trainer, run
 
-from experiments.presets import make_config
+from experiments.options.presets import make_config
 from ssl_weighting.bilevel import BilevelSettings, NonFiniteError
 from ssl_weighting.lambda_step import LambdaStepSettings
 

@@ -10,14 +10,14 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+from ssl_weighting_upstream import fixmatch_ctaugment as cta
+from ssl_weighting_upstream import fixmatch_randaugment
 
 from experiments.benchmarks.measure import Ratio, Timing, cpu_ratio
 from experiments.benchmarks.suite import Case, Options
-from ssl_weighting.data.augmentation import Augmentation
 from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.images.augmentation import Augmentation
 from ssl_weighting.data.pipeline import BatchSource
-from third_party import fixmatch_ctaugment as cta
-from third_party import fixmatch_randaugment
 
 RATIO = 7  # unlabeled images of a step, for each labeled one
 STEPS_PER_SECOND = (1, 5, 10)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
-
-from third_party import ctaugment_ops, fixmatch_randaugment
-from third_party import fixmatch_ctaugment as cta
+from ssl_weighting_upstream import ctaugment_ops, fixmatch_randaugment
+from ssl_weighting_upstream import fixmatch_ctaugment as cta
 
 Op = Callable[[Image.Image], Image.Image]
 _AFFINE = Image.Transform.AFFINE

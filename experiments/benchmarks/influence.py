@@ -16,16 +16,16 @@ import tensorflow as tf
 from experiments.benchmarks import influence_engines
 from experiments.benchmarks.measure import Ratio, Timing, cpu_ratio
 from experiments.benchmarks.suite import Case, Options
-from experiments.config import Config
+from experiments.options.config import Config
 from ssl_weighting.algorithms import FixMatch
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
-from ssl_weighting.ema import ExponentialMovingAverage
 from ssl_weighting.inverse_hessian import METHODS, SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
 from ssl_weighting.models import wide_resnet
-from ssl_weighting.nesterov import NesterovSGD
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
+from ssl_weighting.theta.ema import ExponentialMovingAverage
+from ssl_weighting.theta.nesterov import NesterovSGD
 from ssl_weighting.weight_store import WeightStore
 
 NUM_UNLABELED = 50_000

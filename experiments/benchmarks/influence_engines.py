@@ -6,9 +6,10 @@ import functools
 
 import tensorflow as tf
 
-from ssl_weighting import network_curvature
-from ssl_weighting.per_example_gradients import ENGINES, layerwise
-from ssl_weighting.per_example_gradients.network import Network
+from ssl_weighting.models.network import Network
+from ssl_weighting.parameters import subnetwork_curvature as network_curvature
+from ssl_weighting.per_example_gradients import ENGINES
+from ssl_weighting.per_example_gradients.engines import layerwise
 from ssl_weighting.structs import QuadraticRows
 
 GRADIENTS = ("layerwise", "vectorized_map", "serial")

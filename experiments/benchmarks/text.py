@@ -14,18 +14,18 @@ import tensorflow as tf
 
 from experiments.benchmarks.measure import Ratio, Timing, cpu_ratio
 from experiments.benchmarks.suite import Case, Options
-from experiments.presets import make_config
+from experiments.options.presets import make_config
 from ssl_weighting.algorithms import UDA
-from ssl_weighting.bert_adamw import BertAdamW
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
-from ssl_weighting.data.text_tokens import load_encoder
-from ssl_weighting.ema import ExponentialMovingAverage
+from ssl_weighting.data.texts.tokens import load_encoder
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
 from ssl_weighting.models import BertShape, bert
 from ssl_weighting.models.bert_weights import MINILM, bert_folder
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
+from ssl_weighting.theta.bert_adamw import BertAdamW
+from ssl_weighting.theta.ema import ExponentialMovingAverage
 from ssl_weighting.weight_store import WeightStore
 
 NUM_UNLABELED = 69_972

@@ -16,7 +16,7 @@ from experiments.benchmarks import exchange, peer_rows
 from experiments.benchmarks.measure import Ratio, Timing
 from experiments.benchmarks.peer_rows import Contest
 from experiments.benchmarks.suite import Options
-from experiments.config import Config
+from experiments.options.config import Config
 
 STEPS = 3  # the first tests the forward pass, the others what it led to
 TOLERANCE = 1e-4

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from experiments.pages.statistics import paired_difference
 from experiments.paper import found, others
 from experiments.paper.cell import IMDB
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import CITED, NEUMANN_OVER_EXACT, SECONDS
 from experiments.paper.scripts import paper_text
-from ssl_weighting.reporting.statistics import paired_difference
 
 NOT_RUN = "not run"
 NOT_OURS = "cited, not ours to run"

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-from experiments.finished import summary_of
+from experiments.pages.statistics import mean_std, median_of_last
 from experiments.paper.cells import VALIDATION, Cell
-from ssl_weighting.reporting.statistics import mean_std, median_of_last
+from experiments.runs.finished import summary_of
 
 # Options that change nothing but the rounding (several devices also BatchNorm's batches), or that
 # bring the paper's own strong views of texts: named, but counted.

@@ -6,9 +6,7 @@ import math
 
 import numpy as np
 
-from experiments.verification.compare import Comparison, Row, soundly
-from experiments.verification.predict import PARAMETERS
-from ssl_weighting.reporting.document import (
+from experiments.pages.document import (
     Block,
     Bullet,
     Bullets,
@@ -20,7 +18,9 @@ from ssl_weighting.reporting.document import (
     Picture,
     Table,
 )
-from ssl_weighting.reporting.plotting import FAINT, INK, draw, series_colour
+from experiments.pages.plotting import FAINT, INK, draw, series_colour
+from experiments.verification.compare import Comparison, Row, soundly
+from experiments.verification.predict import PARAMETERS
 
 COLUMNS = (
     "parameters", "method", "error to dense", "Pearson", "Spearman [95 %]", "live targets",

@@ -16,10 +16,10 @@ from experiments.verification.problems import Data
 from experiments.verification.task import Task, loss_rows, parent_weights, training_inputs
 from ssl_weighting.influence import influence
 from ssl_weighting.inverse_hessian import STATUS, SolveOptions, Unroll
-from ssl_weighting.last_layer import LastLayer
+from ssl_weighting.models.network import Network
 from ssl_weighting.objective import row_coefficients, row_weights
-from ssl_weighting.per_example_gradients.network import Network
-from ssl_weighting.subnetwork import Subnetwork
+from ssl_weighting.parameters.last_layer import LastLayer
+from ssl_weighting.parameters.subnetwork import Subnetwork
 
 PARAMETERS = ("all", "last_layer")
 MOMENTUM, UNROLLED_STEPS = 0.9, 100

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from experiments.verification.problems import Data, Problem
 from ssl_weighting.losses import SoftmaxCrossEntropy
+from ssl_weighting.models.network import Network
 from ssl_weighting.objective import l2_penalty, row_weights, weighted_objective
-from ssl_weighting.per_example_gradients.network import Network
 from ssl_weighting.structs import LossRows
 
 COMPILED = (

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from scipy import special
-
-from third_party.fixmatch_interleave import group_order
+from ssl_weighting_upstream.fixmatch_interleave import group_order
 
 _GRID = 2**16  # quantiles of the Beta distribution that are drawn from
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import tensorflow as tf
+from ssl_weighting_upstream.uda_tsa import tsa_mask, tsa_threshold
 
 from ssl_weighting.algorithms.rows import (
     Block,
@@ -18,7 +19,6 @@ from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
 from ssl_weighting.algorithms.views import forward_views
 from ssl_weighting.losses import SoftmaxCrossEntropy, entropy
 from ssl_weighting.structs import LossRows
-from third_party.uda_tsa import tsa_mask, tsa_threshold
 
 
 @dataclasses.dataclass(frozen=True)

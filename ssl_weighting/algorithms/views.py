@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from ssl_weighting_upstream.fixmatch_interleave import interleave_order
 
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
-from third_party.fixmatch_interleave import interleave_order
 
 
 class Views(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from ssl_weighting.data.augmentation import Augmentation, clean_view
 from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.keyed_random import example_keys, random_bits, uniform
 from ssl_weighting.data.sampling import epoch_sample, subset_sample
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch

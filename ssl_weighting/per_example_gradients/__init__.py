@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ssl_weighting.per_example_gradients import (
+from ssl_weighting.models.network import Network
+from ssl_weighting.per_example_gradients.chunking import chunk_size, in_chunks
+from ssl_weighting.per_example_gradients.engines import (
     forward,
     ghost,
     layerwise,
     serial,
     vectorized_map,
 )
-from ssl_weighting.per_example_gradients.chunking import chunk_size, in_chunks
-from ssl_weighting.per_example_gradients.network import Network
 from ssl_weighting.per_example_gradients.plan import bytes_per_example
 
 

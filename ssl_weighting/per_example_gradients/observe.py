@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from ssl_weighting.per_example_gradients.network import Network, replaced_calls, sublayers
+from ssl_weighting.models.network import Network, replaced_calls, sublayers
 
 
 class Record(NamedTuple):

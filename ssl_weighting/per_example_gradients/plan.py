@@ -8,8 +8,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from ssl_weighting.per_example_gradients import dual_rules
-from ssl_weighting.per_example_gradients.network import Network, replaced_calls, sublayers
+from ssl_weighting.models.network import Network, replaced_calls, sublayers
+from ssl_weighting.per_example_gradients.engines import forward_rules as dual_rules
 from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.per_example_gradients.rules import rule_of
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from experiments.benchmarks import exchange, influence_engines
 from experiments.benchmarks.suite import run_as_programs_do
-from ssl_weighting.per_example_gradients.network import Network
+from ssl_weighting.models.network import Network
 
 
 def build(row: str, arrays: dict):

@@ -10,11 +10,11 @@ from experiments.benchmarks.peers import ours
 from experiments.benchmarks.suite import run_as_programs_do
 from ssl_weighting.algorithms import FixMatch
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
-from ssl_weighting.ema import ExponentialMovingAverage
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.madam import MAdam
-from ssl_weighting.nesterov import NesterovSGD
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
+from ssl_weighting.theta.ema import ExponentialMovingAverage
+from ssl_weighting.theta.nesterov import NesterovSGD
 from ssl_weighting.weight_store import WeightStore
 
 versions = ours.versions

@@ -1,0 +1,1 @@
+"""From options to the objects of Alg. 1."""

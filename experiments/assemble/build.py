@@ -1,0 +1,323 @@
+"""From a configuration to the objects of Alg. 1: data, model, algorithm, Lambda, trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments.assemble.hardware import open_devices
+from experiments.assemble.optimizers import theta_optimizer, weight_store
+from experiments.assemble.text_data import load_text_splits
+from experiments.assemble.text_model import ModelParts, text_parts
+from experiments.assemble.views import augmentation_of, rates_of
+from experiments.options.config import Config
+from experiments.options.smoke import stand_in
+from experiments.options.text_recipes import is_text
+from ssl_weighting.algorithms import ORACLE, Oracle, make_algorithm
+from ssl_weighting.algorithms.remixmatch import ANGLES
+from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
+from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
+from ssl_weighting.data.examples import DataSplits
+from ssl_weighting.data.images.augmentation import clean_view
+from ssl_weighting.data.images.by_name import load_images
+from ssl_weighting.data.images.contamination import RATES, contaminate, with_foreign_classes
+from ssl_weighting.data.images.pixel_statistics import pixel_statistics
+from ssl_weighting.data.images.uda_labels import uda_labeled_rows
+from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
+from ssl_weighting.data.splits import cross_fit_halves, make_splits, with_validation_as_labels
+from ssl_weighting.data.synthetic import NAMES as TOY_SETS
+from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
+from ssl_weighting.evaluation import Evaluator
+from ssl_weighting.inverse_hessian import SolveOptions
+from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.models import mlp, wide_resnet
+from ssl_weighting.theta.devices import divided
+from ssl_weighting.theta.ema import (
+    ExponentialMovingAverage,
+    batch_norm_statistics,
+    frozen_statistics_forward,
+)
+from ssl_weighting.weight_store import LEARNED
+
+
+@dataclasses.dataclass
+class Run:
+    """The parts of one training run."""
+
+    config: Config
+    splits: DataSplits
+    trainer: BilevelTrainer | CrossFitTrainer
+    evaluator: Evaluator | Ensemble
+    members: tuple[Run, ...] = ()  # of --validation=cross_fit: the runs of its single models
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of `ModelParts`
+
+    def validate(self) -> tuple[float, float]:
+        """Return error in % and loss on the labels that validate: V's, or the other halves'."""
+        runs = self.members or (self,)
+        found = [run.evaluator.error_and_loss(run.splits.validation) for run in runs]
+        error, loss = np.mean(found, axis=0)
+        return float(error), float(loss)
+
+
+def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
+    """Return the four sets that `config` names."""
+    if config.dataset in TOY_SETS:
+        noise = {} if config.noise < 0 else {"noise": config.noise}
+        sizes = {
+            "num_labeled": config.num_labeled,
+            "val_size": config.val_size,
+            "num_unlabeled": config.num_unlabeled,
+            "num_test": config.num_test,
+        }
+        splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
+        return with_validation_as_labels(splits) if config.validation_as_labels else splits
+    if is_text(config.dataset):
+        return _with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
+    raw = _raw(config, cache_dir)
+    rate = config.contamination_rate or RATES[config.contamination]
+    if config.contamination == "foreign":
+        raw = with_foreign_classes(raw, rate)
+    splits = make_splits(
+        raw,
+        config.num_labeled,
+        config.size_of_v(raw),
+        seed=config.seed,
+        val_seed=config.val_seed,
+        num_unlabeled=config.num_unlabeled or None,
+        allow_overlap=config.allow_overlap,
+        validation_as_labels=config.validation_as_labels,
+        val_order=config.val_order,
+        balanced=config.balanced,
+        labeled_rows=_labeled_rows(config, raw),
+    )
+    splits = contaminate(splits, config.contamination, rate, config.seed)
+    return _with_fewer_tests(splits, config.num_test)
+
+
+def _labeled_rows(config, raw):
+    if config.labeled_set == "drawn":
+        return None
+    return uda_labeled_rows(
+        config.labeled_set, config.dataset, raw.train.labels, raw.class_names, config.num_labeled
+    )
+
+
+def _raw(config, cache_dir):
+    if config.smoke:
+        return stand_in(config.dataset)
+    return _load_images(
+        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
+    )
+
+
+# Twelve runs of a family read, and resize, their images once.
+_load_images = functools.lru_cache(maxsize=1)(load_images)
+
+
+def build(config: Config, splits: DataSplits) -> Run:
+    """Return the run's parts, freshly initialised from `config.seed`.
+
+    Raises:
+        ValueError: an option does not fit the data or the machine.
+    """
+    if config.validation == "held_out" and not len(splits.validation):
+        raise ValueError(
+            "--val_size must be greater than 0: each evaluation measures V too. Received: "
+            f"--val_size={config.val_size}. --validation_as_labels trains on V too, "
+            "--validation=cross_fit needs none"
+        )
+    store = weight_store(config, len(splits.unlabeled.labels))
+    if config.validation == "held_out":
+        return _single(config, splits, store, config.seed)
+    # The seed of the batches stays: both models must score the same ones.
+    members = tuple(
+        _single(config, half, store, config.seed + 1000 * k)
+        for k, half in enumerate(cross_fit_halves(splits, config.seed))
+    )
+    trainer = CrossFitTrainer([member.trainer for member in members])
+    evaluator = Ensemble([member.evaluator for member in members])
+    return Run(config, splits, trainer, evaluator, members, members[0].inputs)
+
+
+def _single(config, splits, store, seed) -> Run:
+    keras.utils.set_random_seed(seed)
+    devices = open_devices(config)
+    rates = rates_of(config)
+    with devices.scope():
+        parts = _parts(config, splits, seed, rates)
+        optimizer = theta_optimizer(config)
+    model, validation = parts.model, parts.validation
+    statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
+    ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
+    source, lambda_source = _sources(config, parts.source_of)
+    size = config.val_batch or lambda_source.unlabeled_batch
+    if not config.val_replace:
+        size = min(size, len(validation))
+
+    def validation_at(k):
+        with tf.device("CPU:0"):  # 64-bit integer arithmetic, like the other batches
+            return validation_batch_at(
+                validation, k, size, seed=config.seed, replace=config.val_replace
+            )
+
+    trainer = BilevelTrainer(
+        model,
+        algorithm_of(config, model, ema, splits),
+        optimizer,
+        store,
+        ema,
+        source,
+        lambda_source,
+        validation_at,
+        _bilevel_settings(config),
+        lambda_settings(config),
+        jit_compile=config.jit,
+        rates=rates,
+        devices=devices,
+    )
+    evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit_compile=config.jit)
+    return Run(config, splits, trainer, evaluator, inputs=parts.inputs)
+
+
+def _parts(config, splits, seed, rates) -> ModelParts:
+    """Return the net and its batches, of texts, images or points."""
+    if config.model == "bert":
+        return text_parts(config, splits)
+    augmentation = augmentation_of(config, splits, rates)
+
+    def source_of(size, stream):
+        # Theta-steps alone, stream 0, learn CTAugment's rates.
+        views = augmentation.without_probes() if stream else augmentation
+        return BatchSource(splits, config.labeled_batch, size, config.seed, views, stream)
+
+    batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
+    model = _model(config, splits, seed)
+    return ModelParts(model, source_of, splits.validation, clean_view, batch)
+
+
+def algorithm_of(config, model, ema, splits):
+    """Return the base algorithm with all of its settings."""
+    algorithm = make_algorithm(
+        config.algorithm,
+        threshold=config.threshold,
+        temperature=config.temperature,
+        unlabeled_coefficient=config.wu,
+        ramp_steps=config.ramp_steps,
+        entropy_coefficient=config.entropy_coefficient,
+        tsa=config.tsa,
+        num_steps=_tsa_steps(config),
+        strict=config.uda_version != "fixmatch",
+        interleave=config.interleave,
+        # BERT has no BatchNorm: views that teach nothing need no backward pass.
+        separate_weak=config.model == "bert" and not config.entropy_coefficient,
+        beta=config.mixup_beta,
+        epsilon=config.vat_epsilon,
+        broadcast_mask=config.preset == "released",
+        teacher=divided(frozen_statistics_forward(model, ema.shadow), config.labeled_batch),
+        num_classes=splits.num_classes,
+        seed=config.seed,
+    )
+    if config.weighting != ORACLE:
+        return algorithm
+    return Oracle(algorithm, splits.unlabeled.labels)
+
+
+def _tsa_steps(config):
+    """FixMatch's UDA: a quarter of the run, 65,536 steps at most (its tsa_pos of 8)."""
+    if config.uda_version != "fixmatch":
+        return config.steps
+    return max(1, min(config.steps // 4, 2**16))
+
+
+def _model(config, splits, seed):
+    shape = splits.labeled.inputs.shape[1:]
+    if splits.labeled.inputs.dtype == np.int32:
+        raise ValueError(f"--model must be bert for texts. Received: --model={config.model}")
+    if config.model == "mlp":
+        if len(shape) != 1:
+            raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
+        options = {"precision": config.precision, "seed": seed}
+        options["reading"] = config.mlp_reading
+        return mlp(shape[0], splits.num_classes, **options)
+    if len(shape) != 3:
+        raise ValueError(
+            f"--model=wide_resnet takes images; {splits.name} has inputs of shape {shape}"
+        )
+    return wide_resnet(
+        tuple(shape),
+        splits.num_classes,
+        depth=config.depth,
+        width=config.width,
+        base_filters=config.base_filters,
+        variant=config.wrn_variant,
+        batch_norm_decay=config.batch_norm_decay,
+        standardize=_statistics(config, splits),
+        num_angles=ANGLES if config.algorithm == "remixmatch" else 0,
+        precision=config.precision,
+        seed=seed,
+    )
+
+
+def _statistics(config, splits):
+    if config.pixel_scaling == "symmetric":
+        return None
+    return pixel_statistics(config.dataset, splits.unlabeled.inputs)
+
+
+def _sources(config, source_of):
+    source = source_of(config.unlabeled_batch if config.uses_unlabeled else 0, 0)
+    if config.weighting not in LEARNED or not config.infl_fresh_batch:
+        return source, source  # a second one would hold U in memory twice for nothing
+    return source, source_of(config.lambda_batch or config.unlabeled_batch, 1)
+
+
+def _bilevel_settings(config):
+    return BilevelSettings(
+        inner_steps=config.inner_steps,
+        warmup_steps=config.lambda_warmup_steps,
+        lambda_at_start=config.lambda_at_start,
+        fresh_batch=config.infl_fresh_batch,
+        stale_weights=config.stale_w,
+        own_features=config.infl_own_features,
+        weight_decay=0.0 if "adamw" in config.optimizer else config.weight_decay,
+        weight_decay_scope=config.weight_decay_scope,
+        score_every_step=config.score_every_step,
+        measure_noise=config.measure_noise,
+    )
+
+
+def lambda_settings(config: Config) -> LambdaStepSettings:
+    """Return the switches of Eq. 6."""
+    return LambdaStepSettings(
+        influence_params=config.influence_params,
+        inverse_hessian=config.inverse_hessian,
+        solve=SolveOptions(
+            damping=config.damping,
+            iterations=config.solve_iterations,
+            tolerance=config.solve_tolerance,
+            scale=config.solve_scale,
+            repeats=config.solve_repeats,
+            seed=config.seed,
+        ),
+        sample_size=config.solve_sample,
+        per_example_engine=config.per_example_engine,
+        max_memory=round(config.max_memory * 1e9) or None,
+        hess_l2=None if config.hess_l2_coeff < 0 else config.hess_l2_coeff,
+        hess_wu=config.hess_wu,
+        include_bias=config.theta_hat == "kernel_bias",
+        mask_in_gradient=config.infl_mask_grad,
+        batch_norm=config.infl_bn,
+        curvature=config.curvature,
+    )
+
+
+def _with_fewer_tests(splits, num_test):
+    if not num_test or num_test >= len(splits.test.labels):
+        return splits
+    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
+    return dataclasses.replace(splits, test=splits.test.take(chosen))

@@ -1,0 +1,62 @@
+"""From --devices to the devices of this machine."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from experiments.options.config import Config
+from ssl_weighting.theta.devices import Devices
+
+
+def divide_the_cpu(config: Config) -> None:
+    """Make N logical devices of the CPU for --devices=N > 1 on a machine without GPUs.
+
+    They are slower than one: a way to try what a run on N GPUs does. To be called before
+    TensorFlow does anything.
+
+    Raises:
+        ValueError: TensorFlow runs already, with fewer devices.
+    """
+    if config.devices < 2 or tf.config.list_physical_devices("GPU"):
+        return
+    cpu, count = tf.config.list_physical_devices("CPU")[0], config.devices
+    try:
+        parts = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(cpu, parts)
+    except RuntimeError as error:
+        if len(tf.config.list_logical_devices("CPU")) < count:
+            raise ValueError(
+                f"--devices={count} without GPUs must be the first use of TensorFlow in its "
+                f"process. Received: {error}"
+            ) from None
+
+
+def open_devices(config: Config) -> Devices:
+    """Return the devices that `config.devices` asks for: GPUs, or a divided CPU's parts.
+
+    Raises:
+        ValueError: fewer devices than asked for, no even division of the batch among all, or
+            rows that would be dealt out twice.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    kind = "GPU" if gpus else "CPU"
+    found = gpus or len(tf.config.list_logical_devices("CPU"))
+    count = config.devices or max(gpus, 1)
+    if config.labeled_batch % count:
+        raise ValueError(
+            "--labeled_batch must be a multiple of the number of GPUs. Received: --labeled_batch="
+            f"{config.labeled_batch} and {count} GPUs. Give the number with --devices"
+        )
+    if count > 1 and config.interleave:
+        raise ValueError(
+            "--interleave must be left out with several devices, which always take interleaved "
+            f"slices. Received: --interleave=true and {count} devices"
+        )
+    if count > found:
+        raise ValueError(
+            f"--devices must be at most {found}, the {kind}s at hand. "
+            f"Received: --devices={config.devices}"
+        )
+    if count > 1 and not gpus:
+        print(f"no GPU: {count} logical devices of one CPU, to try what GPUs do", flush=True)
+    return Devices([f"{kind}:{k}" for k in range(count)] if count > 1 else [])

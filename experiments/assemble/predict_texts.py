@@ -1,0 +1,104 @@
+"""New texts as the model of a finished run sees them, and what it says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+from experiments.assemble.text_model import LowerLayers, frozen_layers
+from ssl_weighting.data.texts.csv_text import read_texts
+from ssl_weighting.data.texts.hidden_states import HiddenStates
+from ssl_weighting.data.texts.tokens import load_encoder
+from ssl_weighting.models.bert_weights import bert_folder, read_shape, weights_digest
+
+_CHUNK = 1024  # texts whose hidden states are in memory at once
+_BATCH = 64  # texts in the model at once
+
+
+def load_texts(spec: str) -> list[str]:
+    """Return the texts of csv:PATH, its column `text`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another kind of input; no such column, or nothing in it.
+    """
+    kind, _, path = spec.partition(":")
+    if kind != "csv" or not path:
+        raise ValueError(
+            "--input must be csv:PATH, a file with a column `text`: this run was trained on texts. "
+            f"Received: --input={spec}"
+        )
+    return read_texts(path)
+
+
+def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np.ndarray]:
+    """Return n texts -> the model's inputs, made as in training.
+
+    Tokenizer, truncation and frozen layers are the run's. Its length too: `max_len`, or that of
+    its longest text where all are shorter.
+
+    Args:
+        model: of the run; takes tokens [n, L] int32, or hidden states [n, L, d] float32.
+        config: the run's config.json.
+
+    Raises:
+        OSError: the run's BERT, whose tokenizer and frozen layers are needed, is not there.
+        ValueError: it is another BERT now.
+    """
+    options = config["config"]
+    folder = bert_folder(options["bert"])
+    encode = load_encoder(str(folder), model.input_shape[1], options["truncation"])
+    _check_same(config, "vocabulary", encode.vocabulary)
+    shape = read_shape(folder)
+    frozen = frozen_layers(options["bert"], options["bert_trainable_layers"], shape)
+    if not frozen:
+        return encode
+    digest = weights_digest(folder)
+    _check_same(config, "weights", digest)
+    lower = LowerLayers(folder, shape, frozen, digest)
+
+    def states(texts):
+        tokens = encode(texts)
+        # By the table that training reads, in its number format.
+        table = HiddenStates([tokens], lower, shape.width, lower.recipe, None, lambda line: None)
+        return table(tokens).numpy()
+
+    return states
+
+
+def _check_same(config, part, digest):
+    """Make sure that a part of the run's BERT is what it was in training.
+
+    Raises:
+        ValueError: it is not.
+    """
+    expected = config.get("inputs", {}).get(part, digest)  # runs of before have none
+    if digest != expected:
+        raise ValueError(
+            f"--run must find the BERT that it was trained with, whose {part} have the digest "
+            f"{expected[:12]}. Received: --bert={config['config']['bert']} of the run, where it "
+            f"is {digest[:12]}. Put that BERT back there"
+        )
+
+
+def predict(model: keras.Model, config: dict, texts: Sequence[str]) -> np.ndarray:
+    """Return class probabilities [n, C] float32 of n texts.
+
+    Args:
+        model, config: as in `encoder_of`.
+        texts: n strings.
+
+    Raises:
+        OSError, ValueError: as `encoder_of`.
+    """
+    encode, parts = encoder_of(model, config), []
+    # Each length of the frozen layers is compiled once if like lengths stand together.
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    for first in range(0, len(texts), _CHUNK):
+        inputs = encode([texts[k] for k in order[first : first + _CHUNK]])
+        for k in range(0, len(inputs), _BATCH):
+            logits = model(inputs[k : k + _BATCH], training=False)["logits"]
+            parts.append(keras.ops.convert_to_numpy(keras.ops.softmax(logits)))
+    return np.concatenate(parts)[np.argsort(order)]

@@ -1,0 +1,1 @@
+"""One entry an option; presets and recipes; flags."""

@@ -1,0 +1,70 @@
+"""The only place that knows flags: one flag per field of `Config`, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+
+from absl import flags
+
+from experiments.options.config import Config
+from experiments.options.presets import make_config
+from experiments.options.relevance import refuse_without_effect
+
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
+
+
+def define(values: flags.FlagValues = flags.FLAGS, shown: Mapping | None = None) -> None:
+    """Define --NAME for every option, with its default before presets and recipes.
+
+    They count as flags of the program that runs, so that its --helpshort lists them.
+
+    Args:
+        values: where to.
+        shown: defaults that --helpshort shows in place of those.
+    """
+    for field in dataclasses.fields(Config):
+        known = field.metadata["choices"]
+        text = f"[{field.metadata['group']}] {field.metadata['help']}"
+        if known:
+            text += f": {', '.join(known)}"
+        define_one = _DEFINE[type(field.default)]
+        default = (shown or {}).get(field.name, field.default)
+        define_one(field.name, default, text, flag_values=values, module_name=sys.argv[0])
+
+
+def given(values: flags.FlagValues | None = None) -> dict:
+    """Return the options that stand on the command line; presets and recipes fill the others."""
+    values = flags.FLAGS if values is None else values
+    names = (field.name for field in dataclasses.fields(Config))
+    return {name: values[name].value for name in names if values[name].present}
+
+
+def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | None = None) -> Config:
+    """Return the validated configuration of this command line.
+
+    Args:
+        argv: what absl left of it: the program, and nothing else.
+        smoke: options -> what makes their values, for --smoke where they are not given.
+
+    Raises:
+        ValueError: an option was refused or is missing. (absl's UsageError would print all of
+            --helpshort, and the message far below.)
+    """
+    if len(argv) > 1:
+        raise ValueError(f"Options must be --NAME=VALUE. Received: {' '.join(argv[1:])}")
+    options = given()
+    if options.get("smoke"):
+        options |= {k: make() for k, make in (smoke or {}).items() if not options.get(k)}
+    for name in ("dataset", "out"):
+        if not options.get(name):
+            raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
+    config = make_config(**options)
+    refuse_without_effect(config, options)
+    return config

@@ -1,0 +1,95 @@
+"""What texts change about the defaults of `Config`: App. D's recipe, UDA's, and a smoke form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.options.config import Config
+from ssl_weighting.data.texts.by_name import NAMES
+
+# App. D and UDA's script for a GPU: BERT-base at 128 tokens. Both warm-ups are a tenth of the run.
+TEXT = {
+    "model": "bert", "optimizer": "bert_adamw", "learning_rate": 2e-5, "weight_decay": 0.01,
+    "lr_schedule": "warmup_linear", "steps": 10_000, "ema_decay": 0.0,
+    "labeled_batch": 8, "unlabeled_ratio": 4, "num_labeled": 20, "val_size": 20, "tsa": "linear",
+    "inner_steps": 5, "lambda_lr": 0.01, "ramp_steps": 0,
+    "algorithm": "uda", "eval_every": 500, "checkpoint_every": 500, "keep_checkpoints": 2,
+}  # fmt: skip
+# UDA's text script masks nothing; its supervised base.
+TEXT_ALGORITHMS = {
+    "uda": {"threshold": 0.0},
+    "supervised": {
+        "learning_rate": 3e-5, "steps": 3000, "labeled_batch": 32,
+        "tsa": "none", "eval_every": 150,
+    },
+}  # fmt: skip
+STRONG = ("uda", "fixmatch")  # algorithms with a strong view
+# Not in the paper: reviews of one sentence, from a package, with a BERT that needs no hub.
+OFFLINE = {"bert": "minilm", "max_len": 64}
+
+BERT = "bert-base-uncased"
+MINILM_LAYERS = 6
+SMOKE_INNER_STEPS = 2
+_SMOKE = "SMOKE: a few steps on short reviews in place of the data set; the numbers mean nothing"
+
+
+def is_text(dataset: str) -> bool:
+    """Return whether --dataset names texts."""
+    return dataset in NAMES or dataset.startswith("csv:")
+
+
+def text_recipe(dataset: str, algorithm: str) -> dict:
+    """Return the options of a data set of texts before those that are given; {} for others."""
+    if not is_text(dataset):
+        return {}
+    own = OFFLINE if dataset == "rotten_tomatoes" else {}
+    return TEXT | own | TEXT_ALGORITHMS.get(algorithm or TEXT["algorithm"], {})
+
+
+def text_deviations(config: Config) -> list[str]:
+    """Return, in words, where a text run's strong views depart from the paper's."""
+    found = [_SMOKE] if config.smoke else []
+    bert = Path(config.bert).name  # a folder by its last part: results are published, machines not
+    if bert != BERT:
+        found.append(f"DEVIATION: bert {bert} instead of {BERT}")
+    if config.algorithm not in STRONG or config.back_translation_dir:
+        return found
+    ours = {
+        "tf_idf": f"TF-IDF word replacement ({config.text_augment_p:g}{_corpus(config)})",
+        "uniform": f"uniform word replacement ({config.text_augment_p:g})",
+        "none": "the text itself",
+    }[config.text_augment]
+    return [*found, f"DEVIATION: strong views by {ours} instead of back-translation"]
+
+
+def _corpus(config):
+    """Say so where words are counted in the texts of U that are used, not in all that there are."""
+    return "; statistics of these texts of U alone" if config.num_unlabeled else ""
+
+
+def shrunk(config: Config) -> dict:
+    """Return the options of a text run's smoke form: the same switches on few short sentences."""
+    looked_back = {}
+    if config.inverse_hessian == "unrolled":  # on the few steps that there are
+        most = SMOKE_INNER_STEPS - config.stale_w
+        looked_back["solve_iterations"] = min(config.solve_iterations, most)
+    return looked_back | {
+        "dataset": "rotten_tomatoes",
+        "data_dir": "",
+        "back_translation_dir": "",
+        "bert": "minilm",
+        "bert_trainable_layers": min(config.bert_trainable_layers, MINILM_LAYERS - 1),
+        "max_len": min(config.max_len, 24),
+        "labeled_batch": 2,
+        "num_labeled": 4,
+        "val_size": 4,
+        "num_unlabeled": 48,
+        "num_test": 24,
+        "steps": 4,
+        "inner_steps": SMOKE_INNER_STEPS,
+        "lambda_warmup_steps": min(config.lambda_warmup_steps, 1),
+        "lr_warmup_steps": min(config.lr_warmup_steps, 1),
+        "eval_every": 4,
+        "checkpoint_every": 4,
+        "log_every": 4,
+    }

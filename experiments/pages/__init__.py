@@ -1,0 +1,1 @@
+"""What report, study and paper pages share: documents, rendering, plots, statistics."""

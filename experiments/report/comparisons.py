@@ -1,0 +1,127 @@
+"""Which methods are held against which, seed by seed, and what the interval says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from experiments.pages.statistics import PairedDifference, paired_difference
+from experiments.report.collect import RunRecord
+from experiments.report.grouping import CONTROLS, Method, Setting, relevant_settings
+
+
+class Role(Enum):
+    """Why a method is the reference of a comparison."""
+
+    BASE = "base algorithm"
+    LABELS = "base with V as labels"  # V is extra labels; using them directly must be beaten
+    SINGLE = "one learned λ"
+    CONTROL = "control"
+    PLAIN = "without V's labels"
+    SUPERVISED = "supervised"
+
+
+class Verdict(Enum):
+    """What the 95 % interval of the difference of errors says."""
+
+    BETTER = "better"  # wholly below zero
+    WORSE = "worse"  # wholly above zero
+    UNDECIDED = "no reliable difference"  # includes zero
+    ONE_SEED = "one seed, no interval"
+    NO_PAIR = "no common seed"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Test error of `method` minus that of `reference`, in percentage points."""
+
+    setting: Setting
+    method: Method
+    reference: Method
+    role: Role
+    difference: PairedDifference | None
+    other_split: tuple[int, ...]  # seeds left out: the two runs saw different splits
+
+    @property
+    def verdict(self) -> Verdict:
+        """Reads the interval; without one there is no claim."""
+        if self.difference is None:
+            return Verdict.NO_PAIR
+        if self.difference.low is None or self.difference.high is None:
+            return Verdict.ONE_SEED
+        if self.difference.high < 0.0:
+            return Verdict.BETTER
+        return Verdict.WORSE if self.difference.low > 0.0 else Verdict.UNDECIDED
+
+
+def compare_setting(setting: Setting) -> tuple[Comparison, ...]:
+    """All comparisons of one setting, in the order of its rows."""
+    return tuple(
+        _compare(setting, method, reference, role)
+        for method in setting.methods
+        for role, reference in _references(method, setting.methods)
+    )
+
+
+def main_error(run: RunRecord) -> float:
+    """The error that is compared: median of the last 20 evaluations on the test set, in percent."""
+    return run.summary.test_error_median20
+
+
+def _compare(setting: Setting, method: Method, reference: Method, role: Role) -> Comparison:
+    theirs = {run.seed: run for run in reference.runs}
+    other_split = tuple(
+        run.seed
+        for run in method.runs
+        if run.seed in theirs and not _same_split(run, theirs[run.seed])
+    )
+    mine = {
+        seed: value for seed, value in method.values(main_error).items() if seed not in other_split
+    }
+    difference = paired_difference(mine, reference.values(main_error))
+    return Comparison(setting, method, reference, role, difference, other_split)
+
+
+def _same_split(run: RunRecord, other: RunRecord) -> bool:
+    # Moving V to the labels changes the split by design: there the seed alone makes the pair.
+    if run.summary.validation_as_labels != other.summary.validation_as_labels:
+        return True
+    return run.config["split_hash"] == other.config["split_hash"]
+
+
+def _references(method: Method, methods: Sequence[Method]) -> list[tuple[Role, Method]]:
+    same_algorithm = [other for other in methods if other.algorithm == method.algorithm]
+    plain = [other for other in same_algorithm if not other.is_weighted and other is not method]
+    found: list[tuple[Role, Method | None]] = []
+    with_v = method.uses_v_as_labels
+    if method.is_weighted:
+        found.append((Role.BASE, _closest(method, _using_v(plain, with_v))))
+        if method.is_learned and not with_v:
+            found.append((Role.LABELS, _closest(method, _using_v(plain, True))))
+    elif with_v:
+        found.append((Role.PLAIN, _closest(method, _using_v(plain, False))))
+    if method.weighting == "per_example" and not method.is_supervised:
+        peers = _using_v(same_algorithm, with_v)
+        for name in ("single", *CONTROLS):
+            role = Role.SINGLE if name == "single" else Role.CONTROL
+            found.append((role, _closest(method, [m for m in peers if m.weighting == name])))
+    if not method.is_supervised:
+        supervised = [other for other in methods if other.is_supervised]
+        found.append((Role.SUPERVISED, _closest(method, _using_v(supervised, with_v))))
+    return [(role, reference) for role, reference in found if reference is not None]
+
+
+def _using_v(methods: Sequence[Method], with_v: bool) -> list[Method]:
+    return [method for method in methods if method.uses_v_as_labels == with_v]
+
+
+def _closest(method: Method, candidates: Sequence[Method]) -> Method | None:
+    """The candidate whose settings differ least from the method's; the first of equals."""
+    mine = relevant_settings(method.runs[0])
+
+    def distance(other: Method) -> int:
+        theirs = relevant_settings(other.runs[0])
+        return sum(mine.get(name) != theirs.get(name) for name in set(mine) | set(theirs))
+
+    return min(candidates, key=distance, default=None)

@@ -1,0 +1,181 @@
+"""Groups runs into the cells of the tables: data set and labels, then method, then seed.
+
+Two runs are averaged only if every setting that matters is the same; otherwise they become two
+rows whose labels name the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.report.collect import RunRecord
+
+DATASETS = ("linear", "circles", "moons")  # the paper's toy sets come first, in its order
+ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
+WEIGHTINGS = (
+    "zero", "fixed", "single", "per_example", "confidence", "random", "shuffled", "oracle",
+)  # fmt: skip
+LEARNED = ("single", "per_example")
+CONTROLS = ("confidence", "random", "shuffled", "oracle")
+# Flags of these kinds say where or how visibly a run was made, not what was computed.
+_UNRELATED = re.compile(
+    r"(^|_)(seed|out|output|resume|dir|path|cache|folder|log|verbosity|progress)(_|$)"
+    r"|^(checkpoint|keep)_"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A row of a table: runs that differ in nothing but the seed, in order of seed."""
+
+    label: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def algorithm(self) -> str:
+        return self.runs[0].summary.algorithm
+
+    @property
+    def weighting(self) -> str:
+        return self.runs[0].summary.weighting
+
+    @property
+    def uses_v_as_labels(self) -> bool:
+        return self.runs[0].summary.validation_as_labels
+
+    @property
+    def is_supervised(self) -> bool:
+        return self.algorithm == "supervised"
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether unlabeled examples carry weights other than the base algorithm's."""
+        return not self.is_supervised and self.weighting != "fixed"
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the weights are learned on V."""
+        return not self.is_supervised and self.weighting in LEARNED
+
+    def values(self, get: Callable[[RunRecord], float | None]) -> dict[int, float]:
+        """{seed: value} of the runs that have the value."""
+        found = {run.seed: get(run) for run in self.runs}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One data set with one number of labels: what a table compares."""
+
+    dataset: str
+    num_labeled: int
+    methods: tuple[Method, ...]
+
+    @property
+    def title(self) -> str:
+        """E.g. "moons, 10 labels"."""
+        return f"{self.dataset}, {self.num_labeled:,} label{'' if self.num_labeled == 1 else 's'}"
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        return tuple(run for method in self.methods for run in method.runs)
+
+
+def short_titles(settings: Sequence[Setting]) -> dict[Setting, str]:
+    """The data set alone where that is clear, else the full title."""
+    names = [setting.dataset for setting in settings]
+    return {
+        setting: setting.dataset if names.count(setting.dataset) == 1 else setting.title
+        for setting in settings
+    }
+
+
+def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
+    """Sorts runs into settings and methods.
+
+    Returns:
+      (settings, remarks): settings in order of `DATASETS`, name and labels, rows in the order of
+      `ALGORITHMS` and `WEIGHTINGS`; remarks name runs left out because another run has the same
+      settings and the same seed.
+    """
+    by_setting: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        by_setting[record.summary.dataset, record.num_labeled].append(record)
+    settings, remarks = [], []
+    for dataset, num_labeled in sorted(by_setting, key=lambda key: (_place(DATASETS, key[0]), key)):
+        runs = by_setting[dataset, num_labeled]
+        methods, doubled = _methods(runs)
+        settings.append(Setting(dataset, num_labeled, methods))
+        remarks.extend(doubled)
+    return tuple(settings), tuple(remarks)
+
+
+def _methods(runs: Sequence[RunRecord]) -> tuple[tuple[Method, ...], list[str]]:
+    rows: dict[tuple, dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
+    remarks = []
+    for run in runs:
+        seeds = rows[_row_key(run)][json.dumps(relevant_settings(run), sort_keys=True)]
+        if run.seed in seeds:
+            remarks.append(
+                f"{run.name}: not counted, it has the settings and the seed of "
+                f"{seeds[run.seed].name}"
+            )
+        else:
+            seeds[run.seed] = run
+    methods = []
+    for key in sorted(rows):
+        variants = [_in_seed_order(seeds) for seeds in rows[key].values()]
+        methods.extend(
+            Method(label, variant)
+            for label, variant in zip(_labels(key[-1], variants), variants, strict=True)
+        )
+    return tuple(methods), remarks
+
+
+def _in_seed_order(seeds: dict[int, RunRecord]) -> tuple[RunRecord, ...]:
+    return tuple(seeds[seed] for seed in sorted(seeds))
+
+
+def _row_key(run: RunRecord) -> tuple:
+    label = run.summary.method
+    if run.summary.validation_as_labels and "as labels" not in label:
+        label += " + V as labels"
+    return (
+        _place(ALGORITHMS, run.summary.algorithm),
+        _place(WEIGHTINGS, run.summary.weighting),
+        run.summary.validation_as_labels,
+        label,
+    )
+
+
+def _place(order: tuple[str, ...], name: str) -> tuple[int, str]:
+    return (order.index(name) if name in order else len(order), name)
+
+
+def relevant_settings(run: RunRecord) -> dict[str, Any]:
+    """The settings that must be equal for two runs to be seeds of one another."""
+    flags = {
+        name: value for name, value in run.config["config"].items() if not _UNRELATED.search(name)
+    }
+    return {**flags, "steps": run.summary.steps, "val_size": run.summary.val_size}
+
+
+def _labels(label: str, variants: list[tuple[RunRecord, ...]]) -> list[str]:
+    if len(variants) == 1:
+        return [label]
+    settings = [relevant_settings(variant[0]) for variant in variants]
+    names = sorted({name for values in settings for name in values})
+    varying = [
+        name for name in names if len({json.dumps(values.get(name)) for values in settings}) > 1
+    ]
+    return [f"{label} [{_describe(values, varying)}]" for values in settings]
+
+
+def _describe(values: dict[str, Any], names: list[str]) -> str:
+    shown = ", ".join(f"{name}={values.get(name)}" for name in names[:3])
+    return shown + (f", and {len(names) - 3} more" if len(names) > 3 else "")

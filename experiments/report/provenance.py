@@ -1,0 +1,139 @@
+"""How the runs were made: deviations, versions, commands, and what was found but not used."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.pages.document import (
+    Block,
+    Bullet,
+    Bullets,
+    Code,
+    Details,
+    Heading,
+    Paragraph,
+    Table,
+)
+from experiments.pages.wording import plural, unique
+from experiments.report.collect import Collection, RunRecord
+from experiments.report.grouping import Setting
+
+
+def deviation_blocks(settings: Sequence[Setting]) -> list[Block]:
+    """Every departure from the paper that some run used, with the methods that used it."""
+    users: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for setting in settings:
+        for method in setting.methods:
+            for run in method.runs:
+                for text in run.config.get("deviations") or run.summary.deviations or ():
+                    users[text.removeprefix("DEVIATION:").strip()][setting.title].append(
+                        method.label
+                    )
+    heading = Heading("Deviations from the paper")
+    if not users:
+        return [heading, Paragraph("No run recorded a deviation.")]
+    rows = tuple((text, _users_text(where)) for text, where in users.items())
+    return [heading, Table(("Deviation", "In"), rows, text_columns=(0, 1))]
+
+
+def _users_text(where: dict[str, list[str]]) -> str:
+    return ";\n".join(f"{title}: {', '.join(unique(labels))}" for title, labels in where.items())
+
+
+def version_blocks(runs: Sequence[RunRecord]) -> list[Block]:
+    """A table of versions; several values in a cell mean that the runs differ."""
+    values: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        for name, version in (run.config.get("versions") or {}).items():
+            values[str(name)].append(str(version))
+    heading = Heading("Versions")
+    if not values:
+        return [heading, Paragraph("No run recorded its versions.")]
+    rows = tuple((name, " / ".join(unique(values[name]))) for name in sorted(values))
+    return [heading, Table(("Package", "Version"), rows, text_columns=(0, 1))]
+
+
+def command_blocks(settings: Sequence[Setting]) -> list[Block]:
+    """The command that made each run, rebuilt from the flag values it saved."""
+    blocks: list[Block] = [
+        Heading("Commands"),
+        Paragraph(
+            "Every value with an effect is spelled out, so that later defaults change nothing. Of "
+            "folders elsewhere on the machine only the last part is named."
+        ),
+    ]
+    for setting in settings:
+        inner: list[Block] = []
+        for run in setting.runs:
+            inner += [Paragraph(run.name), Code(command(run))]
+        count = plural(len(setting.runs), "command")
+        blocks.append(Details(f"{setting.title}: {count}", tuple(inner)))
+    return blocks
+
+
+def command(run: RunRecord) -> str:
+    """E.g. "python -m experiments.train_images --dataset=digits --seed=1".
+
+    Reports are published: no folder of the machine is named, and results are in results/runs.
+    """
+    program = run.config["program"]
+    module = program if "." in program else f"experiments.{program}"
+    idle = run.config.get("without_effect") or ()  # the programs refuse them
+    flags = [
+        f"--{name}={_public(name, _flag_value(value), run)}"
+        for name, value in run.config["config"].items()
+        if value not in (None, "") and name not in idle
+    ]
+    return shlex.join(["python", "-m", module, *flags])
+
+
+def _public(name: str, value: str, run: RunRecord) -> str:
+    """Returns the flag's value without the machine's folders."""
+    if name == "out":
+        return f"results/runs/{run.name}"
+    if name in ("data_dir", "bert", "back_translation_dir"):
+        return _without_folders(value)
+    kind, colon, path = value.partition(":")
+    if name == "dataset" and kind in ("npz", "folder", "csv"):
+        return kind + colon + _without_folders(path)
+    return value
+
+
+def _without_folders(path: str) -> str:
+    """Returns the last part of a path that leads elsewhere; one inside the clone stays."""
+    parts = Path(path).parts
+    elsewhere = Path(path).is_absolute() or ".." in parts or path.startswith("~")
+    return Path(path).name if elsewhere else path
+
+
+def _flag_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(_flag_value(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def left_out_blocks(collection: Collection, doubled: Sequence[str]) -> list[Block]:
+    """Names what was found but is not in the tables, and optional files that were unreadable."""
+    blocks: list[Block] = [Heading("Runs left out")]
+    groups = (
+        ("Not finished", [Bullet(f"{name}:", why) for name, why in collection.unfinished]),
+        ("Unreadable", [Bullet(f"{name}:", why) for name, why in collection.corrupt]),
+        ("Doubled", [Bullet("", text) for text in doubled]),
+        (
+            "Counted, but with an unreadable extra file",
+            [Bullet(f"{run.name}:", why) for run in collection.finished for why in run.remarks],
+        ),
+    )
+    for title, bullets in groups:
+        if bullets:
+            blocks += [Heading(title, 3), Bullets(tuple(bullets))]
+    if len(blocks) == 1:
+        blocks.append(Paragraph("None: every run that was found is finished and readable."))
+    return blocks

@@ -1,0 +1,1 @@
+"""One training run: its loop, state, log, lock and record."""

@@ -1,0 +1,268 @@
+"""Take one configuration from nothing, or from its last checkpoint, to a finished run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.assemble.build import build, load_splits
+from experiments.assemble.hardware import divide_the_cpu
+from experiments.options.config import Config
+from experiments.options.presets import deviations
+from experiments.runs import results
+from experiments.runs import state as run_state
+from experiments.runs.finished import is_complete as is_complete
+from experiments.runs.lock import held
+from experiments.runs.log import RunLog
+from ssl_weighting.bilevel import NonFiniteError
+from ssl_weighting.lambda_step import LAST_LAYER
+
+TERMINATED = 143  # exit code of a program that SIGTERM ended
+RAISE = "Raise --damping"
+ADVICE = {
+    "neumann": "Raise --damping or lower --solve_scale",
+    "stochastic_cg": "Raise --damping or lower --solve_scale",
+    "unrolled": "Lower --solve_iterations or --learning_rate",
+}
+
+
+class Stop:
+    """Remembers SIGTERM and SIGINT until a place where the run can be saved.
+
+    A second signal ends the program at once, as if nobody had listened.
+    """
+
+    def __init__(self):
+        self.received = None
+
+    def __enter__(self):
+        self.old = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _frame):
+        self.received = number
+        name = signal.Signals(number).name
+        # Not print: a signal may arrive in the middle of another print to the same stream.
+        os.write(2, f"received {name}: saving a checkpoint, then stopping\n".encode())
+        self.__exit__()
+
+
+def changed_options(config: Config) -> list[str]:
+    """Return how the run that lies in `config.out` differs from `config`, option by option.
+
+    An option that did not exist when it ran had its default.
+    """
+    saved = json.loads((Path(config.out) / "config.json").read_text())["config"]
+    saved = run_state.options_as_json(Config()) | saved
+    return [
+        f"{name}: {saved[name]!r} there, {value!r} now"
+        for name, value in run_state.options_as_json(config).items()
+        if name not in run_state.FREE and saved[name] != value
+    ]
+
+
+def execute(
+    config: Config,
+    program: str,
+    *,
+    cache_dir: str | None = None,
+    on_step=lambda run: None,
+    snapshot_steps=(),
+) -> dict | None:
+    """Run `config` to its end and return its summary; None if a signal stopped it (state saved).
+
+    Args:
+        config: validated options; `config.out` is the run folder.
+        program: name of the absl program, for config.json.
+        cache_dir: where downloaded data lies.
+        on_step: called with the run at each of `snapshot_steps` (pictures of the toy sets).
+        snapshot_steps: theta-steps at which to stop for it.
+
+    Raises:
+        ValueError: an option does not fit the data, or the folder holds another run, finished or
+            going on.
+        OSError: the data is not there, or the disk is full.
+        NonFiniteError: training is not finite any more; names the step.
+    """
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    divide_the_cpu(config)
+    with held(Path(config.out)):
+        return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
+
+
+def _execute(config, program, cache_dir, on_step, snapshot_steps):
+    out = Path(config.out)
+    splits = load_splits(config, cache_dir)
+    run = build(config, splits)
+    checkpoints = run_state.checkpoints_of(config, run)
+    metrics_bytes = _resume(run, checkpoints)
+    log = RunLog(out, config.steps, metrics_bytes, run.trainer.step)
+    (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so
+    results.write_config(run, program)
+    _announce(run)
+    with Stop() as stop, log:
+        finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
+    if not finished:
+        return None
+    summary = results.write_results(run, log.elapsed(), log.lambda_share())
+    print(
+        f"finished {config.out}: {summary['method']}, test error "
+        f"{summary['test_error_median20']:.2f} % (median of the last 20 evaluations), Λ took "
+        f"{summary['lambda_share']:.1%} of the time",
+        flush=True,
+    )
+    return summary
+
+
+def _resume(run, checkpoints):
+    if not run.config.resume:
+        if checkpoints.paths():
+            raise ValueError(
+                f"{run.config.out} already holds checkpoints and --resume=false. "
+                "Give another --out, or delete that folder."
+            )
+        return 0
+    found = checkpoints.restore()
+    if found is None:
+        return 0
+    step, state, complaints = found
+    for complaint in complaints:
+        print(f"{complaint} Falling back to the checkpoint before it.", flush=True)
+    print(f"resuming at step {step}", flush=True)
+    return run_state.restore(run, step, state)
+
+
+def _announce(run):
+    c, s = run.config, run.splits
+    sizes = f"{len(s.labeled.labels)} labeled, {len(s.unlabeled.labels)} unlabeled"
+    sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
+    print(f"{c.out}: {results.method_name(c)} on {s.name}, {sizes}", flush=True)
+    print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
+    for line in (*getattr(s, "notes", ()), *deviations(c)):
+        print(f"  {line}", flush=True)
+    if run.trainer.store.learns and c.influence_params != LAST_LAYER:
+        one = run.evaluator.preprocess(s.labeled.inputs[:1])
+        print(run.trainer.scope.plan(one), flush=True)
+
+
+def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
+    trainer, config = run.trainer, run.config
+    while trainer.step < config.steps:
+        if trainer.step in snapshot_steps:
+            on_step(run)
+        due = trainer.store.learns and trainer.settings.lambda_due(trainer.step)
+        if not (due and _lambda_step(run, log)):
+            _train(run, log, _next_stop(trainer, config, snapshot_steps))
+        if trainer.step % config.eval_every == 0 or trainer.step == config.steps:
+            _evaluate(run, log)
+        stopping = stop.received is not None  # read once: it may change on any line
+        if stopping or _checkpoint_due(trainer.step, config):
+            checkpoints.save(trainer.step, run_state.capture(run, log.bytes_written))
+        log.progress(trainer.step, Path(config.out).name)
+        if stopping and trainer.step < config.steps:
+            return False
+    if trainer.step in snapshot_steps:
+        on_step(run)
+    return True
+
+
+def _checkpoint_due(step, config):
+    return step % config.checkpoint_every == 0 or step == config.steps
+
+
+def _next_stop(trainer, config, snapshot_steps):
+    step = trainer.step
+    stops = [config.steps]
+    for period in (config.log_every, config.eval_every, config.checkpoint_every):
+        stops.append((step // period + 1) * period)
+    if trainer.store.learns or trainer.rates:
+        stops.append(trainer.next_pause())
+    stops += [s for s in snapshot_steps if s > step]
+    return min(stops)
+
+
+def _train(run, log, stop):
+    started, trainer = time.monotonic(), run.trainer
+    means = trainer.train(stop - trainer.step)
+    log.spent("theta", time.monotonic() - started)
+    log.write("train", trainer.step, **means)
+    log.timing(trainer.step)
+
+
+def _lambda_step(run, log):
+    """Move Lambda; return whether a theta-step was taken with it (stale weights)."""
+    started, trainer = time.monotonic(), run.trainer
+    step = trainer.step
+    report = trainer.lambda_step()
+    train, train_seconds = report.pop("train", None), report.pop("train_seconds", 0.0)
+    report |= results.weight_statistics(trainer.store)
+    log.spent("lambda", time.monotonic() - started - train_seconds)
+    log.write("lambda", step, **report)
+    if train:
+        log.spent("theta", train_seconds)
+        log.write("train", trainer.step, **train)
+        log.timing(trainer.step)
+    if report["skipped"]:
+        print(
+            f"step {step}: {run.config.inverse_hessian} found no solution ({report['solve']}, "
+            f"residual {report['residual']:.3g}, least eigenvalue {report['least_eigenvalue']:.3g})"
+            f"; Lambda is left as it is. {ADVICE.get(run.config.inverse_hessian, RAISE)}.",
+            flush=True,
+        )
+    return train is not None
+
+
+def _evaluate(run, log):
+    splits, evaluator = run.splits, run.evaluator
+    test_error, test_loss = evaluator.error_and_loss(splits.test)
+    validation_error, validation_loss = run.validate()
+    raw_error = test_error  # without an average the parameters are what was evaluated
+    if run.config.ema_decay:
+        raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
+    _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
+    table = run.trainer.store.table().numpy()
+    log.write(
+        "eval",
+        run.trainer.step,
+        test_error=test_error,
+        test_loss=test_loss,
+        validation_error=validation_error,
+        validation_loss=validation_loss,
+        raw_test_error=raw_error,
+        **_single_errors(run),
+        lam_histogram=lam_histogram(table),
+    )
+    log.histogram(run.trainer.step, table)
+
+
+def _single_errors(run):
+    errors = [m.evaluator.error_and_loss(run.splits.test)[0] for m in run.members]
+    if not errors:
+        return {}
+    return {"single_test_errors": errors, "single_test_error": float(np.mean(errors))}
+
+
+def _check_finite(step, **losses):
+    bad = [name for name, value in losses.items() if not np.isfinite(value)]
+    if bad:
+        raise NonFiniteError(
+            f"The {' and '.join(bad)} loss is not finite at step {step}. Lambda is untouched. "
+            "Lower the learning rate or check the inputs, and resume from the last checkpoint."
+        )
+
+
+def lam_histogram(table, bins: int = 40) -> dict:
+    """Return {"edges": [bins + 1], "counts": [bins]} over the range that lambda spans."""
+    counts, edges = np.histogram(table.astype(np.float64), bins=bins)
+    return {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]}

@@ -1,0 +1,262 @@
+"""What a finished run leaves behind: weights per example, pictures, the model, a summary."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import ssl_weighting
+from experiments.assemble.build import Run
+from experiments.options.presets import deviations
+from experiments.options.relevance import without_effect
+from experiments.options.smoke import MARK
+from experiments.pages.statistics import best_on_validation, median_of_last
+from experiments.runs.state import options_as_json
+from ssl_weighting.evaluation import log_softmax
+from ssl_weighting.models.split_head import mean_model
+
+GALLERY = 24  # most down- and most up-weighted examples kept as pictures
+METHOD_NAMES = {
+    "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "vat": "VAT",
+    "mean_teacher": "Mean-Teacher", "mixmatch": "MixMatch", "uda": "UDA",
+    "remixmatch": "ReMixMatch", "fixmatch": "FixMatch",
+}  # fmt: skip
+WEIGHTING_NAMES = {
+    "fixed": "", "zero": " + λ = 0", "single": " + single λ", "per_example": " + Λ",
+    "shuffled": " + shuffled Λ", "random": " + random Λ", "confidence": " + confidence",
+    "oracle": " + oracle",
+}  # fmt: skip
+
+
+def method_name(config) -> str:
+    """Return the row label of a run, such as "FixMatch + Λ"."""
+    name = METHOD_NAMES[config.algorithm] + WEIGHTING_NAMES[config.weighting]
+    name += " + cross-fit" if config.validation == "cross_fit" else ""
+    name += " + V as labels" if config.validation_as_labels else ""
+    return f"{MARK} {name}" if config.smoke else name
+
+
+def write_config(run: Run, program: str) -> None:
+    """Write config.json: all options, the data source, the split hash, the versions."""
+    content = {
+        "program": program,
+        "config": options_as_json(run.config),
+        "without_effect": without_effect(run.config),
+        "dataset": run.splits.name,
+        "class_names": list(run.splits.class_names),
+        "source": run.splits.source,
+        "split_hash": run.splits.split_hash,
+        "inputs": dict(run.inputs),
+        "input_shape": list(run.splits.labeled.inputs.shape[1:]),
+        "deviations": deviations(run.config),
+        "commit": _commit(),
+        "notes": list(getattr(run.splits, "notes", ())),
+        "versions": {
+            "ssl_weighting": ssl_weighting.__version__,
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    text = json.dumps(content, indent=1, allow_nan=False)
+    write_text(Path(run.config.out) / "config.json", text)
+
+
+def _commit():
+    """Return the code's commit, with -dirty behind it where files differ; "" outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True)
+        return found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
+    """Write example_weights.parquet, extreme_examples.npz, model.keras and last summary.json."""
+    out = Path(run.config.out)
+    if run.config.uses_unlabeled:
+        table = example_table(run)
+        with replacing(out / "example_weights.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+        if run.splits.unlabeled.inputs.ndim == 4:
+            _write_extremes(run, table, out / "extreme_examples.npz")
+    _save_averaged_model(run, out / "model.keras")
+    summary = _summary(run, seconds, lambda_share)
+    write_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False))
+    return summary
+
+
+def example_table(run: Run):
+    """Return one row per unlabeled id (pandas): lambda and what the final averaged model says.
+
+    loss is the cross-entropy of one strong view against the clean view's pseudo-label.
+    """
+    import pandas as pd
+
+    store, unlabeled = run.trainer.store, run.splits.unlabeled
+    log_p = log_softmax(run.evaluator.logits(unlabeled.inputs))
+    pseudo = log_p.argmax(axis=1)
+    groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
+    if unlabeled.texts is not None:
+        groups["text"] = list(unlabeled.texts)
+    return pd.DataFrame(
+        {
+            "id": np.arange(len(pseudo), dtype=np.int64),
+            "lam": store.table().numpy(),
+            "visits": store.visits.numpy(),
+            "pseudo_label": pseudo.astype(np.int32),
+            "confidence": np.exp(log_p.max(axis=1)).astype(np.float32),
+            "loss": _strong_view_loss(run, pseudo),
+            "true_label": unlabeled.labels.astype(np.int32),
+            "last_influence": store.last_influence.numpy(),
+            **groups,
+        }
+    )
+
+
+def _strong_view_loss(run, pseudo):
+    """One pass over U in id order, each example under one strong augmentation."""
+    loss = np.empty(len(pseudo), np.float32)
+    size = run.evaluator.batch_size
+    for start in range(0, len(pseudo), size):
+        ids = np.arange(start, min(start + size, len(pseudo)))
+        views = run.trainer.source.strong_views(ids).numpy()
+        log_p = log_softmax(run.evaluator.logits(views, preprocessed=True))
+        loss[ids] = -log_p[np.arange(len(ids)), pseudo[ids]]
+    return loss
+
+
+def _write_extremes(run, table, path):
+    visited = table[table.visits > 0].sort_values(["lam", "id"])
+    count = min(GALLERY, len(visited) // 2)
+    down, up = visited.head(count), visited.tail(count)[::-1]
+    images = run.splits.unlabeled.inputs
+    arrays = {
+        "down_ids": down.id.to_numpy(),
+        "down_images": images[down.id.to_numpy()],
+        "up_ids": up.id.to_numpy(),
+        "up_images": images[up.id.to_numpy()],
+    }
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def _save_averaged_model(run, path):
+    members = run.trainer.members
+    variables = [v for t in members for v in t.ema.averaged]
+    averages = [v for t in members for v in t.ema.variables]
+    raw = [np.array(v.value) for v in variables]
+    for variable, average in zip(variables, averages, strict=True):
+        variable.assign(average.value)
+    try:
+        with replacing(path) as temporary:
+            mean_model([t.model for t in members]).save(temporary)
+    finally:
+        for variable, value in zip(variables, raw, strict=True):
+            variable.assign(value)
+
+
+def _summary(run, seconds, lambda_share):
+    c, splits, store = run.config, run.splits, run.trainer.store
+    lines = (Path(c.out) / "metrics.jsonl").read_text().splitlines()
+    evals = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
+    return {
+        "status": "complete",
+        "smoke": c.smoke,
+        "dataset": splits.name,
+        "source": splits.source,
+        "algorithm": c.algorithm,
+        "weighting": c.weighting,
+        "method": method_name(c),
+        "seed": c.seed,
+        "num_labeled": len(splits.labeled.labels),
+        "val_size": len(splits.validation.labels),
+        "num_unlabeled": len(splits.unlabeled.labels),
+        "validation_as_labels": c.validation_as_labels,
+        "steps": c.steps,
+        "devices": run.trainer.devices.count,
+        "test_error_median20": median_of_last(evals, 20),
+        "test_error_best_on_validation": best_on_validation(evals),
+        "best_on_validation_is_optimistic": store.learns or c.validation_as_labels,
+        **_single_error(evals),
+        "test_error_last": evals[-1]["test_error"],
+        "raw_test_error_last": evals[-1]["raw_test_error"],
+        "lambda_share": lambda_share,
+        "seconds": seconds,
+        "deviations": deviations(c),
+        **weight_statistics(store),
+        **_by_group(run),
+    }
+
+
+def _single_error(evals):
+    """Mean error of a cross-fit run's single models; its test error is their ensemble's."""
+    if "single_test_error" not in evals[-1]:
+        return {}
+    return {"single_test_error_median20": median_of_last(evals, 20, "single_test_error")}
+
+
+def _by_group(run):
+    """Lambda of each known group of unlabeled examples: mean over all and over the moved ones."""
+    if run.splits.groups is None or not run.config.uses_unlabeled:
+        return {}
+    groups, store = np.array(run.splits.groups), run.trainer.store
+    lam, moved = store.table().numpy().astype(np.float64), store.visits.numpy() > 0
+    found = {}
+    for name in dict.fromkeys(run.splits.groups):
+        of_group, seen = groups == name, (groups == name) & moved
+        found[name] = {
+            "count": int(of_group.sum()),
+            "moved": int(seen.sum()),
+            "lam_mean": float(lam[of_group].mean()),
+            "lam_mean_of_moved": float(lam[seen].mean()) if seen.any() else None,
+        }
+    return {"lam_by_group": found}
+
+
+def weight_statistics(store) -> dict:
+    """Return lambda's quantiles and mean and the share of ids that have been moved."""
+    lam, visits = store.table().numpy().astype(np.float64), store.visits.numpy()
+    return {
+        "lam_quantiles": [float(q) for q in np.quantile(lam, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])],
+        "lam_mean": float(lam.mean()),
+        "coverage": float((visits > 0).mean()),
+    }
+
+
+@contextlib.contextmanager
+def replacing(path: Path):
+    """Give a temporary path and, once it has been written, put it in the place of `path`.
+
+    A full disk or a kill leaves the file that was there as it was.
+
+    Raises:
+        OSError: the file could not be written; names it.
+    """
+    temporary = path.with_name(f"partial-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace a text file in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")

@@ -1,0 +1,117 @@
+"""All state of a run as named arrays: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from experiments.assemble.build import Run
+from experiments.options.config import Config
+from ssl_weighting.bilevel import NonFiniteError
+from ssl_weighting.checkpointing import Checkpoints
+
+# Options that a resumed run may change: they do not touch what is computed. XLA is one of them: it
+# rounds otherwise, as another processor does.
+FREE = ("out", "resume", "keep_checkpoints", "data_dir", "jit")
+BY_CONTENT = ("bert", "back_translation_dir")  # folders: what is in them is compared, `Run.inputs`
+_MODEL = ("params/", "non_trainable/", "ema/")
+_NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
+
+
+def variables(run: Run) -> dict:
+    """Return every variable of the run by a stable name.
+
+    Keras numbers the layers of a process, not of a model (conv2d_12 in the second run), so these
+    numbers are dropped; the place in its group tells members apart.
+    """
+    members = run.trainer.members
+    groups = {
+        "params": [v for t in members for v in t.params],
+        "non_trainable": [v for t in members for v in t.model.non_trainable_variables],
+        "ema": [v for t in members for v in t.ema.variables],
+        "theta_optimizer": [v for t in members for v in t.optimizer.variables],
+        "weights": run.trainer.store.variables,
+        "algorithm": [v for t in members for v in getattr(t.algorithm, "variables", [])],
+        "scores": [v for t in members if t.scores for v in t.scores.variables],
+        "replay": [v for t in members if t.replay for v in t.replay.variables],
+        "cta_rates": [v for t in members if t.rates for v in t.rates.variables],
+    }
+    return {
+        f"{group}/{k:04d}/{_NUMBERING.sub('', v.path)}": v
+        for group, members in groups.items()
+        for k, v in enumerate(members)
+    }
+
+
+def capture(run: Run, metrics_bytes: int) -> dict[str, np.ndarray]:
+    """Return copies of all state; the batches need none, they are pure functions of the step.
+
+    Raises:
+        NonFiniteError: theta, its average or a BatchNorm statistic is not finite. No checkpoint
+            may hold such values, or resuming would never get past them.
+    """
+    state = {name: np.array(v.numpy()) for name, v in variables(run).items()}
+    bad = [k for k, v in state.items() if k.startswith(_MODEL) and not np.isfinite(v).all()]
+    if bad:
+        raise NonFiniteError(
+            f"Not finite after step {run.trainer.step}: {', '.join(bad[:5])}. No checkpoint is "
+            "written. Lower the learning rate or check the inputs, and resume from the last one."
+        )
+    state["lambda_steps"] = np.array(run.trainer.lambda_steps)
+    state["metrics_bytes"] = np.array(metrics_bytes)
+    return state
+
+
+def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> int:
+    """Put `state` back; return the length that metrics.jsonl had.
+
+    Raises:
+        ValueError: an array is missing or has another shape or dtype.
+    """
+    for name, variable in variables(run).items():
+        value = state.get(name)
+        expected = (tuple(variable.shape), str(variable.dtype))
+        found = None if value is None else (value.shape, str(value.dtype))
+        if found != expected:
+            raise ValueError(f"Checkpoint entry {name} must be {expected}. Received: {found}")
+    for name, variable in variables(run).items():
+        variable.assign(state[name])
+    run.trainer.step, run.trainer.lambda_steps = step, int(state["lambda_steps"])
+    return int(state["metrics_bytes"])
+
+
+def fingerprint(config: Config, run: Run) -> dict:
+    """Return what a run must share with the checkpoint it resumes from, key by key.
+
+    Where data, BERT and paraphrases lie is left out: the same bytes from elsewhere are the same.
+    """
+    left_out = (*FREE, *BY_CONTENT)
+    options = {k: v for k, v in options_as_json(config).items() if k not in left_out}
+    shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
+    return options | {
+        "dataset": config.dataset.partition(":")[0],  # csv of csv:PATH
+        "devices": run.trainer.devices.count,  # 0 means as many as are found
+        "split_hash": run.splits.split_hash,
+        "inputs": "; ".join(f"{name} {digest}" for name, digest in run.inputs.items()),
+        "model_parameters": int(sum(np.prod(s) for s in shapes)),
+    }
+
+
+def checkpoints_of(config: Config, run: Run) -> Checkpoints:
+    """Return the checkpoints of the run in `config.out`.
+
+    Those of a run that predates an option are as if it had been there, at its default.
+    """
+    return Checkpoints(
+        Path(config.out) / "checkpoints",
+        fingerprint(config, run),
+        config.keep_checkpoints,
+        defaults=options_as_json(Config()) | {"inputs": ""},
+    )
+
+
+def options_as_json(config: Config) -> dict:
+    """Return the options as strict JSON values (infinity as a string)."""
+    return {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}

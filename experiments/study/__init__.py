@@ -1,0 +1,1 @@
+"""The study: families, plan, rows, tables, figures, page."""

@@ -1,0 +1,195 @@
+"""The study's families: what was asked for, what is there, and the rows that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from experiments.pages.statistics import PairedDifference, paired_difference
+from experiments.study.rows import Key, Row
+
+BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
+EVERY_STEP = "per_example_every_step"
+SINGLES = "/single models"  # behind a cross-fit method: the mean error of its two models
+LABELS = {
+    "supervised": "supervised (λ = 0)",
+    "supervised_v_as_labels": "supervised, V as labels",
+    BASE: "base (λ = 1)",
+    TUNED: "λ tuned on V",
+    V_AS_LABELS: "base, V as labels",
+    "single": "one learned λ",
+    LEARNED: "Λ per example",
+    EVERY_STEP: "Λ per example, every step scored",
+    "shuffled": "Λ shuffled (control)",
+    "shuffled_every_step": "Λ shuffled, every step scored (control)",
+    "confidence": "confidence as λ (control)",
+    "oracle": "oracle: wrong pseudo-labels dropped",
+    "cross_fit": "Λ by cross-fit, no V: ensemble of two",
+    "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
+    "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",
+}
+_DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb"}
+_CONTAMINATIONS = {
+    "none": "",
+    "foreign": ", half of U of foreign classes",
+    "corrupt": ", 30 % of U corrupt",
+    "imbalanced": ", classes of U imbalanced 1:10",
+}
+# The one unofficial copy that there is of a set whose results are published.
+_UNOFFICIAL = "JPEG copy, not comparable with published numbers"
+
+
+@dataclass(frozen=True)
+class FamilyPlan:
+    """Runs that differ in method and seed alone.
+
+    Attributes:
+      options: (method, seed) -> hash of its options; some methods have fewer seeds than others.
+      variant: what a secondary family varies, such as "uda"; "" for nothing but sizes.
+      secondary: run as far as time goes.
+      reference: family that holds the rows to compare with, where this one has none; "" for itself.
+    """
+
+    name: str
+    dataset: str
+    contamination: str
+    num_labeled: int
+    val_size: int
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    options: Mapping[tuple[str, int], str]
+    secondary: bool = False
+    reference: str = ""
+    variant: str = ""
+
+    def seeds_of(self, method: str) -> list[int]:
+        """Seeds that a method is to be run with; of the tuned scalar those of its grid."""
+        known = [seed for seed in self.seeds if (method, seed) in self.options]
+        return known or list(self.seeds)
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A plan and the runs of it that are there."""
+
+    plan: FamilyPlan
+    rows: Mapping[tuple[str, int], Row]
+    reference: Family | None = field(default=None)
+
+    @property
+    def data(self) -> str:
+        """The data set's name, marked where it is no official copy."""
+        unofficial = any("unofficial copy" in row.source for row in self.rows.values())
+        name = _DATASETS.get(self.plan.dataset, self.plan.dataset)
+        return f"{name}, {_UNOFFICIAL}" if unofficial else name
+
+    @property
+    def title(self) -> str:
+        """E.g. "Fashion-MNIST: 40 labels, |V| = 160, 30 % of U corrupt"."""
+        plan = self.plan
+        sizes = f"{plan.num_labeled:,} labels, |V| = {plan.val_size:,}"
+        text = f"{self.data}: {sizes}{_CONTAMINATIONS[plan.contamination]}"
+        return f"{text} ({plan.variant})" if plan.variant else text
+
+    @property
+    def missing(self) -> dict[str, list[int]]:
+        """Method -> seeds that were not run, where there are any."""
+        found = {
+            method: [seed for seed in self.plan.seeds_of(method) if (method, seed) not in self.rows]
+            for method in self.plan.methods
+        }
+        return {method: seeds for method, seeds in found.items() if seeds}
+
+    def methods(self) -> list[str]:
+        """Methods with at least one run, in the plan's order, with the tuned scalar's row."""
+        found = [m for m in self.plan.methods if self.of(m)]
+        if self.of(TUNED):
+            last = max(found.index(m) for m in self.grid())
+            found.insert(last + 1, TUNED)
+        return found
+
+    def grid(self) -> list[str]:
+        """The scalar weights that are tuned: λ = 0 and the fixed ones."""
+        return [m for m in self.plan.methods if m == "supervised" or m.startswith("fixed_")]
+
+    def of(self, method: str) -> dict[int, Row]:
+        """Seed -> run of a method, or the run that was chosen as the tuned scalar."""
+        if method == TUNED:
+            return self._tuned()
+        return {s: self.rows[method, s] for s in self.plan.seeds if (method, s) in self.rows}
+
+    def _tuned(self):
+        """Seed -> the run of the grid with the least error on V, where the whole grid was run."""
+        grid = self.grid()
+        found = {}
+        for seed in self.plan.seeds if len(grid) > 1 else ():
+            runs = [self.rows.get((method, seed)) for method in grid]
+            if all(run is not None and run.validation_error is not None for run in runs):
+                found[seed] = min(runs, key=lambda run: (run.validation_error, run.validation_loss))
+        return found
+
+    def errors(self, method: str) -> dict[int, float]:
+        """Seed -> test error in percent; of a cross-fit's single models with `SINGLES` behind."""
+        name, _, singles = method.partition("/")
+        found = self.of(name)
+        if not singles:
+            return {seed: row.test_error for seed, row in found.items()}
+        values = {seed: row.single_test_error for seed, row in found.items()}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+    def difference(self, method: str, reference: str) -> PairedDifference | None:
+        """Error of `method` minus that of `reference` over common seeds; None if there are none.
+
+        Where neither trained on V, runs on different splits are no pair.
+        """
+        family = self.reference or self
+        mine, theirs = self.errors(method), family.errors(reference)
+        ours, others = self.of(method.partition("/")[0]), family.of(reference)
+        pairs = [s for s in mine if s in theirs and _same_split(ours[s], others[s])]
+        return paired_difference({s: mine[s] for s in pairs}, theirs)
+
+    def choices(self) -> str:
+        """Which scalar V chose: "seed 1: 0.3, seed 2: 1"."""
+        return ", ".join(f"seed {seed}: {scalar(row)}" for seed, row in self.of(TUNED).items())
+
+
+def scalar(row: Row) -> str:
+    """The λ of a run of the grid, as its folder says it."""
+    return "0" if row.method == "supervised" else row.method.removeprefix("fixed_")
+
+
+def label(method: str) -> str:
+    """A method in words."""
+    name, _, singles = method.partition("/")
+    if singles:
+        return "– mean error of its single models"
+    if name.startswith("fixed_") and name not in LABELS:
+        return f"λ = {name.removeprefix('fixed_')}"
+    return LABELS.get(name, name)
+
+
+def families(
+    plans: Iterable[FamilyPlan], rows: Mapping[Key, Row]
+) -> tuple[list[Family], list[Key]]:
+    """Sorts rows into the plan.
+
+    Returns:
+      (families in the plan's order, keys of rows that the plan does not ask for with these
+      options; they are counted nowhere).
+    """
+    found: dict[str, Family] = {}
+    used = set()
+    for plan in plans:
+        mine = {
+            key[1:]: row
+            for key, row in rows.items()
+            if key[0] == plan.name and plan.options.get(key[1:]) == row.options
+        }
+        used |= {(plan.name, *key) for key in mine}
+        found[plan.name] = Family(plan, mine, found.get(plan.reference))
+    return list(found.values()), sorted(rows.keys() - used)
+
+
+def _same_split(one: Row, other: Row) -> bool:
+    with_v = "v_as_labels" in one.method or "v_as_labels" in other.method
+    return with_v or one.split == other.split

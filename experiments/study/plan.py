@@ -1,0 +1,85 @@
+"""Which runs the study asks for, and which of them are already recorded in docs/study/runs.csv."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from pathlib import Path
+
+from experiments.options.config import Config
+from experiments.runs import state as run_state
+from experiments.study.families import REFERENCE, SECONDARY, STUDY
+from experiments.study.families_found import FamilyPlan
+from experiments.study.profiles import configs
+from experiments.study.rows import Key, Row
+
+RECORD = Path(__file__).resolve().parents[2] / "docs" / "study" / "runs.csv"
+# How a run is kept and shown does not make it another run.
+_NO_MATTER = (*run_state.FREE, "checkpoint_every", "log_every")
+
+
+def options_hash(options: dict) -> str:
+    """Return 12 hexadecimal digits of the options that differ from `Config`'s defaults.
+
+    Options that are added later, with the default that the run had without them, change nothing.
+
+    Args:
+        options: as in config.json, or `run_state.options_as_json`.
+    """
+    defaults = run_state.options_as_json(Config())
+    kept = {
+        name: value
+        for name, value in options.items()
+        if name not in _NO_MATTER and value != defaults.get(name)
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def key_of(config: Config) -> Key:
+    """Return (family, method, seed) of a run of the study, from its folder."""
+    family, method, _ = Path(config.out).parts[-3:]
+    return family, method, config.seed
+
+
+def is_recorded(config: Config, rows: dict[Key, Row]) -> bool:
+    """Return whether the record holds this very run, same options."""
+    row = rows.get(key_of(config))
+    return row is not None and row.options == options_hash(run_state.options_as_json(config))
+
+
+def chosen(family: str, out: str, data_dir: str, only: str) -> list[Config]:
+    """Return the runs of a family that `only` names.
+
+    Args:
+        family: of the study.
+        out: results folder; data_dir: folder with the data set's files.
+        only: pattern of FAMILY or FAMILY/METHOD; several with commas between them.
+    """
+    patterns = [one if "/" in one else f"{one}/*" for one in only.split(",")]
+    found = configs("study", family, out, data_dir)
+    names = {config.out: "/".join(key_of(config)[:2]) for config in found}
+    return [c for c in found if any(fnmatch.fnmatchcase(names[c.out], p) for p in patterns)]
+
+
+def plans() -> list[FamilyPlan]:
+    """Return what the study asks for, family by family, primary ones first."""
+    return [_plan(family) for family in STUDY]
+
+
+def _plan(family):
+    found = configs("study", family, "")
+    first = found[0]
+    return FamilyPlan(
+        name=family,
+        dataset=first.dataset,
+        contamination=first.contamination,
+        num_labeled=first.num_labeled,
+        val_size=first.val_size,
+        methods=tuple(STUDY[family]["methods"]),
+        seeds=tuple(STUDY[family]["seeds"]),
+        options={key_of(c)[1:]: options_hash(run_state.options_as_json(c)) for c in found},
+        secondary=family in SECONDARY,
+        reference="" if "fixed_1" in STUDY[family]["methods"] else REFERENCE,
+        variant=family.partition(f"{REFERENCE}_")[2],
+    )

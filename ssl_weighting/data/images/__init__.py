@@ -1,0 +1,1 @@
+"""Image sets: readers by name and format, and how their views are made."""

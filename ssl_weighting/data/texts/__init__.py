@@ -1,0 +1,1 @@
+"""Text sets: readers, tokens, augmented copies and batches."""

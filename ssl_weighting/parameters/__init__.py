@@ -1,0 +1,1 @@
+"""What Eq. 6 speaks of: the last layer in closed form, or any part of the network."""

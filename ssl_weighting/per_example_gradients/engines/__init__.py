@@ -1,0 +1,1 @@
+"""The ways to compute the dot products g . v of a batch; one file each."""

@@ -1,0 +1,1 @@
+"""One theta-step and what it is made of: optimizers, schedules, averages, devices."""

@@ -1,0 +1,71 @@
+"""The most down- and up-weighted texts in the report: which, in what words, never as markup."""
+
+import numpy as np
+from reporting_runs import weights, write_run
+
+from experiments.pages.document import Cell
+from experiments.report.collect import read_run
+from experiments.report.report import write_report
+from experiments.report.texts import MAX_LETTERS, MAX_TEXTS, text_tables
+
+LEARNED = {"algorithm": "fixmatch", "weighting": "per_example"}
+EVIL = "<script>alert(1)</script> | `x` [y](z)"
+
+
+def text_weights(n=20, **options):
+    texts = [f"review number {k}" for k in range(n)]
+    return weights(n, **options) | {"text": texts}
+
+
+def the_run(tmp_path, table):
+    names = {"class_names": ["pos", "neg"]}
+    write_run(tmp_path, "run", **LEARNED, table=table, config=names)
+    run = read_run(tmp_path / "run", "run")
+    assert run.remarks == ()
+    return run
+
+
+def test_tables_hold_the_ends_of_lambda_with_labels(tmp_path):
+    down, up = text_tables(the_run(tmp_path, text_weights(wrong=(1,))))
+    assert [row[0] for row in down.rows] == [f"review number {k}" for k in range(MAX_TEXTS)]
+    assert [row[0] for row in up.rows[:2]] == ["review number 19", "review number 18"]
+    assert down.rows[0][1:] == ("0.10", Cell("✓ pos", "good"), "pos", "0.50")
+    assert down.rows[1][2] == Cell("✗ pos", "bad") and down.rows[1][3] == "neg"
+    assert up.rows[0][1] == "2.00" and "Most up-weighted" in up.columns[0]
+
+
+def test_only_what_moved_and_never_one_text_on_both_sides(tmp_path):
+    table = text_weights()
+    table["visits"] = np.where(np.arange(20) < 7, 2, 0).astype(np.int32)
+    table["true_label"] = np.full(20, -1, np.int32)
+    down, up = text_tables(the_run(tmp_path, table))
+    assert [row[0][-1] for row in down.rows] == ["0", "1", "2"]
+    assert [row[0][-1] for row in up.rows] == ["6", "5", "4"]
+    assert down.rows[0][3] == "unknown" and down.rows[0][2].tone == "open"
+
+
+def test_long_texts_keep_both_ends(tmp_path):
+    table = text_weights()
+    table["text"][0] = "start " + "word " * 400 + "end"
+    (down, _) = text_tables(the_run(tmp_path, table))
+    text = down.rows[0][0]
+    assert text.startswith("start") and text.endswith("end") and " … " in text
+    assert len(text) <= MAX_LETTERS + 3
+
+
+def test_images_have_no_texts(tmp_path):
+    assert text_tables(the_run(tmp_path, weights())) == []
+    nothing_moved = text_weights(visits=0)
+    assert text_tables(the_run(tmp_path / "other", nothing_moved)) == []
+
+
+def test_the_report_shows_them_escaped(tmp_path):
+    table = text_weights()
+    table["text"][0] = EVIL
+    write_run(tmp_path / "runs", "run", **LEARNED, dataset="reviews", table=table)
+    write_report(tmp_path / "runs", tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Most down- and up-weighted texts" in page and "review number 19" in page
+    assert 'class="prose"><thead><tr><th class="text">Most down-weighted' in page
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Parts of a run: sizes of its sets, its log, its progress line."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from runs import DIGITS, lines
+
+from experiments.assemble import build as building
+from experiments.assemble.build import load_splits
+from experiments.options.presets import DATASET_RECIPES, make_config
+from experiments.runs import execute as running
+from experiments.runs import log as run_log
+from experiments.runs.lock import held
+
+
+def test_sizes_come_from_the_options():
+    options = DIGITS | {"num_test": 25, "num_unlabeled": 33, "validation_as_labels": True}
+    splits = load_splits(make_config(**options))
+    sizes = [len(getattr(splits, p)) for p in ("labeled", "unlabeled", "validation", "test")]
+    assert sizes == [60, 33, 40, 25]
+    whole = load_splits(make_config(**DIGITS | {"num_test": 0, "num_unlabeled": 0}))
+    assert len(whole.test) == 360 and len(whole.unlabeled) == 1797 - 360 - 40
+    again = load_splits(make_config(**options))
+    assert again.split_hash == splits.split_hash
+    rows = {row.tobytes() for row in whole.test.inputs}
+    assert all(row.tobytes() in rows for row in splits.test.inputs)
+
+
+def test_one_run_at_a_time_trains_in_a_folder(tmp_path):
+    config = make_config(**DIGITS | {"out": str(tmp_path / "one")})
+    with held(tmp_path / "one"), held(tmp_path / "two"):
+        with pytest.raises(ValueError, match=r"no other run goes on. Received: .*one"):
+            running.execute(config, "train_images")
+        assert not list((tmp_path / "one").iterdir())
+    with pytest.raises(KeyError), held(tmp_path / "one"):
+        raise KeyError
+    with held(tmp_path / "one"):
+        pass
+
+
+def test_v_is_the_same_for_every_seed_and_d_is_not():
+    one, two = (load_splits(make_config(**DIGITS | {"seed": s})) for s in (1, 2))
+    np.testing.assert_array_equal(one.validation.inputs, two.validation.inputs)
+    assert (one.labeled.inputs != two.labeled.inputs).any()
+
+
+def test_recipes_build_the_net_they_name():
+    config = make_config(dataset="digits", num_test=5)
+    recipe = DATASET_RECIPES["digits"]
+    model = building._model(config, load_splits(config), config.seed)
+    assert model.name == f"wide_resnet_{recipe['depth']}_{recipe['width']}"
+    assert model.input_shape == (None, 32, 32, 1)
+
+
+def test_log_lines_are_strict_json_and_tell_what_is_not_finite_as_null(tmp_path):
+    with run_log.RunLog(tmp_path, 10) as log:
+        log.write("train", 3, loss=math.nan, other=math.inf, fine=1.5)
+        log.timing(3)
+    assert lines(tmp_path) == [
+        {"kind": "train", "step": 3, "loss": None, "other": None, "fine": 1.5}
+    ]
+
+
+def test_progress_tells_time_left_losses_weights_and_their_share(tmp_path, capsys):
+    with run_log.RunLog(tmp_path, 100) as log:
+        log.progress(0, "seed_1")
+        log.write("train", 50, loss=1.25, loss_labeled=1.0, loss_unlabeled=0.25, mask_rate=0.5)
+        log.write("eval", 50, test_error=12.34)
+        log.write("lambda", 50, lam_quantiles=[0, 0.1, 0.2, 1.0, 1.2, 1.9, 2.0], coverage=0.75)
+        log.spent("theta", 9.0)  # the first call compiles
+        log.spent("theta", 3.0)
+        log.spent("lambda", 5.0)
+        log.spent("lambda", 1.0)
+        log.started_steps -= 61
+        log.progress(50, "seed_1", every=0)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == (
+        "seed_1  50/100  ETA 1:01  loss 1.250  labeled 1.000  unlabeled 0.250  mask 50%  "
+        "test error 12.3 %  coverage 75%  λ 5/50/95 % 0.10/1.00/1.90  Λ 25.0% of the time"
+    )
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0:00"), (61, "1:01"), (3600, "1:00:00"), (math.nan, "--:--")]
+)
+def test_clock(seconds, text):
+    assert run_log._clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "method, advice",
+    [
+        ("exact", "Raise --damping."),
+        ("neumann", "Raise --damping or lower --solve_scale."),
+        ("unrolled", "Lower --solve_iterations or --learning_rate."),  # it reads no --damping
+    ],
+)
+def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_path, method, advice):
+    report = {"solve": "diverged", "residual": 3.5, "least_eigenvalue": -0.25, "skipped": True}
+    trainer = SimpleNamespace(step=7, store=None, lambda_step=lambda: dict(report))
+    run = SimpleNamespace(trainer=trainer, config=make_config(**DIGITS, inverse_hessian=method,
+                                                             solve_iterations=1))  # fmt: skip
+    monkeypatch.setattr(running.results, "weight_statistics", lambda store: {})
+    with run_log.RunLog(tmp_path, 10) as log:
+        assert running._lambda_step(run, log) is False
+    line = capsys.readouterr().out.strip()
+    assert line == (
+        f"step 7: {method} found no solution (diverged, residual 3.5, least eigenvalue -0.25); "
+        f"Lambda is left as it is. {advice}"
+    )
+
+
+@pytest.mark.parametrize(("decay", "averages"), [(0.0, [True]), (0.9, [True, False])])
+def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
+    asked, written = [], {}
+
+    def error_and_loss(examples, use_ema=True):
+        asked.append(use_ema)
+        return (12.5 if use_ema else 25.0), 0.5
+
+    table = SimpleNamespace(numpy=lambda: np.ones(3, np.float32))
+    trainer = SimpleNamespace(step=7, store=SimpleNamespace(table=lambda: table))
+    run = SimpleNamespace(
+        config=SimpleNamespace(ema_decay=decay), splits=SimpleNamespace(test=None), members=(),
+        evaluator=SimpleNamespace(error_and_loss=error_and_loss), validate=lambda: (1.0, 0.1),
+        trainer=trainer,
+    )  # fmt: skip
+    log = SimpleNamespace(
+        write=lambda kind, step, **values: written.update(values), histogram=lambda *_: None
+    )
+    running._evaluate(run, log)
+    assert asked == averages
+    assert (written["test_error"], written["raw_test_error"]) == (12.5, 25.0 if decay else 12.5)

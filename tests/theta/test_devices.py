@@ -1,0 +1,125 @@
+"""--devices: two logical devices of one CPU, in a process of their own, against one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from places import ROOT
+from ssl_weighting_upstream.fixmatch_interleave import interleave_order
+from tiny import make_trainer
+
+from experiments.assemble import hardware
+from experiments.options.config import Config
+from experiments.options.presets import make_config
+from ssl_weighting.bilevel import _check_devices
+from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.theta.devices import Devices, average, divided, is_first, share, spread_bad_news
+
+
+def two_devices(cases, folder):
+    """Return what `tests/helpers/two_devices.py` finds."""
+    script = ROOT / "tests" / "helpers" / "two_devices.py"
+    command = [sys.executable, str(script), cases, str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return two_devices("network,programs", tmp_path_factory.mktemp("two"))
+
+
+def test_each_device_normalises_its_slice_and_gradients_are_those_of_the_slices(found):
+    net = found["network"]
+    assert net["outputs"] < 1e-5 < net["gradient_of_inputs"]
+    assert net["moving"] < 1e-6 and net["copies"] == 2
+
+
+def test_two_devices_do_what_one_does(found):
+    runs = found["programs"]
+    assert runs["step"] == 12
+    groups = {"params", "ema", "theta_optimizer", "weights", "scores"}
+    assert groups <= runs["one_and_two"].keys()
+    assert max(runs["one_and_two"].values()) < 1e-5, runs["one_and_two"]
+
+
+def test_a_resumed_run_on_two_devices_equals_the_unbroken_one(found):
+    assert found["programs"]["resumed"] == []
+    assert "devices: the checkpoint has 2, this run 1" in found["programs"]["refused"]
+
+
+@pytest.mark.slow
+def test_convolutions_mixed_rows_and_half_precision_agree_too(tmp_path):
+    images = two_devices("images", tmp_path)["images"]
+    assert max(images["fixmatch"].values()) < 1e-5, images
+    assert max(images["mixmatch"].values()) < 1e-5, images
+    assert images["half"]["params"] < 0.02 and images["scale"] == 2.0**15
+
+
+def test_one_device_is_no_strategy_at_all():
+    devices, x = Devices(), tf.constant([1.0, 2.0])
+    assert devices.count == 1 and devices.strategy is None and Devices(["CPU:0"]).count == 1
+    assert devices.run(lambda a: a, x) is x and share(x) is x and is_first()
+    assert spread_bad_news([x])[0] is x
+    outputs = {"logits": x}
+    assert divided(lambda part, **switches: outputs, 7)(x, makes_rows=False) is outputs
+    assert average([]) is None
+
+
+def test_interleaving_deals_out_every_kind_of_row():
+    assert interleave_order(6, 3).tolist() == [0, 3, 1, 4, 2, 5]
+    kinds = np.repeat([0, 1, 2], [64, 448, 448])[interleave_order(960, 15)]
+    first = [int((kinds[:480] == k).sum()) for k in range(3)]
+    assert first == [36, 236, 208]  # facts of upstream: roughly balanced
+    with pytest.raises(ValueError, match=r"multiple of `groups`. Received: size=7, groups=2"):
+        interleave_order(7, 2)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"devices": -1}, "--devices must be 0 or more"),
+    ({"devices": 2, "jit": True}, "needs --jit=false"),
+    ({"devices": 0, "inverse_hessian": "unrolled"}, "another --inverse_hessian than unrolled"),
+    ({"devices": 3}, "--labeled_batch must be a multiple of --devices. .* --labeled_batch=64"),
+])  # fmt: skip
+def test_what_cannot_be_divided_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**options)
+
+
+def test_the_recipe_of_a_data_set_asks_for_no_xla_where_devices_meet():
+    assert make_config(dataset="digits").jit and not make_config(dataset="digits", devices=2).jit
+    with pytest.raises(ValueError, match="needs --jit=false"):
+        make_config(dataset="digits", devices=2, jit=True)
+
+
+def test_more_devices_than_there_are_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"at most 1, the CPUs at hand. Received: --devices=2"):
+        hardware.open_devices(Config(devices=2))
+    tf.constant(0)  # TensorFlow runs
+    with pytest.raises(ValueError, match="--devices=2 without GPUs must be the first use"):
+        hardware.divide_the_cpu(Config(devices=2))
+    assert hardware.open_devices(Config(devices=0)).count == 1
+    gpus = {"GPU": ["GPU:0", "GPU:1", "GPU:2"], "CPU": ["CPU:0"]}
+    monkeypatch.setattr(tf.config, "list_physical_devices", gpus.get)
+    with pytest.raises(ValueError, match=r"at most 3, the GPUs at hand. Received: --devices=4"):
+        hardware.open_devices(Config(devices=4))
+    with pytest.raises(ValueError, match="--labeled_batch=64 and 3 GPUs"):
+        hardware.open_devices(Config(devices=0))
+    with pytest.raises(ValueError, match="Received: --interleave=true and 2 devices"):
+        hardware.open_devices(Config(devices=2, interleave=True))
+
+
+def test_the_trainer_refuses_what_several_devices_cannot_do():
+    class Two:
+        count = 2
+
+    for jit, method in ((True, "exact"), (False, "unrolled")):
+        with pytest.raises(ValueError, match=f"jit_compile={jit}, inverse_hessian='{method}'"):
+            _check_devices(Two(), jit, LambdaStepSettings(inverse_hessian=method))
+    assert make_trainer().devices.count == 1

@@ -1,0 +1,1 @@
+"""Upstream behaviour, implemented again: one file per upstream piece (../README.md has sources)."""
