@@ -17,9 +17,9 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.options.config import Config
+from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import define, given
 from experiments.options.presets import make_config
-from experiments.options.relevance import refuse_without_effect
 from experiments.options.smoke import MARK
 from experiments.paper.cells import Cell, cells
 from experiments.paper.scripts import arguments, paper_text

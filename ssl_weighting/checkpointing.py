@@ -44,8 +44,8 @@ class Checkpoints:
         fingerprint: JSON-able flat dict that names what a resumed run must share (options, split
             hash, model); compared key by key.
         keep: how many newest files stay.
-        defaults: what a key of the fingerprint was before it existed: a file without it is compared
-            as if it had this value.
+        defaults: what a key of the fingerprint was before it existed, or after it was retired: the
+            side without it is compared as if it had this value.
     """
 
     def __init__(
@@ -128,13 +128,14 @@ class Checkpoints:
         return None
 
     def _compare(self, path, found):
-        found = {k: v for k, v in self.defaults.items() if k in self.fingerprint} | found
         keys = sorted(found.keys() | self.fingerprint.keys())
+        known = {key: self.defaults[key] for key in keys if key in self.defaults}
+        found, ours = known | found, known | self.fingerprint
         differences = [
             f"{key}: the checkpoint has {found.get(key, 'nothing')!r}, "
-            f"this run {self.fingerprint.get(key, 'nothing')!r}"
+            f"this run {ours.get(key, 'nothing')!r}"
             for key in keys
-            if found.get(key) != self.fingerprint.get(key)
+            if found.get(key) != ours.get(key)
         ]
         if differences:
             raise MismatchError(

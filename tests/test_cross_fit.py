@@ -8,7 +8,8 @@ import tensorflow as tf
 from tiny import NUM_UNLABELED, make_trainer
 
 from experiments.assemble.build import load_splits
-from experiments.options.presets import deviations, make_config
+from experiments.options.deviations import deviations
+from experiments.options.presets import make_config
 from experiments.report.collect import read_run
 from experiments.study.rows import row_of
 from ssl_weighting.bilevel import BilevelSettings

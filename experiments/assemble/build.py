@@ -42,7 +42,6 @@ from ssl_weighting.theta.ema import (
     batch_norm_statistics,
     frozen_statistics_forward,
 )
-from ssl_weighting.weight_store import LEARNED
 
 
 @dataclasses.dataclass
@@ -67,14 +66,13 @@ class Run:
 def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     """Return the four sets that `config` names."""
     if config.dataset in TOY_SETS:
-        noise = {} if config.noise < 0 else {"noise": config.noise}
         sizes = {
             "num_labeled": config.num_labeled,
             "val_size": config.val_size,
             "num_unlabeled": config.num_unlabeled,
             "num_test": config.num_test,
         }
-        splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes, **noise))
+        splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
     if is_text(config.dataset):
         return _with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
@@ -92,7 +90,6 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         allow_overlap=config.allow_overlap,
         validation_as_labels=config.validation_as_labels,
         val_order=config.val_order,
-        balanced=config.balanced,
         labeled_rows=_labeled_rows(config, raw),
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
@@ -242,7 +239,6 @@ def _model(config, splits, seed):
         if len(shape) != 1:
             raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
         options = {"precision": config.precision, "seed": seed}
-        options["reading"] = config.mlp_reading
         return mlp(shape[0], splits.num_classes, **options)
     if len(shape) != 3:
         raise ValueError(
@@ -271,7 +267,7 @@ def _statistics(config, splits):
 
 def _sources(config, source_of):
     source = source_of(config.unlabeled_batch if config.uses_unlabeled else 0, 0)
-    if config.weighting not in LEARNED or not config.infl_fresh_batch:
+    if not config.learns or not config.infl_fresh_batch:
         return source, source  # a second one would hold U in memory twice for nothing
     return source, source_of(config.lambda_batch or config.unlabeled_batch, 1)
 

@@ -10,7 +10,7 @@ from ssl_weighting.madam import MAdam
 from ssl_weighting.theta.bert_adamw import BertAdamW
 from ssl_weighting.theta.nesterov import NesterovSGD
 from ssl_weighting.theta.schedules import make_schedule
-from ssl_weighting.weight_store import LEARNED, WeightStore
+from ssl_weighting.weight_store import WeightStore
 
 
 def theta_optimizer(config: Config) -> keras.optimizers.Optimizer:
@@ -48,13 +48,11 @@ def weight_store(config: Config, num_unlabeled: int) -> WeightStore:
         "adam": lambda: keras.optimizers.Adam(config.lambda_lr, epsilon=config.madam_epsilon),
         "sgd": lambda: keras.optimizers.SGD(config.lambda_lr),
     }[config.lambda_optimizer]()
-    learns = config.weighting in LEARNED
     return WeightStore(
         num_unlabeled,
         "fixed" if config.weighting == ORACLE else config.weighting,  # its mask is the rows'
-        optimizer if learns else None,
+        optimizer if config.learns else None,
         init=config.lambda_init,
-        lam_min=config.lambda_min if learns else 0.0,
-        lam_max=config.lambda_max if learns else float("inf"),
+        lam_max=config.lambda_max if config.learns else float("inf"),
         seed=config.seed,
     )

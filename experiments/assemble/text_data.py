@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.options.config import Config
-from experiments.options.text_recipes import STRONG
+from experiments.options.text import STRONG
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.texts.augmentation import WordReplacement, augmented_tokens
 from ssl_weighting.data.texts.back_translation import Paraphrases

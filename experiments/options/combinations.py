@@ -1,57 +1,27 @@
-"""What the options of a run may be, alone and together: the checks of `Config`."""
+"""Options that do not go together: the checks of `Config` beyond one option at a time."""
 
 from __future__ import annotations
 
-import math
 import re
 
-from ssl_weighting.algorithms import ORACLE, ORACLE_ALGORITHMS
-from ssl_weighting.lambda_step import LAST_LAYER
-from ssl_weighting.weight_store import LEARNED
+from experiments.options.algorithm import MIXING
+from experiments.options.influence import LAST_LAYER
+from experiments.options.lam import ORACLE
 
-MIXING = ("mixmatch", "remixmatch")  # in groups of the labeled batch's size
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
-_POSITIVE = (
-    "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
-    "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every", "base_filters",
-    "width", "temperature", "mixup_beta", "vat_epsilon", "solve_iterations", "solve_repeats",
-    "solve_sample", "text_augment_p", "text_copies",
-)  # fmt: skip
-_NOT_NEGATIVE = (
-    "image_size", "val_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
-    "weight_decay", "damping", "inner_steps", "lambda_warmup_steps", "lambda_batch", "val_batch",
-    "madam_epsilon", "lambda_min", "seed", "val_seed", "max_memory", "solve_tolerance",
-    "solve_scale", "lr_warmup_steps", "cta_publish_every", "devices", "bert_trainable_layers",
-)  # fmt: skip
-_FRACTIONS = ("batch_norm_decay", "ema_decay", "contamination_rate")
-_MINUS_ONE_IS_UNSET = ("noise", "hess_l2_coeff", "ramp_steps")
-_MAY_BE_INFINITE = ("lambda_max",)
+ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as the library's, without TensorFlow
 
 
-def check_ranges(config) -> None:
-    """Check every number and combination of a `Config`.
+def check_combinations(config) -> None:
+    """Check every pair of options of a `Config` that may clash.
 
     Raises:
-        ValueError: names the option, what it must be and what was received.
+        ValueError: names the options, what they must be and what was received.
     """
-    numbers = [name for name, value in vars(config).items() if type(value) in (int, float)]
-    for names, holds, text in (
-        (sorted(set(numbers) - {*_MAY_BE_INFINITE}), math.isfinite, "finite"),
-        (_MINUS_ONE_IS_UNSET, lambda x: x >= 0 or x == -1, "0 or more, or -1"),
-        (("threshold", "text_augment_p"), lambda x: x <= 1, "in [0, 1]"),
-        (("max_len",), lambda x: x >= 3, "at least 3: [CLS], a piece, [SEP]"),
-        (_POSITIVE, lambda x: x > 0, "greater than 0"),
-        (_NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
-        (_FRACTIONS, lambda x: 0 <= x < 1, "in [0, 1)"),
-    ):
-        for name in names:
-            if not holds(getattr(config, name)):
-                raise ValueError(f"--{name} must be {text}. Received: {getattr(config, name)}")
-    learns = config.weighting in LEARNED
-    if learns and not config.lambda_min <= config.lambda_init <= config.lambda_max:
+    if config.learns and not 0 <= config.lambda_init <= config.lambda_max:
         raise ValueError(
-            "--lambda_init must lie between --lambda_min and --lambda_max. Received: "
-            f"{config.lambda_init} in [{config.lambda_min}, {config.lambda_max}]"
+            "--lambda_init must lie between 0 and --lambda_max. Received: "
+            f"{config.lambda_init} in [0.0, {config.lambda_max}]"
         )
     if config.lambda_batch and not config.infl_fresh_batch:
         raise ValueError(
@@ -109,7 +79,7 @@ def _check_text(config):
 
 
 def _check_remixmatch(config):
-    scored = config.lambda_batch if config.weighting in LEARNED else 0
+    scored = config.lambda_batch if config.learns else 0
     if config.model == "mlp" or config.unlabeled_batch % 4 or scored % 4:
         raise ValueError(
             "--algorithm=remixmatch turns the quarters of its unlabeled batch, so it needs images "
@@ -132,7 +102,7 @@ def _check_steps(config):
             f"Received: {config.lr_warmup_steps}"
         )
     two_views = 2 * (config.lambda_batch or config.unlabeled_batch)
-    mixes = config.algorithm in MIXING and config.weighting in LEARNED
+    mixes = config.algorithm in MIXING and config.learns
     if (config.interleave or mixes) and two_views % config.labeled_batch:
         who = "--interleave" if config.interleave else f"--algorithm={config.algorithm}"
         raise ValueError(
@@ -161,7 +131,7 @@ def _check_influence(config):
             f"the model's variables. Received: {config.influence_params!r} ({error})"
         ) from error
     alone = config.per_example_engine in ("serial", "vectorized_map")
-    beyond = config.influence_params != LAST_LAYER and config.weighting in LEARNED
+    beyond = config.influence_params != LAST_LAYER and config.learns
     if alone and beyond and config.model == "wide_resnet" and config.infl_bn == "batch":
         raise ValueError(
             f"--per_example_engine={config.per_example_engine} passes examples one by one, which "

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 
 from absl import flags
 
-from experiments.options.config import Config
+from experiments.options.config import ENTRIES, Config
+from experiments.options.effects import refuse_without_effect
 from experiments.options.presets import make_config
-from experiments.options.relevance import refuse_without_effect
 
 _DEFINE = {
     bool: flags.DEFINE_bool,
@@ -29,21 +28,18 @@ def define(values: flags.FlagValues = flags.FLAGS, shown: Mapping | None = None)
         values: where to.
         shown: defaults that --helpshort shows in place of those.
     """
-    for field in dataclasses.fields(Config):
-        known = field.metadata["choices"]
-        text = f"[{field.metadata['group']}] {field.metadata['help']}"
-        if known:
-            text += f": {', '.join(known)}"
-        define_one = _DEFINE[type(field.default)]
-        default = (shown or {}).get(field.name, field.default)
-        define_one(field.name, default, text, flag_values=values, module_name=sys.argv[0])
+    for name, default in vars(Config()).items():
+        entry = ENTRIES[name]
+        text = f"[{entry.group}] {entry.help}"
+        text += f": {', '.join(entry.choices)}" if entry.choices else ""
+        define_one, default = _DEFINE[type(default)], (shown or {}).get(name, default)
+        define_one(name, default, text, flag_values=values, module_name=sys.argv[0])
 
 
 def given(values: flags.FlagValues | None = None) -> dict:
     """Return the options that stand on the command line; presets and recipes fill the others."""
     values = flags.FLAGS if values is None else values
-    names = (field.name for field in dataclasses.fields(Config))
-    return {name: values[name].value for name in names if values[name].present}
+    return {name: values[name].value for name in ENTRIES if values[name].present}
 
 
 def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | None = None) -> Config:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.options.config import Config
-from experiments.options.relevance import without_effect
-from experiments.options.smoke import MARK, shrunk
+from experiments.options.lam import LEARNED
+from experiments.options.smoke import shrunk
 from experiments.options.text_recipes import shrunk as shrunk_text
-from experiments.options.text_recipes import text_deviations, text_recipe
-from ssl_weighting.models.wrn_variants import VARIANTS
-from ssl_weighting.weight_store import LEARNED
+from experiments.options.text_recipes import text_recipe
 
 # Where the paper and its released code disagree: a test checks the README's table against these.
 PRESETS = {
@@ -97,6 +95,8 @@ UDA_RECIPES = {
     # The defaults, FixMatch's own, with UDA's loss.
     "fixmatch": {"strong_augment": "randaugment"},
 }  # fmt: skip
+# Each author's net has its own; as the library's `wrn_variants.VARIANTS`, without TensorFlow.
+BATCH_NORM_DECAYS = {"fixmatch": 0.999, "uda": 0.9, "uda_2019": 0.9}
 LR_WARMUP_SHARES = {"2019": 1 / 20}  # of the run: 20,000 of 400,000 steps
 LAMBDA_INIT_OF_UDA = {250: 5.0}  # by number of labels (App. D)
 # Share of the run over which wu rises: 0.4 of it, or 16,384 of 2^20 steps.
@@ -163,10 +163,10 @@ def make_config(**given) -> Config:
     if given.get("validation") == "cross_fit":  # reads no V; asked for, V is still kept out of U
         dataset = dataset | {"val_size": 0}
     above = dataset | given | {"preset": preset, "algorithm": algorithm, "uda_version": version}
-    return _resolved(preset, algorithm, version, above)
+    return resolved(preset, algorithm, version, above)
 
 
-def _resolved(preset, algorithm, version, above):
+def resolved(preset, algorithm, version, above):
     """Return the configuration of a recipe under the options `above`, which win."""
     recipe = PRESETS.get(preset, {}) | ALGORITHM_RECIPES.get(algorithm, {})
     if algorithm == "uda" and above.get("model") != "bert":
@@ -177,9 +177,9 @@ def _resolved(preset, algorithm, version, above):
 
 def _derived(options):
     """Return defaults that follow from other options."""
-    found, variant = {}, VARIANTS.get(options["wrn_variant"])
-    if variant:
-        found["batch_norm_decay"] = variant.batch_norm_decay
+    found = {}
+    if options["wrn_variant"] in BATCH_NORM_DECAYS:
+        found["batch_norm_decay"] = BATCH_NORM_DECAYS[options["wrn_variant"]]
     if options["model"] == "bert":  # both a tenth of the run, as in App. D
         found["lambda_warmup_steps"] = options["steps"] // 10
         if options["lr_schedule"] != "constant":
@@ -210,67 +210,17 @@ def _with_inner_steps(config):
         config = dataclasses.replace(config, inner_steps=min(full, short))
     # A stale step lies between the update and the window that is looked back on.
     window = config.inner_steps - config.stale_w
-    unrolled = config.weighting in LEARNED and config.inverse_hessian == "unrolled"
+    unrolled = config.learns and config.inverse_hessian == "unrolled"
     if unrolled and config.solve_iterations > window:
         raise ValueError(
             "--inverse_hessian=unrolled looks back on at most the theta-steps since the last "
             f"Lambda-step, {window}. Received: --solve_iterations={config.solve_iterations}"
         )
     first = config.lambda_warmup_steps + (0 if config.lambda_at_start else config.inner_steps)
-    if config.weighting in LEARNED and first >= config.steps:
+    if config.learns and first >= config.steps:
         raise ValueError(
             f"--weighting={config.weighting} would never move: the first Lambda-step falls due "
             f"after {first} of {config.steps} steps. Received: --lambda_warmup_steps="
             f"{config.lambda_warmup_steps}, --inner_steps={config.inner_steps}. Lower them."
         )
     return config
-
-
-def deviations(config: Config) -> list[str]:
-    """Return, in words, where a run departs from its preset's setting; for log and results."""
-    names = ("preset", "algorithm", "uda_version", "num_labeled", "weighting")
-    above = text_recipe("imdb", config.algorithm) if config.model == "bert" else {}
-    above = above | {name: getattr(config, name) for name in names}
-    # Whether a mirrored image is still of its class is a property of the data.
-    above["flip"] = DATASET_RECIPES.get(config.dataset, {}).get("flip", Config.flip)
-    reference = _resolved(config.preset, config.algorithm, config.uda_version, above)
-    fields = [f for f in dataclasses.fields(Config) if _counts(f, config)]
-    pairs = [(f.name, getattr(config, f.name), getattr(reference, f.name)) for f in fields]
-    extra = []
-    if config.validation == "cross_fit":
-        extra = ["DEVIATION: validation by cross-fit, two models on half the labels each"]
-    if config.model == "mlp":
-        ours = ", ".join(f"{name} {value}" for name, value, other in pairs if value != other)
-        return [f"DEVIATION: the paper prints no constants for Sec. 4.1; ours: {ours}", *extra]
-    found = [f"DEVIATION: {n} {value} instead of {r}" for n, value, r in pairs if value != r]
-    found += extra
-    if config.strong_views not in (reference.strong_views, *_VIEWS_TOO.get(config.algorithm, ())):
-        views = f"{config.strong_views} instead of {reference.strong_views}"
-        found.append(f"DEVIATION: strong views by {views}")
-    if config.learns_rates:
-        lag = f"up to {config.publish_every} steps old instead of up to 4"
-        found.append(f"DEVIATION: strong views read CTAugment rates that are {lag}")
-    if config.model == "bert":
-        return found + text_deviations(config)
-    if config.smoke:
-        found.insert(0, f"{MARK}: a few steps of a small net on digits; the numbers mean nothing")
-    return found
-
-
-# Named elsewhere in a result, or said in words.
-_NAMES = (
-    "algorithm", "bert", "text_augment", "text_augment_p", "back_translation_dir", "weighting",
-    "strong_augment", "cta_publish_every",
-)  # fmt: skip
-_DATA = (
-    "num_unlabeled", "num_test", "image_size", "val_size", "val_order", "labeled_set", "balanced",
-    "allow_overlap", "flip", "contamination", "contamination_rate",
-)  # fmt: skip
-_GROUPS = ("model", "algorithm", "text", "lambda", "influence")
-_VIEWS_TOO = {"fixmatch": ("ctaugment",)}  # Table 1's; RandAugment is the default
-
-
-def _counts(field, config):
-    if field.name in _NAMES or field.name in without_effect(config):
-        return False
-    return field.name in _DATA or field.metadata["group"] in _GROUPS

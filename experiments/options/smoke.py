@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from experiments.options.combinations import MIXING
+from experiments.options.algorithm import MIXING
 from experiments.options.config import Config
 from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.images.mnist_like import load_digits

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from experiments.options.config import Config
 from ssl_weighting.data.texts.by_name import NAMES
 
@@ -23,14 +21,12 @@ TEXT_ALGORITHMS = {
         "tsa": "none", "eval_every": 150,
     },
 }  # fmt: skip
-STRONG = ("uda", "fixmatch")  # algorithms with a strong view
 # Not in the paper: reviews of one sentence, from a package, with a BERT that needs no hub.
 OFFLINE = {"bert": "minilm", "max_len": 64}
 
 BERT = "bert-base-uncased"
 MINILM_LAYERS = 6
 SMOKE_INNER_STEPS = 2
-_SMOKE = "SMOKE: a few steps on short reviews in place of the data set; the numbers mean nothing"
 
 
 def is_text(dataset: str) -> bool:
@@ -44,27 +40,6 @@ def text_recipe(dataset: str, algorithm: str) -> dict:
         return {}
     own = OFFLINE if dataset == "rotten_tomatoes" else {}
     return TEXT | own | TEXT_ALGORITHMS.get(algorithm or TEXT["algorithm"], {})
-
-
-def text_deviations(config: Config) -> list[str]:
-    """Return, in words, where a text run's strong views depart from the paper's."""
-    found = [_SMOKE] if config.smoke else []
-    bert = Path(config.bert).name  # a folder by its last part: results are published, machines not
-    if bert != BERT:
-        found.append(f"DEVIATION: bert {bert} instead of {BERT}")
-    if config.algorithm not in STRONG or config.back_translation_dir:
-        return found
-    ours = {
-        "tf_idf": f"TF-IDF word replacement ({config.text_augment_p:g}{_corpus(config)})",
-        "uniform": f"uniform word replacement ({config.text_augment_p:g})",
-        "none": "the text itself",
-    }[config.text_augment]
-    return [*found, f"DEVIATION: strong views by {ours} instead of back-translation"]
-
-
-def _corpus(config):
-    """Say so where words are counted in the texts of U that are used, not in all that there are."""
-    return "; statistics of these texts of U alone" if config.num_unlabeled else ""
 
 
 def shrunk(config: Config) -> dict:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from experiments.assemble.build import build, load_splits
 from experiments.assemble.hardware import divide_the_cpu
 from experiments.options.config import Config
-from experiments.options.presets import deviations
+from experiments.options.deviations import deviations
 from experiments.runs import results
 from experiments.runs import state as run_state
 from experiments.runs.finished import is_complete as is_complete

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 import ssl_weighting
 from experiments.assemble.build import Run
-from experiments.options.presets import deviations
-from experiments.options.relevance import without_effect
+from experiments.options.deviations import deviations
+from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs.state import options_as_json

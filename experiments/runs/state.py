@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.assemble.build import Run
-from experiments.options.config import Config
+from experiments.options.config import RETIRED, Config, options_as_json
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints
 
@@ -108,10 +108,5 @@ def checkpoints_of(config: Config, run: Run) -> Checkpoints:
         Path(config.out) / "checkpoints",
         fingerprint(config, run),
         config.keep_checkpoints,
-        defaults=options_as_json(Config()) | {"inputs": ""},
+        defaults=options_as_json(Config()) | RETIRED | {"inputs": ""},
     )
-
-
-def options_as_json(config: Config) -> dict:
-    """Return the options as strict JSON values (infinity as a string)."""
-    return {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}

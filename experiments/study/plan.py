@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from experiments.options.config import Config
+from experiments.options.config import Config, options_as_json
 from experiments.runs import state as run_state
 from experiments.study.families import REFERENCE, SECONDARY, STUDY
 from experiments.study.families_found import FamilyPlan
@@ -25,9 +25,9 @@ def options_hash(options: dict) -> str:
     Options that are added later, with the default that the run had without them, change nothing.
 
     Args:
-        options: as in config.json, or `run_state.options_as_json`.
+        options: as in config.json, or `options_as_json`.
     """
-    defaults = run_state.options_as_json(Config())
+    defaults = options_as_json(Config())
     kept = {
         name: value
         for name, value in options.items()
@@ -45,7 +45,7 @@ def key_of(config: Config) -> Key:
 def is_recorded(config: Config, rows: dict[Key, Row]) -> bool:
     """Return whether the record holds this very run, same options."""
     row = rows.get(key_of(config))
-    return row is not None and row.options == options_hash(run_state.options_as_json(config))
+    return row is not None and row.options == options_hash(options_as_json(config))
 
 
 def chosen(family: str, out: str, data_dir: str, only: str) -> list[Config]:
@@ -78,7 +78,7 @@ def _plan(family):
         val_size=first.val_size,
         methods=tuple(STUDY[family]["methods"]),
         seeds=tuple(STUDY[family]["seeds"]),
-        options={key_of(c)[1:]: options_hash(run_state.options_as_json(c)) for c in found},
+        options={key_of(c)[1:]: options_hash(options_as_json(c)) for c in found},
         secondary=family in SECONDARY,
         reference="" if "fixed_1" in STUDY[family]["methods"] else REFERENCE,
         variant=family.partition(f"{REFERENCE}_")[2],

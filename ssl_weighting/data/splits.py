@@ -25,7 +25,6 @@ def make_splits(
     include_labeled: bool = True,
     validation_as_labels: bool = False,
     val_order: str = "drawn",
-    balanced: bool = False,
     labeled_rows: np.ndarray | None = None,
 ) -> DataSplits:
     """Returns D, U, V and the test set.
@@ -47,7 +46,6 @@ def make_splits(
       validation_as_labels: adds V to D, the control that tells what V's labels are worth.
       val_order: "drawn" by `val_seed`, or "first": the first |V| of the release's unlabeled file,
         which are the first of each class in the set's order, whatever the seeds.
-      balanced: D has as many examples of each class, whatever their frequencies.
       labeled_rows: [num_labeled] rows of the training set that are D, in this order, for sets whose
         D is published; V is then drawn among the others. None to draw D.
 
@@ -73,7 +71,7 @@ def make_splits(
     rows = fixed
     if rows is None:
         rng = np.random.RandomState(seed)
-        rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free, balanced)
+        rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free)
     labeled = train.take(rows)
     unlabeled = _unlabeled(raw, ~in_validation, rows, include_labeled, num_unlabeled, seed)
     splits = DataSplits(raw.name, labeled, unlabeled, validation, raw.test, names, raw.source)

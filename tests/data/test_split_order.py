@@ -82,17 +82,6 @@ def test_validation_sizes_of_fig_4_on_svhn_follow_the_frequencies(size):
     assert (np.abs(counts - size * share) <= 1 + 0.1 * size * share).all()
 
 
-def test_balanced_labels_whatever_the_frequencies():
-    raw = shuffled_raw([n // 40 for n in SVHN], seed=0)
-    splits = make_splits(raw, 253, 100, seed=1, balanced=True)
-    assert np.bincount(splits.labeled.labels).tolist() == [26] * 3 + [25] * 7
-    assert np.bincount(splits.validation.labels).tolist() == (
-        greedy_counts(np.bincount(raw.train.labels), 100).tolist()
-    )
-    again = make_splits(raw, 253, 100, seed=1)
-    assert np.bincount(again.labeled.labels).max() > 30
-
-
 @pytest.fixture(scope="module")
 def cifar_sized():
     return shuffled_raw([5000] * 10, seed=0)

@@ -161,10 +161,9 @@ def test_one_class_is_refused(classes):
         mlp(2, classes)
 
 
-@pytest.mark.parametrize("reading, parameters", [("two_hidden", 10_602), ("one_hidden", 502)])
-def test_both_readings_of_the_toy_net(reading, parameters):
-    model = mlp(2, 2, reading=reading, seed=3)
-    assert count(model.trainable_variables) == parameters
+def test_the_toy_net():
+    model = mlp(2, 2, seed=3)
+    assert count(model.trainable_variables) == 10_602
     assert shapes(model) == {"features": (None, 100), "logits": (None, 2)}
     points = np.random.default_rng(0).normal(size=(7, 2)).astype("f4")
     *hidden, kernel, bias = model.get_weights()
@@ -174,11 +173,6 @@ def test_both_readings_of_the_toy_net(reading, parameters):
     out = model(points)
     np.testing.assert_allclose(out["features"], phi, atol=1e-5)
     np.testing.assert_allclose(out["logits"], phi @ kernel + bias, atol=1e-5)
-
-
-def test_unknown_reading_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"one of two_hidden, one_hidden. Received: 'three'"):
-        mlp(2, 2, reading="three")
 
 
 def test_split_head_names_the_last_layer():

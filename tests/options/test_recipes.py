@@ -8,8 +8,9 @@ from places import ROOT
 
 from experiments.assemble import build as building
 from experiments.assemble.optimizers import theta_optimizer
-from experiments.options.presets import deviations, make_config
-from experiments.options.relevance import refuse_without_effect
+from experiments.options.deviations import deviations
+from experiments.options.effects import refuse_without_effect
+from experiments.options.presets import make_config
 from experiments.paper.cells import cells
 from experiments.runs.state import variables
 
@@ -147,7 +148,7 @@ def test_interleaving_needs_batches_that_can_be_dealt_out():
         ({"preset": "released"}, "val_seed", "--val_order=drawn"),
         ({"dataset": "moons"}, "wrn_variant", "--model=wide_resnet"),
         ({"dataset": "moons"}, "pixel_scaling", "--model=wide_resnet"),
-        ({"dataset": "moons"}, "balanced", "images"),
+        ({"dataset": "moons"}, "labeled_set", "images"),
     ],
 )
 def test_options_without_effect_are_refused(options, name, needed):

@@ -13,8 +13,8 @@ from absl import flags
 
 from experiments import benchmark, run_cell, run_paper
 from experiments.assemble.build import load_splits
+from experiments.options.effects import refuse_without_effect
 from experiments.options.presets import make_config
-from experiments.options.relevance import refuse_without_effect
 from experiments.options.smoke import stand_in
 from experiments.paper import estimates, scripts
 from experiments.paper.cells import BENCHMARK, Cell, cells

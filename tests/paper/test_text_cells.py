@@ -6,8 +6,9 @@ import pytest
 from cell_runs import CELLS, entries, finish
 
 from experiments import run_cell, run_paper
+from experiments.options.deviations import text_deviations
 from experiments.options.presets import make_config
-from experiments.options.text_recipes import BERT, TEXT, TEXT_ALGORITHMS, text_deviations
+from experiments.options.text_recipes import BERT, TEXT, TEXT_ALGORITHMS
 from experiments.paper import comparison, estimates, others, scripts
 from ssl_weighting.models.bert import BertShape
 

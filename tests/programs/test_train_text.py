@@ -14,8 +14,9 @@ from text_runs import SMALL, tiny_options
 from experiments import train_text
 from experiments.assemble import build, text_model
 from experiments.compare_runs import differences
-from experiments.options.presets import deviations, make_config
-from experiments.options.relevance import refuse_without_effect
+from experiments.options.deviations import deviations
+from experiments.options.effects import refuse_without_effect
+from experiments.options.presets import make_config
 from experiments.report.report import write_report
 from experiments.runs import execute as running
 from experiments.runs import state as run_state

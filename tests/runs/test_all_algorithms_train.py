@@ -6,19 +6,20 @@ import runs
 from runs import DIGITS, Killed, Workshop, after, at_line, lines
 
 from experiments.compare_runs import differences, newest_checkpoint
+from experiments.options.config import Config
 from ssl_weighting.algorithms import ALGORITHMS
 
 SHORT = DIGITS | {"steps": 9, "eval_every": 6, "checkpoint_every": 3}
 OWN = {
     "vat": {"optimizer": "adamw", "learning_rate": 0.01},
     "uda": {"entropy_coefficient": 0.1, "tsa": "linear"},
-    "remixmatch": {"cta_publish_every": 6},  # each publication makes the pipeline anew
 }
 TESTED_ELSEWHERE = ("supervised", "fixmatch")
 
 
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS if n not in TESTED_ELSEWHERE])
 def test_an_algorithm_trains_moves_lambda_and_resumes(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(Config, "publish_every", 6)  # each publication makes the pipeline anew
     options = {**SHORT, "algorithm": name, "ramp_steps": 4, **OWN.get(name, {})}
     if name in ("vat", "mean_teacher", "mixmatch", "remixmatch"):
         options.pop("threshold")

@@ -289,13 +289,12 @@ SWITCHES = {
     "batches of its own": {"lambda_batch": 30, "val_batch": 7, "val_replace": True},
     "the training batch": {"infl_fresh_batch": False},
     "stale": {"stale_w": True},
-    "range": {"lambda_min": 0.99, "lambda_max": 1.01},
-    "one hidden layer": {"mlp_reading": "one_hidden"},
+    "range": {"lambda_max": 1.01},
     "sgd with cosine": {"optimizer": "nesterov", "lr_schedule": "cosine", "weight_decay": 1e-3},
     "V as labels": {"validation_as_labels": True},
     "released": {"preset": "released", "val_size": 30},
     "compiled": {"jit": True, "deterministic": False},
-    "noise and set": {"dataset": "circles", "noise": 0.3},
+    "another set": {"dataset": "circles"},
 }
 
 
@@ -314,7 +313,6 @@ def test_every_switch_runs_and_does_something(eager, tmp_path, name, plain):
     equal = all(np.array_equal(state[k], plain[k]) for k in names)
     assert equal == (name in HERE_THE_SAME)
     if name == "range":
-        assert state["weights/0000/lam"].min() >= np.float32(0.99)
         assert state["weights/0000/lam"].max() <= np.float32(1.01)
     if name == "V as labels":
         assert (found["num_labeled"], found["method"]) == (40, "Pseudo-Label + Λ + V as labels")

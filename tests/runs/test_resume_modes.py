@@ -78,3 +78,11 @@ def test_a_file_that_predates_a_key_had_its_default(tmp_path):
     for changed, defaults in (({"new": 5}, {"new": 0}), ({}, {}), ({"a": 2}, {"new": 0, "a": 2})):
         with pytest.raises(MismatchError, match="belongs to another run"):
             Checkpoints(tmp_path, now | changed, defaults=defaults).restore()
+
+
+def test_a_file_with_a_retired_key_goes_on_where_it_was_as_today(tmp_path):
+    Checkpoints(tmp_path, {"a": 1, "old": 7}).save(3, {"x": np.arange(3)})
+    assert Checkpoints(tmp_path, {"a": 1}, defaults={"old": 7}).restore()[0] == 3
+    for defaults in ({"old": 8}, {}):
+        with pytest.raises(MismatchError, match="old: the checkpoint has 7, this run"):
+            Checkpoints(tmp_path, {"a": 1}, defaults=defaults).restore()

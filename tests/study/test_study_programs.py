@@ -8,8 +8,7 @@ import runs
 from study_rows import row
 
 from experiments import make_study, run_profile, run_study
-from experiments.options.config import Config
-from experiments.runs.state import options_as_json
+from experiments.options.config import Config, options_as_json
 from experiments.study import plan as study_plan
 from experiments.study.families import STUDY
 from experiments.study.plan import chosen, is_recorded, key_of, options_hash, plans

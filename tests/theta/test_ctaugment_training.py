@@ -12,17 +12,26 @@ from ssl_weighting_upstream import uda_randaugment
 
 from experiments.assemble import build as building
 from experiments.compare_runs import differences, newest_checkpoint
-from experiments.options.presets import deviations, make_config
-from experiments.options.relevance import refuse_without_effect
+from experiments.options.config import Config
+from experiments.options.deviations import deviations
+from experiments.options.effects import refuse_without_effect
+from experiments.options.presets import make_config
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.pipeline import BatchSource
 from ssl_weighting.theta.ctaugment_rates import CtaRates
 
 CTA = DIGITS | {
-    "strong_augment": "ctaugment", "cta_publish_every": 4, "steps": 11, "eval_every": 11,
+    "strong_augment": "ctaugment", "steps": 11, "eval_every": 11,
     "checkpoint_every": 4, "log_every": 5,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def published_every_four_steps():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Config, "publish_every", 4)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +140,9 @@ def test_strong_views_of_a_run(algorithm, flags, expected, labeled):
 
 
 def test_what_the_options_say_and_refuse():
-    live = make_config(strong_augment="ctaugment", cta_publish_every=7)
+    live = make_config(strong_augment="ctaugment")
     (lag,) = deviations(live)
-    assert lag.startswith("DEVIATION: ") and "rates that are up to 7 steps old" in lag
-    assert [make_config(steps=n).publish_every for n in (2, 1000, 2**20)] == [1, 50, 256]
+    assert lag.startswith("DEVIATION: ") and "rates that are up to 4 steps old" in lag
     assert deviations(make_config(strong_augment="randaugment")) == []
     mixing = {"algorithm": "mixmatch", "strong_augment": "ctaugment"}
     assert make_config(**mixing).mixup_beta == 0.75, "upstream's file with CTAugment"
@@ -149,12 +157,11 @@ def test_what_the_options_say_and_refuse():
     assert deviations(make_config(algorithm="uda")) == []
     for config, name in (
         (make_config(), "cta_update"),
-        (frozen, "cta_publish_every"),
         (make_config(algorithm="vat"), "strong_augment"),
     ):
         with pytest.raises(ValueError, match=f"--{name} would do nothing here"):
             refuse_without_effect(config, [name])
-    refuse_without_effect(live, ["strong_augment", "cta_update", "cta_publish_every"])
+    refuse_without_effect(live, ["strong_augment", "cta_update"])
     with pytest.raises(ValueError, match=r"--inverse_hessian=unrolled .* --cta_update=false"):
         make_config(strong_augment="ctaugment", inverse_hessian="unrolled")
     assert not make_config(dataset="svhn_cropped").flip and make_config(dataset="cifar10").flip

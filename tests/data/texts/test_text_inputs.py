@@ -14,9 +14,9 @@ from text_runs import tiny_options
 
 from experiments import train_text, write_originals
 from experiments.assemble import build, text_data
+from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import given
 from experiments.options.presets import make_config
-from experiments.options.relevance import refuse_without_effect
 from experiments.runs import execute as running
 from ssl_weighting.data.texts import back_translation, hidden_states
 from ssl_weighting.data.texts.csv_text import load_csv

@@ -6,12 +6,11 @@ from types import SimpleNamespace
 import pytest
 from absl import flags
 
-from experiments.options.config import Config
+from experiments.options.config import options_as_json
+from experiments.options.effects import refuse_without_effect, without_effect
 from experiments.options.flags import define, given
 from experiments.options.presets import make_config
-from experiments.options.relevance import _NEEDS, refuse_without_effect, without_effect
 from experiments.report.provenance import command
-from experiments.runs.state import options_as_json
 from experiments.study.profiles import PROFILES, configs
 
 IMAGES = {"dataset": "digits"}
@@ -22,7 +21,7 @@ TOY = {"dataset": "moons"}
     "options, name, needed",
     [
         (TOY, "image_size", "images"),
-        (IMAGES, "noise", "a toy set"),
+        (IMAGES, "max_len", "texts"),
         (TOY, "depth", "--model=wide_resnet"),
         (TOY, "infl_bn", "--model=wide_resnet"),
         (IMAGES | {"weighting": "fixed"}, "infl_bn", "learned weights"),
@@ -51,7 +50,7 @@ def test_refused_by_name_with_what_it_needs(options, name, needed):
     "options, names",
     [
         (IMAGES, ("depth", "damping", "madam_t", "threshold", "flip", "lambda_lr", "infl_bn")),
-        (TOY, ("noise", "mlp_reading", "damping", "lambda_init", "unlabeled_ratio")),
+        (TOY, ("damping", "lambda_init", "unlabeled_ratio")),
         (IMAGES | {"algorithm": "uda"}, ("temperature", "wu")),
         (
             IMAGES | {"inverse_hessian": "neumann", "influence_params": "all"},
@@ -68,11 +67,6 @@ def test_options_with_an_effect_pass(options, names):
 def test_presets_and_recipes_may_set_what_a_run_does_not_read():
     config = make_config(dataset="digits", algorithm="supervised", preset="released")
     refuse_without_effect(config, ["dataset", "algorithm", "preset"])
-
-
-def test_the_table_names_options_that_exist_once():
-    names = [name for options, _, _ in _NEEDS for name in options]
-    assert set(names) <= set(vars(Config())) and len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("params", ["head|(", "*"])

@@ -1,0 +1,104 @@
+"""Options of the data: which set, and how D, U, V and the test set are cut from it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.options.entry import (
+    CONTENT,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Group,
+    Need,
+)
+from ssl_weighting.data.images.contamination import KINDS
+from ssl_weighting.data.images.uda_labels import LABELED_SETS
+from ssl_weighting.data.splits import VAL_ORDERS
+
+VALIDATIONS = ("held_out", "cross_fit")
+
+_option = Group("data", departs=False)
+_IMAGES = Need("images", lambda c: c.model == "wide_resnet")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """Which examples a run is given."""
+
+    preset: str = _option(
+        "paper", "which column of the README's presets table", choices=("paper", "released")
+    )
+    dataset: str = _option("", "a built-in name; of your own: npz:PATH, folder:PATH, csv:PATH")
+    data_dir: str = _option(
+        "", "folder with the data set's files, where it is not downloaded",
+        effect=CONTENT, free=True,
+    )  # fmt: skip
+    image_size: int = _option(
+        0, "side to resize images to; 0: as they are", NOT_NEGATIVE, needs=_IMAGES, departs=True
+    )
+    num_labeled: int = _option(250, "labeled examples n", POSITIVE)
+    val_size: int = _option(
+        1024,
+        "validation examples |V|; 0: all of the set's own, none if it has none",
+        NOT_NEGATIVE,
+        departs=True,
+    )
+    num_unlabeled: int = _option(
+        0, "random subset of U for short runs; 0: all of U", NOT_NEGATIVE, departs=True
+    )
+    num_test: int = _option(
+        0, "random subset of the test set for short runs; 0: all", NOT_NEGATIVE, departs=True
+    )
+    seed: int = _option(
+        1, "seed of the labeled split, the initial values and all sampling", NOT_NEGATIVE
+    )
+    val_seed: int = _option(
+        0,
+        "seed of the choice of V; the same V for every --seed",
+        NOT_NEGATIVE,
+        needs=Need(
+            "images or texts, and --val_order=drawn",
+            lambda c: c.model != "mlp" and c.val_order == "drawn",
+        ),
+    )
+    val_order: str = _option(
+        "drawn",
+        "V is drawn by --val_seed, or the first of each class",
+        choices=VAL_ORDERS,
+        needs=_IMAGES,
+        departs=True,
+    )
+    labeled_set: str = _option(
+        "drawn",
+        "labels are drawn by --seed, or those of UDA's experiments, to compare with its numbers",
+        choices=LABELED_SETS,
+        needs=_IMAGES,
+        departs=True,
+    )
+    allow_overlap: bool = _option(
+        False,
+        "labeled examples may also stand in V",
+        needs=Need(
+            "images and --labeled_set=drawn",
+            lambda c: c.model == "wide_resnet" and c.labeled_set == "drawn",
+        ),
+        departs=True,
+    )
+    validation: str = _option(
+        "held_out",
+        "whose labels validate: V's, or each half of the labels the other's model",
+        choices=VALIDATIONS,
+    )
+    validation_as_labels: bool = _option(False, "train on V too (the control every gain must beat)")
+    flip: bool = _option(True, "weak augmentation mirrors images", needs=_IMAGES, departs=True)
+    contamination: str = _option(
+        "none", "what is wrong with U, for studies", choices=KINDS, needs=_IMAGES, departs=True
+    )
+    contamination_rate: float = _option(
+        0.0,
+        "how much: share foreign or corrupt, or last class over first; 0: 0.5, 0.3, 0.1",
+        FRACTION,
+        needs=Need("--contamination other than none", lambda c: c.contamination != "none"),
+        departs=True,
+    )

@@ -1,0 +1,70 @@
+"""Where a run departs from its preset's setting, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.options.config import ENTRIES, Config
+from experiments.options.effects import without_effect
+from experiments.options.presets import DATASET_RECIPES, resolved
+from experiments.options.smoke import MARK
+from experiments.options.text import STRONG
+from experiments.options.text_recipes import BERT, text_recipe
+
+_SMOKE_TEXT = (
+    f"{MARK}: a few steps on short reviews in place of the data set; the numbers mean nothing"
+)
+_VIEWS_TOO = {"fixmatch": ("ctaugment",)}  # Table 1's; RandAugment is the default
+
+
+def deviations(config: Config) -> list[str]:
+    """Return, in words, where a run departs from its preset's setting; for log and results."""
+    names = ("preset", "algorithm", "uda_version", "num_labeled", "weighting")
+    above = text_recipe("imdb", config.algorithm) if config.model == "bert" else {}
+    above = above | {name: getattr(config, name) for name in names}
+    # Whether a mirrored image is still of its class is a property of the data.
+    above["flip"] = DATASET_RECIPES.get(config.dataset, {}).get("flip", Config.flip)
+    reference = resolved(config.preset, config.algorithm, config.uda_version, above)
+    idle = without_effect(config)
+    names = [n for n, entry in ENTRIES.items() if entry.departs and n not in idle]
+    pairs = [(n, getattr(config, n), getattr(reference, n)) for n in names]
+    extra = []
+    if config.validation == "cross_fit":
+        extra = ["DEVIATION: validation by cross-fit, two models on half the labels each"]
+    if config.model == "mlp":
+        ours = ", ".join(f"{name} {value}" for name, value, other in pairs if value != other)
+        return [f"DEVIATION: the paper prints no constants for Sec. 4.1; ours: {ours}", *extra]
+    found = [f"DEVIATION: {n} {value} instead of {r}" for n, value, r in pairs if value != r]
+    found += extra
+    if config.strong_views not in (reference.strong_views, *_VIEWS_TOO.get(config.algorithm, ())):
+        views = f"{config.strong_views} instead of {reference.strong_views}"
+        found.append(f"DEVIATION: strong views by {views}")
+    if config.learns_rates:
+        lag = f"up to {config.publish_every} steps old instead of up to 4"
+        found.append(f"DEVIATION: strong views read CTAugment rates that are {lag}")
+    if config.model == "bert":
+        return found + text_deviations(config)
+    if config.smoke:
+        found.insert(0, f"{MARK}: a few steps of a small net on digits; the numbers mean nothing")
+    return found
+
+
+def text_deviations(config: Config) -> list[str]:
+    """Return, in words, where a text run's strong views depart from the paper's."""
+    found = [_SMOKE_TEXT] if config.smoke else []
+    bert = Path(config.bert).name  # a folder by its last part: results are published, machines not
+    if bert != BERT:
+        found.append(f"DEVIATION: bert {bert} instead of {BERT}")
+    if config.algorithm not in STRONG or config.back_translation_dir:
+        return found
+    ours = {
+        "tf_idf": f"TF-IDF word replacement ({config.text_augment_p:g}{_corpus(config)})",
+        "uniform": f"uniform word replacement ({config.text_augment_p:g})",
+        "none": "the text itself",
+    }[config.text_augment]
+    return [*found, f"DEVIATION: strong views by {ours} instead of back-translation"]
+
+
+def _corpus(config):
+    """Say so where words are counted in the texts of U that are used, not in all that there are."""
+    return "; statistics of these texts of U alone" if config.num_unlabeled else ""

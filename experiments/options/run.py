@@ -1,0 +1,60 @@
+"""Options of running: where to, how often what is kept and shown, on what hardware."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.options.entry import BOOKKEEPING, NOT_NEGATIVE, POSITIVE, ROUNDING, Group, Need
+from experiments.options.lam import LEARNS
+
+_option = Group("run", departs=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How a run is made; next to nothing here changes what it computes."""
+
+    out: str = _option("", "run folder", effect=BOOKKEEPING, free=True)
+    resume: bool = _option(
+        True, "continue from the newest intact checkpoint in --out", effect=BOOKKEEPING, free=True
+    )
+    # Where a block of steps ends decides the means in metrics.jsonl: not `free`, like `log_every`.
+    checkpoint_every: int = _option(1000, "steps between checkpoints", POSITIVE, effect=BOOKKEEPING)
+    keep_checkpoints: int = _option(
+        3, "newest checkpoints kept", POSITIVE, effect=BOOKKEEPING, free=True
+    )
+    measure_noise: bool = _option(
+        False,
+        "log how far the scores by two halves of V' agree; three times the work",
+        needs=LEARNS,
+    )
+    eval_every: int = _option(1000, "steps between evaluations", POSITIVE)
+    log_every: int = _option(
+        20, "at most so many steps between log lines", POSITIVE, effect=BOOKKEEPING
+    )
+    deterministic: bool = _option(
+        True,
+        "deterministic TensorFlow kernels; false where a GPU is faster without",
+        effect=ROUNDING,
+    )
+    # XLA rounds otherwise, as another processor does.
+    jit: bool = _option(
+        False,
+        "compile the theta-step and the evaluation with XLA",
+        effect=ROUNDING,
+        free=True,
+    )
+    smoke: bool = _option(
+        False,
+        "does the command run? A few small steps on small data of its kind",
+        needs=Need("images or texts", lambda c: c.model != "mlp"),
+    )
+    devices: int = _option(
+        1, "GPUs that share a theta-step; 0: all that are found", NOT_NEGATIVE, effect=ROUNDING
+    )
+    precision: str = _option(
+        "float32",
+        "what the network computes in; half precision where a GPU has it",
+        choices=("float32", "mixed_float16", "mixed_bfloat16"),
+        effect=ROUNDING,
+    )

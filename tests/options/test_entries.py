@@ -1,0 +1,120 @@
+"""One entry an option: what it says is enforced from it, and nowhere else is a second list."""
+
+import dataclasses
+import math
+
+import pytest
+from absl import flags
+from ssl_weighting_upstream.uda_tsa import SCHEDULES
+
+from experiments.options import flags as own_flags
+from experiments.options import influence, lam, presets
+from experiments.options.combinations import ORACLE_ALGORITHMS
+from experiments.options.config import ENTRIES, RETIRED, Config
+from experiments.options.effects import effect_of, refuse_without_effect, without_effect
+from experiments.options.entry import EFFECTS, RESULT
+from experiments.options.presets import make_config
+from ssl_weighting import algorithms, lambda_step, madam, per_example_gradients, weight_store
+from ssl_weighting.inverse_hessian import METHODS
+from ssl_weighting.models import LOGIT_MAPS, PRECISIONS
+from ssl_weighting.models.bert import POOLINGS
+from ssl_weighting.models.wrn_variants import VARIANTS
+from ssl_weighting.theta import ema, schedules, weight_decay
+
+# Runs of every kind: for each option one of them reads it and one does not.
+BASES = [
+    make_config(**options)
+    for options in (
+        {"dataset": "cifar10"},
+        {"dataset": "cifar10", "weighting": "fixed", "lr_schedule": "constant", "ema_decay": 0.0},
+        {"dataset": "cifar10", "weighting": "confidence", "strong_augment": "ctaugment"},
+        {"dataset": "cifar10", "contamination": "corrupt", "labeled_set": "uda"},
+        {"dataset": "cifar10", "algorithm": "supervised", "weight_decay": 0.0},
+        {"dataset": "cifar10", "algorithm": "uda", "inverse_hessian": "neumann"},
+        {"dataset": "cifar10", "algorithm": "vat", "inverse_hessian": "identity"},
+        {"dataset": "cifar10", "algorithm": "mixmatch", "lambda_optimizer": "sgd"},
+        {"dataset": "cifar10", "influence_params": "all", "inverse_hessian": "stochastic_cg"},
+        {"dataset": "cifar10", "inverse_hessian": "conjugate_gradient"},
+        {"dataset": "moons"},
+        {"dataset": "imdb"},
+        {"dataset": "imdb", "algorithm": "fixmatch", "back_translation_dir": "there"},
+        {"dataset": "imdb", "text_augment": "none"},
+    )
+]
+RANGES = [(name, k) for name, entry in ENTRIES.items() for k, _ in enumerate(entry.ranges)]
+NEEDS = [name for name, entry in ENTRIES.items() if entry.needs]
+
+
+def test_every_option_has_one_entry_and_one_flag():
+    values = flags.FlagValues()
+    own_flags.define(values)
+    assert list(ENTRIES) == [field.name for field in dataclasses.fields(Config)]
+    assert set(values) == set(ENTRIES) and not ENTRIES.keys() & RETIRED.keys()
+    for name, entry in ENTRIES.items():
+        assert values[name].help.startswith(f"[{entry.group}] {entry.help}")
+        assert entry.effect in EFFECTS and effect_of(name) == entry.effect
+    assert effect_of("an_option_of_an_older_run") == RESULT
+
+
+@pytest.mark.parametrize(("name", "k"), RANGES)
+def test_every_range_is_enforced_from_its_entry(name, k):
+    one = ENTRIES[name].ranges[k]
+    outside = [v for v in (-2, -0.5, 0, 0.5, 1, 1.5, 2) if not one.holds(v)]
+    assert outside
+    for value in outside:
+        first = next(r for r in ENTRIES[name].ranges if not r.holds(value))
+        with pytest.raises(ValueError, match=rf"^--{name} must be ") as caught:
+            Config(**{name: value})
+        assert str(caught.value) == f"--{name} must be {first.text}. Received: {value}"
+
+
+def test_numbers_are_finite_where_their_entries_do_not_say_otherwise():
+    for name, value in vars(Config()).items():
+        if type(value) in (int, float):
+            with pytest.raises(ValueError, match=f"--{name}"):
+                Config(**{name: math.nan})
+    assert [name for name, entry in ENTRIES.items() if entry.infinite] == ["lambda_max"]
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_every_need_is_enforced_from_its_entry(name):
+    need = ENTRIES[name].needs
+    idle = [config for config in BASES if not need.holds(config)]
+    assert idle and len(idle) < len(BASES), "no run reads it, or every one"
+    for config in BASES:
+        assert (name in without_effect(config)) == (config in idle)
+    for config in idle:
+        with pytest.raises(ValueError, match=f"^--{name} would do nothing here") as caught:
+            refuse_without_effect(config, [name])
+        assert f"it needs {need.text}. Received: --model={config.model}" in str(caught.value)
+
+
+def test_choices_are_the_library_s():
+    """Written out, so that a mistyped name is refused before TensorFlow is imported."""
+    library = {
+        "algorithm": algorithms.ALGORITHMS,
+        "weighting": (*weight_store.MODES, algorithms.ORACLE),
+        "tsa": SCHEDULES,
+        "lr_schedule": (*schedules.SCHEDULES, "constant"),
+        "weight_decay_scope": weight_decay.SCOPES,
+        "ema_scope": ema.SCOPES,
+        "bert_pooling": POOLINGS,
+        "reparam": ("auto", *LOGIT_MAPS),
+        "wrn_variant": VARIANTS,
+        "madam_t": madam.STEP_COUNTS,
+        "madam_mask": madam.MASKS,
+        "inverse_hessian": METHODS,
+        "per_example_engine": per_example_gradients.ENGINES,
+        "infl_bn": lambda_step.BATCH_NORM_MODES,
+        "curvature": lambda_step.CURVATURES,
+        "precision": PRECISIONS,
+    }
+    for name, known in library.items():
+        assert ENTRIES[name].choices == tuple(known), name
+    assert lam.LEARNED == weight_store.LEARNED
+    assert influence.LAST_LAYER == lambda_step.LAST_LAYER
+    assert ORACLE_ALGORITHMS == algorithms.ORACLE_ALGORITHMS
+    decays = {name: variant.batch_norm_decay for name, variant in VARIANTS.items()}
+    assert decays == presets.BATCH_NORM_DECAYS
+    for name, kind in algorithms.ALGORITHMS.items():
+        assert make_config(algorithm=name).uses_unlabeled == kind.uses_unlabeled
