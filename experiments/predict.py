@@ -16,13 +16,10 @@ import json
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 from absl import app, flags
 
-from experiments.assemble import predict_texts
 from experiments.runs.errors import friendly
-from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
 
@@ -35,7 +32,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("out", "labels.csv", "file to write", values)
 
 
-def load_model(folder: Path) -> tuple[keras.Model, dict]:
+def load_model(folder: Path) -> tuple:
     """Return the averaged model of a run and its config.json.
 
     Raises:
@@ -53,6 +50,8 @@ def load_model(folder: Path) -> tuple[keras.Model, dict]:
             f"--run must be a run on images or texts. Received: {folder}, trained on "
             f"{config['dataset']} with inputs of shape {config['input_shape']}"
         )
+    import keras  # and TensorFlow: seconds, for which no refusal above has to wait
+
     try:
         # safe_mode refuses anything that would have to be executed.
         model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
@@ -110,8 +109,12 @@ def _read_npz(path, channels):
     return x
 
 
-def predict(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def predict(model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
     """Return class probabilities [n, C] float32."""
+    import keras
+
+    from ssl_weighting.data.images.augmentation import clean_view
+
     parts = []
     for k in range(0, len(images), batch_size):
         logits = model(clean_view(images[k : k + batch_size]), training=False)["logits"]
@@ -119,7 +122,7 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np
     return np.concatenate(parts)
 
 
-def label(model: keras.Model, config: dict, spec: str) -> tuple[list[str], np.ndarray]:
+def label(model, config: dict, spec: str) -> tuple[list[str], np.ndarray]:
     """Return names and class probabilities [n, C] of --input.
 
     Raises:
@@ -128,6 +131,8 @@ def label(model: keras.Model, config: dict, spec: str) -> tuple[list[str], np.nd
     if not is_text_run(config):
         names, images = load_inputs(spec, config["input_shape"])
         return names, predict(model, images)
+    from experiments.assemble import predict_texts
+
     texts = predict_texts.load_texts(spec)
     return [str(k) for k in range(len(texts))], predict_texts.predict(model, config, texts)
 

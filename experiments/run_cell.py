@@ -26,9 +26,9 @@ from experiments.paper.scripts import arguments, paper_text
 from experiments.run_profile import refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.execute import TERMINATED, execute
 from experiments.runs.finished import is_complete, summary_of
 from experiments.runs.results import write_text
+from experiments.runs.start import TERMINATED, execute
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BY_SEED = ("seed", "out")  # set here, seed by seed

@@ -15,7 +15,8 @@ from experiments import train_synthetic
 from experiments.options.config import Config
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.execute import TERMINATED, changed_options, execute, is_complete
+from experiments.runs.execute import changed_options, is_complete
+from experiments.runs.start import TERMINATED, execute
 from experiments.study.plan import RECORD, is_recorded
 from experiments.study.profiles import PROFILES, configs
 from experiments.study.rows import read_rows

@@ -22,7 +22,8 @@ from experiments.options.config import Config
 from experiments.run_profile import done, program_of
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.execute import TERMINATED, execute, is_complete
+from experiments.runs.execute import is_complete
+from experiments.runs.start import TERMINATED, execute
 from experiments.study.families import STUDY
 from experiments.study.plan import RECORD, chosen, is_recorded, key_of
 from experiments.study.rows import Key, Row, read_rows

@@ -16,7 +16,7 @@ from experiments.options.flags import config_from_flags, define
 from experiments.options.text_recipes import is_text
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.execute import TERMINATED, execute
+from experiments.runs.start import TERMINATED, execute
 from ssl_weighting.data.images.by_name import NAMES
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 

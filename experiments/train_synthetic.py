@@ -14,13 +14,14 @@ from absl import app
 from experiments.options.config import Config
 from experiments.options.flags import config_from_flags, define
 from experiments.runs.errors import friendly
-from experiments.runs.execute import TERMINATED, execute
-from experiments.runs.snapshots import Snapshots, steps_of_iterations
+from experiments.runs.start import TERMINATED, execute
 from ssl_weighting.data.synthetic import NAMES
 
 
 def train(config: Config) -> dict | None:
     """Run one toy configuration with snapshots; return its summary, None if stopped."""
+    from experiments.runs.snapshots import Snapshots, steps_of_iterations  # loads TensorFlow
+
     snapshots = None
 
     def take(run):

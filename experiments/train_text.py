@@ -22,7 +22,7 @@ from experiments.options.flags import config_from_flags, define
 from experiments.options.text_recipes import is_text, text_recipe
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.execute import TERMINATED, execute
+from experiments.runs.start import TERMINATED, execute
 from ssl_weighting.data.texts.by_name import NAMES
 
 # What --smoke alone means.

@@ -23,7 +23,6 @@ from experiments.runs.log import RunLog
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.lambda_step import LAST_LAYER
 
-TERMINATED = 143  # exit code of a program that SIGTERM ended
 RAISE = "Raise --damping"
 ADVICE = {
     "neumann": "Raise --damping or lower --solve_scale",

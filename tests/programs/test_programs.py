@@ -1,6 +1,5 @@
 """The programs: what they refuse, their help, how they end."""
 
-import dataclasses
 import errno
 import re
 import subprocess
@@ -24,7 +23,7 @@ from experiments import (
     train_images,
     train_synthetic,
 )
-from experiments.options.config import Config
+from experiments.options.config import ENTRIES
 from experiments.options.presets import make_config
 from experiments.runs import execute as running
 from experiments.runs.errors import friendly
@@ -106,10 +105,9 @@ def test_helpshort_shows_what_the_program_is_for_and_every_option():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("Train one image classifier")
     assert " \\\n        --algorithm=fixmatch" in done.stdout, "the usage keeps its line breaks"
-    for field in dataclasses.fields(Config):
-        assert re.search(rf"^  --(\[no\])?{field.name}: \[\w+\] \S", done.stdout, re.M), field.name
-        if field.metadata["choices"]:
-            assert all(choice in done.stdout for choice in field.metadata["choices"])
+    for name, entry in ENTRIES.items():
+        assert re.search(rf"^  --(\[no\])?{name}: \[{entry.group}\] \S", done.stdout, re.M), name
+        assert all(choice in done.stdout for choice in entry.choices)
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
