@@ -199,7 +199,7 @@ def test_hess_wu_chooses_the_unlabeled_coefficient_of_the_hessian():
     for wu in (1.0, 0.5):
         for hess_wu in (True, False):
             trainer = make_trainer(lambda_settings=LambdaStepSettings(hess_wu=hess_wu))
-            trainer._lambda_step.algorithm = make_algorithm("uda", unlabeled_coefficient=wu)
+            trainer._lambda_step.algorithm = make_algorithm("uda", wu=wu)
             labeled, unlabeled = TinySource().at(0)
             m = trainer._lambda_step._measure_fn(
                 labeled, unlabeled, TinySource().validation_at(0), tf.constant(0, tf.int64), None

@@ -44,7 +44,7 @@ def test_supervised_rows():
 
 
 def test_fixmatch_rows():
-    rows = FixMatch(threshold=0.9, unlabeled_coefficient=2.0)(forward, LABELED, UNLABELED, STEP)
+    rows = FixMatch(threshold=0.9, wu=2.0)(forward, LABELED, UNLABELED, STEP)
     check_labeled_rows(rows)
     p = log_softmax(STRONG)
     expected = -p[np.arange(4), [0, 1, 2, 1]]
@@ -139,3 +139,9 @@ def test_unknown_algorithm_lists_the_known():
         ValueError, match="supervised, pseudo_label, vat, mean_teacher, mixmatch, uda, remixmatch"
     ):
         make_algorithm("fixmach")
+
+
+def test_a_setting_that_no_algorithm_has_is_refused():
+    with pytest.raises(ValueError, match=r"`settings` must be among .*, wu, xi. .*\['treshold'\]"):
+        make_algorithm("fixmatch", treshold=0.9)
+    assert make_algorithm("fixmatch", vat_epsilon=3.0) == make_algorithm("fixmatch")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from experiments.assemble.views import augmentation_of, rates_of
 from experiments.options.config import Config
 from experiments.options.smoke import stand_in
 from experiments.options.text_recipes import is_text
-from ssl_weighting.algorithms import ORACLE, Oracle, make_algorithm
+from ssl_weighting.algorithms import ORACLE, SETTINGS, Oracle, make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
@@ -199,29 +199,24 @@ def _parts(config, splits, seed, rates) -> ModelParts:
 
 def algorithm_of(config, model, ema, splits):
     """Return the base algorithm with all of its settings."""
-    algorithm = make_algorithm(
-        config.algorithm,
-        threshold=config.threshold,
-        temperature=config.temperature,
-        unlabeled_coefficient=config.wu,
-        ramp_steps=config.ramp_steps,
-        entropy_coefficient=config.entropy_coefficient,
-        tsa=config.tsa,
-        num_steps=_tsa_steps(config),
-        strict=config.uda_version != "fixmatch",
-        interleave=config.interleave,
+    made = {
+        "num_steps": _tsa_steps(config),
+        "strict": config.uda_version != "fixmatch",
         # BERT has no BatchNorm: views that teach nothing need no backward pass.
-        separate_weak=config.model == "bert" and not config.entropy_coefficient,
-        beta=config.mixup_beta,
-        epsilon=config.vat_epsilon,
-        broadcast_mask=config.preset == "released",
-        teacher=divided(frozen_statistics_forward(model, ema.shadow), config.labeled_batch),
-        num_classes=splits.num_classes,
-        seed=config.seed,
-    )
+        "separate_weak": config.model == "bert" and not config.entropy_coefficient,
+        "broadcast_mask": config.preset == "released",
+        "teacher": divided(frozen_statistics_forward(model, ema.shadow), config.labeled_batch),
+        "num_classes": splits.num_classes,
+    }
+    algorithm = make_algorithm(config.algorithm, **named(config, SETTINGS) | made)
     if config.weighting != ORACLE:
         return algorithm
     return Oracle(algorithm, splits.unlabeled.labels)
+
+
+def named(config: Config, names: Iterable[str]) -> dict:
+    """Return the options that a part of the library takes: they have the same names there."""
+    return {name: value for name, value in vars(config).items() if name in names}
 
 
 def _tsa_steps(config):
@@ -250,7 +245,7 @@ def _model(config, splits, seed):
         depth=config.depth,
         width=config.width,
         base_filters=config.base_filters,
-        variant=config.wrn_variant,
+        wrn_variant=config.wrn_variant,
         batch_norm_decay=config.batch_norm_decay,
         standardize=_statistics(config, splits),
         num_angles=ANGLES if config.algorithm == "remixmatch" else 0,

@@ -52,7 +52,7 @@ def text_parts(config: Config, splits: TextSplits) -> ModelParts:
         length,
         splits.num_classes,
         first_layer=frozen,
-        pooling=config.bert_pooling,
+        bert_pooling=config.bert_pooling,
         reparam=reparam_of(config, splits.num_classes),
         seed=config.seed,
     )

@@ -24,25 +24,35 @@ ALGORITHMS = {
 }
 
 
+def _fields(kind):
+    return inspect.signature(kind).parameters
+
+
+SETTINGS = frozenset().union(*map(_fields, ALGORITHMS.values()))
+
+
 def make_algorithm(name: str, **settings):
-    """Return the algorithm called `name` with those of its settings that it has.
+    """Return the algorithm called `name` with those of the settings that it has.
 
     Args:
         name: a key of `ALGORITHMS`.
-        **settings: fields of any of the algorithms.
+        **settings: in `SETTINGS`, the fields of any of the algorithms.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: an unknown name, or a setting that no algorithm has.
     """
     if name not in ALGORITHMS:
         known = ", ".join(ALGORITHMS)
         raise ValueError(f"`name` must be one of {known}. Received: name={name!r}")
-    kind = ALGORITHMS[name]
-    taken = inspect.signature(kind).parameters
-    return kind(**{k: v for k, v in settings.items() if k in taken})
+    if unknown := sorted(settings.keys() - SETTINGS):
+        raise ValueError(
+            f"`settings` must be among {', '.join(sorted(SETTINGS))}. Received: {unknown}"
+        )
+    taken = _fields(ALGORITHMS[name])
+    return ALGORITHMS[name](**{k: v for k, v in settings.items() if k in taken})
 
 
 __all__ = [
-    "ALGORITHMS", "ORACLE", "ORACLE_ALGORITHMS", "Oracle", "make_algorithm",
+    "ALGORITHMS", "ORACLE", "ORACLE_ALGORITHMS", "SETTINGS", "Oracle", "make_algorithm",
     *(kind.__name__ for kind in ALGORITHMS.values()),
 ]  # fmt: skip

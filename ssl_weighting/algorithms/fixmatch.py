@@ -18,13 +18,13 @@ class FixMatch:
 
     Attributes:
         threshold: tau (0.95 upstream).
-        unlabeled_coefficient: wu (1 upstream); the mean is over the whole unlabeled batch.
+        wu: of the unlabeled loss (1 upstream), a mean over the whole unlabeled batch.
         ramp_steps: wu rises linearly from 0 over so many steps; 0 (upstream): no ramp.
         interleave, separate_weak: see `forward_views`.
     """
 
     threshold: float = 0.95
-    unlabeled_coefficient: float = 1.0
+    wu: float = 1.0
     ramp_steps: int = 0
     interleave: bool = False
     separate_weak: bool = False
@@ -43,6 +43,6 @@ class FixMatch:
             index=unlabeled.index,
             mask=tf.cast(confidence >= self.threshold, tf.float32),
             confidence=confidence,
-            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+            wu=self.wu * ramp(step, self.ramp_steps),
             positions=positions,
         )

@@ -26,12 +26,12 @@ class MeanTeacher:
 
     Attributes:
         teacher: inputs -> {"logits"} of the averaged parameters, with batch statistics.
-        unlabeled_coefficient: wu (50 upstream), the mean is over the whole unlabeled batch.
+        wu: of the unlabeled loss (50 upstream), a mean over the whole unlabeled batch.
         ramp_steps: wu rises linearly from 0 over so many steps (upstream 0.4 of the run); 0: none.
     """
 
     teacher: Callable[[tf.Tensor], dict[str, tf.Tensor]]
-    unlabeled_coefficient: float = 50.0
+    wu: float = 50.0
     ramp_steps: int = 0
     uses_unlabeled = True
 
@@ -47,7 +47,7 @@ class MeanTeacher:
             Brier(q),
             alone(unlabeled.index),
             1 / batch_size(unlabeled.index),
-            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+            wu=self.wu * ramp(step, self.ramp_steps),
             confidence=both(tf.reduce_max(q, axis=1)),
         )
         return stack_blocks(outputs, [labeled_block(labeled, q.shape[-1]), consistency])

@@ -23,15 +23,15 @@ class MixMatch:
 
     Attributes:
         temperature: T of sharpening (0.5 upstream).
-        beta: MixUp's Beta(beta, beta) (0.5 upstream, 0.75 in its paper).
-        unlabeled_coefficient: w_match (100 upstream).
+        mixup_beta: MixUp's Beta(beta, beta) (0.5 upstream, 0.75 in its paper).
+        wu: of the unlabeled loss, w_match (100 upstream).
         ramp_steps: it rises linearly from 0 over so many steps (16,384 upstream); 0: no ramp.
         seed: of MixUp's draws, with the step.
     """
 
     temperature: float = 0.5
-    beta: float = 0.5
-    unlabeled_coefficient: float = 100.0
+    mixup_beta: float = 0.5
+    wu: float = 100.0
     ramp_steps: int = 16_384
     seed: int = 0
     uses_unlabeled = True
@@ -44,11 +44,13 @@ class MixMatch:
         q = sharpen(mean, self.temperature)
         b, classes = labeled.inputs.shape[0], q.shape[-1]
         targets = tf.concat([tf.one_hot(labeled.label, classes), q, q], axis=0)
-        mixed = mixup(tf.concat([labeled.inputs, *views], 0), targets, self.beta, self.seed, step)
+        mixed = mixup(
+            tf.concat([labeled.inputs, *views], 0), targets, self.mixup_beta, self.seed, step
+        )
         ids = tf.concat([-tf.ones([b], tf.int64), unlabeled.index, unlabeled.index], 0)
         confidence = tf.reduce_max(mean, axis=1)
         confidence = tf.concat([tf.ones([b]), confidence, confidence], 0)
-        wu = self.unlabeled_coefficient * ramp(step, self.ramp_steps)
+        wu = self.wu * ramp(step, self.ramp_steps)
         outputs, places = grouped_forward(forward, mixed.inputs, b, tracked=0)
         blocks = mixed_blocks(mixed, ids, confidence, b, wu, Brier)
         return stack_blocks(outputs, blocks, places[:, None])

@@ -17,14 +17,14 @@ class PseudoLabel:
 
     Attributes:
         threshold: confidence below which a row is masked out; 0 keeps all (upstream 0.95).
-        unlabeled_coefficient: wu.
+        wu: coefficient of the unlabeled loss.
         ramp_steps: wu rises linearly from 0 over so many steps (upstream 0.4 of the run); 0: none.
         broadcast_mask: the release's bug: a (B,1) mask times a (B,) loss, whose mean is the mean
             of the mask times the mean of the loss; every row gets the mean mask.
     """
 
     threshold: float = 0.95
-    unlabeled_coefficient: float = 1.0
+    wu: float = 1.0
     ramp_steps: int = 0
     broadcast_mask: bool = False
     uses_unlabeled = True
@@ -47,5 +47,5 @@ class PseudoLabel:
             index=unlabeled.index,
             mask=mask,
             confidence=confidence,
-            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+            wu=self.wu * ramp(step, self.ramp_steps),
         )

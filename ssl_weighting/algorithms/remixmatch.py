@@ -34,8 +34,8 @@ class ReMixMatch:
 
     Args:
         num_classes: C.
-        temperature: T (0.5 upstream); beta: of MixUp (0.75 upstream).
-        unlabeled_coefficient: w_match (1.5); kl_coefficient: (0.5); rotation_coefficient: (0.5).
+        temperature: T (0.5 upstream); mixup_beta: of MixUp (0.75 upstream).
+        wu: w_match (1.5); kl_coefficient: (0.5); rotation_coefficient: (0.5).
         ramp_steps: the first two rise from 0 over so many steps (16,384 upstream); 0: no ramp.
         seed: of MixUp's draws, with the step.
     """
@@ -46,15 +46,15 @@ class ReMixMatch:
         self,
         num_classes: int,
         temperature: float = 0.5,
-        beta: float = 0.75,
-        unlabeled_coefficient: float = 1.5,
+        mixup_beta: float = 0.75,
+        wu: float = 1.5,
         kl_coefficient: float = 0.5,
         rotation_coefficient: float = 0.5,
         ramp_steps: int = 16_384,
         seed: int = 0,
     ):
-        self.num_classes, self.temperature, self.beta = num_classes, temperature, beta
-        self.unlabeled_coefficient, self.kl_coefficient = unlabeled_coefficient, kl_coefficient
+        self.num_classes, self.temperature, self.mixup_beta = num_classes, temperature, mixup_beta
+        self.wu, self.kl_coefficient = wu, kl_coefficient
         self.rotation_coefficient, self.ramp_steps = rotation_coefficient, ramp_steps
         self.seed = seed
         uniform = tf.fill([num_classes], 1 / num_classes)
@@ -110,11 +110,11 @@ class ReMixMatch:
     def _mixed(self, forward, labeled, unlabeled, one_hot, q, certain, step):
         b, u = labeled.inputs.shape[0], q.shape[0]
         views = tf.concat([labeled.inputs, unlabeled.weak, unlabeled.strong], 0)
-        mixed = mixup(views, tf.concat([one_hot, q, q], 0), self.beta, self.seed, step)
+        mixed = mixup(views, tf.concat([one_hot, q, q], 0), self.mixup_beta, self.seed, step)
         index, sure = unlabeled.index, certain[:, 0]
         ids = tf.concat([-tf.ones([b], tf.int64), index, index], 0)
         sure = tf.concat([tf.ones([b]), sure, sure], 0)
-        wu = self.unlabeled_coefficient * ramp(step, self.ramp_steps)
+        wu = self.wu * ramp(step, self.ramp_steps)
         blocks = mixed_blocks(mixed, ids, sure, b, wu, SoftmaxCrossEntropy)
         outputs, places = grouped_forward(forward, mixed.inputs, b, tracked=2 * u // b)
         return outputs, places, blocks

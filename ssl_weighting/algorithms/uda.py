@@ -29,7 +29,7 @@ class UDA:
         threshold: on the un-tempered p; 0 keeps all (the 2019 recipe; 0.8 in the 2020 one).
         strict: whether p must exceed it (UDA) or may equal it (UDA as FixMatch's authors have it).
         temperature: T (1 in the 2019 recipe; 0.4 in the 2020 one).
-        unlabeled_coefficient: wu.
+        wu: coefficient of the unlabeled loss.
         ramp_steps: wu rises linearly from 0 over so many steps; 0: no ramp.
         entropy_coefficient: of the mean entropy of softmax(z_weak), which then learns too; lambda_u
             multiplies it like every unlabeled term.
@@ -42,7 +42,7 @@ class UDA:
     threshold: float = 0.0
     strict: bool = True
     temperature: float = 1.0
-    unlabeled_coefficient: float = 1.0
+    wu: float = 1.0
     ramp_steps: int = 0
     entropy_coefficient: float = 0.0
     tsa: str = "none"
@@ -75,7 +75,7 @@ class UDA:
             SoftmaxCrossEntropy(targets, subtract_entropy=True),
             alone(index),
             1 / n,
-            wu=self.unlabeled_coefficient * ramp(step, self.ramp_steps),
+            wu=self.wu * ramp(step, self.ramp_steps),
             mask=self._sure(confidence),
             confidence=both(confidence),
         )

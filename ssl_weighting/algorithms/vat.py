@@ -28,17 +28,17 @@ class VAT:
     multiplies both terms of u.
 
     Attributes:
-        epsilon: length of r in [-1, 1] pixels (6 upstream).
+        vat_epsilon: epsilon, the length of r in [-1, 1] pixels (6 upstream).
         xi: length of the probe (1e-6 upstream: mostly rounding noise in float32).
-        unlabeled_coefficient: of the KL term (0.3 upstream).
+        wu: of the KL term (0.3 upstream).
         entropy_coefficient: of the entropy term, never ramped (0.06 upstream).
         ramp_steps: the KL term's coefficient rises from 0 over so many steps; 0: no ramp.
         seed: of the directions, with the step.
     """
 
-    epsilon: float = 6.0
+    vat_epsilon: float = 6.0
     xi: float = 1e-6
-    unlabeled_coefficient: float = 0.3
+    wu: float = 0.3
     entropy_coefficient: float = 0.06
     ramp_steps: int = 0
     seed: int = 0
@@ -51,11 +51,11 @@ class VAT:
         """
         index, u = unlabeled.index, unlabeled.weak
         z = tf.stop_gradient(_targets(forward, u))
-        r = self.epsilon * self.direction(forward, u, z, step)
+        r = self.vat_epsilon * self.direction(forward, u, z, step)
         outputs = forward(tf.concat([labeled.inputs, u + r, u], axis=0))
         n = batch_size(index)
         confidence = both(tf.reduce_max(tf.nn.softmax(z), axis=1))
-        loss, wu = ReverseKL(tf.nn.log_softmax(z)), self.unlabeled_coefficient
+        loss, wu = ReverseKL(tf.nn.log_softmax(z)), self.wu
         wu *= ramp(step, self.ramp_steps)
         blocks = [
             labeled_block(labeled, z.shape[-1]),

@@ -73,7 +73,7 @@ def bert(
     num_classes: int,
     *,
     first_layer: int = 0,
-    pooling: str = "cls",
+    bert_pooling: str = "cls",
     reparam: str = "none",
     seed: int = 0,
     dtype: str | None = None,
@@ -92,7 +92,7 @@ def bert(
         num_classes: C.
         first_layer: k. 0: the model takes token ids [N, L] int32, 0 where padded. k > 0: layers k
             and up alone, on hidden states [N, L, d] float32 from `bert_lower`.
-        pooling: which place of the last layer is read. "cls": that of [CLS], through the tanh
+        bert_pooling: which place of the last layer is read. "cls": that of [CLS], through the tanh
             pooler, as in BERT. "mean_query": one more place, whose input is the mean of the others'
             (padding apart), without the pooler. It is for models of sentences, whose [CLS] is not
             trained, and costs as little as "cls", unlike the mean of all outputs.
@@ -101,22 +101,22 @@ def bert(
         dtype: of all layers; None: Keras' policy.
 
     Raises:
-        ValueError: `length` or `first_layer` out of range, unknown `pooling`; see also
+        ValueError: `length` or `first_layer` out of range, unknown `bert_pooling`; see also
             `split_head`.
     """
     _check(shape, length, first_layer, shape.num_layers - 1)
-    if pooling not in POOLINGS:
+    if bert_pooling not in POOLINGS:
         raise ValueError(
-            f"`pooling` must be one of {', '.join(POOLINGS)}. Received: pooling={pooling!r}"
+            f"`bert_pooling` must be one of {', '.join(POOLINGS)}. Received: {bert_pooling!r}"
         )
     parts = _Parts(shape, seed, dtype)
     inputs, x, bias = parts.start(length, first_layer)
     for number in range(first_layer, shape.num_layers):
         # Only one place is read of the last layer: the others need not be computed.
         last = number == shape.num_layers - 1
-        x = parts.layer(x, bias, number, parts.place(x, bias, pooling) if last else x)
+        x = parts.layer(x, bias, number, parts.place(x, bias, bert_pooling) if last else x)
     pooled = layers.Flatten(dtype=dtype)(x)
-    if pooling == "cls":
+    if bert_pooling == "cls":
         pooled = parts.dense(pooled, shape.width, "pooler", "tanh")
     features = parts.dropout(pooled, shape.dropout)
     return split_head(

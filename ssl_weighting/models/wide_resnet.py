@@ -20,7 +20,7 @@ def wide_resnet(
     depth: int = 28,
     width: int = 2,
     base_filters: int = 16,
-    variant: str = "fixmatch",
+    wrn_variant: str = "fixmatch",
     batch_norm_decay: float | None = None,
     standardize: tuple[Sequence[float], Sequence[float]] | None = None,
     num_angles: int = 0,
@@ -40,7 +40,7 @@ def wide_resnet(
         depth: 6 n + 4 with n >= 1 blocks per group.
         width: widening factor.
         base_filters: channels of the stem (16 upstream).
-        variant: "fixmatch", "uda" or "uda_2019".
+        wrn_variant: "fixmatch", "uda" or "uda_2019".
         batch_norm_decay: decay of the moving statistics; None: the variant's.
         standardize: (mean, std) of x / 255 per channel. Inputs stay in [-1, 1], where all views are
             made; a fixed first layer turns them into (x / 255 - mean) / std, which is the same as
@@ -57,9 +57,11 @@ def wide_resnet(
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 4 with n >= 1 (10, 16, 22, 28). Received: {depth}")
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {', '.join(VARIANTS)}. Received: {variant!r}")
-    form = VARIANTS[variant]
+    if wrn_variant not in VARIANTS:
+        raise ValueError(
+            f"`wrn_variant` must be one of {', '.join(VARIANTS)}. Received: {wrn_variant!r}"
+        )
+    form = VARIANTS[wrn_variant]
     if batch_norm_decay is not None:
         form = form._replace(batch_norm_decay=batch_norm_decay)
     parts = _Parts(form, itertools.count(seed * 10_000), precision)

@@ -45,7 +45,7 @@ def close(ours, expected, rtol=1e-4):
 
 
 def test_mean_teacher_pulls_one_weak_view_towards_the_teacher_s_other():
-    rows, net = rows_of("mean_teacher", unlabeled_coefficient=50.0, ramp_steps=6)
+    rows, net = rows_of("mean_teacher", wu=50.0, ramp_steps=6)
     close(rows.loss, np.r_[LABELED_LOSS, ((P_STRONG - P_WEAK) ** 2).mean(1)])
     close(rows.coefficient, np.r_[np.full(B, 1 / B), np.full(U, 50 * 0.5 / U)])
     assert net.calls == [(B + U, True, True)]
@@ -53,7 +53,7 @@ def test_mean_teacher_pulls_one_weak_view_towards_the_teacher_s_other():
 
 
 def test_vat_s_rows_are_labels_divergence_and_entropy():
-    rows, net = rows_of("vat", epsilon=1.5, xi=1e-2)
+    rows, net = rows_of("vat", vat_epsilon=1.5, xi=1e-2)
     assert net.calls[-1] == (B + 2 * U, True, True)
     assert all(call == (U, False, False) for call in net.calls[:-1]) and len(net.calls) == 3
     moved = rows.logits[B : B + U].numpy().astype(np.float64)
@@ -273,12 +273,9 @@ def test_every_algorithm_is_made_with_what_it_takes():
 def test_without_wu_takes_out_wu_and_its_ramp_and_nothing_else(name):
     """At step 3 of 6 a wu of 2 is 1; entropy, KL and rotations keep their own coefficients."""
     make = MAKERS.get(name, functools.partial(make_algorithm, name))
-    one, seven = (
-        make(unlabeled_coefficient=wu, ramp_steps=6)(Net(), LABELED, UNLABELED, STEP)
-        for wu in (2.0, 7.0)
-    )
+    one, seven = (make(wu=wu, ramp_steps=6)(Net(), LABELED, UNLABELED, STEP) for wu in (2.0, 7.0))
     close(one.without_wu, one.coefficient)
     close(seven.without_wu, one.coefficient)
     assert (seven.coefficient > 3 * one.coefficient).numpy().any()
-    start = make(unlabeled_coefficient=7.0, ramp_steps=6)(Net(), LABELED, UNLABELED, 0 * STEP)
+    start = make(wu=7.0, ramp_steps=6)(Net(), LABELED, UNLABELED, 0 * STEP)
     assert start.without_wu[B] == seven.without_wu[B] > start.coefficient[B] == 0

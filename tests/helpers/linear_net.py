@@ -56,7 +56,7 @@ def entropy(z):
 
 
 MAKERS = {
-    "vat": functools.partial(make_algorithm, "vat", seed=1, epsilon=0.5),
+    "vat": functools.partial(make_algorithm, "vat", seed=1, vat_epsilon=0.5),
     "mean_teacher": functools.partial(make_algorithm, "mean_teacher", teacher=Net()),
     "mixmatch": functools.partial(make_algorithm, "mixmatch", seed=1, ramp_steps=0),
     "remixmatch": functools.partial(

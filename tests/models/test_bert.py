@@ -99,7 +99,7 @@ def test_top_layers_on_hidden_states_are_the_whole(case, frozen):
 @pytest.mark.parametrize("frozen", [0, 2])
 def test_a_place_asks_with_the_mean_of_the_tokens(case, frozen):
     folder, tensors, ids, *_ = case
-    options = {"first_layer": frozen, "pooling": "mean_query", "dtype": "float64"}
+    options = {"first_layer": frozen, "bert_pooling": "mean_query", "dtype": "float64"}
     model = loaded(bert(SMALL, 7, 2, **options), folder)
     inputs = loaded(bert_lower(SMALL, 7, 2, dtype="float64"), folder)(ids) if frozen else ids
     np.testing.assert_allclose(model(inputs)["features"], numpy_mean_query(tensors, ids), **CLOSE)
@@ -213,7 +213,7 @@ def test_folders_that_are_none_are_refused(case, tmp_path, monkeypatch):
         ({"length": 10}, "`length` must be from 1 to 9.*length=10"),
         ({"first_layer": 3}, "frozen layers must be from 0 to 2. Received: 3"),
         ({"num_classes": 3, "reparam": "half"}, "`reparam` must be none for 3 classes.*'half'"),
-        ({"pooling": "max"}, "`pooling` must be one of cls, mean_query. Received: pooling='max'"),
+        ({"bert_pooling": "max"}, "`bert_pooling` must be one of cls, mean_query. Received: 'max'"),
         ({"reparam": "twice"}, "`reparam` must be one of none, half, paper.*'twice'"),
     ],
 )

@@ -30,7 +30,7 @@ def tiny(variant, dtype="float64", side=8, depth=16):
     keras.config.set_dtype_policy(dtype)
     try:
         options = {"depth": depth, "width": 2, "base_filters": 2, "standardize": (MEAN, STD)}
-        model = wide_resnet((side, side, 2), 3, variant=variant, **options)
+        model = wide_resnet((side, side, 2), 3, wrn_variant=variant, **options)
     finally:
         keras.config.set_dtype_policy(before)
     rng = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def tiny(variant, dtype="float64", side=8, depth=16):
     ],
 )
 def test_wrn_28_2_has_the_exact_size(variant, total, biases, convolutions):
-    model = wide_resnet((32, 32, 3), 10, variant=variant)
+    model = wide_resnet((32, 32, 3), 10, wrn_variant=variant)
     assert count(model.trainable_variables) == total
     assert count(model.non_trainable_variables) == 3_616
     found = of_kind(model, layers.Conv2D)
@@ -145,7 +145,7 @@ def test_every_engine_gives_the_products_of_a_loop_of_one(variant):
 
 @pytest.mark.parametrize("variant", ["uda", "uda_2019"])
 def test_uda_s_head_starts_uniform_in_one_over_root_c(variant):
-    kernel = wide_resnet((8, 8, 3), 10, variant=variant, seed=4).get_layer(HEAD).kernel.numpy()
+    kernel = wide_resnet((8, 8, 3), 10, wrn_variant=variant, seed=4).get_layer(HEAD).kernel.numpy()
     bound = 1 / np.sqrt(10)
     assert np.abs(kernel).max() <= bound and np.abs(kernel).max() > 0.98 * bound
     np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.06)
@@ -153,7 +153,9 @@ def test_uda_s_head_starts_uniform_in_one_over_root_c(variant):
 
 @pytest.mark.parametrize("side", [14, 7])
 def test_sides_that_the_strides_do_not_divide_are_possible(side):
-    model = wide_resnet((side, side, 1), 3, variant="uda_2019", depth=10, width=1, base_filters=3)
+    model = wide_resnet(
+        (side, side, 1), 3, wrn_variant="uda_2019", depth=10, width=1, base_filters=3
+    )
     assert model(np.zeros([1, side, side, 1], "f"))["features"].shape == (1, 12)
 
 
@@ -198,7 +200,7 @@ def test_statistics_are_published_or_counted():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"one of fixmatch, uda, uda_2019. Received: 'torch'"):
-        wide_resnet((8, 8, 3), 2, variant="torch")
+        wide_resnet((8, 8, 3), 2, wrn_variant="torch")
     for bad in (((0.5,), (0.2,)), ((0.5,) * 3, (0.2, 0.0, 0.1))):
         with pytest.raises(ValueError, match=r"`standardize` must hold 3 means .*Received: mean="):
             wide_resnet((8, 8, 3), 2, depth=10, standardize=bad)

@@ -60,7 +60,7 @@ def relative(found, expected):
     ],
 )
 def test_dot_products_of_the_whole_network_equal_a_loop_of_one(dtype, engines, pooling):
-    model, rng = random_bert(dtype, "half", pooling=pooling)
+    model, rng = random_bert(dtype, "half", bert_pooling=pooling)
     network, inputs = Network(model), tf.constant(random_ids(rng))
     cotangent = tf.constant(rng.normal(size=[4, 2]), dtype)
     vector = rng.normal(size=network.size)
