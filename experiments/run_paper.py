@@ -118,7 +118,7 @@ def walk(wanted: list[Cell], out: str, smoke: bool, others: list[str]) -> int:
                 raise FileNotFoundError(missing[data])
             if run_one(cell, out, smoke, others) == TERMINATED:
                 return TERMINATED
-        except Exception as error:  # one cell, whatever happens to it, must not end a long walk
+        except Exception as error:  # a cell that fails must not end a long walk
             if not isinstance(error, (ValueError, OSError, FloatingPointError)):
                 traceback.print_exc()
             failed[cell.name] = f"{type(error).__name__}: {error}"

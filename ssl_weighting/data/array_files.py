@@ -40,7 +40,7 @@ def kept(
     made = make()
     try:
         write_array(path, name, made)
-    except OSError as error:  # a full disk costs the next run some minutes, not this one its work
+    except OSError as error:  # a full disk must not end the run: the next one makes it again
         say(f"{base_name(path)} is not kept in the cache ({error}); the next run makes it again")
     return made
 

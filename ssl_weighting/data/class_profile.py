@@ -73,7 +73,7 @@ def greedy_rows(
         taken = f" {left_out} are taken, or equal to one that is, as the model sees them."
         raise ValueError(
             f"`{what}` must leave every class enough examples to draw from. "
-            f"Received: {what}={num_examples}, which needs of class {needs} available."
+            f"Received: {what}={num_examples}, which needs, by class, {needs} available."
             f"{taken if left_out else ''} Ask for fewer, or add examples of these classes."
         )
     chosen = [rows[:count] for rows, count in zip(rows_of, wanted, strict=True)]

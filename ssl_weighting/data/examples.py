@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-UNKNOWN = -1  # the label of an example whose class nobody has told
+UNKNOWN = -1  # the label of an example of unknown class
 
 
 class UnavailableError(FileNotFoundError):

@@ -11,7 +11,7 @@ from ssl_weighting.data.keyed_random import example_keys, random_bits, uniform
 from ssl_weighting.data.sampling import epoch_sample, subset_sample
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 
-# What a stream of the user's is divided into, so that no two choices share random numbers.
+# The parts of each of the caller's streams: no two kinds of choice share random numbers.
 _KINDS = ("labeled order", "labeled views", "unlabeled order", "unlabeled views", "validation")
 
 

@@ -17,7 +17,7 @@ DEB_SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
 INSTALLED_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where the package puts its files
 CACHE_FOLDER = "fashion-mnist"
 
-_SECONDS = 600  # 31 MB: a mirror slower than this is as good as none
+_SECONDS = 600  # 31 MB: a slower mirror is given up
 
 
 def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
@@ -45,8 +45,8 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise RuntimeError(
-                f"`{program}` must be there to fetch {PACKAGE}. Received: no such program. Put the "
-                "four IDX files of Fashion-MNIST into a folder and name it as `data_dir` instead."
+                f"`{program}` must be installed to fetch {PACKAGE}. Received: no such program. "
+                "Put the four IDX files of Fashion-MNIST into a folder and name it as `data_dir`."
             )
     cache.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last step is a rename within one file system.
@@ -127,7 +127,7 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
         )
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(
-            f"`{' '.join(command)}` must end within {_SECONDS} s. Received: no end. "
+            f"`{' '.join(command)}` must end within {_SECONDS} s. Received: it still runs. "
             "Check the network."
         ) from error
 

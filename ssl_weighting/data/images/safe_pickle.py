@@ -28,7 +28,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which no array needs and which is not run"
+                f"it refers to {module}.{name}, which no array needs; it was not run"
             )
         return _ALLOWED[module, name]
 
@@ -45,7 +45,7 @@ def load_arrays(content: bytes, name: str) -> dict[str, object]:
     """
     try:
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # a damaged pickle raises anything: it is a program
+    except Exception as error:  # a damaged pickle may raise any exception, as it is a program
         raise ValueError(
             f"{name} must be a pickle of arrays. Received: {type(error).__name__}: {error}. "
             "Get the file again, from its authors."

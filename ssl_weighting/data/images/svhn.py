@@ -56,7 +56,7 @@ def read_mat(content: bytes, name: str) -> Examples:
 
     try:
         found = scipy_io.loadmat(io.BytesIO(content), variable_names=["X", "y"])
-    except Exception as error:  # scipy raises whatever the damage leads it to
+    except Exception as error:  # scipy raises many types for damaged files
         raise ValueError(
             f"{name} must be a MATLAB 5 file. Received: {type(error).__name__}: {error}. "
             "Get it again."

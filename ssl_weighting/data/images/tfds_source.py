@@ -17,7 +17,7 @@ from ssl_weighting.data.examples import Examples, UnavailableError
 
 _PROBE_SECONDS = 3.0
 _NUMBER = re.compile(rb"\d+$")
-# What no other source would mend: a full or protected disk.
+# Errors that another source would meet too: a full or protected disk.
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # One small file each of what TFDS downloads.
 _PROBES = {
@@ -167,9 +167,9 @@ def is_reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
             with urllib.request.urlopen(request, timeout=seconds) as response:
                 answers.append(response.status)
         except (OSError, ValueError, http.client.HTTPException):
-            pass  # no answer is the answer
+            pass  # the caller wants to know only whether it answers
 
-    # A thread, because looking up the host's name heeds no timeout.
+    # A thread, because the lookup of the host's name ignores the timeout.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)

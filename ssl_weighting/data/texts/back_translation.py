@@ -86,7 +86,7 @@ class Paraphrases:
         path = self._folder / f"para_{number}.txt"
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} must be there for copy {number}. Received: no such file. Make it, or ask "
+                f"{path} must exist for copy {number}. Received: no such file. Make it, or ask "
                 "for fewer copies."
             )
         lines = _lines(path)

@@ -222,7 +222,7 @@ def _check_two_each(path, train, names) -> None:
 
 
 def _held_out(train: Texts, names) -> tuple[Texts, Texts]:
-    rows = np.arange(len(train), dtype=np.int32)[:, np.newaxis]  # stand in for the texts
+    rows = np.arange(len(train), dtype=np.int32)[:, np.newaxis]  # row numbers in place of the texts
     size = max(len(train) // _TEST_SHARE, len(names))
     rest, held = hold_out(Examples(rows, train.labels), names, size)
     return train.take(rest.inputs[:, 0]), train.take(held.inputs[:, 0])

@@ -47,7 +47,7 @@ class HiddenStates:
         folder: str | os.PathLike | None,
         say: Callable[[str], None] = print,
     ):
-        # Part by part, so that another algorithm on the same texts finds what it shares.
+        # Part by part, so that another algorithm on the same texts can reuse the shared parts.
         parts = [np.unique(part, axis=0) for part in tokens if len(part)]
         rows = (row.tobytes() for part in parts for row in part)
         self._place = {row: k for k, row in enumerate(rows)}

@@ -16,7 +16,7 @@ import numpy as np
 from ssl_weighting.data.array_files import kept
 
 TRUNCATIONS = ("tail", "head")
-VOCABULARIES = ("tokenizer.json", "vocab.txt")  # either has the words
+VOCABULARIES = ("tokenizer.json", "vocab.txt")  # either one holds the vocabulary
 _CHUNK = 2048  # texts in the tokenizer's hands at once
 _FORMAT = 1  # of the hashed description; raise it when the same description means other tokens
 
@@ -67,7 +67,7 @@ class TextEncoder:
             rows = tokens[start : start + len(part)]  # a view
             needed = [self._needed(text) for text in part]
             rows[:] = self._encode(needed)
-            # Rare: words of nothing but characters that the tokenizer drops.
+            # Rare: words made only of characters that the tokenizer drops.
             for k in np.flatnonzero(rows[:, -1] == 0):
                 if needed[k] is not part[k]:
                     rows[k] = self._encode([part[k]])[0]
@@ -105,7 +105,7 @@ def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> Tex
         if local and not any(Path(bert, name).is_file() for name in VOCABULARIES):
             raise OSError(f"neither {' nor '.join(VOCABULARIES)} is there")
         tokenizer = transformers.AutoTokenizer.from_pretrained(bert, local_files_only=local)
-    except Exception as error:  # transformers raises whatever the damage leads it to
+    except Exception as error:  # transformers raises many types for damaged files
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         raise OSError(
             "`bert` must be a Hugging Face folder with a tokenizer (tokenizer.json, or vocab.txt "
