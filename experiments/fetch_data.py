@@ -1,4 +1,4 @@
-"""Gets a data set into the cache before training starts, so that no training waits for a network.
+"""Get a data set into the cache before training starts, so that no training waits for a network.
 
   python -m experiments.fetch_data --dataset=fashion_mnist --cache="$HOME/.cache/ssl_weighting"
 

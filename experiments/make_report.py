@@ -1,8 +1,8 @@
-"""Makes the report of all finished runs: results/report.html, report.md, results.csv, figures/.
+"""Make the report of all finished runs: results/report.html, report.md, results.csv, figures/.
 
   python -m experiments.make_report --runs=results/runs --out=results
 
-Takes seconds: it reads what the training programs wrote and never imports TensorFlow. Runs that
+Takes seconds: it reads what the training programs wrote and does not import TensorFlow. Runs that
 are not finished or cannot be read are listed in the report with the reason.
 """
 

@@ -1,4 +1,4 @@
-"""Makes docs/study from finished runs and from the record of runs made elsewhere.
+"""Make docs/study from finished runs and from the record of runs made elsewhere.
 
   python -m experiments.make_study
 

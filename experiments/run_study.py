@@ -1,4 +1,4 @@
-"""Walks the study's families in one process: trains what is neither finished nor recorded.
+"""Walk the study's families in one process: train what is neither finished nor recorded.
 
   python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10_AND_IMDB
   python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run

@@ -64,5 +64,5 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    """Return what is here and what can be had from here."""
+    """Return the names of this module, the public ones included."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Arrays that are made once and kept, in files that know what they hold and if they are whole."""
+"""Arrays that are made once and kept in files, each with its description and checksum."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def kept(
 
 
 def write_array(path: Path, name: str, array: np.ndarray) -> None:
-    """Write `array` so that the file is there whole or not at all; make its folder.
+    """Write `array` so that the file appears whole or not at all; make its folder.
 
     Raises:
         OSError: if the folder cannot be written.

@@ -19,7 +19,7 @@ class UnavailableError(FileNotFoundError):
 
 
 def base_name(path: str | os.PathLike) -> str:
-    """Return the last part of `path`: sources are published, a machine's folders are not."""
+    """Return the last part of `path`: reports should not name a machine's folders."""
     return Path(os.path.abspath(path)).name
 
 

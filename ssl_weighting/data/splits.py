@@ -1,4 +1,4 @@
-"""Cuts a data set into D, U and V of Eq. 2, by the rules of the reference's experiments."""
+"""Cut a data set into D, U and V of Eq. 2, by the rules of the reference's experiments."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def weak_augment(
 def weak_augment_bytes(
     images: tf.Tensor, uniforms: tf.Tensor, flip: bool, pad: int | None = None
 ) -> tf.Tensor:
-    """Does the same to [N, H, W, C] uint8, a quarter of the memory to move."""
+    """Do the same to [N, H, W, C] uint8, a quarter of the memory to move."""
     return _weak(checked_images(images, tf.uint8), uniforms, flip, pad)
 
 

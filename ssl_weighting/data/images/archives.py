@@ -1,4 +1,4 @@
-"""Finds the files of a published data set in a folder: unpacked, or still in their archive.
+"""Find the files of a published data set in a folder: unpacked, or still in their archive.
 
 An archive is never unpacked, its members are read into memory by their full names; so no member can
 write anywhere.

@@ -1,4 +1,4 @@
-"""The image sets by name: the real data behind Sec. 4.2's experiments, and people's own."""
+"""The image sets by name: the real data behind Sec. 4.2's experiments, and a user's own."""
 
 from __future__ import annotations
 

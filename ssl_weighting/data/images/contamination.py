@@ -1,6 +1,6 @@
-"""Unlabeled sets with something wrong in them, of which the reports then know what it was.
+"""Contaminate unlabeled sets in a known way, so that reports can compare the groups.
 
-The paper's thesis is that unlabeled examples differ in worth. Here they do, and by how is known:
+The paper claims that unlabeled examples differ in worth. Here they do by construction:
 
     foreign     a share of U shows classes that are none of the task's
     corrupt     a share of U has lost its content: the pixels of an image stand in a random order

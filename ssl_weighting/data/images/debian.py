@@ -1,4 +1,4 @@
-"""Gets the 70,000 images of Fashion-MNIST out of Debian's package, without installing it."""
+"""Get the 70,000 images of Fashion-MNIST out of Debian's package, without installing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads people's own images out of a folder with one sub-folder per class."""
+"""Read a user's own images from a folder with one sub-folder per class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the IDX files in which MNIST and Fashion-MNIST are distributed."""
+"""Read the IDX files in which MNIST and Fashion-MNIST are distributed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fashion-MNIST and MNIST from the first source at hand; scikit-learn's digits, always there."""
+"""Fashion-MNIST and MNIST from the first source that has them; scikit-learn's digits."""
 
 from __future__ import annotations
 

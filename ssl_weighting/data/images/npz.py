@@ -1,4 +1,4 @@
-"""Reads people's own images out of one .npz file."""
+"""Read a user's own images from one .npz file."""
 
 from __future__ import annotations
 

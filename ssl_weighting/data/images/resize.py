@@ -1,4 +1,4 @@
-"""Brings images to a common side, so that runs of any size fit the machine at hand."""
+"""Bring images to a common side, so that runs of any size fit the machine at hand."""
 
 from __future__ import annotations
 

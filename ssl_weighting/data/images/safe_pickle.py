@@ -1,4 +1,4 @@
-"""Reads the pickles in which CIFAR-10 is distributed without running what a pickle could run.
+"""Read the pickles in which CIFAR-10 is distributed without running what a pickle could run.
 
 A pickle is a program: it may name any function and call it. These files need five names only, all
 of which make arrays; anything else is refused before it is looked up.

@@ -1,4 +1,4 @@
-"""Reads image sets that TensorFlow Datasets prepared, and has it prepare them if it can."""
+"""Read image sets that TensorFlow Datasets prepared, and has it prepare them if it can."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def find_or_download(name: str, cache_dir: str | os.PathLike | None) -> Path:
 def obtain(
     name: str, data_dir: str | os.PathLike | None, cache_dir: str | os.PathLike | None, files: str
 ) -> Prepared:
-    """Return a set that TFDS prepared below `data_dir`, or, without one, anywhere or just now.
+    """Return a set that TFDS prepared below `data_dir`, or, without one, elsewhere or by download.
 
     Args:
         name: a key of `_PROBES`.
@@ -127,11 +127,11 @@ def read_prepared(folder: Path) -> Prepared:
 
 
 def download(name: str, data_dir: str | os.PathLike) -> Path:
-    """Has TFDS download and prepare a set; returns the folder for `read_prepared`.
+    """Let TFDS download and prepare a set; return the folder for `read_prepared`.
 
-    Without a network TFDS takes minutes to fail, so one small file is asked for first. Where the
-    environment says SSL_WEIGHTING_DOWNLOAD=0 nothing is asked for: `run_all.sh` says so once the
-    data is there, lest a download start, and the data change, between two runs.
+    Without a network TFDS takes minutes to fail, so one small file is asked for first. Nothing is
+    downloaded where SSL_WEIGHTING_DOWNLOAD=0: `run_all.sh` sets it once the data is there, so that
+    no later download changes the data between two runs.
 
     Args:
         name: a key of `_PROBES`.

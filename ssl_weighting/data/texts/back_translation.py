@@ -1,4 +1,4 @@
-"""Reads paraphrases made by back-translation, in the files that UDA's tools write."""
+"""Read paraphrases made by back-translation, in the files that UDA's tools write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text sets by name: the movie reviews of Sec. 4.2, an offline stand-in, people's own."""
+"""The text sets by name: the movie reviews of Sec. 4.2, an offline stand-in, and a user's own."""
 
 from __future__ import annotations
 

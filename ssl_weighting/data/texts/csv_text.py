@@ -1,4 +1,4 @@
-"""Reads people's own texts out of one .csv file."""
+"""Read a user's own texts from one .csv file."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _check_text(path, text, line) -> None:
 
 
 def _check_different(path, rows) -> None:
-    """A text twice is a text on both sides of a split, a label that says two things, or both."""
+    """Refuse repeated texts: they could stand on both sides of a split, or have two labels."""
     first: dict[str, _Row] = {}
     again = [(first[r.text], r) for r in rows if first.setdefault(r.text, r) is not r]
     if again:

@@ -222,7 +222,7 @@ def _labeled_rows(ordered: Mapping[str, list[Review]]) -> np.ndarray:
 
 
 def _check_counts(parts: Mapping[str, list[Review]], num_unlabeled: int) -> tuple[str, ...]:
-    """Return what is to be said of the number of reviews."""
+    """Return the number of reviews in words; refuse a whole set of other texts."""
     found = {part: len(reviews) for part, reviews in parts.items()}
     kept = found["train/neg"] + found["train/pos"] + num_unlabeled
     counts = f"{kept:,} training and unlabeled reviews of at least {SHORTEST} bytes"
