@@ -5,13 +5,13 @@
 #   ./run_all.sh --profile=paper [--only=GLOB] [--dry_run] [--smoke] [--out=DIR] [-- OPTION...]
 #   ./run_all.sh --profile=study [--only=GLOB] [--dry_run] [--data_dir=DIR] [--out=DIR]
 #
-#   --profile   what to train: default (three toy sets, MNIST, Fashion-MNIST and reviews of films
-#               with few labels), paper (every cell of the paper's tables, experiments/cells/:
-#               years of one GPU), or
-#               study (days on a CPU, in as many sittings as you like; its page is docs/study)
+#   --profile   what to train: default (three toy sets, MNIST, Fashion-MNIST and film reviews, with
+#               few labels), paper (every cell of the paper's tables, experiments/cells/: years of
+#               one GPU) or study (days on a CPU, in as many sittings as you like; its page is
+#               docs/study)
 #   --only      paper: cells to run, such as 'table1_*_250_*'; study: FAMILY or FAMILY/METHOD, such
 #               as 'cifar10_*' or '*/fixed_*'
-#   --dry_run   paper: list the cells with estimated time and the paper's number, and stop; study: say
+#   --dry_run   paper: list the cells with estimated time and the paper's number, and stop; study: list
 #               what is done and how long the rest may take, and stop
 #   --data_dir  study: folder with the original files of CIFAR-10 and IMDb (default:
 #               $SSL_WEIGHTING_DATA)
@@ -58,7 +58,8 @@ profile_default() {
     run_program experiments.run_profile --profile="$profile" --family="$family" --out="$out" ||
       give_up "training of family $family failed; the runs so far are in $out/runs"
   done
-  run_program experiments.make_report --runs="$out/runs" --out="$out" || give_up "no report written"
+  run_program experiments.make_report --runs="$out/runs" --out="$out" ||
+    give_up "the report was not written"
   printf 'run_all: finished after %d min %d s. Report: %s\n' \
     $((SECONDS / 60)) $((SECONDS % 60)) "$out/report.html"
 }
@@ -67,10 +68,11 @@ profile_paper() {
   run_program experiments.run_paper --out="$out" "${for_runs[@]}" -- "${for_cells[@]}" ||
     give_up "some cells failed (see above); the runs so far are in $out"
   [[ " ${for_runs[*]} " == *" --dry_run "* || " ${for_runs[*]} " == *" --smoke "* ]] ||
-    run_program experiments.compare_upstream --out="$out" || give_up "no comparison written"
+    run_program experiments.compare_upstream --out="$out" ||
+    give_up "the comparison was not written"
 }
 
-# Both programs say themselves what is missing; a family without data does not stop the others.
+# Both programs report what is missing; a family without data does not stop the others.
 profile_study() {
   local status=0 diverged=3 # as experiments/run_study.py
   fetch fashion_mnist || true
@@ -80,8 +82,8 @@ profile_study() {
     give_up "the study stopped (see above); its runs so far are in $out/study"
   [[ " ${for_runs[*]} " == *" --dry_run "* ]] ||
     run_program experiments.make_study --runs="$out/study" --out="$ROOT/docs/study" ||
-    give_up "no page of the study written"
-  ((status == 0)) || give_up "runs diverged (see above); the page stands without them"
+    give_up "the page of the study was not written"
+  ((status == 0)) || give_up "some runs diverged (see above); the page was written without them"
 }
 
 parse_arguments() {
@@ -100,13 +102,13 @@ parse_arguments() {
     shift
   done
   [[ "$profile" == paper || " ${for_runs[*]} " != *" --smoke "* ]] ||
-    refuse "--smoke must come with --profile=paper"
+    refuse "--smoke needs --profile=paper"
   if [[ "$profile" == default ]] && ((${#for_runs[@]} + ${#for_cells[@]})); then
     set -- "${for_runs[@]}" "${for_cells[@]}"
-    refuse "$* must come with --profile=paper or --profile=study"
+    refuse "$* needs --profile=paper or --profile=study"
   fi
   [[ "$profile" == study || -z "$for_study" ]] ||
-    refuse "$for_study must come with --profile=study; cells of the paper take it after --"
+    refuse "$for_study needs --profile=study; cells of the paper take it after --"
 }
 
 help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; }
@@ -117,7 +119,7 @@ refuse() {
 }
 
 give_up() {
-  printf 'run_all: %s. Once that is mended, call again to go on from there.\n' "$*" >&2
+  printf 'run_all: %s. Fix that and call again; run_all.sh continues from there.\n' "$*" >&2
   exit 1
 }
 
@@ -133,13 +135,13 @@ fetch() {
 }
 
 warn_about_mnist() {
-  echo "run_all: MNIST COULD NOT BE HAD (SEE ABOVE). ITS RUNS ARE SKIPPED:" \
-    "THE REPORT HAS NO MNIST RESULTS." >&2
+  echo "run_all: warning: MNIST is not available (see above). Its runs are skipped:" \
+    "the report has no MNIST results." >&2
 }
 
 warn_about_digits() {
-  echo "run_all: FASHION-MNIST COULD NOT BE HAD (SEE ABOVE)." \
-    "FALLING BACK TO THE SMALL DIGITS OF SCIKIT-LEARN: THE IMAGE RESULTS ARE NOT FASHION-MNIST." >&2
+  echo "run_all: warning: Fashion-MNIST is not available (see above). The small digits of" \
+    "scikit-learn take its place: the image results are not those of Fashion-MNIST." >&2
 }
 
 # A program runs in the background, or bash would handle a signal only after the program has ended.

@@ -10,7 +10,7 @@ UPSTREAM = "ssl_weighting_upstream"
 
 
 def read_version() -> str:
-    """Returns the version without importing the package, which needs TensorFlow."""
+    """Return the version without importing the package, which needs TensorFlow."""
     source = (ROOT / "ssl_weighting" / "__init__.py").read_text(encoding="utf-8")
     return re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE).group(1)
 

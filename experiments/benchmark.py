@@ -44,21 +44,20 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     known = ", ".join(suites.SUITES | suites.CONTESTS)
     flags.DEFINE_string("suite", "", f"What to measure: {known}.", values)
     flags.DEFINE_string("out", "", "File for the JSON lines; empty: stdout only.", values)
-    flags.DEFINE_bool("memory", d.memory, "Peak memory too: one process a row.", values)
+    flags.DEFINE_bool("memory", d.memory, "Measure peak memory too, a process a row.", values)
     sizes = ",".join(map(str, d.sizes))
-    flags.DEFINE_string("rows", d.rows, "Patterns of row names, with commas.", values)
-    flags.DEFINE_string("sizes", sizes, "Suite madam: |U| of the rows, with commas.", values)
+    flags.DEFINE_string("rows", d.rows, "Patterns of row names, separated by commas.", values)
+    flags.DEFINE_string("sizes", sizes, "Suite madam: values of |U|, separated by commas.", values)
     text = "Suite influence: time other libraries beside our dot products; nothing else is run."
     flags.DEFINE_bool("peers", False, text, values)
-    text = "Does it run? Batches by 16, a small net, one round of few rows."
+    text = "Only check that it runs: batches of a sixteenth, a small net, one round of few rows."
     flags.DEFINE_bool("smoke", False, text, values)
     text = "Folder of the peers' environment; made on first use (1.6 GB or more)."
     flags.DEFINE_string("peers_env", ".venv-peers", text, values)
-    flags.DEFINE_float(
-        "least_seconds", d.least_seconds, "Short calls are repeated to fill it.", flag_values=values
-    )
+    text = "Least seconds of one timing: a short call is repeated until then."
+    flags.DEFINE_float("least_seconds", d.least_seconds, text, flag_values=values)
     for name, text in (
-        ("repetitions", "Interleaved rounds; ten or more for a figure to be quoted."),
+        ("repetitions", "Interleaved rounds; take ten or more for a figure that you quote."),
         ("labeled_batch", "Labeled examples of a step."),
         ("unlabeled_batch", "Unlabeled examples of a step."),
         ("validation_batch", "Validation examples of a Lambda-step."),
@@ -85,7 +84,7 @@ def options_from(values: flags.FlagValues) -> Options:
         sizes = tuple(int(size) for size in values["sizes"].value.split(","))
     except ValueError as error:
         raise ValueError(
-            f"--sizes must be integers with commas. Received: {values['sizes'].value!r}"
+            f"--sizes must be integers separated by commas. Received: {values['sizes'].value!r}"
         ) from error
     options = Options(**given, sizes=sizes)
     return _smoke(options) if values["smoke"].value else options
@@ -207,7 +206,7 @@ def measure(values: flags.FlagValues, options: Options) -> Result:
     """Run the suite of a command line, as the training programs run."""
     suites.run_as_programs_do()
     if values["smoke"].value:
-        print(f"{MARK}: the figures mean nothing")
+        print(f"{MARK}: the figures have no meaning")
     name = values["suite"].value
     peers = values["peers"].value or name in suites.CONTESTS
     peers_env = Path(values["peers_env"].value) if peers else None

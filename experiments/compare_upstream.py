@@ -1,4 +1,4 @@
-"""Sets the finished cells beside the paper's numbers, upstream's and the best peers'.
+"""Set the finished cells beside the paper's numbers, upstream's and the best peers'.
 
   python -m experiments.compare_upstream --out=results
 

@@ -10,7 +10,7 @@
 ROOT="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="$ROOT/.venv"
 STAMP="$VENV/environment.stamp"
-MARK="$VENV/made-by-environment-sh" # told apart from an environment that somebody made by hand
+MARK="$VENV/made-by-environment-sh" # an environment that somebody made by hand does not have it
 
 say() { printf 'environment: %s\n' "$*"; }
 fail() {

@@ -69,7 +69,7 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
     one_label = config.algorithm in ORACLE_ALGORITHMS and not config.entropy_coefficient
     if not one_label or config.inverse_hessian == "unrolled":
         raise ValueError(
-            "--run must have one pseudo-label a row and a method that reads the present alone: "
+            "--run must have one pseudo-label a row and a method that needs no earlier steps: "
             f"--algorithm={' or '.join(ORACLE_ALGORITHMS)} without --entropy_coefficient, any "
             f"--inverse_hessian but unrolled. Received: {folder} with --algorithm="
             f"{config.algorithm} --entropy_coefficient={config.entropy_coefficient:g} "

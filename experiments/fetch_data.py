@@ -1,4 +1,4 @@
-"""Gets a data set into the cache before training starts, so that no training waits for a network.
+"""Get a data set into the cache before training starts, so that no training waits for a network.
 
   python -m experiments.fetch_data --dataset=fashion_mnist --cache="$HOME/.cache/ssl_weighting"
 
@@ -25,13 +25,13 @@ UNAVAILABLE = 3  # exit code; run_all.sh goes on without the set on this one alo
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the program's flags; a function, so that tests can import several programs."""
+    """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_enum("dataset", "fashion_mnist", NAMES, "The data set.", flag_values=values)
     flags.DEFINE_string("cache", cache_dir(), "Folder for downloaded data.", values)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code: 0 if the set can be read now, `UNAVAILABLE`, else 1."""
+    """Return the exit code: 0 if the set can be read now, `UNAVAILABLE`, else 1."""
     if len(arguments) > 1:
         raise app.UsageError(
             f"Unknown arguments: {' '.join(arguments[1:])}. Use --dataset, --cache."
@@ -45,18 +45,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def prepare(dataset: str, cache: str | os.PathLike) -> str:
-    """Makes a data set readable offline from now on.
+    """Make a data set readable offline from now on.
 
     Args:
-      dataset: one of `images.NAMES`.
-      cache: folder for downloaded data; made if missing.
+        dataset: one of `images.NAMES`.
+        cache: folder for downloaded data; made if missing.
 
     Returns:
-      The source, in words. The set was read from it once, so it is whole.
+        The source, in words. The set was read from it once, so it is whole.
 
     Raises:
-      UnavailableError: if no source has the set; says what was tried.
-      OSError, ValueError: if the cache cannot be written or a file is damaged.
+        UnavailableError: if no source has the set; says what was tried.
+        OSError, ValueError: if the cache cannot be written or a file is damaged.
     """
     if dataset == "fashion_mnist" and not find_idx(debian.INSTALLED_FOLDER):
         try:

@@ -39,7 +39,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     define(values)
     flags.DEFINE_string("cell", "", "[cell] name of the cell, or one of your own", values)
     flags.DEFINE_string("runs", "", "[cell] name of its run folders; empty: --cell", values)
-    text = "[cell] seeds, with commas; --seed=N runs that one, --smoke the first"
+    text = "[cell] seeds, separated by commas; --seed=N runs that one, --smoke the first"
     flags.DEFINE_list("seeds", ["1"], text, values)
     flags.DEFINE_string("results", str(RESULTS), "[cell] results folder", values)
     define_flag(values)
@@ -82,8 +82,10 @@ def configurations(values: flags.FlagValues) -> list[Config]:
         )
     seeds = [str(options["seed"])] if "seed" in options else values["seeds"].value
     if not seeds or not all(seed.isdecimal() for seed in seeds):
-        raise ValueError(f"--seeds must be numbers with commas. Received: {','.join(seeds)}")
-    if options.get("smoke"):  # whether it runs at all, one of them tells
+        raise ValueError(
+            f"--seeds must be numbers separated by commas. Received: {','.join(seeds)}"
+        )
+    if options.get("smoke"):  # one seed is enough to see whether it runs
         seeds = seeds[:1]
     found = []
     for seed in map(int, seeds):

@@ -4,7 +4,7 @@ r"""Walk the cells of the paper's tables: train what is not finished, or list th
     python -m experiments.run_paper --only='table1_svhn_*_uda*' -- --precision=mixed_float16
 
 Runs the commands of experiments/cells/*.sh one after another in one process, those that train with
-what stands behind the --. A cell that fails is told about at the end; the others go on.
+what stands behind the --. A cell that fails is reported at the end; the others go on.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def listing(wanted: list[Cell], out: str) -> str:
         lines.append(f"{cell.name:<48} {hours:>10} {_state(cell, out):>6}  {paper_text(cell)}")
     if any(cell.table == "Table 2" for cell in wanted):
         cited = ", ".join(f"{who} {number}" for (who, _), number in CITED.items())
-        lines.append(f"Table 2 also cites, with 25,000 labels, not ours to run: {cited}")
+        lines.append(f"Table 2 also cites, with 25,000 labels, without a cell here: {cited}")
     lines.append(
         f"{len(wanted)} cells, {shared} of them share all runs with another; together about "
         f"{total:,.0f} GPU hours. Hours are estimates, not measured: images at the rate of a "
@@ -118,7 +118,7 @@ def walk(wanted: list[Cell], out: str, smoke: bool, others: list[str]) -> int:
                 raise FileNotFoundError(missing[data])
             if run_one(cell, out, smoke, others) == TERMINATED:
                 return TERMINATED
-        except Exception as error:  # one cell, whatever happens to it, must not end a long walk
+        except Exception as error:  # a cell that fails must not end a long walk
             if not isinstance(error, (ValueError, OSError, FloatingPointError)):
                 traceback.print_exc()
             failed[cell.name] = f"{type(error).__name__}: {error}"

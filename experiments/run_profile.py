@@ -72,7 +72,7 @@ def done(config: Config, rows: dict) -> str:
     if is_complete(config.out):
         refuse_if_changed(config)
         return "finished before, skipped"
-    return f"stands in {RECORD.name}, skipped" if is_recorded(config, rows) else ""
+    return f"already in {RECORD.name}, skipped" if is_recorded(config, rows) else ""
 
 
 def main(argv: list[str]) -> int:

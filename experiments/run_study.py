@@ -1,4 +1,4 @@
-"""Walks the study's families in one process: trains what is neither finished nor recorded.
+"""Walk the study's families in one process: train what is neither finished nor recorded.
 
   python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10_AND_IMDB
   python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run
@@ -39,7 +39,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     text = "which runs: FAMILY or FAMILY/METHOD, such as cifar10_*,*/fixed_*"
     flags.DEFINE_string("only", "*", text, values)
-    flags.DEFINE_bool("dry_run", False, "say what is done and what is not; train nothing", values)
+    flags.DEFINE_bool("dry_run", False, "list what is done and what is not; train nothing", values)
     text = "folder with the original files of CIFAR-10 and IMDb; empty: TensorFlow Datasets"
     flags.DEFINE_string("data_dir", "", text, values)
     flags.DEFINE_string("out", "results", "results folder", values)
@@ -133,7 +133,7 @@ def walk(families: dict[str, list[Config]], rows: dict[Key, Row], cache: str | N
         if name in progress.left.values() and dataset not in missing:
             missing[dataset] = unavailable(configs[0], cache)
         if missing.get(dataset):
-            print(f"study: {name} LEFT OUT, no data: {missing[dataset]}", flush=True)
+            print(f"study: {name} left out, no data: {missing[dataset]}", flush=True)
             progress.leave_out(name)
             continue
         print(f"{progress}; now {name}", flush=True)
@@ -180,7 +180,7 @@ def main(argv: list[str]) -> int:
                 print(Progress({name: configs}, rows), f"({name})")
             print(Progress(families, rows))
             return 0
-        # There even if all runs stand in the record: make_study reads it.
+        # Made even if all runs are in the record: make_study reads it.
         Path(values.out, "study").mkdir(parents=True, exist_ok=True)
         return walk(families, rows, cache_dir(values.cache_dir))
 

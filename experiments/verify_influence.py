@@ -1,4 +1,4 @@
-"""Checks Eq. 6: every inverse-Hessian method against dense curvature and against retraining.
+"""Check Eq. 6: every inverse-Hessian method against dense curvature and against retraining.
 
     python -m experiments.verify_influence --problem=logistic
     python -m experiments.verify_influence --problem=all --out=results/verify_influence

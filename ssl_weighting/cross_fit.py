@@ -147,6 +147,6 @@ def _check(members):
         )
     if members[0].settings.score_every_step or members[0].settings.stale_weights:
         raise ValueError(
-            "`members` must score fresh batches only and train on the weights of the day. "
-            "Received: score_every_step or stale_weights. Switch both off."
+            "`members` must be trainers without `score_every_step` and `stale_weights`. Received: "
+            "one of these. Switch both off."
         )

@@ -1,1 +1,1 @@
-"""Figures of speed and memory (design: the one place for them); run by `experiments.benchmark`."""
+"""Figures of speed and memory; run by `experiments.benchmark`."""

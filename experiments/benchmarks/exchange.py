@@ -29,7 +29,7 @@ class Error(NamedTuple):
     worst: float
 
 
-# An activation that is 0 but for rounding has either slope of its leaky ReLU: in float32 a few
+# Where an activation is 0 up to rounding, its leaky ReLU may take either slope: in float32 a few
 # examples differ by more than rounding, even between two orders of the same sums.
 TOLERANCE = Error(1e-3, 3e-2)
 

@@ -1,4 +1,4 @@
-"""Suite madam: one update of Lambda against |U|; the sparse one must not notice how large U is."""
+"""Suite madam: one update of Lambda against |U|; the sparse update must not depend on |U|."""
 
 from __future__ import annotations
 

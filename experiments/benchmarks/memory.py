@@ -68,7 +68,7 @@ def peak_of_child_mb(target: str, arguments: dict) -> float | None:
     if child.returncode:
         raise ChildProcessError(
             f"The process that measures the memory of {target} {arguments} must exit with 0. "
-            f"Received: exit code {child.returncode} (-9: out of memory), its last words:\n"
+            f"Received: exit code {child.returncode} (-9: out of memory), its last output:\n"
             + child.stderr[-2000:]
         )
     return json.loads(child.stdout.splitlines()[-1])["peak_mb"]

@@ -25,7 +25,8 @@ from experiments.benchmarks.workers import TOP, Worker, WorkerError, cores
 LOCK = Path(__file__).parent / "peers" / "requirements.lock"
 SIZES = ("unlabeled_batch", "depth", "width", "image_size", "num_classes")
 CLOCKS = ("wall", "cpu")
-ADDED = ("versions", "relative_error", "worst_relative_error")  # to what every suite's rows say
+# Fields that rows of peers have beside those of every suite.
+ADDED = ("versions", "relative_error", "worst_relative_error")
 LAYOUTS = ("", "_channels_last", "_compiled", "_channels_last_compiled")
 
 
@@ -178,7 +179,7 @@ def make_environment(folder: Path, say: Callable[[str], object]) -> Path:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             with contextlib.suppress(OSError):
-                python.unlink()  # half an environment is none: made anew next time
+                python.unlink()  # an unfinished environment is made anew next time
             words = " ".join((done.stdout + done.stderr).split())[-300:]
             raise WorkerError(f"{' '.join(command[1:4])} for the peers failed: {words}")
     return python

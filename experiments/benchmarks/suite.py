@@ -38,7 +38,7 @@ class Options:
         labeled_batch, unlabeled_batch, validation_batch: B, U, V of a step.
         depth, width, image_size, num_classes: of the Wide-ResNet of suite influence.
         text_length, text_layers: tokens and layers of the BERT of suite text.
-        rows: patterns of row names with commas; ratios need both of their rows.
+        rows: patterns of row names, separated by commas; ratios need both of their rows.
     """
 
     repetitions: int = 10

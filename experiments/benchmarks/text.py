@@ -55,7 +55,7 @@ def cases(options: Options) -> dict[str, Case]:
 
 
 def ratios(timings: dict[str, Timing], peaks: dict, options: Options) -> dict[str, Ratio]:
-    """Return `lambda_share` and its like, and throughputs by the clock on the wall.
+    """Return `lambda_share` and its like, and throughputs by wall clock.
 
     lambda_share = extra / (5 theta + extra), with extra what a theta-step costs more with a
     Lambda-step in it; `_own_pass`: the Lambda-step as a pass of its own over a fresh batch.

@@ -76,7 +76,7 @@ class Worker:
 
     def close(self) -> None:
         """End the process, by force if it does not end within `PARTING`."""
-        with contextlib.suppress(OSError):  # what a dead worker never read
+        with contextlib.suppress(OSError):  # a request that the dead worker never read
             self._process.stdin.close()
         try:
             self._process.wait(PARTING)
@@ -90,7 +90,8 @@ class Worker:
         code = self._process.wait()
         self._stderr.seek(0)
         words = " ".join(self._stderr.read().decode(errors="replace").split())[-MOST_WORDS:]
-        return f"ended at {do!r} with exit code {code} (-9: out of memory). Its last words: {words}"
+        how = f"exit code {code} (-9: out of memory)"
+        return f"ended at {do!r} with {how}. Its last output: {words}"
 
 
 def cores() -> int:

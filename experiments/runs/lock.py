@@ -24,8 +24,8 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"--out must name a folder in which no other run goes on. Received: {folder}, in "
-                "which one does. Wait for it, stop it, or name another folder."
+                f"--out must name a folder that no other run is using. Received: {folder}, which "
+                "is in use. Wait for that run, stop it, or name another folder."
             ) from error
         except OSError:  # a file system without locks, as some networks have
             pass

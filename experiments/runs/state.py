@@ -102,7 +102,7 @@ def fingerprint(config: Config, run: Run) -> dict:
 def checkpoints_of(config: Config, run: Run) -> Checkpoints:
     """Return the checkpoints of the run in `config.out`.
 
-    Those of a run that predates an option are as if it had been there, at its default.
+    A run that is older than an option counts as a run with the option's default.
     """
     return Checkpoints(
         Path(config.out) / "checkpoints",

@@ -17,7 +17,7 @@ from experiments.verification.problems import Data
 from experiments.verification.task import Task
 
 GOAL = 1e-8  # the norm of the gradient that counts as trained
-AIM = 1e-11  # what is tried for
+AIM = 1e-11  # the norm that training aims at
 NEAR = 1e-6  # where Newton takes over
 TEACHING_ROUNDS = 1  # new targets, new training
 ROUND_STEPS, ROUNDS = 100, 20  # of L-BFGS before its coordinates are taken anew; of that
@@ -58,7 +58,7 @@ def minimum_of(task: Task, data: Data, start: tf.Tensor) -> Minimum:
         found = _describe(task, data, params, targets)
         if found.definite:
             break
-        # Newton seeks a root of the gradient, be it a saddle.
+        # Newton finds a root of the gradient, which may be a saddle.
         params = params + KICK * linalg.eigh(found.hessian, subset_by_index=[0, 0])[1][:, 0]
     return found
 

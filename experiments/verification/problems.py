@@ -46,7 +46,7 @@ class Problem(NamedTuple):
     ridge: float
     anchored: bool  # whether the ridge pulls to the initial values; otherwise to zero
     temperature: float
-    num_unlabeled: int  # U where nothing else is asked for
+    num_unlabeled: int  # |U| by default
     delta: float  # the first change of lambda_u in retraining
     text: str  # what it is, for the page
 

@@ -39,7 +39,7 @@ class Retrained(NamedTuple):
     @property
     def sound(self) -> np.ndarray:
         """Whether all four trainings ended below `GOAL` and the two steps agree, [n] bool."""
-        with np.errstate(invalid="ignore"):  # inf * 0 where two trainings ended alike
+        with np.errstate(invalid="ignore"):  # inf * 0 where two trainings ended at the same value
             difference = self.disagreement * np.abs(self.changes)
         agree = (self.disagreement <= AGREEMENT) | (difference <= NOISE)
         return agree & (self.norm < GOAL)

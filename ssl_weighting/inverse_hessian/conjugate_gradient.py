@@ -19,7 +19,8 @@ from ssl_weighting.inverse_hessian.solution import (
     system,
 )
 
-ROUNDING = 8  # times the machine's epsilon times the largest curvature: not told from zero
+# Times machine epsilon times the largest curvature: curvature below that counts as zero.
+ROUNDING = 8
 
 
 class _State(NamedTuple):

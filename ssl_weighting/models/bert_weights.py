@@ -84,7 +84,7 @@ def read_shape(folder: str | Path) -> BertShape:
         )
     try:
         c = AutoConfig.from_pretrained(str(folder))
-    except Exception as error:  # transformers raises whatever the damage leads it to
+    except Exception as error:  # transformers raises many types for damaged files
         raise ValueError(f"{folder}/config.json must describe a BERT: {error}") from error
     kind = getattr(c, "position_embedding_type", "absolute") or "absolute"
     expected = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False}

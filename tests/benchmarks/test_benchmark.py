@@ -83,7 +83,7 @@ def test_flags_become_options():
     given = parse("--sizes=10,200", "--unlabeled_batch=4", "--repetitions=3", "--nomemory")
     found = benchmark.options_from(given)
     assert found == Options(repetitions=3, memory=False, sizes=(10, 200), unlabeled_batch=4)
-    with pytest.raises(ValueError, match=r"--sizes must be integers with commas. Received: '1e4'"):
+    with pytest.raises(ValueError, match=r"integers separated by commas. Received: '1e4'"):
         benchmark.options_from(parse("--sizes=1e4"))
 
 

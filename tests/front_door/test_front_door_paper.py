@@ -41,14 +41,14 @@ def test_says_when_cells_failed(clone):
 def test_refuses_its_arguments_elsewhere(clone, argument):
     result = clone.run(str(clone.root / "run_all.sh"), argument)
     assert result.returncode == 2
-    assert f"{argument} must come with --profile=paper" in result.stderr
+    assert f"{argument} needs --profile=paper" in result.stderr
     assert clone.logged() == []
 
 
 def test_the_study_has_no_smoke_form(clone):
     result = clone.run(str(clone.root / "run_all.sh"), "--profile=study", "--smoke")
     assert result.returncode == 2 and clone.logged() == []
-    assert "--smoke must come with --profile=paper" in result.stderr
+    assert "--smoke needs --profile=paper" in result.stderr
 
 
 @pytest.mark.parametrize("profile", ["default", "paper"])
@@ -56,7 +56,7 @@ def test_refuses_the_folder_of_the_study_elsewhere(clone, profile):
     arguments = (f"--profile={profile}", "--data_dir=/x")
     result = clone.run(str(clone.root / "run_all.sh"), *arguments)
     assert result.returncode == 2
-    assert "--data_dir=/x must come with --profile=study" in result.stderr
+    assert "--data_dir=/x needs --profile=study" in result.stderr
     assert clone.logged() == []
 
 

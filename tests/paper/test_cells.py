@@ -201,7 +201,7 @@ def test_smoke_data_is_named_for_what_it_is():
     [
         (["--dataset=cifar10"], "--cell must be given"),
         (["--cell=a", "--dataset=cifar10", "--out=x"], "Use --results=DIR"),
-        (["--cell=a", "--dataset=cifar10", "--seeds=1,x"], "--seeds must be numbers with commas"),
+        (["--cell=a", "--dataset=cifar10", "--seeds=1,x"], "must be numbers separated by commas"),
         (["--cell=a", "--nope=1"], "Unknown command line flag 'nope'"),
         (["--cell=a", "nope"], "--NAME=VALUE. Received: nope"),
         (["--cell=a", "--dataset=cifar10", "--tsa=log"], "--tsa would do nothing here"),

@@ -31,7 +31,7 @@ def test_sizes_come_from_the_options():
 def test_one_run_at_a_time_trains_in_a_folder(tmp_path):
     config = make_config(**DIGITS | {"out": str(tmp_path / "one")})
     with held(tmp_path / "one"), held(tmp_path / "two"):
-        with pytest.raises(ValueError, match=r"no other run goes on. Received: .*one"):
+        with pytest.raises(ValueError, match=r"no other run is using. Received: .*one, which"):
             running.execute(config, "train_images")
         assert not list((tmp_path / "one").iterdir())
     with pytest.raises(KeyError), held(tmp_path / "one"):

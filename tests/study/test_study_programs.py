@@ -123,9 +123,9 @@ def test_a_walk_trains_what_is_neither_finished_nor_recorded(walk, tmp_path, cap
     assert walk() == 0
     assert walk.trained == [(FAMILY, "fixed_1", seed) for seed in (2, 4, 5)]
     out = capsys.readouterr().out
-    assert f"{FAMILY}/fixed_1/1: stands in runs.csv, skipped" in out
+    assert f"{FAMILY}/fixed_1/1: already in runs.csv, skipped" in out
     assert f"{FAMILY}/fixed_1/3: finished before, skipped" in out
-    assert "cifar10_v50 LEFT OUT, no data: no source" in out
+    assert "cifar10_v50 left out, no data: no source" in out
     assert out.rstrip().endswith("study: 5 of 10 runs done")
 
 
@@ -146,7 +146,7 @@ def test_a_profile_skips_what_the_record_holds(monkeypatch, tmp_path, capsys):
     arguments = ("--profile=study", "--family=cifar10_v50", "--only=fixed_1", f"--out={tmp_path}")
     assert runs.call(run_profile, monkeypatch, *arguments) == 0
     assert trained == [5]
-    assert capsys.readouterr().out.count("stands in runs.csv, skipped") == 4
+    assert capsys.readouterr().out.count("already in runs.csv, skipped") == 4
 
 
 def test_make_study_reads_folders_and_keeps_the_record(monkeypatch, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Gets the 70,000 images of Fashion-MNIST out of Debian's package, without installing it."""
+"""Get the 70,000 images of Fashion-MNIST out of Debian's package, without installing it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DEB_SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
 INSTALLED_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where the package puts its files
 CACHE_FOLDER = "fashion-mnist"
 
-_SECONDS = 600  # 31 MB: a mirror slower than this is as good as none
+_SECONDS = 600  # 31 MB: a slower mirror is given up
 
 
 def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
-    """Downloads and unpacks Debian's Fashion-MNIST into `cache_dir`/fashion-mnist.
+    """Download and unpack Debian's Fashion-MNIST into `cache_dir`/fashion-mnist.
 
     Needs `apt-get` and `dpkg-deb`, no root. Where the machine's package lists are missing or old,
     fresh ones are fetched into a folder of their own. The package is checked against its SHA-256
@@ -29,14 +29,14 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
     and costs nothing.
 
     Args:
-      cache_dir: folder for downloaded data; made if missing.
+        cache_dir: folder for downloaded data; made if missing.
 
     Returns:
-      The folder with the four .gz files.
+        The folder with the four .gz files.
 
     Raises:
-      RuntimeError: if a program is missing, the download fails or the package is another one.
-      OSError: if the package cannot be unpacked or the cache cannot be written.
+        RuntimeError: if a program is missing, the download fails or the package is another one.
+        OSError: if the package cannot be unpacked or the cache cannot be written.
     """
     cache = Path(cache_dir).absolute()
     target = cache / CACHE_FOLDER
@@ -45,8 +45,8 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise RuntimeError(
-                f"`{program}` must be there to fetch {PACKAGE}. Received: no such program. Put the "
-                "four IDX files of Fashion-MNIST into a folder and name it as `data_dir` instead."
+                f"`{program}` must be installed to fetch {PACKAGE}. Received: no such program. "
+                "Put the four IDX files of Fashion-MNIST into a folder and name it as `data_dir`."
             )
     cache.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last step is a rename within one file system.
@@ -59,7 +59,7 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
 
 
 def _download(work: Path) -> Path:
-    """Returns the checked .deb file."""
+    """Return the checked .deb file."""
     package, first = _apt_download(work, [])
     if package is None:
         package, second = _download_with_own_lists(work)
@@ -91,7 +91,7 @@ def _download_with_own_lists(work: Path) -> tuple[Path | None, str]:
 
 
 def _apt_download(work: Path, options: list[str]) -> tuple[Path | None, str]:
-    """Returns (.deb file or None, what happened)."""
+    """Return (.deb file or None, what happened)."""
     done = _run(["apt-get", *options, "download", PACKAGE], work)
     packages = sorted(work.glob("*.deb"))
     complete = done.returncode == 0 and len(packages) == 1
@@ -99,7 +99,7 @@ def _apt_download(work: Path, options: list[str]) -> tuple[Path | None, str]:
 
 
 def _unpack(package: Path, work: Path) -> Path:
-    """Returns a folder with only the four .gz files of `package`."""
+    """Return a folder with only the four .gz files of `package`."""
     tree, ready = work / "tree", work / "ready"
     done = _run(["dpkg-deb", "-x", str(package), str(tree)], work)
     files = find_idx(tree / INSTALLED_FOLDER.relative_to("/"))
@@ -127,7 +127,7 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
         )
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(
-            f"`{' '.join(command)}` must end within {_SECONDS} s. Received: no end. "
+            f"`{' '.join(command)}` must end within {_SECONDS} s. Received: it still runs. "
             "Check the network."
         ) from error
 

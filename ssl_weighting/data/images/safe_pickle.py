@@ -1,4 +1,4 @@
-"""Reads the pickles in which CIFAR-10 is distributed without running what a pickle could run.
+"""Read the pickles in which CIFAR-10 is distributed without running what a pickle could run.
 
 A pickle is a program: it may name any function and call it. These files need five names only, all
 of which make arrays; anything else is refused before it is looked up.
@@ -28,24 +28,24 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which no array needs and which is not run"
+                f"it refers to {module}.{name}, which no array needs; it was not run"
             )
         return _ALLOWED[module, name]
 
 
 def load_arrays(content: bytes, name: str) -> dict[str, object]:
-    """Returns the dictionary in a pickle; its keys are made str.
+    """Return the dictionary in a pickle; its keys are made str.
 
     Args:
-      content: the pickle: dicts, lists, bytes, str, int, numpy arrays and nothing else.
-      name: of the file, for errors.
+        content: the pickle: dicts, lists, bytes, str, int, numpy arrays and nothing else.
+        name: of the file, for errors.
 
     Raises:
-      ValueError: if it is damaged, asks for anything but arrays, or holds no dictionary.
+        ValueError: if it is damaged, asks for anything but arrays, or holds no dictionary.
     """
     try:
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # a damaged pickle raises anything: it is a program
+    except Exception as error:  # a damaged pickle may raise any exception, as it is a program
         raise ValueError(
             f"{name} must be a pickle of arrays. Received: {type(error).__name__}: {error}. "
             "Get the file again, from its authors."

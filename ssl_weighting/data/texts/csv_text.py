@@ -1,4 +1,4 @@
-"""Reads people's own texts out of one .csv file."""
+"""Read a user's own texts from one .csv file."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class _Row(NamedTuple):
 
 
 def load_csv(path: str | os.PathLike) -> RawTexts:
-    """Returns the texts of a UTF-8 file with the columns `text`, `label` and maybe `split`.
+    """Return the texts of a UTF-8 file with the columns `text`, `label` and maybe `split`.
 
     An empty label marks an unlabeled text. `split` is train, validation, test or unlabeled; without
     it, or without a test part, a fifth of the labeled texts is held out for testing, always the
     same ones. Classes are the sorted labels of the training part.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if the encoding, a column, a text, a label or a part does not fit; says where.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the encoding, a column, a text, a label or a part does not fit; says where.
     """
     rows = list(_rows(path, _decoded(path)))
     _check_different(path, rows)
@@ -53,11 +53,11 @@ def load_csv(path: str | os.PathLike) -> RawTexts:
 
 
 def read_texts(path: str | os.PathLike) -> list[str]:
-    """Returns the column `text` of a UTF-8 file, in its order; other columns are not looked at.
+    """Return the column `text` of a UTF-8 file, in its order; other columns are not looked at.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if the encoding, the header, a row or a text does not fit, or there is no row.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the encoding, the header, a row or a text does not fit, or there is no row.
     """
     records = _records(path, _decoded(path))
     header = _header(records)
@@ -95,7 +95,7 @@ def _decoded(path) -> str:
 
 
 def _records(path, content: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line where it ends, values) of every row, the first of which is the header."""
+    """Yield (line where it ends, values) of every row, the first of which is the header."""
     csv.field_size_limit(max(_LONGEST, csv.field_size_limit()))
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
@@ -110,7 +110,7 @@ def _records(path, content: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _header(records) -> list[str]:
-    """Returns the names of the columns; takes them off `records`."""
+    """Return the names of the columns; take them off `records`."""
     _, names = next(records, (0, []))
     return [name.strip() for name in names]
 
@@ -171,7 +171,7 @@ def _check_text(path, text, line) -> None:
 
 
 def _check_different(path, rows) -> None:
-    """A text twice is a text on both sides of a split, a label that says two things, or both."""
+    """Refuse repeated texts: they could stand on both sides of a split, or have two labels."""
     first: dict[str, _Row] = {}
     again = [(first[r.text], r) for r in rows if first.setdefault(r.text, r) is not r]
     if again:
@@ -222,7 +222,7 @@ def _check_two_each(path, train, names) -> None:
 
 
 def _held_out(train: Texts, names) -> tuple[Texts, Texts]:
-    rows = np.arange(len(train), dtype=np.int32)[:, np.newaxis]  # stand in for the texts
+    rows = np.arange(len(train), dtype=np.int32)[:, np.newaxis]  # row numbers in place of the texts
     size = max(len(train) // _TEST_SHARE, len(names))
     rest, held = hold_out(Examples(rows, train.labels), names, size)
     return train.take(rest.inputs[:, 0]), train.take(held.inputs[:, 0])

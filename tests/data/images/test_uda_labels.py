@@ -35,7 +35,7 @@ def test_the_balanced_set_is_the_first_of_each_class():
         ("uda", "mnist", 3, "one of cifar10 and svhn_cropped. Received: mnist"),
         ("uda", "svhn_cropped_extra", 3, "Received: svhn_cropped_extra"),
         ("uda_balanced", "svhn_cropped", 3, "one of cifar10. Received: svhn_cropped"),
-        ("uda_balanced", "cifar10", 7, "num_labeled=7, which needs of class 'a' 3 of 2"),
+        ("uda_balanced", "cifar10", 7, "num_labeled=7, which needs, by class, 'a' 3 of 2"),
     ],
 )
 def test_what_uda_has_not_is_refused(labeled_set, dataset, count, message):

@@ -136,7 +136,7 @@ def test_paraphrases_follow_their_text(tmp_path):
     copies = list(source.copies(chosen, range(2)))
     assert copies[1] == [f"{TEXTS[5][:-4]} c1\x85", TEXTS[2], f"{TEXTS[0][:-4]} c1\x85"]
     before = source.recipe
-    with pytest.raises(FileNotFoundError, match=r"para_2\.txt must be there for copy 2"):
+    with pytest.raises(FileNotFoundError, match=r"para_2\.txt must exist for copy 2"):
         list(source.copies(chosen, [2]))
     with pytest.raises(ValueError, match=r"must hold every text of U.*without 1 of 2 texts"):
         list(source.copies([TEXTS[0], "unknown"], [0]))
