@@ -10,7 +10,6 @@ docs/study/runs.csv. A family whose data no source has is named and left out.
 from __future__ import annotations
 
 import gc
-import json
 import time
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from experiments.run_profile import done, program_of
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.execute import TERMINATED, execute, is_complete
+from experiments.runs.record import summary_of
 from experiments.study.families import STUDY
 from experiments.study.plan import RECORD, chosen, is_recorded, key_of
 from experiments.study.rows import Key, Row, read_rows
@@ -116,7 +116,7 @@ class Progress:
 def _seconds(config, rows):
     """How long a finished run took; None if it is not finished."""
     if is_complete(config.out):
-        return json.loads((Path(config.out) / "summary.json").read_text()).get("seconds")
+        return summary_of(config.out).get("seconds")
     return rows[key_of(config)].seconds if is_recorded(config, rows) else None
 
 

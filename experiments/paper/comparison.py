@@ -11,6 +11,7 @@ from experiments.paper.cell import IMDB
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import CITED, NEUMANN_OVER_EXACT, SECONDS
 from experiments.paper.scripts import paper_text
+from experiments.runs.record import comparable
 
 NOT_RUN = "not run"
 NOT_OURS = "cited, not ours to run"
@@ -122,7 +123,7 @@ def _gain(cell, by_name, folder, ours):
     if not cell.base:
         return "-"
     base = found.read(by_name[cell.base], folder)
-    unlike = _unlike(cell, by_name[cell.base], ours, base)
+    unlike = _unlike(ours, base)
     alike = {seed: error for seed, error in ours.last.items() if seed not in unlike}
     left_out = "".join(f" (seed {seed} left out: unlike {why})" for seed, why in unlike.items())
     paired = paired_difference(alike, base.last)
@@ -134,15 +135,11 @@ def _gain(cell, by_name, folder, ours):
     return f"{paired.mean:+.2f} {interval}{left_out}"
 
 
-def _unlike(cell, base_cell, ours, base):
+def _unlike(ours, base):
     """Seed -> why its two runs are no pair: their difference would not be the method's alone."""
-    # V as labels changes the split by what it is.
-    same_split = len({one.options.get("validation_as_labels") for one in (cell, base_cell)}) == 1
     found = {}
-    for seed in sorted({*ours.last} & {*base.last}):
-        own, other = ours.circumstances[seed], base.circumstances[seed]
-        names = [n for n in own if own[n] != other[n] and (n != "split" or same_split)]
-        if names:
+    for seed in sorted(ours.runs.keys() & base.runs.keys()):
+        if names := comparable(ours.runs[seed], base.runs[seed]):
             found[seed] = ", ".join(names)
     return found
 

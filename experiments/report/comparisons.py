@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from experiments.pages.statistics import PairedDifference, paired_difference
-from experiments.report.collect import RunRecord
 from experiments.report.grouping import CONTROLS, Method, Setting, relevant_settings
+from experiments.runs.record import RunRecord
 
 
 class Role(Enum):

@@ -18,9 +18,9 @@ from experiments.pages.plotting import (
     series_dash,
 )
 from experiments.pages.wording import interval_text, signed
-from experiments.report.collect import RunRecord
 from experiments.report.comparisons import Comparison, Verdict
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

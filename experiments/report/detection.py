@@ -15,8 +15,8 @@ import numpy as np
 from experiments.pages.document import Table
 from experiments.pages.statistics import Auroc, auroc, mean_std
 from experiments.pages.wording import MISSING, spread_text, unique
-from experiments.report.collect import Arrays, RunRecord
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import Arrays, RunRecord
 
 SCORES = ("−λ", "1 − confidence", "loss", "random")
 RANDOM_SEED = 0

@@ -19,8 +19,8 @@ from experiments.pages.plotting import (
     draw,
     encode_image,
 )
-from experiments.report.collect import RunRecord
 from experiments.report.detection import is_wrong, known_and_visited
+from experiments.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.pages.plotting import BLACK, BLUE, BROWN, GREEN, ORANGE, PURPLE, clean, draw
-from experiments.report.collect import Arrays, RunRecord
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import Arrays, RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.report.collect import RunRecord
+from experiments.runs.record import RunRecord
 
 DATASETS = ("linear", "circles", "moons")  # the paper's toy sets come first, in its order
 ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")

@@ -20,8 +20,9 @@ from experiments.pages.document import (
     Table,
 )
 from experiments.pages.wording import plural, unique
-from experiments.report.collect import Collection, RunRecord
+from experiments.report.collect import Collection
 from experiments.report.grouping import Setting
+from experiments.runs.record import RunRecord
 
 
 def deviation_blocks(settings: Sequence[Setting]) -> list[Block]:

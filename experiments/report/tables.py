@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from experiments.pages.document import Cell, Table
 from experiments.pages.statistics import median_of_last
 from experiments.pages.wording import MISSING, error_text, interval_text, share_text, signed, unique
-from experiments.report.collect import RunRecord
 from experiments.report.comparisons import Comparison, Verdict, main_error
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import RunRecord
 
 RESULT_COLUMNS = (
     "Method",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.pages.document import Cell, Table
-from experiments.report.collect import RunRecord
+from experiments.runs.record import RunRecord
 
 MAX_TEXTS = 8
 MAX_LETTERS = 240

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -17,9 +16,10 @@ from experiments.options.config import Config
 from experiments.options.presets import deviations
 from experiments.runs import results
 from experiments.runs import state as run_state
-from experiments.runs.finished import is_complete as is_complete
 from experiments.runs.lock import held
 from experiments.runs.log import RunLog
+from experiments.runs.record import is_complete as is_complete
+from experiments.runs.record import read_config
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.lambda_step import LAST_LAYER
 
@@ -62,7 +62,7 @@ def changed_options(config: Config) -> list[str]:
 
     An option that did not exist when it ran had its default.
     """
-    saved = json.loads((Path(config.out) / "config.json").read_text())["config"]
+    saved = read_config(Path(config.out))["config"]
     saved = run_state.options_as_json(Config()) | saved
     return [
         f"{name}: {saved[name]!r} there, {value!r} now"

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from experiments.pages.statistics import auroc, auroc_within, median_of_last, share_between
-from experiments.report.collect import RunRecord
 from experiments.report.detection import is_wrong, known_and_visited
-from experiments.report.validation import RunError
+from experiments.runs.record import RunRecord
+from experiments.runs.run_files import RunError
 
 Key = tuple[str, str, int]  # family, method, seed
 BY_PSEUDO_LABEL = ("right pseudo-label", "wrong pseudo-label")  # groups of every run
@@ -78,14 +78,13 @@ class Row:
         return self.family, self.method, self.seed
 
 
-def row_of(run: RunRecord, key: Key, options: str, stated: Mapping[str, Any]) -> Row:
-    """Returns the line of a finished run.
+def row_of(run: RunRecord, key: Key, options: str) -> Row:
+    """Return the line of a finished run.
 
     Args:
-      run: read and checked.
-      key: its place in the study.
-      options: hash of its options.
-      stated: its summary.json.
+        run: read and checked.
+        key: its place in the study.
+        options: hash of its options.
     """
     family, method, seed = key
     versions = run.config.get("versions") or {}
@@ -102,13 +101,13 @@ def row_of(run: RunRecord, key: Key, options: str, stated: Mapping[str, Any]) ->
         label=run.summary.method,
         num_labeled=run.num_labeled,
         test_error=_rounded(run.summary.test_error_median20),
-        single_test_error=_rounded(stated.get("single_test_error_median20")),
+        single_test_error=_rounded(run.summary.single_test_error_median20),
         raw_test_error=_median(run, "raw_test_error"),
         validation_error=_median(run, "validation_error"),
         validation_loss=_median(run, "validation_loss"),
         lambda_steps=len(run.lambdas),
         medians=_medians(run),
-        seconds=_rounded(stated.get("seconds")),
+        seconds=_rounded(run.summary.seconds),
         **shared,
         **_weights(run),
     )

@@ -104,7 +104,7 @@ def test_broken_metrics_are_named_by_line(tmp_path):
         "error": (json.dumps(evaluation(10, 120.0)), "line 1: `test_error` must be a number"),
         "bins": (
             json.dumps(evaluation(10, 20.0, histogram={"edges": [0, 1], "counts": [1, 2]})),
-            "`lam_histogram` must have k + 1 increasing edges",
+            "`lam_histogram` must be an object of k + 1 increasing edges",
         ),
     }
     for name, (text, _) in texts.items():
