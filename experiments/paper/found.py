@@ -6,17 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.options.effects import RESULT, effect_of
 from experiments.pages.statistics import mean_std, median_of_last
 from experiments.paper.cells import VALIDATION, Cell
 from experiments.runs.record import CellNote, RunRecord, read_run
 from experiments.runs.run_files import RunError, read_object
-
-# Options that change nothing but the rounding (several devices also BatchNorm's batches), or that
-# bring the paper's own strong views of texts: named, but counted.
-HARMLESS = (
-    "data_dir", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "deterministic",
-    "jit", "devices", "precision", "max_memory", "back_translation_dir",
-)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -110,8 +104,15 @@ def _left_out(cell, run, departures):
         return "a smoke run"
     if departures is None:
         return "no cell.json, not run by run_cell"
-    known = HARMLESS + ("bert",) * _is_copy(departures.get("bert"), cell)
-    return _in_words({name: value for name, value in departures.items() if name not in known})
+    return _in_words({n: v for n, v in departures.items() if not _is_harmless(n, v, cell)})
+
+
+def _is_harmless(name, value, cell):
+    """Whether a departure is counted, if named: it rounds, keeps, or brings what the cell is of.
+
+    Such are the data and the paper's own strong views; a BERT only if it is called like the cell's.
+    """
+    return effect_of(name) != RESULT and (name != "bert" or _is_copy(value, cell))
 
 
 def _is_copy(bert, cell):

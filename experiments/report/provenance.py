@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.options.effects import CONTENT, effect_of
 from experiments.pages.document import (
     Block,
     Bullet,
@@ -97,7 +98,7 @@ def _public(name: str, value: str, run: RunRecord) -> str:
     """Returns the flag's value without the machine's folders."""
     if name == "out":
         return f"results/runs/{run.name}"
-    if name in ("data_dir", "bert", "back_translation_dir"):
+    if effect_of(name) == CONTENT:
         return _without_folders(value)
     kind, colon, path = value.partition(":")
     if name == "dataset" and kind in ("npz", "folder", "csv"):

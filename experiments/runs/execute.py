@@ -67,7 +67,7 @@ def changed_options(config: Config) -> list[str]:
     return [
         f"{name}: {saved[name]!r} there, {value!r} now"
         for name, value in run_state.options_as_json(config).items()
-        if name not in run_state.FREE and saved[name] != value
+        if not run_state.is_free(name) and saved[name] != value
     ]
 
 
