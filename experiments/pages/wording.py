@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.pages.statistics import MeanStd, PairedDifference, mean_std
 
@@ -36,7 +36,7 @@ def signed(value: float, digits: int = 2) -> str:
 def interval_text(difference: PairedDifference | None) -> str:
     """The interval, "[−3.00, −1.20]", or why there is none."""
     if difference is None:
-        return "none: no common seed"
+        return "none: no pair"
     if difference.low is None or difference.high is None:
         return "none: one seed"
     return f"[{signed(difference.low)}, {signed(difference.high)}]"
@@ -52,6 +52,17 @@ def joined(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def left_out(unlike: Mapping[int, Sequence[str]]) -> str:
+    """Return which seeds are no pairs and why: "seed 3 left out: unlike source, split"."""
+    seeds: dict[str, list[str]] = {}
+    for seed, names in unlike.items():
+        seeds.setdefault(", ".join(names), []).append(str(seed))
+    return "; ".join(
+        f"seed{'s' * (len(found) > 1)} {joined(found)} left out: unlike {names}"
+        for names, found in seeds.items()
+    )
 
 
 def unique(words: Sequence[str]) -> list[str]:

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 from experiments.pages.statistics import paired_difference
+from experiments.pages.wording import left_out
 from experiments.paper import found, others
 from experiments.paper.cell import IMDB
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import CITED, NEUMANN_OVER_EXACT, SECONDS
 from experiments.paper.scripts import paper_text
-from experiments.runs.record import comparable
+from experiments.runs.record import unlike_pairs
 
 NOT_RUN = "not run"
 NOT_OURS = "cited, not ours to run"
@@ -123,25 +124,16 @@ def _gain(cell, by_name, folder, ours):
     if not cell.base:
         return "-"
     base = found.read(by_name[cell.base], folder)
-    unlike = _unlike(ours, base)
+    unlike = unlike_pairs(ours.runs, base.runs)
     alike = {seed: error for seed, error in ours.last.items() if seed not in unlike}
-    left_out = "".join(f" (seed {seed} left out: unlike {why})" for seed, why in unlike.items())
+    without = f" ({left_out(unlike)})" if unlike else ""
     paired = paired_difference(alike, base.last)
     if paired is None:
-        return f"-{left_out}"
+        return f"-{without}"
     if paired.low is None:
-        return f"{paired.mean:+.2f} (1 seed, no interval){left_out}"
+        return f"{paired.mean:+.2f} (1 seed, no interval){without}"
     interval = f"[{paired.low:+.2f}, {paired.high:+.2f}], {len(paired.seeds)} seeds"
-    return f"{paired.mean:+.2f} {interval}{left_out}"
-
-
-def _unlike(ours, base):
-    """Seed -> why its two runs are no pair: their difference would not be the method's alone."""
-    found = {}
-    for seed in sorted(ours.runs.keys() & base.runs.keys()):
-        if names := comparable(ours.runs[seed], base.runs[seed]):
-            found[seed] = ", ".join(names)
-    return found
+    return f"{paired.mean:+.2f} {interval}{without}"
 
 
 def _seconds(folder):

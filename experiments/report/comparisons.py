@@ -8,7 +8,7 @@ from enum import Enum
 
 from experiments.pages.statistics import PairedDifference, paired_difference
 from experiments.report.grouping import CONTROLS, Method, Setting, relevant_settings
-from experiments.runs.record import RunRecord
+from experiments.runs.record import RunRecord, unlike_pairs
 
 
 class Role(Enum):
@@ -29,7 +29,7 @@ class Verdict(Enum):
     WORSE = "worse"  # wholly above zero
     UNDECIDED = "no reliable difference"  # includes zero
     ONE_SEED = "one seed, no interval"
-    NO_PAIR = "no common seed"
+    NO_PAIR = "no pair"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Comparison:
     reference: Method
     role: Role
     difference: PairedDifference | None
-    other_split: tuple[int, ...]  # seeds left out: the two runs saw different splits
+    unlike: dict[int, list[str]]  # seeds left out: in what their two runs differ
 
     @property
     def verdict(self) -> Verdict:
@@ -70,24 +70,11 @@ def main_error(run: RunRecord) -> float:
 
 
 def _compare(setting: Setting, method: Method, reference: Method, role: Role) -> Comparison:
-    theirs = {run.seed: run for run in reference.runs}
-    other_split = tuple(
-        run.seed
-        for run in method.runs
-        if run.seed in theirs and not _same_split(run, theirs[run.seed])
-    )
-    mine = {
-        seed: value for seed, value in method.values(main_error).items() if seed not in other_split
-    }
+    ours, theirs = ({run.seed: run for run in rows.runs} for rows in (method, reference))
+    unlike = unlike_pairs(ours, theirs)
+    mine = {seed: value for seed, value in method.values(main_error).items() if seed not in unlike}
     difference = paired_difference(mine, reference.values(main_error))
-    return Comparison(setting, method, reference, role, difference, other_split)
-
-
-def _same_split(run: RunRecord, other: RunRecord) -> bool:
-    # Moving V to the labels changes the split by design: there the seed alone makes the pair.
-    if run.summary.validation_as_labels != other.summary.validation_as_labels:
-        return True
-    return run.config["split_hash"] == other.config["split_hash"]
+    return Comparison(setting, method, reference, role, difference, unlike)
 
 
 def _references(method: Method, methods: Sequence[Method]) -> list[tuple[Role, Method]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.pages.document import Bullet, Bullets, Lead
 from experiments.pages.statistics import mean_std
-from experiments.pages.wording import interval_text, joined, plural, signed
+from experiments.pages.wording import interval_text, joined, left_out, plural, signed
 from experiments.report.comparisons import Comparison, Role, Verdict, main_error
 from experiments.report.detection import Detection, Detections, mean_area
 from experiments.report.grouping import Setting, short_titles
@@ -31,7 +31,7 @@ NAMES = {
     Verdict.UNDECIDED: "No better",
     Verdict.WORSE: "Worse",
     Verdict.ONE_SEED: "One seed, no claim",
-    Verdict.NO_PAIR: "No common seed",
+    Verdict.NO_PAIR: "No pair",
 }
 BASE_NAMES = {
     **NAMES,
@@ -120,7 +120,8 @@ def sentence(item: Comparison) -> str:
     """One comparison in words, with difference, interval and number of seeds."""
     a, b = item.method.label, item.reference.label
     if item.difference is None:
-        return f"{a} cannot be compared with {b}: no common seed."
+        why = left_out(item.unlike) or "no common seed"
+        return f"{a} cannot be compared with {b}: {why}."
     if item.verdict is Verdict.ONE_SEED:
         return (
             f"{a} against {b}: {signed(item.difference.mean)} points from one seed, so there is "

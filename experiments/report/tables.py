@@ -9,7 +9,15 @@ from collections.abc import Sequence
 
 from experiments.pages.document import Cell, Table
 from experiments.pages.statistics import median_of_last
-from experiments.pages.wording import MISSING, error_text, interval_text, share_text, signed, unique
+from experiments.pages.wording import (
+    MISSING,
+    error_text,
+    interval_text,
+    left_out,
+    share_text,
+    signed,
+    unique,
+)
 from experiments.report.comparisons import Comparison, Verdict, main_error
 from experiments.report.grouping import Method, Setting
 from experiments.runs.record import RunRecord
@@ -114,10 +122,9 @@ def time_shares(method: Method) -> list[float]:
 def differences_table(comparisons: Sequence[Comparison]) -> Table:
     """Paired differences with 95 % t-intervals; negative favours the method."""
     notes = [
-        f"{item.method.label} against {item.reference.label}: seeds "
-        f"{', '.join(map(str, item.other_split))} left out, the two runs saw different splits."
+        f"{item.method.label} against {item.reference.label}: {left_out(item.unlike)}."
         for item in comparisons
-        if item.other_split
+        if item.unlike
     ]
     rows = tuple(_difference_row(item) for item in comparisons)
     return Table(DIFFERENCE_COLUMNS, rows, text_columns=(0, 3), notes=tuple(notes))

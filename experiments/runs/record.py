@@ -151,6 +151,16 @@ def comparable(a: Any, b: Any) -> list[str]:
     return found + ["split"] * (one.with_v == other.with_v and one.split != other.split)
 
 
+def unlike_pairs(runs: Mapping[int, Any], others: Mapping[int, Any]) -> dict[int, list[str]]:
+    """Return seed -> in what its two runs differ, for the seeds whose runs are no pair.
+
+    Args:
+        runs, others: seed -> run of two methods.
+    """
+    found = {seed: comparable(run, others[seed]) for seed, run in runs.items() if seed in others}
+    return {seed: names for seed, names in sorted(found.items()) if names}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunRecord:
     """One finished run, read and checked."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from experiments.pages.statistics import PairedDifference, paired_difference
+from experiments.runs.record import unlike_pairs
 from experiments.study.rows import Key, Row
 
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
@@ -138,15 +139,15 @@ class Family:
         return {seed: value for seed, value in values.items() if value is not None}
 
     def difference(self, method: str, reference: str) -> PairedDifference | None:
-        """Error of `method` minus that of `reference` over common seeds; None if there are none.
+        """Return the error of `method` minus that of `reference` over the pairs; None: no pair."""
+        unlike = self.unlike(method, reference)
+        mine = {seed: e for seed, e in self.errors(method).items() if seed not in unlike}
+        return paired_difference(mine, (self.reference or self).errors(reference))
 
-        Where neither trained on V, runs on different splits are no pair.
-        """
-        family = self.reference or self
-        mine, theirs = self.errors(method), family.errors(reference)
-        ours, others = self.of(method.partition("/")[0]), family.of(reference)
-        pairs = [s for s in mine if s in theirs and _same_split(ours[s], others[s])]
-        return paired_difference({s: mine[s] for s in pairs}, theirs)
+    def unlike(self, method: str, reference: str) -> dict[int, list[str]]:
+        """Return seed -> in what the two runs differ, for the seeds whose runs are no pair."""
+        ours, others = self.of(method.partition("/")[0]), (self.reference or self).of(reference)
+        return unlike_pairs(ours, others)
 
     def choices(self) -> str:
         """Which scalar V chose: "seed 1: 0.3, seed 2: 1"."""
@@ -188,8 +189,3 @@ def families(
         used |= {(plan.name, *key) for key in mine}
         found[plan.name] = Family(plan, mine, found.get(plan.reference))
     return list(found.values()), sorted(rows.keys() - used)
-
-
-def _same_split(one: Row, other: Row) -> bool:
-    with_v = "v_as_labels" in one.method or "v_as_labels" in other.method
-    return with_v or one.split == other.split

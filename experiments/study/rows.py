@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.pages.statistics import auroc, auroc_within, median_of_last, share_between
 from experiments.report.detection import is_wrong, known_and_visited
-from experiments.runs.record import RunRecord
+from experiments.runs.record import Circumstances, RunRecord
 from experiments.runs.run_files import RunError
 
 Key = tuple[str, str, int]  # family, method, seed
@@ -76,6 +76,12 @@ class Row:
     def key(self) -> Key:
         """What makes a run one of the study's."""
         return self.family, self.method, self.seed
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What `comparable` compares; the options that the plan asks for fix the first two."""
+        with_v = "v_as_labels" in self.method
+        return Circumstances(1, "float32", self.source, self.split, with_v)
 
 
 def row_of(run: RunRecord, key: Key, options: str) -> Row:

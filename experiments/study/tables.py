@@ -11,6 +11,7 @@ from experiments.pages.wording import (
     MISSING,
     error_text,
     interval_text,
+    left_out,
     share_text,
     signed,
     spread_text,
@@ -85,7 +86,9 @@ def differences_table(family: Family) -> Table:
             shown = label(method) if name == method else f"{label(name)}, single models"
             rows.append((shown, *map(difference_text, found)))
     columns = ("Method", *(f"− {label(name)}" for name in references))
-    return Table(columns, tuple(rows))
+    pairs = [(m, r, family.unlike(m, r)) for m in family.methods() for r in references]
+    notes = [f"{label(m)} − {label(r)}: {left_out(unlike)}." for m, r, unlike in pairs if unlike]
+    return Table(columns, tuple(rows), notes=tuple(notes))
 
 
 def difference_text(difference: PairedDifference | None) -> str:

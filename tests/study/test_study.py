@@ -65,7 +65,14 @@ def test_differences_are_paired_by_seed_and_split():
     moved = [dataclasses.replace(r, split=f"y{r.method}") if r.seed == 2 else r for r in moved]
     found, _ = family(moved)
     assert found.difference("per_example", "fixed_1").seeds == (1, 3)
+    (note,) = study_tables.differences_table(found).notes[:1]
+    assert note == "supervised (λ = 0) − base (λ = 1): seed 2 left out: unlike split."
     assert found.difference("per_example", "v_as_labels").seeds == (1, 2, 3)
+    copied = [dataclasses.replace(r, source="a copy") if r.seed == 1 else r for r in moved]
+    copied = [r if r.method == "per_example" else s for r, s in zip(copied, moved, strict=True)]
+    found, _ = family(copied)
+    assert found.difference("per_example", "v_as_labels").seeds == (2, 3)
+    assert found.unlike("per_example", "fixed_1") == {1: ["source"], 2: ["split"]}
 
 
 def test_missing_and_foreign_rows_are_told_apart():
