@@ -4,7 +4,6 @@ and data sources with the hashes of their splits.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from experiments.pages.document import Cell, Table
@@ -145,8 +144,8 @@ def sources_table(settings: Sequence[Setting]) -> Table:
     """Where the data came from, how much of it, and the hash of every split by seed."""
     rows = []
     for setting in settings:
-        for source in unique([_source(run) for run in setting.runs]):
-            runs = [run for run in setting.runs if _source(run) == source]
+        for source in unique([run.source for run in setting.runs]):
+            runs = [run for run in setting.runs if run.source == source]
             rows.append(
                 (
                     setting.dataset,
@@ -166,11 +165,6 @@ def sources_table(settings: Sequence[Setting]) -> Table:
             "added to the labels.",
         ),
     )
-
-
-def _source(run: RunRecord) -> str:
-    """The source, without the seed that generated data name: all seeds share one row."""
-    return re.sub(rf"\bseed {run.seed}\b", "the run's seed", run.summary.source)
 
 
 def _distinct(numbers: Sequence[int]) -> str:

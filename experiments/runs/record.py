@@ -13,6 +13,7 @@ Nothing here needs TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, TypeVar
@@ -185,6 +186,11 @@ class RunRecord:
         """Labels that were asked for: where V became labels, it is not counted among them."""
         asked = self.config["config"].get("num_labeled")
         return asked if isinstance(asked, int) else self.summary.num_labeled
+
+    @property
+    def source(self) -> str:
+        """The data's source without the seed that generated data name: the same for all seeds."""
+        return re.sub(rf"\bseed {self.seed}\b", "the run's seed", self.summary.source)
 
     @property
     def circumstances(self) -> Circumstances:
