@@ -1,6 +1,6 @@
-"""Makes the report of all finished runs: results/report.html, report.md, results.csv, figures/.
+"""Make the report of all finished runs: results/report.html, report.md, results.csv, figures/.
 
-  python -m experiments.make_report --runs=results/runs --out=results
+    python -m experiments.make_report --runs=results/runs --out=results
 
 Takes seconds: it reads what the training programs wrote and never imports TensorFlow. Runs that
 are not finished or cannot be read are listed in the report with the reason.
@@ -18,7 +18,7 @@ from experiments.report.report import Report, write_report
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the program's flags; a function, so that tests can import several programs."""
+    """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string(
         "runs", "results/runs", "Folder that holds the run folders, at any depth.", values
     )
@@ -26,7 +26,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes the report and prints its summary."""
+    """Write the report and print its summary."""
     if len(arguments) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(arguments[1:])}. Use --runs and --out.")
     out = Path(flags.FLAGS.out)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def console_text(report: Report, out: Path) -> str:
-    """What was found, the summary in words, and where the page is."""
+    """Return what was found, the summary in words, and where the page is."""
     lines = [report.document.subtitle]
     for block in report.document.blocks:
         if isinstance(block, Lead):

@@ -1,6 +1,6 @@
-"""Makes docs/study from finished runs and from the record of runs made elsewhere.
+"""Make docs/study from finished runs and from the record of runs made elsewhere.
 
-  python -m experiments.make_study
+    python -m experiments.make_study
 
 A run folder wins over the record's line of the same run. Runs that are not there are listed as not
 run. Writes README.md, figures/ and the record itself, runs.csv, which is to be committed: what
@@ -23,7 +23,7 @@ from experiments.study.rows import Key, Row, read_rows, row_of
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the program's flags; a function, so that tests can import several programs."""
+    """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("runs", "results/study", "Folder with FAMILY/METHOD/seed_N.", values)
     flags.DEFINE_string("out", "docs/study", "Folder of the page and of runs.csv.", values)
     text = "Commit of the code that made the runs whose folders do not say it."
@@ -31,12 +31,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def finished_rows(runs: Path | str, recorded: dict[Key, Row], commit: str = "") -> dict[Key, Row]:
-    """Returns the line of every finished run FAMILY/METHOD/seed_N below `runs`.
+    """Return the line of every finished run FAMILY/METHOD/seed_N below `runs`.
 
     A folder that does not say its commit has the recorded line's, or `commit`.
 
     Raises:
-      RunError: a finished run contradicts itself or cannot be read.
+        RunError: a finished run contradicts itself or cannot be read.
     """
     found = {}
     for path in sorted(Path(runs).glob("*/*/seed_*/summary.json")):
@@ -53,7 +53,7 @@ def finished_rows(runs: Path | str, recorded: dict[Key, Row], commit: str = "") 
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes the page and says what it holds."""
+    """Write the page and say what it holds."""
     if len(arguments) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(arguments[1:])}. Use --runs and --out.")
     with friendly():

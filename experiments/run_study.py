@@ -1,7 +1,7 @@
-"""Walks the study's families in one process: trains what is neither finished nor recorded.
+"""Walk the study's families in one process: train what is neither finished nor recorded.
 
-  python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10_AND_IMDB
-  python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run
+    python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10_AND_IMDB
+    python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run
 
 Stop it when you like and call it again, also on another machine that has the repository's
 docs/study/runs.csv. A family whose data no source has is named and left out.
@@ -114,7 +114,7 @@ class Progress:
 
 
 def _seconds(config, rows):
-    """How long a finished run took; None if it is not finished."""
+    """Return how long a finished run took; None if it is not finished."""
     if is_complete(config.out):
         return summary_of(config.out).get("seconds")
     return rows[key_of(config)].seconds if is_recorded(config, rows) else None

@@ -59,7 +59,7 @@ def page(out: Path) -> str:
 
 
 def _cited():
-    """The rows of Table 2 that the paper takes from others."""
+    """Yield the rows of Table 2 that the paper takes from others."""
     for (who, longest), number in CITED.items():
         column = f"IMDb, 25,000 labels, {longest}"
         yield (who, column, NOT_OURS, "-", f"{number} % test error (cited)", *("-",) * 4)
@@ -104,7 +104,7 @@ def entries(cell: Cell, by_name: dict[str, Cell], folder: Path) -> tuple[str, ..
 
 
 def _elsewhere(cell):
-    """Upstream's README, the best peer with the same base algorithm, the best of all."""
+    """Return upstream's README, the best peer with the same base algorithm, the best of all."""
     algorithm = cell.options["algorithm"]
     if cell.table == "Table 1":
         _, dataset, labels, *_ = cell.name.split("_")

@@ -79,7 +79,7 @@ def read(cell: Cell, folder: Path) -> Found:
 
 
 def _by_upstreams_rule(found):
-    """Texts: what UDA's code would report, and the last evaluation, which selects nothing."""
+    """Return what UDA's code would report of texts, and the last evaluation."""
     last = found.values(lambda run: run.evals[-1]["test_error"])
     best = found.values(lambda run: min(line["test_error"] for line in run.evals))
     return [
@@ -99,7 +99,7 @@ def spread(values: dict[int, float]) -> str:
 
 
 def _left_out(cell, run, departures):
-    """Why a finished run does not count, or an empty text."""
+    """Return why a finished run does not count, or an empty text."""
     if run.summary.smoke:
         return "a smoke run"
     if departures is None:
@@ -108,7 +108,7 @@ def _left_out(cell, run, departures):
 
 
 def _is_harmless(name, value, cell):
-    """Whether a departure is counted, if named: it rounds, keeps, or brings what the cell is of.
+    """Return whether a departure counts: it rounds, keeps, or brings what the cell is of.
 
     Such are the data and the paper's own strong views; a BERT only if it is called like the cell's.
     """
@@ -116,7 +116,7 @@ def _is_harmless(name, value, cell):
 
 
 def _is_copy(bert, cell):
-    """Whether a BERT is a folder, or a hub name with its owner, called like the cell's."""
+    """Return whether a BERT is a folder, or a hub name with its owner, called like the cell's."""
     return bert is not None and Path(bert).name == cell.options.get("bert")
 
 

@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Reads the interval; without one there is no claim."""
+        """What the interval says; without one there is no claim."""
         if self.difference is None:
             return Verdict.NO_PAIR
         if self.difference.low is None or self.difference.high is None:
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare_setting(setting: Setting) -> tuple[Comparison, ...]:
-    """All comparisons of one setting, in the order of its rows."""
+    """Return all comparisons of one setting, in the order of its rows."""
     return tuple(
         _compare(setting, method, reference, role)
         for method in setting.methods
@@ -65,7 +65,7 @@ def compare_setting(setting: Setting) -> tuple[Comparison, ...]:
 
 
 def main_error(run: RunRecord) -> float:
-    """The error that is compared: median of the last 20 evaluations on the test set, in percent."""
+    """Return the error that is compared: median of the last 20 evaluations, in percent."""
     return run.summary.test_error_median20
 
 
@@ -104,7 +104,7 @@ def _using_v(methods: Sequence[Method], with_v: bool) -> list[Method]:
 
 
 def _closest(method: Method, candidates: Sequence[Method]) -> Method | None:
-    """The candidate whose settings differ least from the method's; the first of equals."""
+    """Return the candidate whose settings differ least from the method's; the first of equals."""
     mine = relevant_settings(method.runs[0])
 
     def distance(other: Method) -> int:

@@ -1,4 +1,4 @@
-"""Groups runs into the cells of the tables: data set and labels, then method, then seed.
+"""Group runs into the cells of the tables: data set and labels, then method, then seed.
 
 Two runs are averaged only if every setting that matters is the same; otherwise they become two
 rows whose labels name the difference.
@@ -61,7 +61,7 @@ class Method:
         return not self.is_supervised and self.weighting in LEARNED
 
     def values(self, get: Callable[[RunRecord], float | None]) -> dict[int, float]:
-        """{seed: value} of the runs that have the value."""
+        """Return {seed: value} of the runs that have the value."""
         found = {run.seed: get(run) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
@@ -85,7 +85,7 @@ class Setting:
 
 
 def short_titles(settings: Sequence[Setting]) -> dict[Setting, str]:
-    """The data set alone where that is clear, else the full title."""
+    """Return the data set alone where that is clear, else the full title."""
     names = [setting.dataset for setting in settings]
     return {
         setting: setting.dataset if names.count(setting.dataset) == 1 else setting.title
@@ -94,12 +94,12 @@ def short_titles(settings: Sequence[Setting]) -> dict[Setting, str]:
 
 
 def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
-    """Sorts runs into settings and methods.
+    """Sort runs into settings and methods.
 
     Returns:
-      (settings, remarks): settings in order of `DATASETS`, name and labels, rows in the order of
-      `ALGORITHMS` and `WEIGHTINGS`; remarks name runs left out because another run has the same
-      settings and the same seed.
+        (settings, remarks): settings in order of `DATASETS`, name and labels, rows in the order of
+        `ALGORITHMS` and `WEIGHTINGS`; remarks name runs left out because another run has the same
+        settings and the same seed.
     """
     by_setting: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
     for record in records:

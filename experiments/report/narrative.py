@@ -59,7 +59,7 @@ HOW_TO_READ = (
 
 
 def overview(settings: Sequence[Setting], comparisons: Sequence[Comparison]) -> Lead:
-    """The summary at the top: where learned weights and base algorithms won, lost or neither."""
+    """Return the summary at the top: where learned weights and bases won, lost or neither."""
     titles = short_titles(settings)
     paragraphs = []
     for role, subject in SUBJECTS.items():
@@ -81,7 +81,7 @@ def _is_headline(item: Comparison) -> bool:
 
 
 def _tally(subject: str, items: Sequence[Comparison], titles: Mapping[Setting, str]) -> str:
-    """E.g. "X helped in 1 of 3 cases and did not help in 2. Helped: …. Did not help: …."."""
+    """Return "X helped in 1 of 3 cases and did not help in 2. Helped: …." and the like."""
     base = items[0].role is Role.BASE
     groups = {verdict: [item for item in items if item.verdict is verdict] for verdict in NAMES}
     names = BASE_NAMES if base else NAMES
@@ -117,7 +117,7 @@ def _numbers(item: Comparison) -> str:
 
 
 def sentence(item: Comparison) -> str:
-    """One comparison in words, with difference, interval and number of seeds."""
+    """Return one comparison in words, with difference, interval and number of seeds."""
     a, b = item.method.label, item.reference.label
     if item.difference is None:
         why = left_out(item.unlike) or "no common seed"
@@ -134,7 +134,7 @@ def sentence(item: Comparison) -> str:
 def setting_points(
     settings: Sequence[Setting], comparisons: Sequence[Comparison], detections: Detections
 ) -> Bullets:
-    """One point per setting: the errors, every reading, and how well −λ finds wrong labels."""
+    """Return one point per setting: the errors, every reading, how well −λ finds wrong labels."""
     points = []
     for setting in settings:
         told = [item for item in comparisons if item.setting is setting and _is_told(item)]

@@ -27,7 +27,7 @@ from experiments.runs.record import RunRecord
 
 
 def deviation_blocks(settings: Sequence[Setting]) -> list[Block]:
-    """Every departure from the paper that some run used, with the methods that used it."""
+    """Return every departure from the paper that some run used, with its methods."""
     users: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for setting in settings:
         for method in setting.methods:
@@ -48,7 +48,7 @@ def _users_text(where: dict[str, list[str]]) -> str:
 
 
 def version_blocks(runs: Sequence[RunRecord]) -> list[Block]:
-    """A table of versions; several values in a cell mean that the runs differ."""
+    """Return a table of versions; several values in a cell mean that the runs differ."""
     values: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         for name, version in (run.config.get("versions") or {}).items():
@@ -61,7 +61,7 @@ def version_blocks(runs: Sequence[RunRecord]) -> list[Block]:
 
 
 def command_blocks(settings: Sequence[Setting]) -> list[Block]:
-    """The command that made each run, rebuilt from the flag values it saved."""
+    """Return the command that made each run, rebuilt from the flag values it saved."""
     blocks: list[Block] = [
         Heading("Commands"),
         Paragraph(
@@ -79,7 +79,7 @@ def command_blocks(settings: Sequence[Setting]) -> list[Block]:
 
 
 def command(run: RunRecord) -> str:
-    """E.g. "python -m experiments.train_images --dataset=digits --seed=1".
+    """Return "python -m experiments.train_images --dataset=digits --seed=1" and the like.
 
     Reports are published: no folder of the machine is named, and results are in results/runs.
     """
@@ -95,7 +95,7 @@ def command(run: RunRecord) -> str:
 
 
 def _public(name: str, value: str, run: RunRecord) -> str:
-    """Returns the flag's value without the machine's folders."""
+    """Return the flag's value without the machine's folders."""
     if name == "out":
         return f"results/runs/{run.name}"
     if effect_of(name) == CONTENT:
@@ -107,7 +107,7 @@ def _public(name: str, value: str, run: RunRecord) -> str:
 
 
 def _without_folders(path: str) -> str:
-    """Returns the last part of a path that leads elsewhere; one inside the clone stays."""
+    """Return the last part of a path that leads elsewhere; one inside the clone stays."""
     parts = Path(path).parts
     elsewhere = Path(path).is_absolute() or ".." in parts or path.startswith("~")
     return Path(path).name if elsewhere else path
@@ -122,7 +122,7 @@ def _flag_value(value: Any) -> str:
 
 
 def left_out_blocks(collection: Collection, doubled: Sequence[str]) -> list[Block]:
-    """Names what was found but is not in the tables, and optional files that were unreadable."""
+    """Name what was found but is not in the tables, and optional files that were unreadable."""
     blocks: list[Block] = [Heading("Runs left out")]
     groups = (
         ("Not finished", [Bullet(f"{name}:", why) for name, why in collection.unfinished]),

@@ -58,24 +58,24 @@ TONES = {
 
 
 def raw_error(run: RunRecord) -> float | None:
-    """Error without EMA by the rule of the main column; None if it was never measured."""
+    """Return the error without EMA by the main column's rule; None if it was never measured."""
     if all(line.get("raw_test_error") is None for line in run.evals):
         return None
     return median_of_last(run.evals, key="raw_test_error")
 
 
 def selected_error(run: RunRecord) -> float | None:
-    """Test error of the checkpoint that is best on V."""
+    """Return the test error of the checkpoint that is best on V."""
     return run.summary.test_error_best_on_validation
 
 
 def is_optimistic(method: Method) -> bool:
-    """Whether the V that chose the checkpoint of any run had also taught it something."""
+    """Return whether the V that chose the checkpoint of any run had also taught it something."""
     return any(run.summary.best_on_validation_is_optimistic for run in method.runs)
 
 
 def results_table(setting: Setting) -> Table:
-    """One row per method: errors, seeds, coverage of U by Λ-updates, share of time on Λ."""
+    """Return one row per method: errors, seeds, coverage of U by Λ-updates, share of time on Λ."""
     marked = any(is_marked(method) for method in setting.methods)
     return Table(
         RESULT_COLUMNS,
@@ -85,7 +85,7 @@ def results_table(setting: Setting) -> Table:
 
 
 def is_marked(method: Method) -> bool:
-    """Whether the selected error of the row carries the dagger."""
+    """Return whether the selected error of the row carries the dagger."""
     return is_optimistic(method) and bool(method.values(selected_error))
 
 
@@ -104,7 +104,7 @@ def _result_row(method: Method) -> tuple[str, ...]:
 
 
 def coverages(method: Method) -> list[float]:
-    """Shares of U whose λ was updated at least once, in [0, 1], one per run that learned λ."""
+    """Return the shares of U whose λ was updated, in [0, 1], one per run that learned λ."""
     # A base algorithm visits no λ: a dash says that better than "0.0 %".
     if not method.is_weighted:
         return []
@@ -112,14 +112,14 @@ def coverages(method: Method) -> list[float]:
 
 
 def time_shares(method: Method) -> list[float]:
-    """Shares of training time spent on Λ, in [0, 1], one per run that learned λ."""
+    """Return the shares of training time spent on Λ, in [0, 1], one per run that learned λ."""
     if not method.is_weighted:
         return []
     return list(method.values(lambda run: run.summary.lambda_share).values())
 
 
 def differences_table(comparisons: Sequence[Comparison]) -> Table:
-    """Paired differences with 95 % t-intervals; negative favours the method."""
+    """Return paired differences with 95 % t-intervals; negative favours the method."""
     notes = [
         f"{item.method.label} against {item.reference.label}: {left_out(item.unlike)}."
         for item in comparisons
@@ -141,7 +141,7 @@ def _difference_row(item: Comparison) -> tuple[str | Cell, ...]:
 
 
 def sources_table(settings: Sequence[Setting]) -> Table:
-    """Where the data came from, how much of it, and the hash of every split by seed."""
+    """Return where the data came from, how much of it, and the hash of every split by seed."""
     rows = []
     for setting in settings:
         for source in unique([run.source for run in setting.runs]):

@@ -119,7 +119,7 @@ def example_table(run: Run) -> dict:
 
 
 def _strong_view_loss(run, pseudo):
-    """One pass over U in id order, each example under one strong augmentation."""
+    """Pass over U once in id order, each example under one strong augmentation."""
     loss = np.empty(len(pseudo), np.float32)
     size = run.evaluator.batch_size
     for start in range(0, len(pseudo), size):
@@ -188,14 +188,14 @@ def _summary(run, seconds, lambda_share):
 
 
 def _single_error(evals):
-    """Mean error of a cross-fit run's single models; its test error is their ensemble's."""
+    """Return the mean error of a cross-fit run's single models; the run's is their ensemble's."""
     if "single_test_error" not in evals[-1]:
         return {}
     return {"single_test_error_median20": median_of_last(evals, 20, "single_test_error")}
 
 
 def _by_group(run):
-    """Lambda of each known group of unlabeled examples: mean over all and over the moved ones."""
+    """Return lambda of each known group of U: mean over all and over the moved ones."""
     if run.splits.groups is None or not run.config.uses_unlabeled:
         return {}
     groups, store = np.array(run.splits.groups), run.trainer.store

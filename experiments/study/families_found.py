@@ -45,10 +45,10 @@ class FamilyPlan:
     """Runs that differ in method and seed alone.
 
     Attributes:
-      options: (method, seed) -> hash of its options; some methods have fewer seeds than others.
-      variant: what a secondary family varies, such as "uda"; "" for nothing but sizes.
-      secondary: run as far as time goes.
-      reference: family that holds the rows to compare with, where this one has none; "" for itself.
+        options: (method, seed) -> hash of its options; some methods have fewer seeds than others.
+        variant: what a secondary family varies, such as "uda"; "" for nothing but sizes.
+        secondary: run as far as time goes.
+        reference: family with the rows to compare with, where this one has none; "" for itself.
     """
 
     name: str
@@ -64,7 +64,7 @@ class FamilyPlan:
     variant: str = ""
 
     def seeds_of(self, method: str) -> list[int]:
-        """Seeds that a method is to be run with; of the tuned scalar those of its grid."""
+        """Return the seeds a method is to be run with; of the tuned scalar those of its grid."""
         known = [seed for seed in self.seeds if (method, seed) in self.options]
         return known or list(self.seeds)
 
@@ -102,7 +102,7 @@ class Family:
         return {method: seeds for method, seeds in found.items() if seeds}
 
     def methods(self) -> list[str]:
-        """Methods with at least one run, in the plan's order, with the tuned scalar's row."""
+        """Return methods with a run, in the plan's order, with the tuned scalar's row."""
         found = [m for m in self.plan.methods if self.of(m)]
         if self.of(TUNED):
             last = max(found.index(m) for m in self.grid())
@@ -110,17 +110,17 @@ class Family:
         return found
 
     def grid(self) -> list[str]:
-        """The scalar weights that are tuned: λ = 0 and the fixed ones."""
+        """Return the scalar weights that are tuned: λ = 0 and the fixed ones."""
         return [m for m in self.plan.methods if m == "supervised" or m.startswith("fixed_")]
 
     def of(self, method: str) -> dict[int, Row]:
-        """Seed -> run of a method, or the run that was chosen as the tuned scalar."""
+        """Return seed -> run of a method, or the run that was chosen as the tuned scalar."""
         if method == TUNED:
             return self._tuned()
         return {s: self.rows[method, s] for s in self.plan.seeds if (method, s) in self.rows}
 
     def _tuned(self):
-        """Seed -> the run of the grid with the least error on V, where the whole grid was run."""
+        """Return seed -> the run of the grid with the least error on V, where all of it was run."""
         grid = self.grid()
         found = {}
         for seed in self.plan.seeds if len(grid) > 1 else ():
@@ -130,7 +130,7 @@ class Family:
         return found
 
     def errors(self, method: str) -> dict[int, float]:
-        """Seed -> test error in percent; of a cross-fit's single models with `SINGLES` behind."""
+        """Return seed -> test error in percent; of single models with `SINGLES` behind the name."""
         name, _, singles = method.partition("/")
         found = self.of(name)
         if not singles:
@@ -150,17 +150,17 @@ class Family:
         return unlike_pairs(ours, others)
 
     def choices(self) -> str:
-        """Which scalar V chose: "seed 1: 0.3, seed 2: 1"."""
+        """Return which scalar V chose: "seed 1: 0.3, seed 2: 1"."""
         return ", ".join(f"seed {seed}: {scalar(row)}" for seed, row in self.of(TUNED).items())
 
 
 def scalar(row: Row) -> str:
-    """The λ of a run of the grid, as its folder says it."""
+    """Return the λ of a run of the grid, as its folder says it."""
     return "0" if row.method == "supervised" else row.method.removeprefix("fixed_")
 
 
 def label(method: str) -> str:
-    """A method in words."""
+    """Return a method in words."""
     name, _, singles = method.partition("/")
     if singles:
         return "– mean error of its single models"
@@ -172,11 +172,11 @@ def label(method: str) -> str:
 def families(
     plans: Iterable[FamilyPlan], rows: Mapping[Key, Row]
 ) -> tuple[list[Family], list[Key]]:
-    """Sorts rows into the plan.
+    """Sort rows into the plan.
 
     Returns:
-      (families in the plan's order, keys of rows that the plan does not ask for with these
-      options; they are counted nowhere).
+        (families in the plan's order, keys of rows that the plan does not ask for with these
+        options; they are counted nowhere).
     """
     found: dict[str, Family] = {}
     used = set()

@@ -36,7 +36,7 @@ def options_hash(options: dict) -> str:
 
 
 def _is_no_matter(name):
-    """Whether an option does not make another run: how it is kept, and what a resumed one changes.
+    """Return whether an option does not make another run.
 
     A BERT counts by its name here: the plan is made without one.
     """

@@ -160,7 +160,7 @@ def _weights(run: RunRecord) -> dict:
 
 
 def _groups(table) -> dict[str, np.ndarray]:
-    """Examples with a right and with a wrong pseudo-label, and the groups that the run knew."""
+    """Return the examples with a right and a wrong pseudo-label, and the groups the run knew."""
     known, wrong = table["true_label"] >= 0, is_wrong(table)
     found = dict(zip(BY_PSEUDO_LABEL, (known & ~wrong, wrong), strict=True))
     if "group" in table:
@@ -193,7 +193,7 @@ def _areas(table) -> dict:
 
 
 def _rounded(value):
-    """Six digits are more than any of these numbers is worth, and keep the file small."""
+    """Return six digits: more than any of these numbers is worth, and a small file."""
     return None if value is None else float(f"{float(value):.6g}")
 
 
@@ -207,7 +207,7 @@ def group_names(rows: Iterable[Row]) -> list[str]:
 
 
 def rows_text(rows: Iterable[Row]) -> str:
-    """Returns the lines as CSV, in order of family, method and seed."""
+    """Return the lines as CSV, in order of family, method and seed."""
     stream = io.StringIO()
     names = [field.name for field in dataclasses.fields(Row)]
     writer = csv.writer(stream, lineterminator="\n")
@@ -222,10 +222,10 @@ def _cell(value) -> str:
 
 
 def read_rows(path: Path | str) -> dict[Key, Row]:
-    """Reads the record; {} if there is none yet.
+    """Read the record; {} if there is none yet.
 
     Raises:
-      RunError: a column is missing, a value is none of its column, or a run stands there twice.
+        RunError: a column is missing, a value is none of its column, or a run stands there twice.
     """
     if not Path(path).exists():
         return {}
