@@ -15,7 +15,6 @@ over the examples that pass the mask, and writes them to RUN/scores.csv. AUROC n
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,8 @@ from experiments.pages.statistics import auroc
 from experiments.runs import state as run_state
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.results import write_text
+from experiments.runs.record import read_config
+from experiments.runs.run_files import write_text
 from ssl_weighting.algorithms import ORACLE_ALGORITHMS
 from ssl_weighting.algorithms.oracle import pseudo_labels
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
@@ -56,10 +56,9 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
         ValueError: it is a run that has no scores, of two models, of an algorithm whose rows do not
             have one pseudo-label each, or of a method that looks back at steps of training.
     """
-    path = folder / "config.json"
-    if not path.exists():
+    if not (folder / "config.json").exists():
         raise FileNotFoundError(f"--run must be a run's folder. Received: {folder}, no config.json")
-    options = json.loads(path.read_text(encoding="utf-8"))["config"]
+    options = read_config(folder)["config"]
     config = Config(**options | {"lambda_max": float(options["lambda_max"])})
     if config.weighting not in LEARNED or config.validation != "held_out":
         raise ValueError(

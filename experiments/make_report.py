@@ -1,6 +1,6 @@
 """Make the report of all finished runs: results/report.html, report.md, results.csv, figures/.
 
-  python -m experiments.make_report --runs=results/runs --out=results
+    python -m experiments.make_report --runs=results/runs --out=results
 
 Takes seconds: it reads what the training programs wrote and does not import TensorFlow. Runs that
 are not finished or cannot be read are listed in the report with the reason.
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def console_text(report: Report, out: Path) -> str:
-    """What was found, the summary in words, and where the page is."""
+    """Return what was found, the summary in words, and where the page is."""
     lines = [report.document.subtitle]
     for block in report.document.blocks:
         if isinstance(block, Lead):

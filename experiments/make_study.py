@@ -1,6 +1,6 @@
 """Make docs/study from finished runs and from the record of runs made elsewhere.
 
-  python -m experiments.make_study
+    python -m experiments.make_study
 
 A run folder wins over the record's line of the same run. Runs that are not there are listed as not
 run. Writes README.md, figures/ and the record itself, runs.csv, which is to be committed: what
@@ -10,14 +10,13 @@ stands there with the study's options is not trained again.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags
 
-from experiments.report.collect import read_run
 from experiments.runs.errors import friendly
+from experiments.runs.record import read_run
 from experiments.study.page import write_study
 from experiments.study.plan import options_hash, plans
 from experiments.study.rows import Key, Row, read_rows, row_of
@@ -46,8 +45,7 @@ def finished_rows(runs: Path | str, recorded: dict[Key, Row], commit: str = "") 
         if run is None:
             continue
         family, method, _ = name.split("/")
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        row = row_of(run, (family, method, run.seed), options_hash(run.config["config"]), stated)
+        row = row_of(run, (family, method, run.seed), options_hash(run.config["config"]))
         before = recorded.get(row.key)
         known = before.commit if before and before.options == row.options else ""
         found[row.key] = dataclasses.replace(row, commit=row.commit or commit or known)

@@ -12,7 +12,6 @@ from 0), class, confidence.
 from __future__ import annotations
 
 import csv
-import json
 import zipfile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.runs.errors import friendly
+from experiments.runs.record import read_config
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
 
@@ -44,7 +44,7 @@ def load_model(folder: Path) -> tuple:
             raise FileNotFoundError(
                 f"--run must be a finished run. Received: {folder}, without {name}."
             )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     if len(config["input_shape"]) != 3 and not is_text_run(config):
         raise ValueError(
             f"--run must be a run on images or texts. Received: {folder}, trained on "

@@ -10,7 +10,6 @@ the cell's.
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 
@@ -23,12 +22,11 @@ from experiments.options.presets import make_config
 from experiments.options.smoke import MARK
 from experiments.paper.cells import Cell, cells
 from experiments.paper.scripts import arguments, paper_text
-from experiments.run_profile import refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.finished import is_complete, summary_of
-from experiments.runs.results import write_text
-from experiments.runs.start import TERMINATED, execute
+from experiments.runs.record import CellNote, is_complete, summary_of
+from experiments.runs.run_files import write_object
+from experiments.runs.start import TERMINATED, execute, refuse_if_changed
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BY_SEED = ("seed", "out")  # set here, seed by seed
@@ -129,7 +127,7 @@ def run(values: flags.FlagValues, known: tuple[Cell, ...] | None = None) -> int:
 def _note(config, name, cell, values):
     Path(config.out).mkdir(parents=True, exist_ok=True)
     content = {"cell": name, "departures": departures(cell, values) if cell else None}
-    write_text(Path(config.out) / "cell.json", json.dumps(content, indent=1))
+    write_object(Path(config.out) / "cell.json", content, CellNote)
 
 
 def _found(configs, cell):

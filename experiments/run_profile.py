@@ -15,8 +15,8 @@ from experiments import train_synthetic
 from experiments.options.config import Config
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.execute import changed_options, is_complete
-from experiments.runs.start import TERMINATED, execute
+from experiments.runs.record import is_complete
+from experiments.runs.start import TERMINATED, execute, refuse_if_changed
 from experiments.study.plan import RECORD, is_recorded
 from experiments.study.profiles import PROFILES, configs
 from experiments.study.rows import read_rows
@@ -43,20 +43,6 @@ def train(config: Config) -> dict | None:
 def program_of(config: Config) -> str:
     """Return the name of the program that trains such runs, toy sets apart."""
     return "train_text" if config.model == "bert" else "train_images"
-
-
-def refuse_if_changed(config: Config) -> None:
-    """Make sure that a finished run is skipped only if it is the run that was asked for.
-
-    Raises:
-        ValueError: it had other options; names each.
-    """
-    changed = changed_options(config)
-    if changed:
-        raise ValueError(
-            f"{config.out} holds a finished run with other options: {'; '.join(changed)}. "
-            "Delete that folder or give another --out."
-        )
 
 
 def done(config: Config, rows: dict) -> str:

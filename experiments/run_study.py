@@ -1,7 +1,7 @@
 """Walk the study's families in one process: train what is neither finished nor recorded.
 
-  python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10_AND_IMDB
-  python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run
+    python -m experiments.run_study --out=results --data_dir=FOLDER_OF_CIFAR10_AND_IMDB
+    python -m experiments.run_study --only='fashion_mnist_v160/cross_fit*' --dry_run
 
 Stop it when you like and call it again, also on another machine that has the repository's
 docs/study/runs.csv. A family whose data no source has is named and left out.
@@ -10,11 +10,9 @@ docs/study/runs.csv. A family whose data no source has is named and left out.
 from __future__ import annotations
 
 import gc
-import json
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 from absl import app, flags
 
@@ -22,12 +20,11 @@ from experiments.options.config import Config
 from experiments.run_profile import done, program_of
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.execute import is_complete
+from experiments.runs.record import is_complete, summary_of
 from experiments.runs.start import TERMINATED, execute
 from experiments.study.families import STUDY
 from experiments.study.plan import RECORD, chosen, is_recorded, key_of
 from experiments.study.rows import Key, Row, read_rows
-from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.data.images.by_name import load_images
 from ssl_weighting.data.texts.by_name import load_texts
 
@@ -115,9 +112,9 @@ class Progress:
 
 
 def _seconds(config, rows):
-    """How long a finished run took; None if it is not finished."""
+    """Return how long a finished run took; None if it is not finished."""
     if is_complete(config.out):
-        return json.loads((Path(config.out) / "summary.json").read_text()).get("seconds")
+        return summary_of(config.out).get("seconds")
     return rows[key_of(config)].seconds if is_recorded(config, rows) else None
 
 
@@ -156,10 +153,12 @@ def run_one(config: Config, rows: dict[Key, Row], progress: Progress, cache: str
     try:
         if execute(config, program_of(config), cache_dir=cache) is None:
             return False
-    except NonFiniteError as error:  # a bad step size is a result of a sweep, not its end
+    except FloatingPointError as error:  # a bad step size is a result of a sweep, not its end
         print(f"{config.out} FAILED: {error}", flush=True)
         progress.failed.append(config.out)
         return True
+    import keras  # loaded by now
+
     progress.finished(config, time.monotonic() - started)
     print(progress, flush=True)
     keras.backend.clear_session()  # a hundred nets and their functions would fill the memory

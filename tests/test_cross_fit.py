@@ -10,7 +10,7 @@ from tiny import NUM_UNLABELED, make_trainer
 from experiments.assemble.build import load_splits
 from experiments.options.deviations import deviations
 from experiments.options.presets import make_config
-from experiments.report.collect import read_run
+from experiments.runs.record import read_run
 from experiments.study.rows import row_of
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
@@ -125,7 +125,7 @@ def test_a_run_reports_the_ensemble_and_its_members(tmp_path):
     assert len({error for line in evals for error in line["single_test_errors"]}) > 1
     errors = [line["single_test_error"] for line in evals]
     assert summary["single_test_error_median20"] == pytest.approx(np.median(errors))
-    line = row_of(read_run(tmp_path, "r"), ("f", "cross_fit", 1), "hash", summary)
+    line = row_of(read_run(tmp_path, "r"), ("f", "cross_fit", 1), "hash")
     assert line.single_test_error == pytest.approx(summary["single_test_error_median20"], rel=1e-5)
     assert line.lambda_steps == 3 and -1 <= line.medians["members_spearman"] <= 1
     assert sum(found[0] for found in line.lam_by_group.values()) == line.num_unlabeled

@@ -102,7 +102,7 @@ def _said_of_case(config, encoder):
         return ()
     # A folder by its last part: results are published, machines not.
     bert = Path(config.bert).name
-    return (f"strong views are in lower case, and --bert={bert} tells cases apart",)
+    return (f"strong views are in lower case, which --bert={bert} distinguishes from upper case",)
 
 
 def _encoder(config):

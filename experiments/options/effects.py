@@ -13,6 +13,11 @@ def effect_of(name: str) -> str:
     return ENTRIES[name].effect if name in ENTRIES else RESULT
 
 
+def is_free(name: str) -> bool:
+    """Return whether a run may go on from its checkpoint with another value of an option."""
+    return name in ENTRIES and ENTRIES[name].free
+
+
 def without_effect(config: Config) -> list[str]:
     """Return the options that a command line for this run must leave out."""
     return sorted(name for name, entry in ENTRIES.items() if _is_idle(entry, config))

@@ -129,7 +129,7 @@ class Document:
 
 
 def pictures_in(blocks: tuple[Block, ...]) -> Iterator[Picture]:
-    """Every picture to be saved under figures/, in order of appearance."""
+    """Yield every picture to be saved under figures/, in order of appearance."""
     for block in blocks:
         if isinstance(block, Picture):
             yield block
@@ -142,5 +142,5 @@ def pictures_in(blocks: tuple[Block, ...]) -> Iterator[Picture]:
 
 
 def cell_text(cell: str | Cell) -> str:
-    """The text of a cell, whatever its tone."""
+    """Return the text of a cell, whatever its tone."""
     return cell.text if isinstance(cell, Cell) else cell

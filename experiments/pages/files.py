@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes `content` beside `path` and renames it into place.
+    """Write `content` beside `path` and rename it into place.
 
     Args:
-      path: target file; its folder is made if it is missing.
-      content: the whole file.
+        path: target file; its folder is made if it is missing.
+        content: the whole file.
 
     Raises:
-      OSError: the folder cannot be written.
+        OSError: the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -33,6 +33,6 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def slug(*parts: object) -> str:
-    """File name stem of lower-case letters, digits and dashes, e.g. ("A b", 3) -> "a-b-3"."""
+    """Return a file name's stem of letters, digits and dashes, e.g. ("A b", 3) -> "a-b-3"."""
     joined = "-".join(str(part) for part in parts).lower().replace("λ", "lambda")
     return re.sub(r"[^a-z0-9]+", "-", joined).strip("-")[:80] or "figure"

@@ -52,15 +52,15 @@ STYLE = {
 
 
 def draw(width: float, height: float, paint: Callable[[Figure], None]) -> bytes:
-    """Draws a figure in the report's style.
+    """Draw a figure in the report's style.
 
     Args:
-      width: inches.
-      height: inches.
-      paint: draws on the figure it is given.
+        width: inches.
+        height: inches.
+        paint: draws on the figure it is given.
 
     Returns:
-      The PNG file.
+        The PNG file.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -80,28 +80,28 @@ def draw(width: float, height: float, paint: Callable[[Figure], None]) -> bytes:
 
 
 def series_colour(position: int) -> str:
-    """Colour of the n-th line of a figure."""
+    """Return the colour of the n-th line of a figure."""
     return SERIES[position % len(SERIES)]
 
 
 def series_marker(position: int) -> str:
-    """Marker of the n-th series of points: another one each time the colours begin anew."""
+    """Return the marker of the n-th series of points: another each time the colours begin anew."""
     return MARKERS[position // len(SERIES) % len(MARKERS)]
 
 
 def series_dash(position: int) -> str | tuple[float, tuple[float, ...]]:
-    """Line style of the n-th line: a second cue beside its colour."""
+    """Return the line style of the n-th line: a second cue beside its colour."""
     return DASHES[position % len(DASHES)]
 
 
 def clean(text: str, limit: int = 60) -> str:
-    """Text for a figure: no control characters, one line, not longer than `limit`."""
+    """Return the text for a figure: no control characters, one line, not longer than `limit`."""
     text = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def encode_image(image: np.ndarray) -> bytes:
-    """PNG of uint8 pixels [H, W, 1 or 3], small ones enlarged by whole factors to about 56 px."""
+    """Return uint8 pixels [H, W, 1 or 3] as PNG, small ones enlarged to about 56 px."""
     from PIL import Image
 
     pixels = image[..., 0] if image.shape[-1] == 1 else image

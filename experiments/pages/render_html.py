@@ -1,4 +1,4 @@
-"""Renders a report as one HTML file: images inside, style inside, no script, nothing fetched."""
+"""Render a report as one HTML file: images inside, style inside, no script, nothing fetched."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri
 
 
 def render_html(document: Document) -> str:
-    """The whole page as text; every name and text of the document is escaped."""
+    """Return the whole page as text; every name and text of the document is escaped."""
     page = _Page()
     body = page.blocks(document.blocks)
     return (
@@ -49,7 +49,7 @@ def render_html(document: Document) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as HTML: markup characters escaped, control characters dropped."""
+    """Return the text as HTML: markup characters escaped, control characters dropped."""
     return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text), quote=True)
 
 
@@ -131,7 +131,7 @@ class _Page:
         return f'<div class="tile {escape(tile.tone)}">{image}{lines}</div>\n'
 
     def embed(self, png: bytes) -> str | None:
-        """A data address, or None once the page would grow too large to send around."""
+        """Return a data address, or None once the page would grow too large to send around."""
         if self.image_bytes + len(png) > IMAGE_BUDGET:
             return None
         self.image_bytes += len(png)
@@ -150,7 +150,7 @@ def _left_out(block: Picture) -> str:
 
 
 def _png_size(png: bytes) -> tuple[int, int]:
-    """Width and height from the header of a PNG file."""
+    """Return the width and height from the header of a PNG file."""
     return struct.unpack(">II", png[16:24])
 
 

@@ -1,4 +1,4 @@
-"""Renders a report as Markdown, with figures linked from the folder beside it."""
+"""Render a report as Markdown, with figures linked from the folder beside it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from experiments.pages.document import (
 
 
 def render_markdown(document: Document) -> str:
-    """The whole report as Markdown; names and texts cannot become markup."""
+    """Return the whole report as Markdown; names and texts cannot become markup."""
     parts = [f"# {escape(document.title)}", escape(document.subtitle), *_blocks(document.blocks)]
     return "\n\n".join(parts) + "\n"
 
 
 def escape(text: str) -> str:
-    """One line of plain text: HTML and Markdown markup made harmless."""
+    """Return one line of plain text: HTML and Markdown markup made harmless."""
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", text)

@@ -47,18 +47,18 @@ class Auroc:
 def median_of_last(
     evals: Sequence[Mapping[str, Any]], count: int = LAST_EVALUATIONS, key: str = "test_error"
 ) -> float:
-    """Median of `key` over the last `count` evaluations that have it; of all if there are fewer.
+    """Return the median of `key` over the last `count` evaluations that have it.
 
     Args:
-      evals: evaluation lines in order of "step"; a missing or null `key` is passed over.
-      count: how many to take from the end, at least 1.
-      key: "test_error" or "raw_test_error", in percent.
+        evals: evaluation lines in order of "step"; a missing or null `key` is passed over.
+        count: how many to take from the end, at least 1; all, if there are fewer.
+        key: "test_error" or "raw_test_error", in percent.
 
     Returns:
-      The median, in the unit of `key`; the mean of the middle two for an even number.
+        The median, in the unit of `key`; the mean of the middle two for an even number.
 
     Raises:
-      ValueError: `count` below 1, steps out of order, or no evaluation with `key`.
+        ValueError: `count` below 1, steps out of order, or no evaluation with `key`.
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1. Received: count={count}. Use 20.")
@@ -73,16 +73,16 @@ def median_of_last(
 
 
 def best_on_validation(evals: Sequence[Mapping[str, Any]]) -> float | None:
-    """Test error of the evaluation with the least "validation_error"; ties go to the earliest.
+    """Return the test error at the least "validation_error"; ties go to the earliest.
 
     Args:
-      evals: evaluation lines in order of "step".
+        evals: evaluation lines in order of "step".
 
     Returns:
-      Its "test_error" in percent, or None if no evaluation has a validation error.
+        Its "test_error" in percent, or None if no evaluation has a validation error.
 
     Raises:
-      ValueError: steps out of order.
+        ValueError: steps out of order.
     """
     _check_order(evals)
     candidates = [line for line in evals if line.get("validation_error") is not None]
@@ -102,10 +102,10 @@ def _check_order(evals: Sequence[Mapping[str, Any]]) -> None:
 
 
 def mean_std(values: Sequence[float]) -> MeanStd:
-    """Mean and sample standard deviation.
+    """Return the mean and sample standard deviation.
 
     Raises:
-      ValueError: no values.
+        ValueError: no values.
     """
     if len(values) == 0:
         raise ValueError("`values` must not be empty. Received: values=[]. Pass one per seed.")
@@ -116,20 +116,20 @@ def mean_std(values: Sequence[float]) -> MeanStd:
 def paired_difference(
     method: Mapping[int, float], reference: Mapping[int, float], level: float = 0.95
 ) -> PairedDifference | None:
-    """Student's t-interval of the mean difference of runs that share a seed.
+    """Return Student's t-interval of the mean difference of runs that share a seed.
 
     mean(d) -+ t_{(1 + level) / 2, n - 1} * std(d) / sqrt(n), with d = method - reference.
 
     Args:
-      method: value by seed; negative differences of errors favour this one.
-      reference: value by seed.
-      level: confidence level in (0, 1).
+        method: value by seed; negative differences of errors favour this one.
+        reference: value by seed.
+        level: confidence level in (0, 1).
 
     Returns:
-      The difference over the seeds that both have, or None if they share no seed.
+        The difference over the seeds that both have, or None if they share no seed.
 
     Raises:
-      ValueError: `level` outside (0, 1).
+        ValueError: `level` outside (0, 1).
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"`level` must lie in (0, 1). Received: level={level}. Use 0.95.")
@@ -149,14 +149,14 @@ def paired_difference(
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> Auroc:
-    """How well `scores` ranks the positives above the negatives; ties count one half.
+    """Return how well `scores` ranks the positives above the negatives; ties count one half.
 
     Args:
-      scores: [n] float, larger = more likely positive.
-      positive: [n] bool.
+        scores: [n] float, larger = more likely positive.
+        positive: [n] bool.
 
     Returns:
-      The area in [0, 1], or the reason why there is none. Never raises on data.
+        The area in [0, 1], or the reason why there is none. Never raises on data.
     """
     scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
     if scores.size == 0:
@@ -174,11 +174,11 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> Auroc:
 
 
 def auroc_within(scores: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Auroc:
-    """Mean of `auroc` within groups, by their sizes: what scores know beyond the group's mean.
+    """Return the mean of `auroc` within groups, by size: what scores know beyond the mean.
 
     Args:
-      scores: [n] float; positive: [n] bool.
-      groups: [n] of any kind; those in which the area is undefined are left out.
+        scores: [n] float; positive: [n] bool.
+        groups: [n] of any kind; those in which the area is undefined are left out.
     """
     found = [
         (auroc(scores[chosen], positive[chosen]).value, chosen.sum())
@@ -192,7 +192,7 @@ def auroc_within(scores: np.ndarray, positive: np.ndarray, groups: np.ndarray) -
 
 
 def share_between(values: np.ndarray, groups: np.ndarray) -> float | None:
-    """Share of the variance of `values` [n] that is one of the means of `groups` [n]; None for 0/0.
+    """Return the share of the variance of `values` [n] between `groups` [n]; None for 0/0.
 
     1: all of a group have one value; 0: the groups have one mean.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.pages.statistics import MeanStd, PairedDifference, mean_std
 
@@ -10,23 +10,23 @@ MISSING = "–"
 
 
 def error_text(values: Sequence[float]) -> str:
-    """Mean ± deviation: "14.02 ± 0.31"; "14.02" for one seed, a dash for none."""
+    """Return the mean ± deviation: "14.02 ± 0.31"; "14.02" for one seed, a dash for none."""
     return spread_text(mean_std(values)) if len(values) else MISSING
 
 
 def spread_text(value: MeanStd, digits: int = 2) -> str:
-    """Mean ± sample standard deviation; the mean alone where there is no deviation."""
+    """Return the mean ± sample standard deviation; the mean alone where there is no deviation."""
     mean = f"{value.mean:.{digits}f}"
     return mean if value.std is None else f"{mean} ± {value.std:.{digits}f}"
 
 
 def share_text(values: Sequence[float]) -> str:
-    """Mean of shares in [0, 1] as percent: "98.2 %"; a dash for none."""
+    """Return the mean of shares in [0, 1] as percent: "98.2 %"; a dash for none."""
     return f"{100.0 * mean_std(values).mean:.1f} %" if len(values) else MISSING
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """With a true minus sign: "−2.10", "+0.40"; "0.00" for what rounds to zero."""
+    """Return a number with a true minus sign: "−2.10", "+0.40"; "0.00" for what rounds to zero."""
     text = f"{value:+.{digits}f}"
     if float(text) == 0.0:
         return text[1:]
@@ -34,9 +34,9 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def interval_text(difference: PairedDifference | None) -> str:
-    """The interval, "[−3.00, −1.20]", or why there is none."""
+    """Return the interval, "[−3.00, −1.20]", or why there is none."""
     if difference is None:
-        return "none: no common seed"
+        return "none: no pair"
     if difference.low is None or difference.high is None:
         return "none: one seed"
     return f"[{signed(difference.low)}, {signed(difference.high)}]"
@@ -48,12 +48,23 @@ def plural(count: int, noun: str) -> str:
 
 
 def joined(words: Sequence[str]) -> str:
-    """A list in words: "a", "a and b", "a, b and c"."""
+    """Return a list in words: "a", "a and b", "a, b and c"."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def left_out(unlike: Mapping[int, Sequence[str]]) -> str:
+    """Return which seeds are no pairs and why: "seed 3 left out: unlike source, split"."""
+    seeds: dict[str, list[str]] = {}
+    for seed, names in unlike.items():
+        seeds.setdefault(", ".join(names), []).append(str(seed))
+    return "; ".join(
+        f"seed{'s' * (len(found) > 1)} {joined(found)} left out: unlike {names}"
+        for names, found in seeds.items()
+    )
+
+
 def unique(words: Sequence[str]) -> list[str]:
-    """Without repetition, in order of first appearance."""
+    """Return the words without repetition, in order of first appearance."""
     return list(dict.fromkeys(words))

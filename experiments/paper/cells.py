@@ -47,7 +47,7 @@ _MISPLACED = "The paper prints under 4,000 labels what may be FixMatch's number 
 
 
 def _data(dataset: str, labels: int) -> dict:
-    """The options of a column; SVHN's digits are not mirrored, as upstream."""
+    """Return the options of a column; SVHN's digits are not mirrored, as upstream."""
     options = {"dataset": _TFDS[dataset], "num_labeled": labels}
     return options | ({"flip": "false"} if dataset == "svhn" else {})
 
@@ -57,7 +57,7 @@ def _start(options: dict, labels: int) -> dict:
 
 
 def _base(dataset: str, labels: int, end: str, options: dict) -> str:
-    """The cell with fixed weights that a cell of learned ones is paired with."""
+    """Return the cell with fixed weights that a cell of learned ones is paired with."""
     if _start(options, labels):
         return f"extra_{dataset}_{labels}_{_FROM_FIVE}"
     return f"table1_{dataset}_{labels}_{BASES[end]}"
@@ -90,7 +90,7 @@ def _table_1() -> Iterable[Cell]:
 
 
 def _ablation(name, table, row, labels, options, **others) -> Cell:
-    """A cell of Sec. 4.3: CIFAR-10, UDA, learned weights unless `options` say otherwise."""
+    """Return a cell of Sec. 4.3: CIFAR-10, UDA, learned weights unless `options` say otherwise."""
     options = _data("cifar10", labels) | _UDA | LEARNED | _start(_UDA, labels) | options
     others = {"base": _base("cifar10", labels, "uda_ours", _UDA)} | others
     return Cell(name, table, row, _column("cifar10", labels), options, **others)
@@ -200,7 +200,7 @@ def _sec_44() -> Iterable[Cell]:
 
 
 def _extra() -> Iterable[Cell]:
-    """Not in the paper: FixMatch with RandAugment, and V as labels for what learns on V."""
+    """Yield what is not in the paper: FixMatch with RandAugment, and V as labels."""
     note = "Not in the paper: the control that any gain from V must beat."
     for (row, dataset, labels), _ in table_1().items():
         end, options, _rule = ROWS[row]
@@ -238,7 +238,7 @@ def _extra() -> Iterable[Cell]:
 
 
 def _with_shared_runs(cells: Iterable[Cell]) -> Iterable[Cell]:
-    """Cells with equal options are one experiment: trained once, in the folder of the first."""
+    """Yield the cells; those with equal options share the runs in the folder of the first."""
     first: dict[str, str] = {}
     for cell in cells:
         key = repr((cell.program, sorted(cell.options.items(), key=str)))

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 from experiments.pages.statistics import paired_difference
+from experiments.pages.wording import left_out
 from experiments.paper import found, others
 from experiments.paper.cell import IMDB
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import CITED, NEUMANN_OVER_EXACT, SECONDS
 from experiments.paper.scripts import paper_text
+from experiments.runs.record import unlike_pairs
 
 NOT_RUN = "not run"
 NOT_OURS = "cited, not ours to run"
@@ -57,7 +59,7 @@ def page(out: Path) -> str:
 
 
 def _cited():
-    """The rows of Table 2 that the paper takes from others."""
+    """Yield the rows of Table 2 that the paper takes from others."""
     for (who, longest), number in CITED.items():
         column = f"IMDb, 25,000 labels, {longest}"
         yield (who, column, NOT_OURS, "-", f"{number} % test error (cited)", *("-",) * 4)
@@ -102,7 +104,7 @@ def entries(cell: Cell, by_name: dict[str, Cell], folder: Path) -> tuple[str, ..
 
 
 def _elsewhere(cell):
-    """Upstream's README, the best peer with the same base algorithm, the best of all."""
+    """Return upstream's README, the best peer with the same base algorithm, the best of all."""
     algorithm = cell.options["algorithm"]
     if cell.table == "Table 1":
         _, dataset, labels, *_ = cell.name.split("_")
@@ -122,29 +124,16 @@ def _gain(cell, by_name, folder, ours):
     if not cell.base:
         return "-"
     base = found.read(by_name[cell.base], folder)
-    unlike = _unlike(cell, by_name[cell.base], ours, base)
+    unlike = unlike_pairs(ours.runs, base.runs)
     alike = {seed: error for seed, error in ours.last.items() if seed not in unlike}
-    left_out = "".join(f" (seed {seed} left out: unlike {why})" for seed, why in unlike.items())
+    without = f" ({left_out(unlike)})" if unlike else ""
     paired = paired_difference(alike, base.last)
     if paired is None:
-        return f"-{left_out}"
+        return f"-{without}"
     if paired.low is None:
-        return f"{paired.mean:+.2f} (1 seed, no interval){left_out}"
+        return f"{paired.mean:+.2f} (1 seed, no interval){without}"
     interval = f"[{paired.low:+.2f}, {paired.high:+.2f}], {len(paired.seeds)} seeds"
-    return f"{paired.mean:+.2f} {interval}{left_out}"
-
-
-def _unlike(cell, base_cell, ours, base):
-    """Seed -> why its two runs are no pair: their difference would not be the method's alone."""
-    # V as labels changes the split by what it is.
-    same_split = len({one.options.get("validation_as_labels") for one in (cell, base_cell)}) == 1
-    found = {}
-    for seed in sorted({*ours.last} & {*base.last}):
-        own, other = ours.circumstances[seed], base.circumstances[seed]
-        names = [n for n in own if own[n] != other[n] and (n != "split" or same_split)]
-        if names:
-            found[seed] = ", ".join(names)
-    return found
+    return f"{paired.mean:+.2f} {interval}{without}"
 
 
 def _seconds(folder):

@@ -49,7 +49,7 @@ BACKWARD = 2  # passes forward that a pass backward costs
 
 
 def _products(bert: str, tokens: int) -> float:
-    """Multiply-adds of one text's pass forward: the kernels, and tokens that attend to tokens."""
+    """Return the multiply-adds of one text's pass forward: kernels, and tokens that attend."""
     layers, width = BERTS[bert]
     return tokens * layers * (12 * width**2 + 2 * tokens * width)
 

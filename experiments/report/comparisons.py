@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from experiments.pages.statistics import PairedDifference, paired_difference
-from experiments.report.collect import RunRecord
 from experiments.report.grouping import CONTROLS, Method, Setting, relevant_settings
+from experiments.runs.record import RunRecord, unlike_pairs
 
 
 class Role(Enum):
@@ -29,7 +29,7 @@ class Verdict(Enum):
     WORSE = "worse"  # wholly above zero
     UNDECIDED = "no reliable difference"  # includes zero
     ONE_SEED = "one seed, no interval"
-    NO_PAIR = "no common seed"
+    NO_PAIR = "no pair"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,11 @@ class Comparison:
     reference: Method
     role: Role
     difference: PairedDifference | None
-    other_split: tuple[int, ...]  # seeds left out: the two runs saw different splits
+    unlike: dict[int, list[str]]  # seeds left out: in what their two runs differ
 
     @property
     def verdict(self) -> Verdict:
-        """Reads the interval; without one there is no claim."""
+        """What the interval says; without one there is no claim."""
         if self.difference is None:
             return Verdict.NO_PAIR
         if self.difference.low is None or self.difference.high is None:
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare_setting(setting: Setting) -> tuple[Comparison, ...]:
-    """All comparisons of one setting, in the order of its rows."""
+    """Return all comparisons of one setting, in the order of its rows."""
     return tuple(
         _compare(setting, method, reference, role)
         for method in setting.methods
@@ -65,29 +65,16 @@ def compare_setting(setting: Setting) -> tuple[Comparison, ...]:
 
 
 def main_error(run: RunRecord) -> float:
-    """The error that is compared: median of the last 20 evaluations on the test set, in percent."""
+    """Return the error that is compared: median of the last 20 evaluations, in percent."""
     return run.summary.test_error_median20
 
 
 def _compare(setting: Setting, method: Method, reference: Method, role: Role) -> Comparison:
-    theirs = {run.seed: run for run in reference.runs}
-    other_split = tuple(
-        run.seed
-        for run in method.runs
-        if run.seed in theirs and not _same_split(run, theirs[run.seed])
-    )
-    mine = {
-        seed: value for seed, value in method.values(main_error).items() if seed not in other_split
-    }
+    ours, theirs = ({run.seed: run for run in rows.runs} for rows in (method, reference))
+    unlike = unlike_pairs(ours, theirs)
+    mine = {seed: value for seed, value in method.values(main_error).items() if seed not in unlike}
     difference = paired_difference(mine, reference.values(main_error))
-    return Comparison(setting, method, reference, role, difference, other_split)
-
-
-def _same_split(run: RunRecord, other: RunRecord) -> bool:
-    # Moving V to the labels changes the split by design: there the seed alone makes the pair.
-    if run.summary.validation_as_labels != other.summary.validation_as_labels:
-        return True
-    return run.config["split_hash"] == other.config["split_hash"]
+    return Comparison(setting, method, reference, role, difference, unlike)
 
 
 def _references(method: Method, methods: Sequence[Method]) -> list[tuple[Role, Method]]:
@@ -117,7 +104,7 @@ def _using_v(methods: Sequence[Method], with_v: bool) -> list[Method]:
 
 
 def _closest(method: Method, candidates: Sequence[Method]) -> Method | None:
-    """The candidate whose settings differ least from the method's; the first of equals."""
+    """Return the candidate whose settings differ least from the method's; the first of equals."""
     mine = relevant_settings(method.runs[0])
 
     def distance(other: Method) -> int:

@@ -27,7 +27,7 @@ CSV_COLUMNS = (
 
 
 def results_csv(settings: Sequence[Setting], comparisons: Sequence[Comparison]) -> str:
-    """One line per method with unrounded numbers; an empty field where there is none."""
+    """Return one line per method with unrounded numbers; an empty field where there is none."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

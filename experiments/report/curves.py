@@ -18,9 +18,9 @@ from experiments.pages.plotting import (
     series_dash,
 )
 from experiments.pages.wording import interval_text, signed
-from experiments.report.collect import RunRecord
 from experiments.report.comparisons import Comparison, Verdict
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ MAX_BINS = 64
 
 
 def learning_curves(setting: Setting) -> bytes:
-    """Test error (EMA weights) against the training step: mean over seeds, and every seed thin."""
+    """Draw test error (EMA weights) against the step: mean over seeds, every seed thin."""
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -49,8 +49,11 @@ def learning_curves(setting: Setting) -> bytes:
 
 
 def _ceiling(setting: Setting) -> float:
-    """Upper end of the error axis: the first quarter of training may leave the picture, so that
-    methods that end close together stay apart."""
+    """Return the upper end of the error axis.
+
+    The first quarter of training may leave the picture, so that methods that end close together
+    stay apart.
+    """
     runs = [run.evals for run in setting.runs]
     late = [line["test_error"] for lines in runs for line in lines[len(lines) // 4 :]]
     return max(1.1 * max(late), 0.1)
@@ -72,14 +75,14 @@ def _curve(axes: Axes, method: Method, position: int) -> None:
 def mean_curve(
     runs: Sequence[Sequence[Mapping[str, Any]]], key: str = "test_error"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over runs at the steps that every run evaluated.
+    """Return the mean over runs at the steps that every run evaluated.
 
     Args:
-      runs: evaluation lines of each run.
-      key: the value to average.
+        runs: evaluation lines of each run.
+        key: the value to average.
 
     Returns:
-      (steps [S] int64, means [S] float64).
+        (steps [S] int64, means [S] float64).
     """
     by_step = [{line["step"]: line[key] for line in lines} for lines in runs]
     steps = sorted(set.intersection(*(set(values) for values in by_step)))
@@ -88,7 +91,7 @@ def mean_curve(
 
 
 def has_histograms(run: RunRecord) -> bool:
-    """Whether the run logged λ histograms, with some example in them."""
+    """Return whether the run logged λ histograms, with some example in them."""
     return any(_is_counted(line) for line in run.evals)
 
 
@@ -98,7 +101,7 @@ def _is_counted(line: Mapping[str, Any]) -> bool:
 
 
 def lambda_heatmaps(method: Method) -> bytes:
-    """Share of U in each λ bin (colour, logarithmic) against the training step; a panel per seed.
+    """Draw the share of U in each λ bin (colour) against the training step; a panel per seed.
 
     Lines on top: median, 5 % and 95 % quantile of λ, where they were logged.
     """
@@ -143,7 +146,7 @@ def _heatmap(axes: Axes, run: RunRecord, norm: Any) -> Any:
 
 
 def common_edges(all_edges: Sequence[Sequence[float]]) -> np.ndarray:
-    """The shared bin edges if all are equal, else an even grid over the whole range."""
+    """Return the shared bin edges if all are equal, else an even grid over the whole range."""
     if all(list(edges) == list(all_edges[0]) for edges in all_edges):
         return np.asarray(all_edges[0], np.float64)
     low, high = min(edges[0] for edges in all_edges), max(edges[-1] for edges in all_edges)
@@ -151,22 +154,22 @@ def common_edges(all_edges: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def rebin(edges: Sequence[float], counts: Sequence[float], target: np.ndarray) -> np.ndarray:
-    """Shares of the total that fall in the target bins, counts spread evenly inside a bin.
+    """Return the shares that fall in the target bins, counts spread evenly inside a bin.
 
     Args:
-      edges: [k + 1] increasing.
-      counts: [k], not all zero.
-      target: [t + 1] increasing edges that cover `edges`.
+        edges: [k + 1] increasing.
+        counts: [k], not all zero.
+        target: [t + 1] increasing edges that cover `edges`.
 
     Returns:
-      [t] float64 shares that sum to 1.
+        [t] float64 shares that sum to 1.
     """
     cumulative = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
     return np.diff(np.interp(target, np.asarray(edges, np.float64), cumulative)) / cumulative[-1]
 
 
 def _boundaries(steps: Sequence[int]) -> np.ndarray:
-    """Cell boundaries around the evaluation steps: midpoints, mirrored at both ends."""
+    """Return cell boundaries around the evaluation steps: midpoints, mirrored at both ends."""
     centres = np.asarray(steps, np.float64)
     if len(centres) == 1:
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
@@ -176,10 +179,10 @@ def _boundaries(steps: Sequence[int]) -> np.ndarray:
 
 
 def difference_plot(comparisons: Sequence[Comparison]) -> bytes:
-    """Paired differences of test error with their 95 % intervals; left of zero is better.
+    """Draw paired differences of test error with 95 % intervals; left of zero is better.
 
     Args:
-      comparisons: at least one, all with a difference.
+        comparisons: at least one, all with a difference.
     """
 
     def paint(figure: Figure) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from experiments.pages.document import Table
 from experiments.pages.statistics import Auroc, auroc, mean_std
 from experiments.pages.wording import MISSING, spread_text, unique
-from experiments.report.collect import Arrays, RunRecord
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import Arrays, RunRecord
 
 SCORES = ("−λ", "1 − confidence", "loss", "random")
 RANDOM_SEED = 0
@@ -43,17 +43,17 @@ Detections = dict[Setting, tuple[tuple[Detection, ...], ...]]  # per setting, pe
 
 
 def known_and_visited(weights: Arrays) -> np.ndarray:
-    """[|U|] bool: λ was updated at least once and the true label is known."""
+    """Return [|U|] bool: λ was updated at least once and the true label is known."""
     return (weights["visits"] > 0) & (weights["true_label"] >= 0)
 
 
 def is_wrong(weights: Arrays) -> np.ndarray:
-    """[|U|] bool: the final model's pseudo-label differs from the true label, where known."""
+    """Return [|U|] bool: the final pseudo-label differs from the true label, where known."""
     return (weights["true_label"] >= 0) & (weights["pseudo_label"] != weights["true_label"])
 
 
 def detect(method: Method, run: RunRecord) -> Detection | None:
-    """Scores one run; None if it has no example weights to score."""
+    """Score one run; None if it has no example weights to score."""
     if run.weights is None:
         return None
     chosen = known_and_visited(run.weights)
@@ -85,7 +85,7 @@ def _area(score: np.ndarray, wrong: np.ndarray) -> Auroc:
 
 
 def detect_setting(setting: Setting) -> tuple[tuple[Detection, ...], ...]:
-    """Detections of every run whose examples carry weights, one tuple per method."""
+    """Return detections of every run whose examples carry weights, one tuple per method."""
     found = []
     for method in setting.methods:
         detections = (detect(method, run) for run in method.runs if method.is_weighted)
@@ -97,7 +97,7 @@ def detect_setting(setting: Setting) -> tuple[tuple[Detection, ...], ...]:
 
 
 def mean_area(group: Sequence[Detection], score: str) -> str:
-    """Mean ± standard deviation over the runs with a defined area, or "undefined"."""
+    """Return mean ± standard deviation over the runs with a defined area, or "undefined"."""
     values = [item.areas[score].value for item in group]
     defined = [value for value in values if value is not None]
     if not defined:
@@ -109,7 +109,7 @@ def mean_area(group: Sequence[Detection], score: str) -> str:
 
 
 def mean_table(detections: Detections) -> Table:
-    """One row per method: mean ± standard deviation over its runs."""
+    """Return one row per method: mean ± standard deviation over its runs."""
     rows = []
     for setting, groups in detections.items():
         for group in groups:
@@ -120,7 +120,7 @@ def mean_table(detections: Detections) -> Table:
 
 
 def _reasons(detections: Detections) -> tuple[str, ...]:
-    """Why an area is undefined, with the runs that share the reason."""
+    """Return why an area is undefined, with the runs that share the reason."""
     seeds = defaultdict(lambda: defaultdict(list))
     for setting, groups in detections.items():
         for item in (item for group in groups for item in group):
@@ -135,7 +135,7 @@ def _reasons(detections: Detections) -> tuple[str, ...]:
 
 
 def run_table(detections: Detections) -> Table:
-    """One row per run, with the numbers of examples behind its areas."""
+    """Return one row per run, with the numbers of examples behind its areas."""
     rows = []
     for setting, groups in detections.items():
         for item in (item for group in groups for item in group):

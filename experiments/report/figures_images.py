@@ -19,8 +19,8 @@ from experiments.pages.plotting import (
     draw,
     encode_image,
 )
-from experiments.report.collect import RunRecord
 from experiments.report.detection import is_wrong, known_and_visited
+from experiments.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,11 +38,11 @@ SIDES = {"down": "Most down-weighted", "up": "Most up-weighted"}
 
 
 def galleries(name: str, run: RunRecord) -> list[Gallery]:
-    """The two galleries of a run, or fewer where it kept no images.
+    """Return the two galleries of a run, or fewer where it kept no images.
 
     Args:
-      name: stem of the picture's file name.
-      run: its weights give pseudo-label, true label and λ by id.
+        name: stem of the picture's file name.
+        run: its weights give pseudo-label, true label and λ by id.
     """
     if run.extremes is None or run.weights is None:
         return []
@@ -81,7 +81,7 @@ def _tile(run: RunRecord, example: int, image: np.ndarray) -> Tile | None:
 
 
 def _sheet(tiles: Sequence[Tile], title: str) -> bytes:
-    """The gallery as one picture: a grid drawn in one pair of axes, in units of a tile."""
+    """Return the gallery as one picture: a grid drawn in one pair of axes, in units of a tile."""
     rows, columns = -(-len(tiles) // SHEET_COLUMNS), min(len(tiles), SHEET_COLUMNS)
 
     def paint(figure: Figure) -> None:
@@ -113,10 +113,10 @@ def _paint_tile(axes: Axes, tile: Tile, x: float, y: float) -> None:
 
 
 def weight_against_confidence(title: str, run: RunRecord) -> bytes | None:
-    """Scatter of λ against confidence over visited examples, right and wrong pseudo-labels.
+    """Draw λ against confidence over visited examples, right and wrong pseudo-labels.
 
     Returns:
-      The PNG, or None if the run has no visited example with a known true label.
+        The PNG, or None if the run has no visited example with a known true label.
     """
     if run.weights is None:
         return None

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.pages.plotting import BLACK, BLUE, BROWN, GREEN, ORANGE, PURPLE, clean, draw
-from experiments.report.collect import Arrays, RunRecord
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import Arrays, RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ class Panel:
 def toy_rows(
     settings: Sequence[Setting], names: Sequence[str]
 ) -> list[tuple[Setting, list[Panel]]]:
-    """Panels of the named data sets that have a snapshot to draw, in the order of `names`."""
+    """Return the panels of the named sets that have a snapshot to draw, in order of `names`."""
     rows = []
     for name in names:
         for setting in settings:
@@ -55,7 +55,7 @@ def toy_rows(
 
 
 def other_toys(settings: Sequence[Setting]) -> list[str]:
-    """Names of further data sets with snapshots, beyond those in the paper."""
+    """Return the names of further data sets with snapshots, beyond those in the paper."""
     known = (*FIGURE_1, *FIGURE_2)
     return [
         setting.dataset
@@ -65,7 +65,7 @@ def other_toys(settings: Sequence[Setting]) -> list[str]:
 
 
 def panels_of(setting: Setting) -> list[Panel]:
-    """The panels of one data set, from the smallest seed that learned per-example weights."""
+    """Return the panels of one set, from the smallest seed that learned per-example weights."""
     ours = _first_run(setting, lambda method: method.weighting == "per_example")
     seed = ours.seed if ours else None
     supervised = _first_run(setting, lambda method: _is_plain(method, "supervised"), seed)
@@ -107,7 +107,7 @@ def _final_panel(name: str, run: RunRecord, colour: str, dash: str) -> Panel:
 
 
 def toy_figure(rows: Sequence[tuple[Setting, Sequence[Panel]]]) -> bytes:
-    """Draws the rows of panels with one λ scale per row."""
+    """Draw the rows of panels with one λ scale per row."""
     columns = max(len(panels) for _, panels in rows)
     heights = [PANEL * _height(panels[0].snapshots) for _, panels in rows]
     width = LEFT + columns * (PANEL + GAP) + BAR
@@ -133,12 +133,12 @@ def toy_figure(rows: Sequence[tuple[Setting, Sequence[Panel]]]) -> bytes:
 
 
 def _fractions(box: tuple[float, ...], width: float, height: float) -> list[float]:
-    """A box (left, bottom, width, height) in inches as fractions of the figure."""
+    """Return a box (left, bottom, width, height) in inches as fractions of the figure."""
     return [box[0] / width, box[1] / height, box[2] / width, box[3] / height]
 
 
 def _height(arrays: Arrays) -> float:
-    """Height of a panel over its width, within reason, so that circles stay circles."""
+    """Return the height of a panel over its width, within reason: circles stay circles."""
     width, height = (np.ptp(arrays[name]) for name in ("grid_x", "grid_y"))
     return float(np.clip(height / width, 0.5, 1.6))
 
@@ -163,7 +163,7 @@ def _paint_row(
 
 
 def _scale(panels: Sequence[Panel]) -> Any:
-    """Common λ range of a row: the central 98 %, so that single outliers do not flatten it."""
+    """Return the common λ range of a row: the central 98 %, so that no outlier flattens it."""
     from matplotlib.colors import Normalize
 
     shaded = [panel.snapshots["lam"][panel.frame] for panel in panels if panel.shaded]
@@ -234,7 +234,7 @@ def _title(panel: Panel) -> str:
 
 
 def grid_error(snapshots: Arrays, frame: int) -> float:
-    """Share of unlabeled points on the wrong side of p = 0.5, in percent.
+    """Return the share of unlabeled points on the wrong side of p = 0.5, in percent.
 
     The probability is interpolated linearly on the drawn grid, and held constant outside it, so
     the number describes exactly the picture; the tables hold the model's own test error.
@@ -250,7 +250,7 @@ def grid_error(snapshots: Arrays, frame: int) -> float:
 
 
 def _legend(panels: Sequence[Panel]) -> list[Any]:
-    """Handles for the points, and for the boundaries that are drawn."""
+    """Return handles for the points, and for the boundaries that are drawn."""
     from matplotlib.lines import Line2D
 
     def dot(colour: str, marker: str, label: str, size: float, edge: str = "none") -> Any:

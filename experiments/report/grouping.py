@@ -1,4 +1,4 @@
-"""Groups runs into the cells of the tables: data set and labels, then method, then seed.
+"""Group runs into the cells of the tables: data set and labels, then method, then seed.
 
 Two runs are averaged only if every setting that matters is the same; otherwise they become two
 rows whose labels name the difference.
@@ -11,9 +11,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from experiments.report.collect import RunRecord
+from experiments.options.effects import effect_of
+from experiments.options.entry import BOOKKEEPING, CONTENT
+from experiments.runs.record import RunRecord
 
 DATASETS = ("linear", "circles", "moons")  # the paper's toy sets come first, in its order
 ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
@@ -22,11 +25,7 @@ WEIGHTINGS = (
 )  # fmt: skip
 LEARNED = ("single", "per_example")
 CONTROLS = ("confidence", "random", "shuffled", "oracle")
-# Flags of these kinds say where or how visibly a run was made, not what was computed.
-_UNRELATED = re.compile(
-    r"(^|_)(seed|out|output|resume|dir|path|cache|folder|log|verbosity|progress)(_|$)"
-    r"|^(checkpoint|keep)_"
-)
+SEEDS = ("seed", "val_seed")  # which draw a run is, not of what: its row is averaged over them
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ class Method:
         return not self.is_supervised and self.weighting in LEARNED
 
     def values(self, get: Callable[[RunRecord], float | None]) -> dict[int, float]:
-        """{seed: value} of the runs that have the value."""
+        """Return {seed: value} of the runs that have the value."""
         found = {run.seed: get(run) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
@@ -87,7 +86,7 @@ class Setting:
 
 
 def short_titles(settings: Sequence[Setting]) -> dict[Setting, str]:
-    """The data set alone where that is clear, else the full title."""
+    """Return the data set alone where that is clear, else the full title."""
     names = [setting.dataset for setting in settings]
     return {
         setting: setting.dataset if names.count(setting.dataset) == 1 else setting.title
@@ -96,12 +95,12 @@ def short_titles(settings: Sequence[Setting]) -> dict[Setting, str]:
 
 
 def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
-    """Sorts runs into settings and methods.
+    """Sort runs into settings and methods.
 
     Returns:
-      (settings, remarks): settings in order of `DATASETS`, name and labels, rows in the order of
-      `ALGORITHMS` and `WEIGHTINGS`; remarks name runs left out because another run has the same
-      settings and the same seed.
+        (settings, remarks): settings in order of `DATASETS`, name and labels, rows in the order of
+        `ALGORITHMS` and `WEIGHTINGS`; remarks name runs left out because another run has the same
+        settings and the same seed.
     """
     by_setting: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
     for record in records:
@@ -158,11 +157,29 @@ def _place(order: tuple[str, ...], name: str) -> tuple[int, str]:
 
 
 def relevant_settings(run: RunRecord) -> dict[str, Any]:
-    """The settings that must be equal for two runs to be seeds of one another."""
-    flags = {
-        name: value for name, value in run.config["config"].items() if not _UNRELATED.search(name)
+    """Return what must be equal for two runs to be seeds of one another, by option.
+
+    Of an option that names a folder the content counts, as far as the run recorded it.
+    """
+    options = {
+        name: value
+        for name, value in run.config["config"].items()
+        if name not in (*SEEDS, "data_dir") and effect_of(name) != BOOKKEEPING
     }
-    return {**flags, "steps": run.summary.steps, "val_size": run.summary.val_size}
+    sizes = {"steps": run.summary.steps, "val_size": run.summary.val_size}
+    return options | sizes | _contents(run)
+
+
+def _contents(run: RunRecord) -> dict[str, str]:
+    # Word replacement records its seed too; it is told by options, as an empty folder's.
+    inputs = run.config.get("inputs") or {}
+    found = {"source": run.source}  # of what lies in data_dir
+    if "strong_views" in inputs:
+        views = inputs["strong_views"]
+        found["back_translation_dir"] = views if views.startswith("back_translation") else ""
+    if "weights" in inputs:
+        found["bert"] = f"{inputs['weights']} {inputs.get('vocabulary', '')}"
+    return found
 
 
 def _labels(label: str, variants: list[tuple[RunRecord, ...]]) -> list[str]:
@@ -173,9 +190,22 @@ def _labels(label: str, variants: list[tuple[RunRecord, ...]]) -> list[str]:
     varying = [
         name for name in names if len({json.dumps(values.get(name)) for values in settings}) > 1
     ]
-    return [f"{label} [{_describe(values, varying)}]" for values in settings]
+    runs = [variant[0] for variant in variants]
+    return [
+        f"{label} [{_describe(run, values, varying)}]"
+        for run, values in zip(runs, settings, strict=True)
+    ]
 
 
-def _describe(values: dict[str, Any], names: list[str]) -> str:
-    shown = ", ".join(f"{name}={values.get(name)}" for name in names[:3])
+def _describe(run: RunRecord, values: dict[str, Any], names: list[str]) -> str:
+    shown = ", ".join(f"{name}={_shown(run, name, values.get(name))}" for name in names[:3])
     return shown + (f", and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _shown(run: RunRecord, name: str, value: Any) -> Any:
+    """Return a setting's value; of a folder its name and the start of its content's digest."""
+    if effect_of(name) != CONTENT:
+        return value
+    folder = Path(run.config["config"].get(name) or "").name
+    digest = "".join(re.findall(r"[0-9a-f]{64}", str(value)))[:8]
+    return " ".join(filter(None, (folder, digest))) or "none"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.pages.document import Bullet, Bullets, Lead
 from experiments.pages.statistics import mean_std
-from experiments.pages.wording import interval_text, joined, plural, signed
+from experiments.pages.wording import interval_text, joined, left_out, plural, signed
 from experiments.report.comparisons import Comparison, Role, Verdict, main_error
 from experiments.report.detection import Detection, Detections, mean_area
 from experiments.report.grouping import Setting, short_titles
@@ -31,7 +31,7 @@ NAMES = {
     Verdict.UNDECIDED: "No better",
     Verdict.WORSE: "Worse",
     Verdict.ONE_SEED: "One seed, no claim",
-    Verdict.NO_PAIR: "No common seed",
+    Verdict.NO_PAIR: "No pair",
 }
 BASE_NAMES = {
     **NAMES,
@@ -59,7 +59,7 @@ HOW_TO_READ = (
 
 
 def overview(settings: Sequence[Setting], comparisons: Sequence[Comparison]) -> Lead:
-    """The summary at the top: where learned weights and base algorithms won, lost or neither."""
+    """Return the summary at the top: where learned weights and bases won, lost or neither."""
     titles = short_titles(settings)
     paragraphs = []
     for role, subject in SUBJECTS.items():
@@ -81,7 +81,7 @@ def _is_headline(item: Comparison) -> bool:
 
 
 def _tally(subject: str, items: Sequence[Comparison], titles: Mapping[Setting, str]) -> str:
-    """E.g. "X helped in 1 of 3 cases and did not help in 2. Helped: …. Did not help: …."."""
+    """Return "X helped in 1 of 3 cases and did not help in 2. Helped: …." and the like."""
     base = items[0].role is Role.BASE
     groups = {verdict: [item for item in items if item.verdict is verdict] for verdict in NAMES}
     names = BASE_NAMES if base else NAMES
@@ -117,10 +117,11 @@ def _numbers(item: Comparison) -> str:
 
 
 def sentence(item: Comparison) -> str:
-    """One comparison in words, with difference, interval and number of seeds."""
+    """Return one comparison in words, with difference, interval and number of seeds."""
     a, b = item.method.label, item.reference.label
     if item.difference is None:
-        return f"{a} cannot be compared with {b}: no common seed."
+        why = left_out(item.unlike) or "no common seed"
+        return f"{a} cannot be compared with {b}: {why}."
     if item.verdict is Verdict.ONE_SEED:
         return (
             f"{a} against {b}: {signed(item.difference.mean)} points from one seed, so there is "
@@ -133,7 +134,7 @@ def sentence(item: Comparison) -> str:
 def setting_points(
     settings: Sequence[Setting], comparisons: Sequence[Comparison], detections: Detections
 ) -> Bullets:
-    """One point per setting: the errors, every reading, and how well −λ finds wrong labels."""
+    """Return one point per setting: the errors, every reading, how well −λ finds wrong labels."""
     points = []
     for setting in settings:
         told = [item for item in comparisons if item.setting is setting and _is_told(item)]

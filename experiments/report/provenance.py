@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.options.effects import effect_of
+from experiments.options.entry import CONTENT
 from experiments.pages.document import (
     Block,
     Bullet,
@@ -20,12 +22,13 @@ from experiments.pages.document import (
     Table,
 )
 from experiments.pages.wording import plural, unique
-from experiments.report.collect import Collection, RunRecord
+from experiments.report.collect import Collection
 from experiments.report.grouping import Setting
+from experiments.runs.record import RunRecord
 
 
 def deviation_blocks(settings: Sequence[Setting]) -> list[Block]:
-    """Every departure from the paper that some run used, with the methods that used it."""
+    """Return every departure from the paper that some run used, with its methods."""
     users: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for setting in settings:
         for method in setting.methods:
@@ -46,7 +49,7 @@ def _users_text(where: dict[str, list[str]]) -> str:
 
 
 def version_blocks(runs: Sequence[RunRecord]) -> list[Block]:
-    """A table of versions; several values in a cell mean that the runs differ."""
+    """Return a table of versions; several values in a cell mean that the runs differ."""
     values: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         for name, version in (run.config.get("versions") or {}).items():
@@ -59,7 +62,7 @@ def version_blocks(runs: Sequence[RunRecord]) -> list[Block]:
 
 
 def command_blocks(settings: Sequence[Setting]) -> list[Block]:
-    """The command that made each run, rebuilt from the flag values it saved."""
+    """Return the command that made each run, rebuilt from the flag values it saved."""
     blocks: list[Block] = [
         Heading("Commands"),
         Paragraph(
@@ -77,7 +80,7 @@ def command_blocks(settings: Sequence[Setting]) -> list[Block]:
 
 
 def command(run: RunRecord) -> str:
-    """E.g. "python -m experiments.train_images --dataset=digits --seed=1".
+    """Return "python -m experiments.train_images --dataset=digits --seed=1" and the like.
 
     Reports are published: no folder of the machine is named, and results are in results/runs.
     """
@@ -93,10 +96,10 @@ def command(run: RunRecord) -> str:
 
 
 def _public(name: str, value: str, run: RunRecord) -> str:
-    """Returns the flag's value without the machine's folders."""
+    """Return the flag's value without the machine's folders."""
     if name == "out":
         return f"results/runs/{run.name}"
-    if name in ("data_dir", "bert", "back_translation_dir"):
+    if effect_of(name) == CONTENT:
         return _without_folders(value)
     kind, colon, path = value.partition(":")
     if name == "dataset" and kind in ("npz", "folder", "csv"):
@@ -105,7 +108,7 @@ def _public(name: str, value: str, run: RunRecord) -> str:
 
 
 def _without_folders(path: str) -> str:
-    """Returns the last part of a path that leads elsewhere; one inside the clone stays."""
+    """Return the last part of a path that leads elsewhere; one inside the clone stays."""
     parts = Path(path).parts
     elsewhere = Path(path).is_absolute() or ".." in parts or path.startswith("~")
     return Path(path).name if elsewhere else path
@@ -120,7 +123,7 @@ def _flag_value(value: Any) -> str:
 
 
 def left_out_blocks(collection: Collection, doubled: Sequence[str]) -> list[Block]:
-    """Names what was found but is not in the tables, and optional files that were unreadable."""
+    """Name what was found but is not in the tables, and optional files that were unreadable."""
     blocks: list[Block] = [Heading("Runs left out")]
     groups = (
         ("Not finished", [Bullet(f"{name}:", why) for name, why in collection.unfinished]),

@@ -30,10 +30,10 @@ class Report:
 
 
 def make_report(runs: Path | str) -> Report:
-    """Reads every run below `runs` and builds the report in memory.
+    """Read every run below `runs` and build the report in memory.
 
     Raises:
-      ValueError: `runs` is not a folder.
+        ValueError: `runs` is not a folder.
     """
     collection = collect_runs(runs)
     settings, doubled = group_runs(collection.finished)
@@ -85,13 +85,13 @@ def _subtitle(collection: Collection, settings: tuple[Setting, ...]) -> str:
 
 
 def write_report(runs: Path | str, out: Path | str) -> Report:
-    """Writes figures/*.png, results.csv, report.md and report.html below `out`.
+    """Write figures/*.png, results.csv, report.md and report.html below `out`.
 
     The page comes last: whoever sees a new page also sees the figures and tables it speaks of.
 
     Raises:
-      ValueError: `runs` is not a folder.
-      OSError: `out` cannot be written.
+        ValueError: `runs` is not a folder.
+        OSError: `out` cannot be written.
     """
     report, folder = make_report(runs), Path(out)
     for picture in pictures_in(report.document.blocks):

@@ -70,7 +70,7 @@ HEATMAPS = (
 def summary_section(
     settings: Sequence[Setting], comparisons: Sequence[Comparison], detections: Detections
 ) -> list[Block]:
-    """What the numbers say, in words, and the same at a glance."""
+    """Return what the numbers say, in words, and the same at a glance."""
     points = setting_points(settings, comparisons, detections)
     blocks: list[Block] = [
         overview(settings, comparisons),
@@ -89,12 +89,12 @@ def _is_shown(item: Comparison, role: Role) -> bool:
 
 
 def sources_section(settings: Sequence[Setting]) -> list[Block]:
-    """Where the data came from and which split each seed used."""
+    """Return where the data came from and which split each seed used."""
     return [Heading("Data"), sources_table(settings)]
 
 
 def results_section(settings: Sequence[Setting], comparisons: Sequence[Comparison]) -> list[Block]:
-    """Per setting: errors by both selection rules, then paired differences."""
+    """Return, per setting, the errors by both selection rules, then paired differences."""
     blocks: list[Block] = [Heading("Results"), *(Paragraph(text) for text in READING)]
     for setting in settings:
         mine = [item for item in comparisons if item.setting is setting]
@@ -107,7 +107,7 @@ def results_section(settings: Sequence[Setting], comparisons: Sequence[Compariso
 
 
 def toy_section(settings: Sequence[Setting]) -> list[Block]:
-    """The panels of Figs. 1 and 2, and of other toy sets if there are any."""
+    """Return the panels of Figs. 1 and 2, and of other toy sets if there are any."""
     groups = (
         ("figure-1-linear", "Fig. 1, linearly separable data", FIGURE_1),
         ("figure-2-circles-moons", "Fig. 2, circles and moons", FIGURE_2),
@@ -122,7 +122,7 @@ def toy_section(settings: Sequence[Setting]) -> list[Block]:
 
 
 def curves_section(settings: Sequence[Setting]) -> list[Block]:
-    """Test error over training, every setting."""
+    """Return the test error over training, every setting."""
     pictures = tuple(
         Picture(
             _setting_name("learning-curves", setting),
@@ -135,7 +135,7 @@ def curves_section(settings: Sequence[Setting]) -> list[Block]:
 
 
 def weights_section(settings: Sequence[Setting]) -> list[Block]:
-    """How λ spread over training, one picture per method."""
+    """Return how λ spread over training, one picture per method."""
     pictures = tuple(
         Picture(
             _name("lambda", setting, place, method.label),
@@ -151,7 +151,7 @@ def weights_section(settings: Sequence[Setting]) -> list[Block]:
 
 
 def gallery_section(settings: Sequence[Setting]) -> list[Block]:
-    """The most down- and up-weighted images; the first seed open, the others folded away."""
+    """Return the most down- and up-weighted images; the first seed open, the others folded."""
 
     def shown(setting, place, method):
         prefix = _name("images", setting, place, method.label)
@@ -163,14 +163,14 @@ def gallery_section(settings: Sequence[Setting]) -> list[Block]:
 
 
 def texts_section(settings: Sequence[Setting]) -> list[Block]:
-    """The most down- and up-weighted texts; the first seed open, the others folded away."""
+    """Return the most down- and up-weighted texts; the first seed open, the others folded."""
     blocks = _extremes(settings, lambda setting, place, method: map(text_tables, method.runs))
     title = Heading("Most down- and up-weighted texts")
     return [title, Paragraph(TEXTS_LEGEND), *blocks] if blocks else []
 
 
 def _extremes(settings, shown):
-    """What `shown` (setting, place, method) -> blocks of each run gives for learned weights."""
+    """Return what `shown` (setting, place, method) -> blocks of a run gives for learned weights."""
     blocks: list[Block] = []
     for setting in settings:
         for place, method in enumerate(setting.methods):
@@ -186,7 +186,7 @@ def _extremes(settings, shown):
 
 
 def detection_section(settings: Sequence[Setting], detections: Detections) -> list[Block]:
-    """How well −λ finds wrong pseudo-labels, with λ against confidence beside it."""
+    """Return how well −λ finds wrong pseudo-labels, with λ against confidence beside it."""
     heading = Heading("Does a low λ find wrong pseudo-labels?")
     if not any(detections.values()):
         return [heading, Paragraph("No finished run with weights recorded them per example.")]
@@ -201,7 +201,7 @@ def detection_section(settings: Sequence[Setting], detections: Detections) -> li
 
 
 def _scatters(setting: Setting) -> list[Picture]:
-    """λ against confidence of the first run of each method that learned weights."""
+    """Return λ against confidence of the first run of each method that learned weights."""
     pictures = []
     for place, method in enumerate(setting.methods):
         run = method.runs[0]

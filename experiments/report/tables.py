@@ -4,15 +4,22 @@ and data sources with the hashes of their splits.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from experiments.pages.document import Cell, Table
 from experiments.pages.statistics import median_of_last
-from experiments.pages.wording import MISSING, error_text, interval_text, share_text, signed, unique
-from experiments.report.collect import RunRecord
+from experiments.pages.wording import (
+    MISSING,
+    error_text,
+    interval_text,
+    left_out,
+    share_text,
+    signed,
+    unique,
+)
 from experiments.report.comparisons import Comparison, Verdict, main_error
 from experiments.report.grouping import Method, Setting
+from experiments.runs.record import RunRecord
 
 RESULT_COLUMNS = (
     "Method",
@@ -51,24 +58,24 @@ TONES = {
 
 
 def raw_error(run: RunRecord) -> float | None:
-    """Error without EMA by the rule of the main column; None if it was never measured."""
+    """Return the error without EMA by the main column's rule; None if it was never measured."""
     if all(line.get("raw_test_error") is None for line in run.evals):
         return None
     return median_of_last(run.evals, key="raw_test_error")
 
 
 def selected_error(run: RunRecord) -> float | None:
-    """Test error of the checkpoint that is best on V."""
+    """Return the test error of the checkpoint that is best on V."""
     return run.summary.test_error_best_on_validation
 
 
 def is_optimistic(method: Method) -> bool:
-    """Whether the V that chose the checkpoint of any run had also taught it something."""
+    """Return whether the V that chose the checkpoint of any run had also taught it something."""
     return any(run.summary.best_on_validation_is_optimistic for run in method.runs)
 
 
 def results_table(setting: Setting) -> Table:
-    """One row per method: errors, seeds, coverage of U by Λ-updates, share of time on Λ."""
+    """Return one row per method: errors, seeds, coverage of U by Λ-updates, share of time on Λ."""
     marked = any(is_marked(method) for method in setting.methods)
     return Table(
         RESULT_COLUMNS,
@@ -78,7 +85,7 @@ def results_table(setting: Setting) -> Table:
 
 
 def is_marked(method: Method) -> bool:
-    """Whether the selected error of the row carries the dagger."""
+    """Return whether the selected error of the row carries the dagger."""
     return is_optimistic(method) and bool(method.values(selected_error))
 
 
@@ -97,7 +104,7 @@ def _result_row(method: Method) -> tuple[str, ...]:
 
 
 def coverages(method: Method) -> list[float]:
-    """Shares of U whose λ was updated at least once, in [0, 1], one per run that learned λ."""
+    """Return the shares of U whose λ was updated, in [0, 1], one per run that learned λ."""
     # A base algorithm visits no λ: a dash says that better than "0.0 %".
     if not method.is_weighted:
         return []
@@ -105,19 +112,18 @@ def coverages(method: Method) -> list[float]:
 
 
 def time_shares(method: Method) -> list[float]:
-    """Shares of training time spent on Λ, in [0, 1], one per run that learned λ."""
+    """Return the shares of training time spent on Λ, in [0, 1], one per run that learned λ."""
     if not method.is_weighted:
         return []
     return list(method.values(lambda run: run.summary.lambda_share).values())
 
 
 def differences_table(comparisons: Sequence[Comparison]) -> Table:
-    """Paired differences with 95 % t-intervals; negative favours the method."""
+    """Return paired differences with 95 % t-intervals; negative favours the method."""
     notes = [
-        f"{item.method.label} against {item.reference.label}: seeds "
-        f"{', '.join(map(str, item.other_split))} left out, the two runs saw different splits."
+        f"{item.method.label} against {item.reference.label}: {left_out(item.unlike)}."
         for item in comparisons
-        if item.other_split
+        if item.unlike
     ]
     rows = tuple(_difference_row(item) for item in comparisons)
     return Table(DIFFERENCE_COLUMNS, rows, text_columns=(0, 3), notes=tuple(notes))
@@ -135,11 +141,11 @@ def _difference_row(item: Comparison) -> tuple[str | Cell, ...]:
 
 
 def sources_table(settings: Sequence[Setting]) -> Table:
-    """Where the data came from, how much of it, and the hash of every split by seed."""
+    """Return where the data came from, how much of it, and the hash of every split by seed."""
     rows = []
     for setting in settings:
-        for source in unique([_source(run) for run in setting.runs]):
-            runs = [run for run in setting.runs if _source(run) == source]
+        for source in unique([run.source for run in setting.runs]):
+            runs = [run for run in setting.runs if run.source == source]
             rows.append(
                 (
                     setting.dataset,
@@ -159,11 +165,6 @@ def sources_table(settings: Sequence[Setting]) -> Table:
             "added to the labels.",
         ),
     )
-
-
-def _source(run: RunRecord) -> str:
-    """The source, without the seed that generated data name: all seeds share one row."""
-    return re.sub(rf"\bseed {run.seed}\b", "the run's seed", run.summary.source)
 
 
 def _distinct(numbers: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.pages.document import Cell, Table
-from experiments.report.collect import RunRecord
+from experiments.runs.record import RunRecord
 
 MAX_TEXTS = 8
 MAX_LETTERS = 240
@@ -18,7 +18,7 @@ LEGEND = (
 
 
 def text_tables(run: RunRecord) -> list[Table]:
-    """Returns the two tables of a run, or none where its examples are no texts."""
+    """Return the two tables of a run, or none where its examples are no texts."""
     if run.weights is None or "text" not in run.weights:
         return []
     visited = np.flatnonzero(run.weights["visits"] > 0)

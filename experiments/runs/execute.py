@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -17,9 +16,9 @@ from experiments.options.config import Config
 from experiments.options.deviations import deviations
 from experiments.runs import results
 from experiments.runs import state as run_state
-from experiments.runs.finished import is_complete as is_complete
 from experiments.runs.lock import held
 from experiments.runs.log import RunLog
+from experiments.runs.record import is_complete as is_complete
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.lambda_step import LAST_LAYER
 
@@ -54,20 +53,6 @@ class Stop:
         # Not print: a signal may arrive in the middle of another print to the same stream.
         os.write(2, f"received {name}: saving a checkpoint, then stopping\n".encode())
         self.__exit__()
-
-
-def changed_options(config: Config) -> list[str]:
-    """Return how the run that lies in `config.out` differs from `config`, option by option.
-
-    An option that did not exist when it ran had its default.
-    """
-    saved = json.loads((Path(config.out) / "config.json").read_text())["config"]
-    saved = run_state.options_as_json(Config()) | saved
-    return [
-        f"{name}: {saved[name]!r} there, {value!r} now"
-        for name, value in run_state.options_as_json(config).items()
-        if name not in run_state.FREE and saved[name] != value
-    ]
 
 
 def execute(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -19,6 +17,7 @@ from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.statistics import best_on_validation, median_of_last
+from experiments.runs import record, run_files
 from experiments.runs.state import options_as_json
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
@@ -67,8 +66,7 @@ def write_config(run: Run, program: str) -> None:
             "numpy": np.__version__,
         },
     }
-    text = json.dumps(content, indent=1, allow_nan=False)
-    write_text(Path(run.config.out) / "config.json", text)
+    record.write_config(Path(run.config.out), content)
 
 
 def _commit():
@@ -87,46 +85,41 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
     out = Path(run.config.out)
     if run.config.uses_unlabeled:
         table = example_table(run)
-        with replacing(out / "example_weights.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+        run_files.write_example_weights(out / "example_weights.parquet", table)
         if run.splits.unlabeled.inputs.ndim == 4:
             _write_extremes(run, table, out / "extreme_examples.npz")
     _save_averaged_model(run, out / "model.keras")
     summary = _summary(run, seconds, lambda_share)
-    write_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False))
+    record.write_summary(out, summary)
     return summary
 
 
-def example_table(run: Run):
-    """Return one row per unlabeled id (pandas): lambda and what the final averaged model says.
+def example_table(run: Run) -> dict:
+    """Return columns [|U|], one entry per unlabeled id: lambda, what the averaged model says.
 
     loss is the cross-entropy of one strong view against the clean view's pseudo-label.
     """
-    import pandas as pd
-
     store, unlabeled = run.trainer.store, run.splits.unlabeled
     log_p = log_softmax(run.evaluator.logits(unlabeled.inputs))
     pseudo = log_p.argmax(axis=1)
     groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
     if unlabeled.texts is not None:
         groups["text"] = list(unlabeled.texts)
-    return pd.DataFrame(
-        {
-            "id": np.arange(len(pseudo), dtype=np.int64),
-            "lam": store.table().numpy(),
-            "visits": store.visits.numpy(),
-            "pseudo_label": pseudo.astype(np.int32),
-            "confidence": np.exp(log_p.max(axis=1)).astype(np.float32),
-            "loss": _strong_view_loss(run, pseudo),
-            "true_label": unlabeled.labels.astype(np.int32),
-            "last_influence": store.last_influence.numpy(),
-            **groups,
-        }
-    )
+    return {
+        "id": np.arange(len(pseudo)),
+        "lam": store.table().numpy(),
+        "visits": store.visits.numpy(),
+        "pseudo_label": pseudo,
+        "confidence": np.exp(log_p.max(axis=1)),
+        "loss": _strong_view_loss(run, pseudo),
+        "true_label": unlabeled.labels,
+        "last_influence": store.last_influence.numpy(),
+        **groups,
+    }
 
 
 def _strong_view_loss(run, pseudo):
-    """One pass over U in id order, each example under one strong augmentation."""
+    """Pass over U once in id order, each example under one strong augmentation."""
     loss = np.empty(len(pseudo), np.float32)
     size = run.evaluator.batch_size
     for start in range(0, len(pseudo), size):
@@ -138,18 +131,12 @@ def _strong_view_loss(run, pseudo):
 
 
 def _write_extremes(run, table, path):
-    visited = table[table.visits > 0].sort_values(["lam", "id"])
-    count = min(GALLERY, len(visited) // 2)
-    down, up = visited.head(count), visited.tail(count)[::-1]
+    visited = np.flatnonzero(table["visits"] > 0)
+    order = visited[np.argsort(table["lam"][visited], kind="stable")]
+    count = min(GALLERY, len(order) // 2)
+    down, up = order[:count], order[len(order) - count :][::-1]
     images = run.splits.unlabeled.inputs
-    arrays = {
-        "down_ids": down.id.to_numpy(),
-        "down_images": images[down.id.to_numpy()],
-        "up_ids": up.id.to_numpy(),
-        "up_images": images[up.id.to_numpy()],
-    }
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+    run_files.write_extreme_examples(path, (down, images[down], up, images[up]))
 
 
 def _save_averaged_model(run, path):
@@ -160,7 +147,7 @@ def _save_averaged_model(run, path):
     for variable, average in zip(variables, averages, strict=True):
         variable.assign(average.value)
     try:
-        with replacing(path) as temporary:
+        with run_files.replacing(path) as temporary:
             mean_model([t.model for t in members]).save(temporary)
     finally:
         for variable, value in zip(variables, raw, strict=True):
@@ -172,7 +159,7 @@ def _summary(run, seconds, lambda_share):
     lines = (Path(c.out) / "metrics.jsonl").read_text().splitlines()
     evals = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
     return {
-        "status": "complete",
+        "status": record.COMPLETE,
         "smoke": c.smoke,
         "dataset": splits.name,
         "source": splits.source,
@@ -201,14 +188,14 @@ def _summary(run, seconds, lambda_share):
 
 
 def _single_error(evals):
-    """Mean error of a cross-fit run's single models; its test error is their ensemble's."""
+    """Return the mean error of a cross-fit run's single models; the run's is their ensemble's."""
     if "single_test_error" not in evals[-1]:
         return {}
     return {"single_test_error_median20": median_of_last(evals, 20, "single_test_error")}
 
 
 def _by_group(run):
-    """Lambda of each known group of unlabeled examples: mean over all and over the moved ones."""
+    """Return lambda of each known group of U: mean over all and over the moved ones."""
     if run.splits.groups is None or not run.config.uses_unlabeled:
         return {}
     groups, store = np.array(run.splits.groups), run.trainer.store
@@ -233,30 +220,3 @@ def weight_statistics(store) -> dict:
         "lam_mean": float(lam.mean()),
         "coverage": float((visits > 0).mean()),
     }
-
-
-@contextlib.contextmanager
-def replacing(path: Path):
-    """Give a temporary path and, once it has been written, put it in the place of `path`.
-
-    A full disk or a kill leaves the file that was there as it was.
-
-    Raises:
-        OSError: the file could not be written; names it.
-    """
-    temporary = path.with_name(f"partial-{path.name}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, content: str) -> None:
-    """Replace a text file in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.assemble.build import Run
+from experiments.runs.run_files import write_snapshots
 from ssl_weighting.evaluation import log_softmax
 
 GRID = 120  # points per side
@@ -59,20 +60,18 @@ class Snapshots:
 
     def _write(self):
         s, order = self.splits, sorted(self.taken)
-        temporary = self.path.with_suffix(".partial.npz")
-        np.savez_compressed(
-            temporary,
-            iterations=np.array(order),
-            grid_x=self.x,
-            grid_y=self.y,
-            probability=np.stack([self.taken[k][0] for k in order]).astype(np.float32),
-            lam=np.stack([self.taken[k][1] for k in order]),
-            unlabeled=s.unlabeled.inputs,
-            unlabeled_label=s.unlabeled.labels,
-            labeled=s.labeled.inputs,
-            labeled_label=s.labeled.labels,
+        arrays = (
+            np.array(order),
+            self.x,
+            self.y,
+            np.stack([self.taken[k][0] for k in order]).astype(np.float32),
+            np.stack([self.taken[k][1] for k in order]),
+            s.unlabeled.inputs,
+            s.unlabeled.labels,
+            s.labeled.inputs,
+            s.labeled.labels,
         )
-        temporary.replace(self.path)
+        write_snapshots(self.path, arrays)
 
 
 def steps_of_iterations(config) -> dict[int, int]:

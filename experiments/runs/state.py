@@ -9,13 +9,11 @@ import numpy as np
 
 from experiments.assemble.build import Run
 from experiments.options.config import RETIRED, Config, options_as_json
+from experiments.options.effects import effect_of, is_free
+from experiments.options.entry import CONTENT
 from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints
 
-# Options that a resumed run may change: they do not touch what is computed. XLA is one of them: it
-# rounds otherwise, as another processor does.
-FREE = ("out", "resume", "keep_checkpoints", "data_dir", "jit")
-BY_CONTENT = ("bert", "back_translation_dir")  # folders: what is in them is compared, `Run.inputs`
 _MODEL = ("params/", "non_trainable/", "ema/")
 _NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
 
@@ -87,8 +85,11 @@ def fingerprint(config: Config, run: Run) -> dict:
 
     Where data, BERT and paraphrases lie is left out: the same bytes from elsewhere are the same.
     """
-    left_out = (*FREE, *BY_CONTENT)
-    options = {k: v for k, v in options_as_json(config).items() if k not in left_out}
+    options = {
+        name: value
+        for name, value in options_as_json(config).items()
+        if not is_free(name) and effect_of(name) != CONTENT
+    }
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
     return options | {
         "dataset": config.dataset.partition(":")[0],  # csv of csv:PATH

@@ -40,7 +40,7 @@ _CONTAMINATED = (
 
 
 def _contaminated(kind):
-    """The larger V: what reads nothing of V too; cross-fit, twice the work, with one kind."""
+    """Return the methods of the larger V; cross-fit, twice the work, with one kind."""
     found = (*_CONTAMINATED, "confidence", "oracle")
     return (*found, "cross_fit", "cross_fit_fixed") if kind == "foreign" else found
 

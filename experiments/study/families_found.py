@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from experiments.pages.statistics import PairedDifference, paired_difference
+from experiments.runs.record import unlike_pairs
 from experiments.study.rows import Key, Row
 
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
@@ -44,10 +45,10 @@ class FamilyPlan:
     """Runs that differ in method and seed alone.
 
     Attributes:
-      options: (method, seed) -> hash of its options; some methods have fewer seeds than others.
-      variant: what a secondary family varies, such as "uda"; "" for nothing but sizes.
-      secondary: run as far as time goes.
-      reference: family that holds the rows to compare with, where this one has none; "" for itself.
+        options: (method, seed) -> hash of its options; some methods have fewer seeds than others.
+        variant: what a secondary family varies, such as "uda"; "" for nothing but sizes.
+        secondary: run as far as time goes.
+        reference: family with the rows to compare with, where this one has none; "" for itself.
     """
 
     name: str
@@ -63,7 +64,7 @@ class FamilyPlan:
     variant: str = ""
 
     def seeds_of(self, method: str) -> list[int]:
-        """Seeds that a method is to be run with; of the tuned scalar those of its grid."""
+        """Return the seeds a method is to be run with; of the tuned scalar those of its grid."""
         known = [seed for seed in self.seeds if (method, seed) in self.options]
         return known or list(self.seeds)
 
@@ -101,7 +102,7 @@ class Family:
         return {method: seeds for method, seeds in found.items() if seeds}
 
     def methods(self) -> list[str]:
-        """Methods with at least one run, in the plan's order, with the tuned scalar's row."""
+        """Return methods with a run, in the plan's order, with the tuned scalar's row."""
         found = [m for m in self.plan.methods if self.of(m)]
         if self.of(TUNED):
             last = max(found.index(m) for m in self.grid())
@@ -109,17 +110,17 @@ class Family:
         return found
 
     def grid(self) -> list[str]:
-        """The scalar weights that are tuned: λ = 0 and the fixed ones."""
+        """Return the scalar weights that are tuned: λ = 0 and the fixed ones."""
         return [m for m in self.plan.methods if m == "supervised" or m.startswith("fixed_")]
 
     def of(self, method: str) -> dict[int, Row]:
-        """Seed -> run of a method, or the run that was chosen as the tuned scalar."""
+        """Return seed -> run of a method, or the run that was chosen as the tuned scalar."""
         if method == TUNED:
             return self._tuned()
         return {s: self.rows[method, s] for s in self.plan.seeds if (method, s) in self.rows}
 
     def _tuned(self):
-        """Seed -> the run of the grid with the least error on V, where the whole grid was run."""
+        """Return seed -> the run of the grid with the least error on V, where all of it was run."""
         grid = self.grid()
         found = {}
         for seed in self.plan.seeds if len(grid) > 1 else ():
@@ -129,7 +130,7 @@ class Family:
         return found
 
     def errors(self, method: str) -> dict[int, float]:
-        """Seed -> test error in percent; of a cross-fit's single models with `SINGLES` behind."""
+        """Return seed -> test error in percent; of single models with `SINGLES` behind the name."""
         name, _, singles = method.partition("/")
         found = self.of(name)
         if not singles:
@@ -138,28 +139,28 @@ class Family:
         return {seed: value for seed, value in values.items() if value is not None}
 
     def difference(self, method: str, reference: str) -> PairedDifference | None:
-        """Error of `method` minus that of `reference` over common seeds; None if there are none.
+        """Return the error of `method` minus that of `reference` over the pairs; None: no pair."""
+        unlike = self.unlike(method, reference)
+        mine = {seed: e for seed, e in self.errors(method).items() if seed not in unlike}
+        return paired_difference(mine, (self.reference or self).errors(reference))
 
-        Where neither trained on V, runs on different splits are no pair.
-        """
-        family = self.reference or self
-        mine, theirs = self.errors(method), family.errors(reference)
-        ours, others = self.of(method.partition("/")[0]), family.of(reference)
-        pairs = [s for s in mine if s in theirs and _same_split(ours[s], others[s])]
-        return paired_difference({s: mine[s] for s in pairs}, theirs)
+    def unlike(self, method: str, reference: str) -> dict[int, list[str]]:
+        """Return seed -> in what the two runs differ, for the seeds whose runs are no pair."""
+        ours, others = self.of(method.partition("/")[0]), (self.reference or self).of(reference)
+        return unlike_pairs(ours, others)
 
     def choices(self) -> str:
-        """Which scalar V chose: "seed 1: 0.3, seed 2: 1"."""
+        """Return which scalar V chose: "seed 1: 0.3, seed 2: 1"."""
         return ", ".join(f"seed {seed}: {scalar(row)}" for seed, row in self.of(TUNED).items())
 
 
 def scalar(row: Row) -> str:
-    """The λ of a run of the grid, as its folder says it."""
+    """Return the λ of a run of the grid, as its folder says it."""
     return "0" if row.method == "supervised" else row.method.removeprefix("fixed_")
 
 
 def label(method: str) -> str:
-    """A method in words."""
+    """Return a method in words."""
     name, _, singles = method.partition("/")
     if singles:
         return "– mean error of its single models"
@@ -171,11 +172,11 @@ def label(method: str) -> str:
 def families(
     plans: Iterable[FamilyPlan], rows: Mapping[Key, Row]
 ) -> tuple[list[Family], list[Key]]:
-    """Sorts rows into the plan.
+    """Sort rows into the plan.
 
     Returns:
-      (families in the plan's order, keys of rows that the plan does not ask for with these
-      options; they are counted nowhere).
+        (families in the plan's order, keys of rows that the plan does not ask for with these
+        options; they are counted nowhere).
     """
     found: dict[str, Family] = {}
     used = set()
@@ -188,8 +189,3 @@ def families(
         used |= {(plan.name, *key) for key in mine}
         found[plan.name] = Family(plan, mine, found.get(plan.reference))
     return list(found.values()), sorted(rows.keys() - used)
-
-
-def _same_split(one: Row, other: Row) -> bool:
-    with_v = "v_as_labels" in one.method or "v_as_labels" in other.method
-    return with_v or one.split == other.split

@@ -34,7 +34,7 @@ _POINTS = "Points: seeds; bars: their mean."
 
 
 def error_picture(family: Family) -> Picture | None:
-    """Test error of every run, one line a method; None without a run."""
+    """Draw the test error of every run, one line a method; None without a run."""
     methods = family.methods()
     if not methods:
         return None
@@ -63,7 +63,7 @@ def error_picture(family: Family) -> Picture | None:
 
 
 def group_picture(family: Family) -> Picture | None:
-    """Mean λ of each group by method, a bar of one standard deviation over seeds; None without."""
+    """Draw the mean λ of each group by method, a bar of one deviation over seeds; None without."""
     methods = [m for m in family.methods() if m != TUNED and group_names(family.of(m).values())]
     if not methods:
         return None
@@ -103,7 +103,7 @@ def _group_means(family, method, name):
 
 
 def size_picture(families: Sequence[Family]) -> Picture | None:
-    """Test error against |V| for one data set; None where fewer than two sizes were run."""
+    """Draw test error against |V| for one data set; None where fewer than two sizes were run."""
     methods = (BASE, TUNED, LEARNED, EVERY_STEP, V_AS_LABELS)
     there = sorted((f for f in families if f.rows), key=lambda f: f.plan.val_size)
     if len(there) < 2:

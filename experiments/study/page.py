@@ -83,7 +83,7 @@ COMMANDS = (
 
 
 def study_document(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> Document:
-    """Builds the page of whatever was run."""
+    """Build the page of whatever was run."""
     families, unused = sort_into(plans, rows)
     there = [family for family in families if family.rows]
     primary = [family for family in there if not family.plan.secondary]
@@ -106,12 +106,12 @@ def study_document(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> Docu
 
 
 def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path | str) -> Document:
-    """Writes figures/*.png, runs.csv and README.md below `out`, the page last.
+    """Write figures/*.png, runs.csv and README.md below `out`, the page last.
 
     Pictures of an earlier page that this one does not show are deleted.
 
     Raises:
-      OSError: `out` cannot be written.
+        OSError: `out` cannot be written.
     """
     folder, document = Path(out), study_document(plans, rows)
     pictures = {f"{one.name}.png": one.png for one in pictures_in(document.blocks)}
@@ -126,7 +126,7 @@ def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path 
 
 
 def _findings(families) -> list[Block]:
-    """What the intervals say, family by family; nothing else is claimed."""
+    """Return what the intervals say, family by family; nothing else is claimed."""
     items = []
     for family in families:
         parts = []

@@ -8,15 +8,14 @@ import json
 from pathlib import Path
 
 from experiments.options.config import Config, options_as_json
-from experiments.runs import state as run_state
+from experiments.options.effects import effect_of, is_free
+from experiments.options.entry import BOOKKEEPING
 from experiments.study.families import REFERENCE, SECONDARY, STUDY
 from experiments.study.families_found import FamilyPlan
 from experiments.study.profiles import configs
 from experiments.study.rows import Key, Row
 
 RECORD = Path(__file__).resolve().parents[2] / "docs" / "study" / "runs.csv"
-# How a run is kept and shown does not make it another run.
-_NO_MATTER = (*run_state.FREE, "checkpoint_every", "log_every")
 
 
 def options_hash(options: dict) -> str:
@@ -31,9 +30,17 @@ def options_hash(options: dict) -> str:
     kept = {
         name: value
         for name, value in options.items()
-        if name not in _NO_MATTER and value != defaults.get(name)
+        if value != defaults.get(name) and not _is_no_matter(name)
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _is_no_matter(name):
+    """Return whether an option does not make another run.
+
+    A BERT counts by its name here: the plan is made without one.
+    """
+    return is_free(name) or effect_of(name) == BOOKKEEPING
 
 
 def key_of(config: Config) -> Key:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from experiments.pages.statistics import auroc, auroc_within, median_of_last, share_between
-from experiments.report.collect import RunRecord
 from experiments.report.detection import is_wrong, known_and_visited
-from experiments.report.validation import RunError
+from experiments.runs.record import Circumstances, RunRecord
+from experiments.runs.run_files import RunError
 
 Key = tuple[str, str, int]  # family, method, seed
 BY_PSEUDO_LABEL = ("right pseudo-label", "wrong pseudo-label")  # groups of every run
@@ -77,15 +77,20 @@ class Row:
         """What makes a run one of the study's."""
         return self.family, self.method, self.seed
 
+    @property
+    def circumstances(self) -> Circumstances:
+        """What `comparable` compares; the options that the plan asks for fix the first two."""
+        with_v = "v_as_labels" in self.method
+        return Circumstances(1, "float32", self.source, self.split, with_v)
 
-def row_of(run: RunRecord, key: Key, options: str, stated: Mapping[str, Any]) -> Row:
-    """Returns the line of a finished run.
+
+def row_of(run: RunRecord, key: Key, options: str) -> Row:
+    """Return the line of a finished run.
 
     Args:
-      run: read and checked.
-      key: its place in the study.
-      options: hash of its options.
-      stated: its summary.json.
+        run: read and checked.
+        key: its place in the study.
+        options: hash of its options.
     """
     family, method, seed = key
     versions = run.config.get("versions") or {}
@@ -102,13 +107,13 @@ def row_of(run: RunRecord, key: Key, options: str, stated: Mapping[str, Any]) ->
         label=run.summary.method,
         num_labeled=run.num_labeled,
         test_error=_rounded(run.summary.test_error_median20),
-        single_test_error=_rounded(stated.get("single_test_error_median20")),
+        single_test_error=_rounded(run.summary.single_test_error_median20),
         raw_test_error=_median(run, "raw_test_error"),
         validation_error=_median(run, "validation_error"),
         validation_loss=_median(run, "validation_loss"),
         lambda_steps=len(run.lambdas),
         medians=_medians(run),
-        seconds=_rounded(stated.get("seconds")),
+        seconds=_rounded(run.summary.seconds),
         **shared,
         **_weights(run),
     )
@@ -155,7 +160,7 @@ def _weights(run: RunRecord) -> dict:
 
 
 def _groups(table) -> dict[str, np.ndarray]:
-    """Examples with a right and with a wrong pseudo-label, and the groups that the run knew."""
+    """Return the examples with a right and a wrong pseudo-label, and the groups the run knew."""
     known, wrong = table["true_label"] >= 0, is_wrong(table)
     found = dict(zip(BY_PSEUDO_LABEL, (known & ~wrong, wrong), strict=True))
     if "group" in table:
@@ -188,7 +193,7 @@ def _areas(table) -> dict:
 
 
 def _rounded(value):
-    """Six digits are more than any of these numbers is worth, and keep the file small."""
+    """Return six digits: more than any of these numbers is worth, and a small file."""
     return None if value is None else float(f"{float(value):.6g}")
 
 
@@ -202,7 +207,7 @@ def group_names(rows: Iterable[Row]) -> list[str]:
 
 
 def rows_text(rows: Iterable[Row]) -> str:
-    """Returns the lines as CSV, in order of family, method and seed."""
+    """Return the lines as CSV, in order of family, method and seed."""
     stream = io.StringIO()
     names = [field.name for field in dataclasses.fields(Row)]
     writer = csv.writer(stream, lineterminator="\n")
@@ -217,10 +222,10 @@ def _cell(value) -> str:
 
 
 def read_rows(path: Path | str) -> dict[Key, Row]:
-    """Reads the record; {} if there is none yet.
+    """Read the record; {} if there is none yet.
 
     Raises:
-      RunError: a column is missing, a value is none of its column, or a run stands there twice.
+        RunError: a column is missing, a value is none of its column, or a run stands there twice.
     """
     if not Path(path).exists():
         return {}

@@ -11,6 +11,7 @@ from experiments.pages.wording import (
     MISSING,
     error_text,
     interval_text,
+    left_out,
     share_text,
     signed,
     spread_text,
@@ -33,7 +34,7 @@ Get = Callable[[Row], float | None]
 
 
 def results_table(family: Family) -> Table:
-    """One row a method: test error by both rules, without EMA, error on V, runs."""
+    """Return one row a method: test error by both rules, without EMA, error on V, runs."""
     reference = family.reference
     rows = [_result(reference, m) for m in (BASE, TUNED, LEARNED) if reference and reference.of(m)]
     for method in family.methods():
@@ -70,7 +71,7 @@ def _result(family: Family, method: str) -> tuple[str, ...]:
 
 
 def differences_table(family: Family) -> Table:
-    """One row a method: paired difference to the base, the tuned scalar and V as labels.
+    """Return one row a method: paired difference to the base, the tuned scalar and V as labels.
 
     Those of the three that were run.
     """
@@ -85,11 +86,13 @@ def differences_table(family: Family) -> Table:
             shown = label(method) if name == method else f"{label(name)}, single models"
             rows.append((shown, *map(difference_text, found)))
     columns = ("Method", *(f"− {label(name)}" for name in references))
-    return Table(columns, tuple(rows))
+    pairs = [(m, r, family.unlike(m, r)) for m in family.methods() for r in references]
+    notes = [f"{label(m)} − {label(r)}: {left_out(unlike)}." for m, r, unlike in pairs if unlike]
+    return Table(columns, tuple(rows), notes=tuple(notes))
 
 
 def difference_text(difference: PairedDifference | None) -> str:
-    """E.g. "−1.20 [−2.31, −0.09] (5)", the number of seeds in round brackets."""
+    """Return "−1.20 [−2.31, −0.09] (5)", the number of seeds in round brackets."""
     if difference is None:
         return MISSING
     interval = f" {interval_text(difference)}" if difference.low is not None else ""
@@ -97,7 +100,7 @@ def difference_text(difference: PairedDifference | None) -> str:
 
 
 def reading(difference: PairedDifference | None, better: str, worse: str) -> str:
-    """What the 95 % interval says: `better` wholly below zero, `worse` wholly above."""
+    """Return what the 95 % interval says: `better` wholly below zero, `worse` wholly above."""
     if difference is None:
         return "not run"
     if difference.low is None or difference.high is None:
@@ -108,7 +111,7 @@ def reading(difference: PairedDifference | None, better: str, worse: str) -> str
 
 
 def validation_table(families: Sequence[Family]) -> Table:
-    """At which size of V should one rather train on V? One row a family that has both."""
+    """Return one row a family that learned Λ on V and trained on V: which is better?"""
     rows = []
     for family in families:
         if not (family.of(LEARNED) and family.of(V_AS_LABELS)):
@@ -137,7 +140,7 @@ def validation_table(families: Sequence[Family]) -> Table:
 
 
 def movement_table(families: Sequence[Family]) -> Table:
-    """How far and how often λ moved."""
+    """Return how far and how often λ moved."""
     gets = [operator.attrgetter(name) for name in ("lam_mean", "lam_std", "lam_low", "lam_high")]
     rows = []
     for family, method, runs in _with_weights(families):
@@ -179,7 +182,7 @@ _MEASURED = {
 
 
 def measurement_table(families: Sequence[Family]) -> Table:
-    """What the Λ-steps said of themselves: mean over runs of the median over Λ-steps."""
+    """Return what the Λ-steps said of themselves: mean over runs of the median over Λ-steps."""
     rows = [
         (family.title, label(method), *(_medians(runs, name) for name in _MEASURED))
         for family, method, runs in _with_weights(families)
@@ -194,7 +197,7 @@ def _medians(runs, name):
 
 
 def groups_table(families: Sequence[Family]) -> Table:
-    """λ by group of U: mean over runs of the groups' means and deviations."""
+    """Return λ by group of U: mean over runs of the groups' means and deviations."""
     rows = []
     for family, method, runs in _with_weights(families):
         for group in group_names(runs):
@@ -217,7 +220,7 @@ def groups_table(families: Sequence[Family]) -> Table:
 
 
 def detection_table(families: Sequence[Family]) -> Table:
-    """AUROC of −λ for what should weigh little, beside confidence and loss."""
+    """Return the AUROC of −λ for what should weigh little, beside confidence and loss."""
     rows = []
     for family, method, runs in _with_weights(families):
         for what in dict.fromkeys(name.partition("/")[0] for row in runs for name in row.auroc):
@@ -231,7 +234,7 @@ def detection_table(families: Sequence[Family]) -> Table:
 
 
 def missing_table(families: Sequence[Family]) -> Table:
-    """What was asked for and not run, family by family."""
+    """Return what was asked for and not run, family by family."""
     rows = []
     for family in families:
         if not family.missing:
@@ -261,10 +264,10 @@ def _with_weights(families: Sequence[Family]):
 
 
 def values(runs, get: Get) -> list[float]:
-    """The numbers of runs that have one."""
+    """Return the numbers of runs that have one."""
     return [value for value in map(get, runs) if value is not None]
 
 
 def number(found: Sequence[float], digits: int = 2) -> str:
-    """Mean ± standard deviation over runs; a dash for none."""
+    """Return the mean ± standard deviation over runs; a dash for none."""
     return spread_text(mean_std(found), digits) if len(found) else MISSING

@@ -2,28 +2,25 @@
 
 import json
 
+from reporting_runs import evaluation, write_run
+
 from experiments.paper import comparison
 from experiments.paper.cells import cells
 
 CELLS = {cell.name: cell for cell in cells()}
 
 
-def finish(out, runs, seed, error, departures=None, **summary):
-    """Leave behind what a finished run leaves behind."""
-    folder = out / "paper" / runs / f"seed_{seed}"
-    folder.mkdir(parents=True)
-    summary = {
-        "status": "complete", "smoke": False, "test_error_median20": error, "source": "TFDS",
-        "test_error_best_on_validation": error + 0.5, "best_on_validation_is_optimistic": True,
-    } | summary  # fmt: skip
-    (folder / "summary.json").write_text(json.dumps(summary))
+def finish(out, runs, seed, error, departures=None, *, errors=None, config=None, **summary):
+    """Leave behind what a finished run leaves behind; its best evaluation on V is the first."""
+    errors = errors or [error + 0.5, *[error] * 29]
+    evals = [evaluation(step, e, validation=error + step) for step, e in enumerate(errors, 1)]
+    about = {"smoke": False, "source": "TFDS", "best_on_validation_is_optimistic": True}
+    folder = write_run(
+        out / "paper", f"{runs}/seed_{seed}", seed=seed, evals=evals, flags=departures,
+        config=config, as_labels="v_as_labels" in runs, summary=about | summary,
+    )  # fmt: skip
     if departures is not None:
         (folder / "cell.json").write_text(json.dumps({"cell": runs, "departures": departures}))
-    lines = [
-        {"kind": "eval", "step": step, "test_error": error, "validation_error": error + step}
-        for step in range(1, 31)
-    ]
-    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 def entries(out, name):

@@ -1,10 +1,12 @@
 """One entry an option: what it says is enforced from it, and nowhere else is a second list."""
 
+import ast
 import dataclasses
 import math
 
 import pytest
 from absl import flags
+from places import ROOT
 from ssl_weighting_upstream.uda_tsa import SCHEDULES
 
 from experiments.options import flags as own_flags
@@ -118,3 +120,49 @@ def test_choices_are_the_library_s():
     assert decays == presets.BATCH_NORM_DECAYS
     for name, kind in algorithms.ALGORITHMS.items():
         assert make_config(algorithm=name).uses_unlabeled == kind.uses_unlabeled
+
+
+# Lists that mean something else than whether an option matters.
+OTHER_LISTS = {
+    ("experiments/run_cell.py", "seed", "out"),  # what the cell's program sets itself
+    ("experiments/options/flags.py", "dataset", "out"),  # what must be given
+    ("experiments/report/grouping.py", "seed", "val_seed"),  # what repeats a run
+    # The recipe that the suite times, as attributes of its own.
+    (
+        "experiments/benchmarks/train_step.py",
+        "learning_rate", "weight_decay", "ema_decay", "batch_norm_decay",
+    ),
+    # What a recipe hangs on.
+    (
+        "experiments/options/deviations.py",
+        "preset", "algorithm", "uda_version", "num_labeled", "weighting",
+    ),
+}  # fmt: skip
+
+
+def lists_of_options(text):
+    """Return the tuples, lists and sets of two or more options in a source."""
+    literals = (
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, (ast.Tuple, ast.List, ast.Set))
+    )
+    found = [
+        [e.value for e in one.elts if isinstance(e, ast.Constant)]
+        for one in literals
+        if len(one.elts) > 1 and all(isinstance(e, ast.Constant) for e in one.elts)
+    ]
+    return [tuple(names) for names in found if set(names) <= ENTRIES.keys()]
+
+
+def test_no_option_stands_in_a_second_list():
+    found = {
+        (path.relative_to(ROOT).as_posix(), *names)
+        for path in (ROOT / "experiments").rglob("*.py")
+        for names in lists_of_options(path.read_text())
+    }
+    assert found == OTHER_LISTS
+
+
+def test_second_lists_are_found():
+    assert lists_of_options('x = ("jit", "devices")\ny = ["jit"]\nz = {"jit": 1}') == [
+        ("jit", "devices")
+    ]

@@ -51,14 +51,8 @@ def test_runs_that_differ_in_more_than_the_method_are_not_paired(
 ):
     for seed in (1, 2, 3):
         own = (departures, summary, config) if seed == 1 else ({}, {}, {})
-        finish(tmp_path, OURS, seed, 5.0 + seed, own[0], **own[1])
+        finish(tmp_path, OURS, seed, 5.0 + seed, own[0], config=own[2], **own[1])
         finish(tmp_path, FIXED, seed, 6.0 + 2 * seed, {})
-        (tmp_path / "paper" / OURS / f"seed_{seed}" / "config.json").write_text(
-            json.dumps({"split_hash": "one"} | own[2])
-        )
-        (tmp_path / "paper" / FIXED / f"seed_{seed}" / "config.json").write_text(
-            json.dumps({"split_hash": "one"})
-        )
     gain = entries(tmp_path, OURS)["minus fixed weights"]
     left_out = f" (seed 1 left out: unlike {why})"
     assert gain.startswith("-3.50 [") and gain.endswith(f", 2 seeds{left_out}")
@@ -68,9 +62,7 @@ def test_runs_that_differ_in_more_than_the_method_are_not_paired(
 def test_v_as_labels_is_paired_over_its_other_split(tmp_path):
     runs = {"extra_cifar10_500_uda_v_as_labels": 4.0, "table1_cifar10_500_uda": 6.0}
     for name, error in runs.items():
-        finish(tmp_path, name, 1, error, {})
-        folder = tmp_path / "paper" / name / "seed_1"
-        (folder / "config.json").write_text(json.dumps({"split_hash": name}))
+        finish(tmp_path, name, 1, error, {}, config={"split_hash": name})
     gain = entries(tmp_path, next(iter(runs)))["minus fixed weights"]
     assert gain == "-2.00 (1 seed, no interval)"
 

@@ -87,16 +87,35 @@ def test_one_seed_has_no_deviation_no_interval_and_no_claim(tmp_path):
     )
 
 
-def test_other_splits_are_no_pairs(tmp_path):
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"config": {"split_hash": "another"}}, "split"),
+        ({"summary": {"devices": 4}}, "devices"),
+        ({"summary": {"devices": 4}, "config": {"split_hash": "another"}}, "devices, split"),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_method_are_no_pairs(tmp_path, changed, why):
     write_family(tmp_path, {("supervised", "fixed"): (20.0, 21.0, 22.0)})
     for seed in (1, 2, 3):
-        config = {"split_hash": "another"} if seed == 3 else None
         options = {"algorithm": "fixmatch", "seed": seed, "error": 10.0 + 2 * seed}
-        write_run(tmp_path, f"f{seed}", config=config, **options)
+        write_run(tmp_path, f"f{seed}", **options, **(changed if seed == 3 else {}))
     (item,) = compare_setting(load(tmp_path)[0])
     assert item.difference.seeds == (1, 2)
-    (note,) = differences_table([item]).notes
-    assert note.startswith("FixMatch against Supervised: seeds 3 left out")
+    expected = f"FixMatch against Supervised: seed 3 left out: unlike {why}."
+    assert differences_table([item]).notes == (expected,)
+
+
+def test_a_comparison_without_a_pair_says_why(tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path, f"s{seed}", seed=seed)
+        options = {"algorithm": "fixmatch", "seed": seed, "summary": {"source": "a copy"}}
+        write_run(tmp_path, f"f{seed}", **options)
+    (item,) = compare_setting(load(tmp_path)[0])
+    assert item.verdict is Verdict.NO_PAIR
+    assert sentence(item) == (
+        "FixMatch cannot be compared with Supervised: seeds 1 and 2 left out: unlike source."
+    )
 
 
 def test_v_as_labels_and_controls_are_held_against_the_method(tmp_path):

@@ -104,7 +104,7 @@ def test_broken_metrics_are_named_by_line(tmp_path):
         "error": (json.dumps(evaluation(10, 120.0)), "line 1: `test_error` must be a number"),
         "bins": (
             json.dumps(evaluation(10, 20.0, histogram={"edges": [0, 1], "counts": [1, 2]})),
-            "`lam_histogram` must have k + 1 increasing edges",
+            "`lam_histogram` must be an object of k + 1 increasing edges",
         ),
     }
     for name, (text, _) in texts.items():
@@ -241,6 +241,78 @@ def test_other_settings_make_another_row_that_names_them(tmp_path):
         ("Supervised [lambda_lr=0.05]", 1),
     ]
     assert remarks == ()
+
+
+def rows_of(tmp_path):
+    (setting,), remarks = group_runs(collect_runs(tmp_path).finished)
+    return {method.label: [run.name for run in method.runs] for method in setting.methods}, remarks
+
+
+def text_run(tmp_path, seed, folder, views, weights="a" * 64, **options):
+    inputs = {"strong_views": views, "weights": weights, "vocabulary": "c" * 64}
+    flags = {"back_translation_dir": folder, "bert": f"/models/{seed}/tiny", "data_dir": str(seed)}
+    options = {"config": {"inputs": inputs}, "flags": flags} | options
+    write_run(tmp_path, f"{seed}-{folder.replace('/', '.')}", seed=seed, **options)
+
+
+def test_with_and_without_paraphrases_are_two_rows(tmp_path):
+    views = f"back_translation {'b' * 64}"
+    for seed in (1, 2):
+        text_run(tmp_path, seed, "", f"1 tf_idf 0.7 {seed}")
+        text_run(tmp_path, seed, f"/machine{seed}/para", views)
+    assert rows_of(tmp_path) == (
+        {
+            "Supervised [back_translation_dir=none]": ["1-", "2-"],
+            "Supervised [back_translation_dir=para bbbbbbbb]": [
+                "1-.machine1.para", "2-.machine2.para",
+            ],
+        },
+        (),
+    )  # fmt: skip
+
+
+def test_what_lies_in_a_folder_counts_and_not_its_name(tmp_path):
+    text_run(tmp_path, 1, "para", f"back_translation {'b' * 64}")
+    text_run(tmp_path, 2, "para", f"back_translation {'d' * 64}")
+    text_run(tmp_path, 3, "para", f"back_translation {'b' * 64}", weights="e" * 64)
+    assert [len(names) for names in rows_of(tmp_path)[0].values()] == [1, 1, 1]
+
+
+def test_where_the_inputs_were_not_recorded_the_folder_counts(tmp_path):
+    for seed, folder in ((1, "x/para"), (2, "x/para"), (3, "")):
+        write_run(tmp_path, str(seed), seed=seed, flags={"back_translation_dir": folder})
+    assert rows_of(tmp_path)[0] == {
+        "Supervised [back_translation_dir=para]": ["1", "2"],
+        "Supervised [back_translation_dir=none]": ["3"],
+    }
+
+
+def test_another_source_of_the_data_makes_another_row(tmp_path):
+    for seed, source in ((1, "made, seed 1"), (2, "made, seed 2"), (3, "a copy")):
+        write_run(tmp_path, str(seed), seed=seed, summary={"source": source})
+    assert rows_of(tmp_path)[0] == {
+        "Supervised [source=made, the run's seed]": ["1", "2"],
+        "Supervised [source=a copy]": ["3"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "rows"),
+    [
+        ("log_every", (5, 50), 1),
+        ("keep_checkpoints", (1, 3), 1),
+        ("resume", (True, False), 1),
+        ("val_seed", (1, 2), 1),
+        ("jit", (True, False), 2),
+        ("precision", ("float32", "mixed_float16"), 2),
+        ("eval_every", (10, 20), 2),
+        ("an_older_log_option", (1, 2), 2),
+    ],
+)
+def test_options_make_rows_by_their_effect(tmp_path, name, values, rows):
+    for seed, value in enumerate(values, 1):
+        write_run(tmp_path, str(seed), seed=seed, flags={name: value})
+    assert len(rows_of(tmp_path)[0]) == rows
 
 
 def test_a_repeated_run_is_counted_once_and_named(tmp_path):

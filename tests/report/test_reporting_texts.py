@@ -4,9 +4,9 @@ import numpy as np
 from reporting_runs import weights, write_run
 
 from experiments.pages.document import Cell
-from experiments.report.collect import read_run
 from experiments.report.report import write_report
 from experiments.report.texts import MAX_LETTERS, MAX_TEXTS, text_tables
+from experiments.runs.record import read_run
 
 LEARNED = {"algorithm": "fixmatch", "weighting": "per_example"}
 EVIL = "<script>alert(1)</script> | `x` [y](z)"

@@ -15,6 +15,7 @@ from experiments.assemble.build import load_splits
 from experiments.compare_runs import newest_checkpoint
 from experiments.options.presets import make_config
 from experiments.runs import results
+from experiments.runs.record import read_run
 from ssl_weighting.algorithms import ALGORITHMS
 from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.weight_store import LEARNED, MODES
@@ -65,6 +66,15 @@ def strict(path):
 
 def test_the_folder_is_complete(folder):
     assert {path.name for path in folder.iterdir()} == RUN_FILES | {"extreme_examples.npz"}
+
+
+def test_the_record_reads_all_that_a_run_wrote(folder, table):
+    record = read_run(folder, "r")
+    assert record.remarks == () and record.extremes is not None
+    assert {"train"} | {line["kind"] for line in (*record.evals, *record.lambdas)} == {
+        line["kind"] for line in lines(folder)
+    }
+    np.testing.assert_array_equal(record.weights["lam"], table.lam)
 
 
 def test_config_json(folder, splits):

@@ -1,7 +1,6 @@
 """The study's page and record: numbers by hand, partial results, nothing invented."""
 
 import dataclasses
-import json
 import re
 
 import numpy as np
@@ -11,8 +10,8 @@ from study_rows import OPTIONS, WEIGHTS, by_key, plan, row
 
 from experiments.pages.plotting import series_colour, series_marker
 from experiments.pages.render_markdown import render_markdown
-from experiments.report.collect import read_run
-from experiments.report.validation import RunError
+from experiments.runs.record import read_run
+from experiments.runs.run_files import RunError
 from experiments.study import tables as study_tables
 from experiments.study.families_found import families
 from experiments.study.figures import error_picture
@@ -66,7 +65,14 @@ def test_differences_are_paired_by_seed_and_split():
     moved = [dataclasses.replace(r, split=f"y{r.method}") if r.seed == 2 else r for r in moved]
     found, _ = family(moved)
     assert found.difference("per_example", "fixed_1").seeds == (1, 3)
+    (note,) = study_tables.differences_table(found).notes[:1]
+    assert note == "supervised (λ = 0) − base (λ = 1): seed 2 left out: unlike split."
     assert found.difference("per_example", "v_as_labels").seeds == (1, 2, 3)
+    copied = [dataclasses.replace(r, source="a copy") if r.seed == 1 else r for r in moved]
+    copied = [r if r.method == "per_example" else s for r, s in zip(copied, moved, strict=True)]
+    found, _ = family(copied)
+    assert found.difference("per_example", "v_as_labels").seeds == (2, 3)
+    assert found.unlike("per_example", "fixed_1") == {1: ["source"], 2: ["split"]}
 
 
 def test_missing_and_foreign_rows_are_told_apart():
@@ -190,8 +196,7 @@ def test_a_row_of_a_run_folder(tmp_path):
         tmp_path, "f/per_example/seed_1", algorithm="fixmatch", weighting="per_example",
         table=table, lambdas=lines, config={"commit": "abc"}, summary={"seconds": 12.3456789},
     )  # fmt: skip
-    stated = json.loads((folder / "summary.json").read_text())
-    found = row_of(read_run(folder, "r"), ("f", "per_example", 1), OPTIONS, stated)
+    found = row_of(read_run(folder, "r"), ("f", "per_example", 1), OPTIONS)
     assert isinstance(found, Row) and found.key == ("f", "per_example", 1)
     assert (found.commit, found.seconds, found.lambda_steps) == ("abc", 12.3457, 3)
     assert (found.test_error, found.raw_test_error, found.validation_error) == (20.0, 21.0, 20.0)
@@ -205,8 +210,11 @@ def test_a_row_of_a_run_folder(tmp_path):
     assert found.auroc["wrong, within a pseudo-class/lam"] == 1.0
     assert 0.0 < found.between_classes < 0.05, "λ rises with the id, classes alternate"
     assert found.auroc["wrong/loss"] == 1.0, "ids 0 and 1 are wrong, 2 to 4 have no label"
-    fixed = made.write_run(tmp_path, "g", algorithm="fixmatch", table=made.weights())
-    bare = row_of(read_run(fixed, "g"), ("f", "fixed_1", 1), OPTIONS, {})
+    summary = {"seconds": None}
+    fixed = made.write_run(
+        tmp_path, "g", algorithm="fixmatch", table=made.weights(), summary=summary
+    )
+    bare = row_of(read_run(fixed, "g"), ("f", "fixed_1", 1), OPTIONS)
     assert bare.lam_mean is None and bare.auroc == {} and bare.seconds is None
 
 

@@ -73,7 +73,7 @@ def test_the_help_of_texts_shows_their_defaults():
 
 def test_views_in_lower_case_are_told_where_the_bert_knows_capitals(tiny, tmp_path):
     bert = shutil.copytree(tiny["bert"], tmp_path / "bert")
-    line = "strong views are in lower case, and --bert=bert tells cases apart"
+    line = "strong views are in lower case, which --bert=bert distinguishes from upper case"
     assert line not in splits_of(tiny, bert=str(bert)).notes
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
     (bert / "tokenizer_config.json").write_text(json.dumps(settings))

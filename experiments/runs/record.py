@@ -1,0 +1,345 @@
+"""A run's record: the schema of its folder, its writer and reader, and which runs are a pair.
+
+    config.json            `Configuration`: options, data, split, versions; written at the start
+    metrics.jsonl          a line an event: `Evaluation`, `LambdaStep`, and "train" (never read)
+    summary.json           `Summary`; written last: a run is finished once it is there
+    example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
+    cell.json              `CellNote`, of the paper's cells
+    timing.jsonl, tensorboard/, checkpoints/, model.keras           no part of the record
+
+Nothing here needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict, TypeVar
+
+import numpy as np
+
+from experiments.options.config import RETIRED
+from experiments.pages.statistics import best_on_validation, median_of_last
+from experiments.runs.run_files import (
+    Count,
+    Counts,
+    Flag,
+    Histogram,
+    Number,
+    Numbers,
+    Object,
+    Percent,
+    RunError,
+    Share,
+    Text,
+    Texts,
+    check_fields,
+    parse_object,
+    read_example_weights,
+    read_extreme_examples,
+    read_object,
+    read_snapshots,
+    read_text,
+    write_object,
+)
+
+TOLERANCE = 0.01  # percentage points by which summary.json may differ from metrics.jsonl
+COMPLETE = "complete"
+Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
+
+
+class Configuration(TypedDict):
+    """The fields of config.json; those that may be null are missing in older runs."""
+
+    program: Text
+    config: Object  # the options, as strict JSON
+    split_hash: Text
+    without_effect: Texts | None  # options that do nothing in this run
+    dataset: Text | None
+    class_names: Texts | None
+    source: Text | None
+    inputs: Object | None  # name -> digest of what the run depends on beside splits and options
+    input_shape: Counts | None
+    deviations: Texts | None
+    commit: Text | None
+    notes: Texts | None
+    versions: Object | None
+
+
+class Evaluation(TypedDict):
+    """A line of metrics.jsonl of kind "eval"; "lam_histogram" is over all of U."""
+
+    step: Count
+    test_error: Percent
+    test_loss: Number | None
+    validation_error: Percent | None
+    validation_loss: Number | None
+    raw_test_error: Percent | None
+    single_test_error: Percent | None  # of a cross-fit
+    lam_histogram: Histogram | None
+
+
+class LambdaStep(TypedDict):
+    """A line of metrics.jsonl of kind "lambda"; what else it measured depends on the options."""
+
+    step: Count
+    lam_quantiles: Numbers | None
+
+
+class CellNote(TypedDict):
+    """The fields of cell.json: where a command departed from the paper's cell."""
+
+    cell: Text
+    departures: Object | None  # null: it was no cell of the paper's
+
+
+_LINES = {"eval": Evaluation, "lambda": LambdaStep}
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The fields of summary.json; errors in percent, shares in [0, 1]."""
+
+    status: Text
+    dataset: Text
+    source: Text
+    algorithm: Text
+    weighting: Text
+    method: Text
+    seed: Count
+    num_labeled: Count
+    val_size: Count
+    num_unlabeled: Count
+    validation_as_labels: Flag
+    steps: Count
+    test_error_median20: Percent
+    best_on_validation_is_optimistic: Flag
+    test_error_last: Percent
+    test_error_best_on_validation: Percent | None = None  # None: no V was left to select on
+    single_test_error_median20: Percent | None = None  # of a cross-fit
+    raw_test_error_last: Percent | None = None
+    lambda_share: Share | None = None
+    seconds: Number | None = None
+    deviations: Texts | None = None
+    lam_quantiles: Numbers | None = None
+    lam_mean: Number | None = None
+    coverage: Share | None = None
+    lam_by_group: Object | None = None
+    smoke: Flag = False
+    devices: Count = 1
+
+
+class Circumstances(NamedTuple):
+    """What two runs must share for their difference to be the method's alone."""
+
+    devices: int
+    precision: str
+    source: str
+    split: str
+    with_v: bool  # V became labels, which changes the split by design
+
+
+def comparable(a: Any, b: Any) -> list[str]:
+    """Return the names of the `circumstances` in which two runs differ; empty: they are a pair.
+
+    Args:
+        a, b: anything with `circumstances`, of one seed.
+    """
+    one, other = a.circumstances, b.circumstances
+    found = [n for n in ("devices", "precision", "source") if getattr(one, n) != getattr(other, n)]
+    return found + ["split"] * (one.with_v == other.with_v and one.split != other.split)
+
+
+def unlike_pairs(runs: Mapping[int, Any], others: Mapping[int, Any]) -> dict[int, list[str]]:
+    """Return seed -> in what its two runs differ, for the seeds whose runs are no pair.
+
+    Args:
+        runs, others: seed -> run of two methods.
+    """
+    found = {seed: comparable(run, others[seed]) for seed, run in runs.items() if seed in others}
+    return {seed: names for seed, names in sorted(found.items()) if names}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunRecord:
+    """One finished run, read and checked."""
+
+    name: str
+    summary: Summary
+    config: Configuration
+    evals: tuple[Mapping[str, Any], ...]  # in order of "step"
+    lambdas: tuple[Mapping[str, Any], ...]
+    weights: Arrays | None = None  # columns of example_weights.parquet, each [|U|]
+    extremes: Arrays | None = None  # extreme_examples.npz
+    snapshots: Arrays | None = None  # snapshots.npz
+    remarks: tuple[str, ...] = ()  # optional files that could not be read, with the reason
+
+    @property
+    def seed(self) -> int:
+        """The seed that makes runs of different methods a pair."""
+        return self.summary.seed
+
+    @property
+    def num_labeled(self) -> int:
+        """Labels that were asked for: where V became labels, it is not counted among them."""
+        asked = self.config["config"].get("num_labeled")
+        return asked if isinstance(asked, int) else self.summary.num_labeled
+
+    @property
+    def source(self) -> str:
+        """The data's source without the seed that generated data name: the same for all seeds."""
+        return re.sub(rf"\bseed {self.seed}\b", "the run's seed", self.summary.source)
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What `comparable` compares."""
+        return Circumstances(
+            devices=self.summary.devices,
+            precision=self.config["config"].get("precision", "float32"),
+            source=self.summary.source,
+            split=self.config["split_hash"],
+            with_v=self.summary.validation_as_labels,
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, empty when the run did not record them."""
+        return tuple(self.config.get("class_names") or ())
+
+    def class_name(self, label: int) -> str:
+        """Return the class's name, its number where there is no name, "unknown" for -1."""
+        if label < 0:
+            return "unknown"
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+
+def write_config(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write config.json of a run."""
+    write_object(folder / "config.json", values, Configuration)
+
+
+def write_summary(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write summary.json: from now on the run is finished."""
+    write_object(folder / "summary.json", values, Summary)
+
+
+def read_config(folder: Path) -> Configuration:
+    """Return config.json of a run, finished or not.
+
+    Options that are retired by now are left out where they were at what is done today.
+
+    Raises:
+        RunError: it is missing, broken or wrong.
+    """
+    found = read_object(folder / "config.json", Configuration)
+    options = {k: v for k, v in found["config"].items() if k not in RETIRED or RETIRED[k] != v}
+    return {**found, "config": options}
+
+
+def summary_of(folder: str | Path) -> dict[str, Any]:
+    """Return summary.json of a finished run, unchecked; {} if the folder holds none."""
+    try:
+        found = parse_object(read_text(Path(folder) / "summary.json"), "summary.json")
+    except RunError:
+        return {}
+    return found if found.get("status") == COMPLETE else {}
+
+
+def is_complete(folder: str | Path) -> bool:
+    """Return whether a run folder holds a finished run."""
+    return bool(summary_of(folder))
+
+
+def read_run(folder: Path, name: str = "", *, arrays: bool = True) -> RunRecord | None:
+    """Read one run folder.
+
+    Args:
+        folder: of the run.
+        name: to call it by.
+        arrays: whether to read its weights, pictures and snapshots too.
+
+    Returns:
+        The record, or None if the run is not finished (no summary.json, or not "complete").
+
+    Raises:
+        RunError: a required file is missing, broken, or contradicts another.
+    """
+    path = folder / "summary.json"
+    if not path.exists():
+        return None
+    stated = parse_object(read_text(path), path.name)
+    if stated.get("status") != COMPLETE:
+        return None
+    check_fields(stated, Summary, path.name)
+    fields = {field.name for field in dataclasses.fields(Summary)}
+    summary = Summary(**{key: value for key, value in stated.items() if key in fields})
+    config = read_config(folder)
+    evals, lambdas = read_metrics(folder / "metrics.jsonl")
+    _check_agreement(summary, evals)
+    remarks: list[str] = []
+    extras = {}
+    if arrays:
+        extras = {
+            "weights": _optional(read_example_weights, folder / "example_weights.parquet", remarks),
+            "extremes": _optional(read_extreme_examples, folder / "extreme_examples.npz", remarks),
+            "snapshots": _optional(read_snapshots, folder / "snapshots.npz", remarks),
+        }
+    return RunRecord(name, summary, config, evals, lambdas, **extras, remarks=tuple(remarks))
+
+
+def _optional(read: Callable[[Path], T], path: Path, remarks: list[str]) -> T | None:
+    if not path.exists():
+        return None
+    try:
+        return read(path)
+    except RunError as error:
+        remarks.append(str(error))
+        return None
+
+
+def _check_agreement(summary: Summary, evals: tuple[Mapping[str, Any], ...]) -> None:
+    expected = {
+        "test_error_median20": median_of_last(evals),
+        "test_error_last": evals[-1]["test_error"],
+        "test_error_best_on_validation": best_on_validation(evals),
+    }
+    for name, value in expected.items():
+        stated = getattr(summary, name)
+        if value is None or stated is None:
+            continue  # there was no validation error to select by
+        if abs(stated - value) > TOLERANCE:
+            raise RunError(
+                f"summary.json says {name} = {stated:.2f}, but metrics.jsonl gives {value:.2f}"
+            )
+
+
+def read_metrics(path: Path) -> tuple[tuple[Mapping[str, Any], ...], ...]:
+    """Return the "eval" and the "lambda" lines of metrics.jsonl.
+
+    Returns:
+        (evals, lambdas), each in order of strictly increasing "step"; at least one evaluation.
+
+    Raises:
+        RunError: unreadable, a broken line (named by number), steps out of order, no evaluation.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in _LINES}
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        where = f"{path.name} line {number}"
+        line = parse_object(text, where)
+        kind = line.get("kind")
+        if kind not in _LINES:
+            continue
+        check_fields(line, _LINES[kind], where)
+        if found[kind] and line["step"] <= found[kind][-1]["step"]:
+            raise RunError(
+                f"{where}: step {line['step']} of kind {kind!r} is doubled or out of order"
+            )
+        found[kind].append(line)
+    if not found["eval"]:
+        raise RunError(f"{path.name} holds no evaluation")
+    return tuple(map(tuple, found.values()))

@@ -1,0 +1,82 @@
+"""The run record: one schema for writer and reader, and what makes two runs a pair."""
+
+import json
+
+import pytest
+from reporting_runs import write_run
+
+from experiments.runs.record import (
+    Configuration,
+    Summary,
+    comparable,
+    is_complete,
+    read_run,
+    write_config,
+    write_summary,
+)
+from experiments.runs.run_files import RunError, kinds_of
+
+
+def stated(folder, name="summary.json"):
+    return json.loads((folder / name).read_text())
+
+
+def test_what_is_written_is_read(tmp_path):
+    folder = write_run(tmp_path, "made", summary={"devices": 2}, config={"commit": "abc"})
+    summary = stated(folder)
+    config = {
+        k: v for k, v in stated(folder, "config.json").items() if k in kinds_of(Configuration)
+    }
+    again = tmp_path / "again"
+    again.mkdir()
+    write_config(again, config)
+    write_summary(again, summary)
+    (again / "metrics.jsonl").write_bytes((folder / "metrics.jsonl").read_bytes())
+    run = read_run(again, "r")
+    assert (run.summary.devices, run.config["commit"]) == (2, "abc") and is_complete(again)
+    assert {k: v for k, v in vars(run.summary).items() if k in summary} == summary
+    assert not list(again.glob("partial-*"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("test_error_last", 101.0, r"summary.json: `test_error_last` must be a number in \[0, 100"),
+        ("lambda_share", 2, r"`lambda_share` must be a number in \[0, 1\] or null"),
+        ("tset_error", 1.0, r"summary.json: unknown to its schema: tset_error"),
+    ],
+)
+def test_a_writer_refuses_what_no_reader_would_take(tmp_path, field, value, message):
+    summary = stated(write_run(tmp_path, "made")) | {field: value}
+    with pytest.raises(RunError, match=message):
+        write_summary(tmp_path, summary)
+    assert not is_complete(tmp_path)
+
+
+def test_an_older_run_has_the_defaults_of_fields_that_it_lacks(tmp_path):
+    run = read_run(write_run(tmp_path, "old"), "old")
+    assert (run.summary.devices, run.summary.smoke, run.circumstances.precision) == (
+        1, False, "float32",
+    )  # fmt: skip
+    assert {"devices", "smoke"} <= kinds_of(Summary).keys()
+
+
+@pytest.mark.parametrize(
+    ("changed", "names"),
+    [
+        ({}, []),
+        ({"summary": {"devices": 2}}, ["devices"]),
+        ({"flags": {"precision": "mixed_float16"}}, ["precision"]),
+        ({"summary": {"source": "a copy"}}, ["source"]),
+        ({"config": {"split_hash": "other"}}, ["split"]),
+        ({"config": {"split_hash": "other"}, "as_labels": True}, []),
+        (
+            {"config": {"split_hash": "other"}, "summary": {"devices": 8, "source": "x"}},
+            ["devices", "source", "split"],
+        ),
+    ],
+)
+def test_a_pair_shares_all_but_the_method(tmp_path, changed, names):
+    one = read_run(write_run(tmp_path, "one"))
+    other = read_run(write_run(tmp_path, "other", algorithm="fixmatch", **changed))
+    assert comparable(one, other) == comparable(other, one) == names
