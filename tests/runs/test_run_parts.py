@@ -13,6 +13,7 @@ from experiments.options.presets import DATASET_RECIPES, make_config
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
 from experiments.runs.lock import held
+from ssl_weighting.bilevel import Event
 
 
 def test_sizes_come_from_the_options():
@@ -99,12 +100,11 @@ def test_clock(seconds, text):
 )
 def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_path, method, advice):
     report = {"solve": "diverged", "residual": 3.5, "least_eigenvalue": -0.25, "skipped": True}
-    trainer = SimpleNamespace(step=7, store=None, lambda_step=lambda: dict(report))
-    run = SimpleNamespace(trainer=trainer, config=make_config(**DIGITS, inverse_hessian=method,
-                                                             solve_iterations=1))  # fmt: skip
+    config = make_config(**DIGITS, inverse_hessian=method, solve_iterations=1)
+    run = SimpleNamespace(trainer=SimpleNamespace(store=None), config=config)
     monkeypatch.setattr(running.results, "weight_statistics", lambda store: {})
     with run_log.RunLog(tmp_path, 10) as log:
-        assert running._lambda_step(run, log) is False
+        running._log_lambda(run, log, Event("lambda", 7, report))
     line = capsys.readouterr().out.strip()
     assert line == (
         f"step 7: {method} found no solution (diverged, residual 3.5, least eigenvalue -0.25); "
