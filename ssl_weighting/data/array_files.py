@@ -21,14 +21,14 @@ def kept(
     make: Callable[[], np.ndarray],
     say: Callable[[str], object],
 ) -> np.ndarray:
-    """Returns the array in a file, or makes it and writes it there.
+    """Return the array in a file, or make it and write it there.
 
     Args:
-      path: of the .npz file; None: nothing is kept.
-      name: describes all that the array depends on.
-      shape: its first dimensions.
-      make: makes it.
-      say: told of a damaged file and of one that cannot be written, one line.
+        path: of the .npz file; None: nothing is kept.
+        name: describes all that the array depends on.
+        shape: its first dimensions.
+        make: makes it.
+        say: told of a damaged file and of one that cannot be written, one line.
     """
     if path is None:
         return make()
@@ -46,10 +46,10 @@ def kept(
 
 
 def write_array(path: Path, name: str, array: np.ndarray) -> None:
-    """Writes `array` so that the file is there whole or not at all; makes its folder.
+    """Write `array` so that the file is there whole or not at all; make its folder.
 
     Raises:
-      OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")  # two runs may write at once
@@ -61,12 +61,12 @@ def write_array(path: Path, name: str, array: np.ndarray) -> None:
 
 
 def read_array(path: Path, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
-    """Returns (the array, ""), (None, "") without a file, or (None, what is wrong with it).
+    """Return (the array, ""), (None, "") without a file, or (None, what is wrong with it).
 
     Args:
-      path: of the file.
-      name: what it was written under.
-      shape: first dimensions that are expected.
+        path: of the file.
+        name: what it was written under.
+        shape: first dimensions that are expected.
     """
     if not path.exists():
         return None, ""

@@ -13,11 +13,11 @@ def greedy_counts(class_counts: np.ndarray, num_examples: int) -> np.ndarray:
     subsets; every class gets one before any gets two.
 
     Args:
-      class_counts: [C] int, examples of each class in the whole set, not all 0.
-      num_examples: size of the subset.
+        class_counts: [C] int, examples of each class in the whole set, not all 0.
+        num_examples: size of the subset.
 
     Returns:
-      [C] int64, summing to `num_examples`. Classes without examples get none.
+        [C] int64, summing to `num_examples`. Classes without examples get none.
 
     Source: the split program of the FixMatch release.
     """
@@ -38,26 +38,26 @@ def greedy_rows(
     allowed: np.ndarray | None = None,
     balanced: bool = False,
 ) -> np.ndarray:
-    """Draws rows in the proportions of `greedy_counts`.
+    """Draw rows in the proportions of `greedy_counts`.
 
     The classes' lists of rows are shuffled in class order out of one stream, as the release does
     with numpy's global generator: for seeds from 1 and everything allowed, these are its rows.
 
     Args:
-      labels: [n] int32, all known.
-      class_names: C names, for errors.
-      num_examples: rows to draw.
-      rng: the stream that shuffles; None keeps the order of the set, so that the first of each
-        class are drawn.
-      what: the argument that asked for `num_examples`, for errors.
-      allowed: [n] bool, rows that may be drawn; None for all. The proportions are those of all.
-      balanced: as many of each class, whatever the frequencies (the first ones get one more).
+        labels: [n] int32, all known.
+        class_names: C names, for errors.
+        num_examples: rows to draw.
+        rng: the stream that shuffles; None keeps the order of the set, so that the first of each
+            class are drawn.
+        what: the argument that asked for `num_examples`, for errors.
+        allowed: [n] bool, rows that may be drawn; None for all. The proportions are those of all.
+        balanced: as many of each class, whatever the frequencies (the first ones get one more).
 
     Returns:
-      [num_examples] int64 rows, ascending.
+        [num_examples] int64 rows, ascending.
 
     Raises:
-      ValueError: if a class has too few rows.
+        ValueError: if a class has too few rows.
     """
     rows_of = [np.flatnonzero(labels == c) for c in range(len(class_names))]
     sizes = [1 if balanced else len(rows) for rows in rows_of]

@@ -19,7 +19,7 @@ class UnavailableError(FileNotFoundError):
 
 
 def base_name(path: str | os.PathLike) -> str:
-    """Returns the last part of `path`: sources are published, a machine's folders are not."""
+    """Return the last part of `path`: sources are published, a machine's folders are not."""
     return Path(os.path.abspath(path)).name
 
 
@@ -28,13 +28,13 @@ class Examples:
     """Inputs with their classes, one example a row.
 
     Args:
-      inputs: [n, H, W, C] uint8 images, [n, d] float32 points (any rank from 2), finite, or
-        [n, L] int32 tokens from 0, 0 = padding.
-      labels: [n] int32, classes 0.. or -1 where unknown.
-      texts: [n] str objects that the tokens are of, for reports; None for other inputs.
+        inputs: [n, H, W, C] uint8 images, [n, d] float32 points (any rank from 2), finite, or
+            [n, L] int32 tokens from 0, 0 = padding.
+        labels: [n] int32, classes 0.. or -1 where unknown.
+        texts: [n] str objects that the tokens are of, for reports; None for other inputs.
 
     Raises:
-      ValueError: if a dtype, a shape or a value does not fit.
+        ValueError: if a dtype, a shape or a value does not fit.
     """
 
     inputs: np.ndarray  # [n, H, W, C] uint8, [n, ...] float32 or [n, L] int32
@@ -50,12 +50,12 @@ class Examples:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Examples:
-        """Returns copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
+        """Return copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
         texts = None if self.texts is None else self.texts[rows]
         return Examples(self.inputs[rows], self.labels[rows], texts)
 
     def joined(self, *others: Examples) -> Examples:
-        """Returns these examples followed by `others`, which must have the same shape and dtype."""
+        """Return these examples followed by `others`, which must have the same shape and dtype."""
         parts = (self, *others)
         _check_agreement({str(k): part for k, part in enumerate(parts)})
         return Examples(
@@ -70,16 +70,16 @@ class RawDataset:
     """A data set as its source delivers it, before it is cut into D, U and V.
 
     Args:
-      name: the data set's name.
-      train: labeled training examples; every class must be among them.
-      test: labeled test examples.
-      class_names: C names.
-      source: where the data came from, for people.
-      unlabeled: further examples without labels, if the source has any.
-      validation: the source's own validation set, if it has one.
+        name: the data set's name.
+        train: labeled training examples; every class must be among them.
+        test: labeled test examples.
+        class_names: C names.
+        source: where the data came from, for people.
+        unlabeled: further examples without labels, if the source has any.
+        validation: the source's own validation set, if it has one.
 
     Raises:
-      ValueError: if the parts do not fit together.
+        ValueError: if the parts do not fit together.
     """
 
     name: str
@@ -114,14 +114,14 @@ class DataSplits:
     reports only: they are the truth where it is known and no part of training may read them.
 
     Args:
-      name: the data set's name.
-      labeled, unlabeled, validation, test: the sets; V may be empty.
-      class_names: C names.
-      source: where the data came from, for people.
-      groups: what is known of each unlabeled example, for reports ("foreign"); None: nothing.
+        name: the data set's name.
+        labeled, unlabeled, validation, test: the sets; V may be empty.
+        class_names: C names.
+        source: where the data came from, for people.
+        groups: what is known of each unlabeled example, for reports ("foreign"); None: nothing.
 
     Raises:
-      ValueError: if the parts do not fit together.
+        ValueError: if the parts do not fit together.
     """
 
     name: str
@@ -156,7 +156,7 @@ class DataSplits:
 
 
 def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> str:
-    """Returns the SHA-256 of names, shapes, dtypes, contents, labels and texts, in hexadecimal.
+    """Return the SHA-256 of names, shapes, dtypes, contents, labels and texts, in hexadecimal.
 
     The source is left out on purpose: the same bytes from elsewhere are the same split. So is the
     padding that all texts of a part have: how much there is depends on the algorithm.

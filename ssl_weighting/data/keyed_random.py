@@ -18,23 +18,23 @@ _BITS64 = 53  # the same of a float64
 
 
 def example_keys(seed: int, stream: int, ids: tf.Tensor, visits: tf.Tensor, view: int) -> tf.Tensor:
-    """Returns one key per example, a function of its own five numbers alone.
+    """Return one key per example, a function of its own five numbers alone.
 
     key <- mix((key + step) XOR part) for seed, stream, view, visit, id in this order: with the
     rest equal, different ids never share a key.
 
     Args:
-      seed: of the run, from 0 to 2**63 - 1.
-      stream: keeps consumers of one seed apart, from 0.
-      ids: [N] int64, any numbers.
-      visits: [N] int64, how often each was drawn before.
-      view: 0 for the first random version of an example, 1 for the next, ...
+        seed: of the run, from 0 to 2**63 - 1.
+        stream: keeps consumers of one seed apart, from 0.
+        ids: [N] int64, any numbers.
+        visits: [N] int64, how often each was drawn before.
+        view: 0 for the first random version of an example, 1 for the next, ...
 
     Returns:
-      [N] uint64.
+        [N] uint64.
 
     Raises:
-      ValueError: if `seed`, `stream` or `view` is negative or too large.
+        ValueError: if `seed`, `stream` or `view` is negative or too large.
     """
     key = _uint64(0)
     for name, part in (("seed", seed), ("stream", stream), ("view", view)):
@@ -46,22 +46,22 @@ def example_keys(seed: int, stream: int, ids: tf.Tensor, visits: tf.Tensor, view
 
 
 def random_bits(keys: tf.Tensor, num_draws: int) -> tf.Tensor:
-    """Returns [N, num_draws] uint64, uniform: draw k of key is mix(key + (k + 1) step).
+    """Return [N, num_draws] uint64, uniform: draw k of key is mix(key + (k + 1) step).
 
     Args:
-      keys: [N] uint64.
-      num_draws: numbers per key; more of them do not change the first ones.
+        keys: [N] uint64.
+        num_draws: numbers per key; more of them do not change the first ones.
     """
     steps = [(k + 1) * _STEP % 2**64 for k in range(num_draws)]
     return _mix(keys[:, tf.newaxis] + tf.constant(np.array(steps, np.uint64)))
 
 
 def uniform(keys: tf.Tensor, num_draws: int) -> tf.Tensor:
-    """Returns [N, num_draws] float32 uniform in [0, 1), multiples of 2**-24, never 1.
+    """Return [N, num_draws] float32 uniform in [0, 1), multiples of 2**-24, never 1.
 
     Args:
-      keys: [N] uint64, from `example_keys`.
-      num_draws: numbers per key.
+        keys: [N] uint64, from `example_keys`.
+        num_draws: numbers per key.
     """
     bits = random_bits(keys, num_draws)
     top = tf.bitwise.right_shift(bits, _uint64(64 - _BITS))
@@ -87,13 +87,13 @@ def _uint64(number: int) -> tf.Tensor:
 
 
 def ragged_uniform(keys: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Returns [sum of counts] float64 uniform in [0, 1): `counts` numbers of each key in turn.
+    """Return [sum of counts] float64 uniform in [0, 1): `counts` numbers of each key in turn.
 
     Multiples of 2**-53, never 1; the first numbers of a key do not depend on how many follow.
 
     Args:
-      keys: [N] uint64, from `example_keys`.
-      counts: [N] int64, from 0.
+        keys: [N] uint64, from `example_keys`.
+        counts: [N] int64, from 0.
     """
     starts = tf.cumsum(counts, exclusive=True)
     places = tf.range(tf.reduce_sum(counts)) - tf.repeat(starts, counts)

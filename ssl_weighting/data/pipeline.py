@@ -24,15 +24,15 @@ class BatchSource:
     whole batches, after they have been gathered.
 
     Args:
-      splits: the sets.
-      labeled_batch: B, at least 1.
-      unlabeled_batch: examples of U per batch; 0 for algorithms that use none.
-      seed: of the run, from 0.
-      augmentation: how views are made.
-      stream: keeps sources of one seed apart (the Lambda-step's fresh batches), from 0.
+        splits: the sets.
+        labeled_batch: B, at least 1.
+        unlabeled_batch: examples of U per batch; 0 for algorithms that use none.
+        seed: of the run, from 0.
+        augmentation: how views are made.
+        stream: keeps sources of one seed apart (the Lambda-step's fresh batches), from 0.
 
     Raises:
-      ValueError: if a number is out of range or images are needed and missing.
+        ValueError: if a number is out of range or images are needed and missing.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class BatchSource:
         )
 
     def at(self, step: int | tf.Tensor) -> tuple[LabeledBatch, UnlabeledBatch]:
-        """Returns batch number `step`, an int or an int64 scalar from 0.
+        """Return batch number `step`, an int or an int64 scalar from 0.
 
         Returns:
-          (LabeledBatch of the weak view 0, UnlabeledBatch of weak view 0 and strong view 1).
+            (LabeledBatch of the weak view 0, UnlabeledBatch of weak view 0 and strong view 1).
 
         Raises:
-          ValueError: if an int `step` is negative.
+            ValueError: if an int `step` is negative.
         """
         if isinstance(step, int):
             _check_at_least("step", step, 0)
@@ -77,17 +77,17 @@ class BatchSource:
         deterministic: bool = True,
         parallel_calls: int = tf.data.AUTOTUNE,
     ) -> tf.data.Dataset:
-        """Returns the batches `start_step`, `start_step` + 1, ... without end, made ahead.
+        """Return the batches `start_step`, `start_step` + 1, ... without end, made ahead.
 
         The augmentation's state is read once, here.
 
         Args:
-          start_step: number of the first batch, from 0.
-          deterministic: False lets a batch overtake a slower one: faster, not reproducible.
-          parallel_calls: batches made at once.
+            start_step: number of the first batch, from 0.
+            deterministic: False lets a batch overtake a slower one: faster, not reproducible.
+            parallel_calls: batches made at once.
 
         Raises:
-          ValueError: if `start_step` is negative.
+            ValueError: if `start_step` is negative.
         """
         _check_at_least("start_step", start_step, 0)
         state = self._state()  # as it is now: batches made ahead must not see it change
@@ -104,7 +104,7 @@ class BatchSource:
         return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
     def strong_views(self, ids: np.ndarray) -> tf.Tensor:
-        """Returns one strong view of each id [N] int64, [N, ...] float32, for reports.
+        """Return one strong view of each id [N] int64, [N, ...] float32, for reports.
 
         Drawn under a visit number that training never reaches.
         """
@@ -163,21 +163,21 @@ class BatchSource:
 def validation_batch_at(
     validation: Examples, k: int | tf.Tensor, size: int, seed: int, replace: bool
 ) -> LabeledBatch:
-    """Returns V' number `k` of Alg. 1, un-augmented: a pure function of (seed, k).
+    """Return V' number `k` of Alg. 1, un-augmented: a pure function of (seed, k).
 
     Args:
-      validation: V, not empty.
-      k: number of the draw, an int or an int64 scalar from 0.
-      size: |V'|.
-      seed: of the run, from 0.
-      replace: whether an example may be drawn twice, as in the release. If not, V' is a subset of
-        V, all of it for size = |V|.
+        validation: V, not empty.
+        k: number of the draw, an int or an int64 scalar from 0.
+        size: |V'|.
+        seed: of the run, from 0.
+        replace: whether an example may be drawn twice, as in the release. If not, V' is a subset of
+            V, all of it for size = |V|.
 
     Returns:
-      LabeledBatch of `size` examples in the clean view.
+        LabeledBatch of `size` examples in the clean view.
 
     Raises:
-      ValueError: if V is empty, or smaller than `size` without `replace`.
+        ValueError: if V is empty, or smaller than `size` without `replace`.
     """
     _check_validation(validation, size, replace)
     stream = _substream(0, "validation")

@@ -22,7 +22,7 @@ _CIPHER_ROUNDS = 8
 def epoch_sample(
     seed: int, stream: int, num_examples: int, batch_size: int, step: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the ids of batch `step` and how often each was drawn before.
+    """Return the ids of batch `step` and how often each was drawn before.
 
     Batches are cut from one endless row of shuffled epochs: position p = step B + 0..B-1 is place
     p mod n of epoch p div n. A batch may thus span epochs and be larger than the set.
@@ -31,14 +31,14 @@ def epoch_sample(
     small labeled sets are drawn almost with replacement; its order cannot be resumed.
 
     Args:
-      seed: of the run.
-      stream: keeps consumers of one seed apart.
-      num_examples: n, at least 1.
-      batch_size: B, at least 1.
-      step: [] int64, from 0.
+        seed: of the run.
+        stream: keeps consumers of one seed apart.
+        num_examples: n, at least 1.
+        batch_size: B, at least 1.
+        step: [] int64, from 0.
 
     Returns:
-      ids [B] int64 in 0..n-1 and visits [B] int64, the epoch of each.
+        ids [B] int64 in 0..n-1 and visits [B] int64, the epoch of each.
     """
     positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
     epochs, places = positions // num_examples, positions % num_examples
@@ -48,30 +48,30 @@ def epoch_sample(
 def subset_sample(
     seed: int, stream: int, num_examples: int, size: int, draw: tf.Tensor
 ) -> tf.Tensor:
-    """Returns `size` different ids, drawn afresh for each number `draw`.
+    """Return `size` different ids, drawn afresh for each number `draw`.
 
     Args:
-      seed: of the run.
-      stream: keeps consumers of one seed apart.
-      num_examples: n, at least `size`.
-      size: ids to draw, at least 1.
-      draw: [] int64, from 0.
+        seed: of the run.
+        stream: keeps consumers of one seed apart.
+        num_examples: n, at least `size`.
+        size: ids to draw, at least 1.
+        draw: [] int64, from 0.
 
     Returns:
-      [size] int64 in 0..n-1, all different.
+        [size] int64 in 0..n-1, all different.
     """
     places = tf.range(size, dtype=tf.int64)
     return _shuffled(seed, stream, num_examples, tf.fill([size], draw), places)
 
 
 def _shuffled(seed, stream, num_examples, epochs, places):
-    """Returns the ids at `places` [B] of the orders number `epochs` [B], which never decrease."""
+    """Return the ids at `places` [B] of the orders number `epochs` [B], which never decrease."""
     how = _by_sorting if num_examples <= _SORT_UP_TO else _by_cipher
     return how(seed, stream, num_examples, epochs, places)
 
 
 def _by_sorting(seed, stream, num_examples, epochs, places):
-    """Sorts n random keys for each epoch that occurs and reads off the places."""
+    """Sort n random keys for each epoch that occurs and read off the places."""
     first = epochs[0]
     count = places.shape[0] // num_examples + 2  # no batch touches more epochs than that
     ids = tf.tile(tf.range(num_examples, dtype=tf.int64), [count])
@@ -83,7 +83,7 @@ def _by_sorting(seed, stream, num_examples, epochs, places):
 
 
 def _by_cipher(seed, stream, num_examples, epochs, places):
-    """Enciphers the places, with a cipher key for each epoch."""
+    """Encipher the places, with a cipher key for each epoch."""
     keys = example_keys(seed, stream, tf.zeros_like(epochs), epochs, view=0)
     halves = tf.bitcast(random_bits(keys, 2), tf.uint32)  # [B, 2, 2]
     return tf.raw_ops.RandomIndexShuffle(

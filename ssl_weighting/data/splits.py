@@ -28,34 +28,34 @@ def make_splits(
     balanced: bool = False,
     labeled_rows: np.ndarray | None = None,
 ) -> DataSplits:
-    """Returns D, U, V and the test set.
+    """Return D, U, V and the test set.
 
     V is drawn first and depends on `val_seed` alone; D depends on `seed` too. Both follow the
     class frequencies of the training set (`greedy_counts`). U is the training set without V, in
     its order, followed by `raw.unlabeled`.
 
     Args:
-      raw: the data set. Its own validation set, if any, is V.
-      num_labeled: |D|, at least one for each class.
-      val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
-        validation set, None takes all of it as it is, and a number draws from it.
-      seed: chooses D, from 0.
-      val_seed: chooses V, from 0; the same V for all seeds unless changed.
-      num_unlabeled: |U| for short runs: D's examples, then random others. None for all.
-      allow_overlap: whether an example of V may be in D too, as in the release.
-      include_labeled: whether D's examples are in U too, as in the release.
-      validation_as_labels: adds V to D, the control that tells what V's labels are worth.
-      val_order: "drawn" by `val_seed`, or "first": the first |V| of the release's unlabeled file,
-        which are the first of each class in the set's order, whatever the seeds.
-      balanced: D has as many examples of each class, whatever their frequencies.
-      labeled_rows: [num_labeled] rows of the training set that are D, in this order, for sets whose
-        D is published; V is then drawn among the others. None to draw D.
+        raw: the data set. Its own validation set, if any, is V.
+        num_labeled: |D|, at least one for each class.
+        val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
+            validation set, None takes all of it as it is, and a number draws from it.
+        seed: chooses D, from 0.
+        val_seed: chooses V, from 0; the same V for all seeds unless changed.
+        num_unlabeled: |U| for short runs: D's examples, then random others. None for all.
+        allow_overlap: whether an example of V may be in D too, as in the release.
+        include_labeled: whether D's examples are in U too, as in the release.
+        validation_as_labels: adds V to D, the control that tells what V's labels are worth.
+        val_order: "drawn" by `val_seed`, or "first": the first |V| of the release's unlabeled file,
+            which are the first of each class in the set's order, whatever the seeds.
+        balanced: D has as many examples of each class, whatever their frequencies.
+        labeled_rows: [num_labeled] rows of the training set that are D, in this order, for sets
+            whose D is published; V is then drawn among the others. None to draw D.
 
     Returns:
-      The splits; nothing of the test set is in the other parts unless `raw` repeats itself.
+        The splits; nothing of the test set is in the other parts unless `raw` repeats itself.
 
     Raises:
-      ValueError: if a size is out of range or a class has too few examples.
+        ValueError: if a size is out of range or a class has too few examples.
     """
     _check_sizes(raw, num_labeled, val_size, seed, val_seed)
     if val_order not in VAL_ORDERS:
@@ -81,12 +81,12 @@ def make_splits(
 
 
 def with_validation_as_labels(splits: DataSplits) -> DataSplits:
-    """Returns the splits of the control *V as labels*: V's examples are in D too.
+    """Return the splits of the control *V as labels*: V's examples are in D too.
 
     U, V and the test set stay. V is no held-out set any more in such a run.
 
     Raises:
-      ValueError: if V is empty.
+        ValueError: if V is empty.
     """
     if not len(splits.validation):
         raise ValueError(
@@ -97,13 +97,13 @@ def with_validation_as_labels(splits: DataSplits) -> DataSplits:
 
 
 def cross_fit_halves(splits: DataSplits, seed: int) -> tuple[DataSplits, DataSplits]:
-    """Returns the splits twice, each with one half of D as D and the other half as V.
+    """Return the splits twice, each with one half of D as D and the other half as V.
 
     The examples of a class are dealt to the halves in turn, in an order drawn by `seed`; a class
     with an odd number begins where the last one ended. U and the test set stay; V is left out.
 
     Raises:
-      ValueError: if a class has fewer than two labels, one for each half.
+        ValueError: if a class has fewer than two labels, one for each half.
     """
     labels = splits.labeled.labels
     few = [name for c, name in enumerate(splits.class_names) if (labels == c).sum() < 2]
@@ -123,18 +123,18 @@ def cross_fit_halves(splits: DataSplits, seed: int) -> tuple[DataSplits, DataSpl
 def hold_out(
     examples: Examples, class_names: tuple[str, ...], size: int
 ) -> tuple[Examples, Examples]:
-    """Splits a set whose source has no test part: (rest, held out), always the same rows.
+    """Split a set whose source has no test part: (rest, held out), always the same rows.
 
     Args:
-      examples: the set, all labels known.
-      class_names: C names.
-      size: examples to hold out, in the proportions of `greedy_counts`.
+        examples: the set, all labels known.
+        class_names: C names.
+        size: examples to hold out, in the proportions of `greedy_counts`.
 
     Returns:
-      (rest, held out), both in the set's order.
+        (rest, held out), both in the set's order.
 
     Raises:
-      ValueError: if a class has too few examples.
+        ValueError: if a class has too few examples.
     """
     rng = np.random.RandomState([_HOLD_OUT, 0])
     held = np.zeros(len(examples), bool)
@@ -143,7 +143,7 @@ def hold_out(
 
 
 def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
-    """Returns V and where in the training set its examples are, [n] bool.
+    """Return V and where in the training set its examples are, [n] bool.
 
     Nothing is drawn that equals one of the `fixed` rows, if there are any.
     """
@@ -162,7 +162,7 @@ def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np
 
 
 def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlabeled, seed):
-    """Returns U; `outside_validation` [n] bool and `labeled_rows` point into the training set."""
+    """Return U; `outside_validation` [n] bool and `labeled_rows` point into the training set."""
     pool = raw.train if raw.unlabeled is None else raw.train.joined(raw.unlabeled)
     keep = np.ones(len(pool), bool)
     keep[: len(raw.train)] = outside_validation
@@ -182,7 +182,7 @@ def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlab
 
 
 def _copies(examples: Examples, of: Examples) -> np.ndarray:
-    """Returns [n] bool: whose content is that of one of `of`."""
+    """Return [n] bool: whose content is that of one of `of`."""
     contents = {row.tobytes() for row in of.inputs}
     return np.array([row.tobytes() in contents for row in examples.inputs], bool)
 

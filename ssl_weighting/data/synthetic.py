@@ -23,16 +23,16 @@ class SyntheticConfig:
     """Which toy set, how large, how noisy.
 
     Args:
-      name: one of `NAMES`.
-      num_labeled, val_size, num_unlabeled: sizes of D, V, U (defaults: Sec. 4.1).
-      num_test: size of the test set, large enough for errors of a tenth of a percent.
-      noise: standard deviation before scaling; None for the set's default. For `linear`, how far
-        points spread away from the margin, so that its classes never touch.
-      scale: factor on all coordinates, positive.
-      seed: of every random choice, from 0.
+        name: one of `NAMES`.
+        num_labeled, val_size, num_unlabeled: sizes of D, V, U (defaults: Sec. 4.1).
+        num_test: size of the test set, large enough for errors of a tenth of a percent.
+        noise: standard deviation before scaling; None for the set's default. For `linear`, how far
+            points spread away from the margin, so that its classes never touch.
+        scale: factor on all coordinates, positive.
+        seed: of every random choice, from 0.
 
     Raises:
-      ValueError: if a value is out of its range.
+        ValueError: if a value is out of its range.
     """
 
     name: str
@@ -69,16 +69,16 @@ _SIZES = ("num_labeled", "val_size", "num_unlabeled", "num_test")
 
 
 def load_synthetic(config: SyntheticConfig) -> DataSplits:
-    """Makes a toy set: two classes, balanced in every part, points [n, 2] float32.
+    """Make a toy set: two classes, balanced in every part, points [n, 2] float32.
 
     One pool per class is made and dealt at random to the parts, so that the labeled points are a
     random choice (5 and 5 by default), not evenly spaced ones. D, U, V share no point.
 
     Args:
-      config: what to make.
+        config: what to make.
 
     Returns:
-      The splits; `unlabeled.labels` hold the true classes, for reports.
+        The splits; `unlabeled.labels` hold the true classes, for reports.
     """
     noise = DEFAULT_NOISE[config.name] if config.noise is None else config.noise
     rng = np.random.default_rng(config.seed)
@@ -139,7 +139,7 @@ def _halves(size: int) -> tuple[int, int]:
 
 
 def _mixed(points: list[np.ndarray], scale: float, rng: np.random.Generator) -> Examples:
-    """Joins the classes in random order, so that ids tell nothing about them."""
+    """Join the classes in random order, so that ids tell nothing about them."""
     labels = np.repeat(np.arange(2, dtype=np.int32), [len(p) for p in points])
     order = rng.permutation(len(labels))
     inputs = (scale * np.concatenate(points)).astype(np.float32)

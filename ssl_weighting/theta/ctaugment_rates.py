@@ -21,10 +21,10 @@ class CtaRates:
     queues are short, by up to 4.
 
     Args:
-      publish_every: steps between publications, at least 1.
+        publish_every: steps between publications, at least 1.
 
     Raises:
-      ValueError: if that is out of range.
+        ValueError: if that is out of range.
     """
 
     def __init__(self, publish_every: int):
@@ -44,33 +44,33 @@ class CtaRates:
         return [self.live, self._published]
 
     def published(self) -> tf.Tensor:
-        """Returns the rates that policies read, cta.RATES_SHAPE float32."""
+        """Return the rates that policies read, cta.RATES_SHAPE float32."""
         return tf.convert_to_tensor(self._published.value)
 
     def learn(self, batch: LabeledBatch, probabilities: tf.Tensor) -> None:
-        """Moves the learning rates by how well the probes of a batch were read.
+        """Move the learning rates by how well the probes of a batch were read.
 
         Args:
-          batch: with probes of its B examples.
-          probabilities: [B, C] float32, of the averaged network for the probes.
+            batch: with probes of its B examples.
+            probabilities: [B, C] float32, of the averaged network for the probes.
         """
         probe = batch.probe
         omega = cta.proximity(probabilities, batch.label)
         self.live.assign(cta.update_rates(self.live.value, probe.op, probe.level, omega))
 
     def publish_if_due(self, step: int) -> bool:
-        """Publishes the rates where theta-step `step` starts a new period; says whether it did."""
+        """Publish the rates where theta-step `step` starts a new period; say whether it did."""
         due = step > 0 and step % self.publish_every == 0
         if due:
             self._published.assign(self.live.value)
         return due
 
     def next_publication(self, step: int) -> int:
-        """Returns the first step after `step` before which rates are published."""
+        """Return the first step after `step` before which rates are published."""
         return (step // self.publish_every + 1) * self.publish_every
 
     def statistics(self) -> dict[str, float]:
-        """Returns mean and least of the learning rates, and the share of bins that they cut."""
+        """Return mean and least of the learning rates, and the share of bins that they cut."""
         rates = self.live.numpy()[cta.EXISTS]
         shares = cta.bin_probabilities(self.live.value).numpy()[cta.EXISTS]
         return {

@@ -112,6 +112,22 @@ def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_pat
     )
 
 
+def test_a_theta_step_that_a_lambda_step_takes_along_counts_as_long_as_those_before():
+    spent = []
+    clock = running.Clock(SimpleNamespace(spent=lambda *what: spent.append(what)), 4)
+    clock.count(Event("train", 8, {}), 2.0, 8)  # half a second a step
+    clock.count(Event("lambda", 8, {}), 3.0, 8)  # alone
+    clock.count(Event("lambda", 8, {}), 3.0, 9)  # with a theta-step
+    clock.count(Event("train", 9, {}), 0.0, 9)
+    clock.count(Event("lambda", 9, {}), 0.25, 10)  # it cannot take longer than both
+    assert spent == [
+        ("theta", 2.0), ("lambda", 3.0), ("lambda", 2.5), ("theta", 0.5), ("lambda", 0.0),
+    ]  # fmt: skip
+    assert [(event, seconds < 1) for event, seconds in clock.timed(iter("ab"))] == [
+        ("a", True), ("b", True),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("decay", "averages"), [(0.0, [True]), (0.9, [True, False])])
 def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
     asked, written = [], {}

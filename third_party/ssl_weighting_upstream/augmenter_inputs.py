@@ -8,10 +8,10 @@ MAX_SIDE = 2**14 - 1  # keeps 16.16 fixed-point coordinates within int32
 
 
 def checked_images(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Returns `images` as a tensor [N, H, W, C] of `dtype`, C = 1 or 3, static H and W.
+    """Return `images` as a tensor [N, H, W, C] of `dtype`, C = 1 or 3, static H and W.
 
     Raises:
-      ValueError: if they are anything else.
+        ValueError: if they are anything else.
     """
     images = tf.convert_to_tensor(images)
     shape = images.shape
@@ -37,10 +37,10 @@ def checked_images(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor
 def checked_draws(
     uniforms: tf.Tensor, num_draws: int, images: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Returns `uniforms` as a tensor [N, num_draws] float32, one row for each of `images`.
+    """Return `uniforms` as a tensor [N, num_draws] float32, one row for each of `images`.
 
     Raises:
-      ValueError: if they are anything else.
+        ValueError: if they are anything else.
     """
     uniforms = tf.convert_to_tensor(uniforms)
     shape = uniforms.shape
@@ -60,10 +60,10 @@ def checked_draws(
 
 
 def checked_fraction(cutout_fraction: float) -> None:
-    """Refuses a side of the cut-out that is no share of the image's.
+    """Refuse a side of the cut-out that is no share of the image's.
 
     Raises:
-      ValueError: if it is outside [0, 1].
+        ValueError: if it is outside [0, 1].
     """
     if not 0.0 <= cutout_fraction <= 1.0:
         raise ValueError(

@@ -29,16 +29,16 @@ class _Rows(NamedTuple):
 
 
 def apply_op(colors: tf.Tensor, op: tf.Tensor, level: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-    """Runs an op of its own on each image.
+    """Run an op of its own on each image.
 
     Args:
-      colors: [N, H, W, C] uint8, C = 1 or 3.
-      op: [N] int32, index into OPS.
-      level: [N, 2] float32 in [0, 1], of which an op reads as many as it has.
-      center: [N, 2] int32, (row, column) of Cutout's square.
+        colors: [N, H, W, C] uint8, C = 1 or 3.
+        op: [N] int32, index into OPS.
+        level: [N, 2] float32 in [0, 1], of which an op reads as many as it has.
+        center: [N, 2] int32, (row, column) of Cutout's square.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     kernels = list(dict.fromkeys(_KERNEL_OF_OP.values()))
     number = tf.constant([kernels.index(_KERNEL_OF_OP[name]) for name in OPS])

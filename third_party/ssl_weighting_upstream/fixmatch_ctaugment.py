@@ -38,37 +38,37 @@ class CtaPolicy(NamedTuple):
 
 
 def initial_rates() -> np.ndarray:
-    """Returns rates of 1, and 0 where there is no bin: RATES_SHAPE float32."""
+    """Return rates of 1, and 0 where there is no bin: RATES_SHAPE float32."""
     return EXISTS.astype(np.float32)
 
 
 def probe_policy(uniforms: tf.Tensor) -> CtaPolicy:
-    """Draws ops uniformly with replacement, and levels uniformly from [0, 1).
+    """Draw ops uniformly with replacement, and levels uniformly from [0, 1).
 
     Args:
-      uniforms: [N, PROBE_DRAWS] float32 in [0, 1). Of each slot: op, (not used), level 1, (not
-        used), level 2, column, row.
+        uniforms: [N, PROBE_DRAWS] float32 in [0, 1). Of each slot: op, (not used), level 1, (not
+            used), level 2, column, row.
 
     Raises:
-      ValueError: if the shape or dtype does not fit.
+        ValueError: if the shape or dtype does not fit.
     """
     op, draws = _slots(checked_draws(uniforms, PROBE_DRAWS))
     return CtaPolicy(op, draws[..., 2:5:2], draws[..., 5:])
 
 
 def training_policy(uniforms: tf.Tensor, rates: tf.Tensor) -> CtaPolicy:
-    """Draws ops uniformly with replacement, and levels from bins by their rates.
+    """Draw ops uniformly with replacement, and levels from bins by their rates.
 
     p = rate + 1 - rho, divided by its largest; below the threshold 0; bin i is drawn in proportion
     to p, and the level is (i + U(0, 1)) / bins.
 
     Args:
-      uniforms: [N, PROBE_DRAWS] float32 in [0, 1). Of each slot: op, bin of level 1, place in it,
-        bin of level 2, place in it, column, row.
-      rates: RATES_SHAPE float32.
+        uniforms: [N, PROBE_DRAWS] float32 in [0, 1). Of each slot: op, bin of level 1, place in it,
+            bin of level 2, place in it, column, row.
+        rates: RATES_SHAPE float32.
 
     Raises:
-      ValueError: if the shape or dtype does not fit.
+        ValueError: if the shape or dtype does not fit.
     """
     op, draws = _slots(checked_draws(uniforms, PROBE_DRAWS))
     below = tf.gather(tf.cumsum(bin_probabilities(rates), axis=-1), op)  # [N, DEPTH, 2, bins]
@@ -82,7 +82,7 @@ def training_policy(uniforms: tf.Tensor, rates: tf.Tensor) -> CtaPolicy:
 
 
 def bin_probabilities(rates: tf.Tensor) -> tf.Tensor:
-    """Returns what bins are drawn in proportion to: RATES_SHAPE float32, 0 where they are cut."""
+    """Return what bins are drawn in proportion to: RATES_SHAPE float32, 0 where they are cut."""
     shares = (rates + (1 - DECAY)) * tf.constant(EXISTS, tf.float32)
     largest = tf.reduce_max(shares, axis=-1, keepdims=True)
     shares = tf.math.divide_no_nan(shares, largest)
@@ -91,34 +91,34 @@ def bin_probabilities(rates: tf.Tensor) -> tf.Tensor:
 
 @tf.autograph.experimental.do_not_convert
 def ctaugment(images: tf.Tensor, policy: CtaPolicy) -> tf.Tensor:
-    """Applies a policy.
+    """Apply a policy.
 
     Args:
-      images: [N, H, W, C] float32 in [-1, 1], or uint8 v for v (2 / 255) - 1, with C = 1 or 3.
-      policy: for N images.
+        images: [N, H, W, C] float32 in [-1, 1], or uint8 v for v (2 / 255) - 1, with C = 1 or 3.
+        policy: for N images.
 
     Returns:
-      [N, H, W, C] float32 in [-1, 1].
+        [N, H, W, C] float32 in [-1, 1].
 
     Raises:
-      ValueError: if a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not fit.
     """
     return _to_float(_apply(_to_bytes(images), policy))
 
 
 @tf.autograph.experimental.do_not_convert
 def ctaugment_with_cutout(images: tf.Tensor, policy: CtaPolicy, last: tf.Tensor) -> tf.Tensor:
-    """Applies a policy and then Cutout at level 1: the strong view.
+    """Apply a policy and then Cutout at level 1: the strong view.
 
     Args:
-      images, policy: as in `ctaugment`.
-      last: [N, 2] float32 in [0, 1): column and row of the square.
+        images, policy: as in `ctaugment`.
+        last: [N, 2] float32 in [0, 1): column and row of the square.
 
     Returns:
-      [N, H, W, C] float32 in [-1, 1].
+        [N, H, W, C] float32 in [-1, 1].
 
     Raises:
-      ValueError: if a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not fit.
     """
     colors = _apply(_to_bytes(images), policy)
     height, width = colors.shape[1:3]
@@ -129,7 +129,7 @@ def ctaugment_with_cutout(images: tf.Tensor, policy: CtaPolicy, last: tf.Tensor)
 
 
 def _filled(colors, outside):
-    """Keeps the bits of `outside`, and sets those of 127 in all bytes within."""
+    """Keep the bits of `outside`, and set those of 127 in all bytes within."""
     fill = ctaugment_ops.CUTOUT_FILL * (0x01010101 if colors.dtype == tf.int32 else 1)
     inside = tf.bitwise.bitwise_and(tf.bitwise.invert(outside), fill)
     return tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(colors, outside), inside)
@@ -138,19 +138,19 @@ def _filled(colors, outside):
 def update_rates(
     rates: tf.Tensor, op: tf.Tensor, level: tf.Tensor, proximity: tf.Tensor
 ) -> tf.Tensor:
-    """Moves the rates of the bins that probe images used towards how well they were read.
+    """Move the rates of the bins that probe images used towards how well they were read.
 
     For every image after the other, every op of its policy and each of the op's levels l, with bin
     i = int(0.999 l bins): rate_i <- rho rate_i + (1 - rho) proximity. Written as one sum: a change
     that is followed by k others of the same bin has shrunk by rho^k.
 
     Args:
-      rates: RATES_SHAPE float32.
-      op: [B, DEPTH] int32; level: [B, DEPTH, 2] float32, of the probe policy.
-      proximity: [B] float32, see `proximity`.
+        rates: RATES_SHAPE float32.
+        op: [B, DEPTH] int32; level: [B, DEPTH, 2] float32, of the probe policy.
+        proximity: [B] float32, see `proximity`.
 
     Returns:
-      RATES_SHAPE float32.
+        RATES_SHAPE float32.
     """
     bins = tf.gather(tf.constant(BINS), op)  # [B, DEPTH, 2]
     number = tf.cast(0.999 * level * tf.cast(bins, tf.float32), tf.int32)
@@ -165,18 +165,18 @@ def update_rates(
 
 
 def proximity(probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns 1 - sum_c |p_c - [c = y]| / 2 of each image, [B]: p_y where p sums to 1.
+    """Return 1 - sum_c |p_c - [c = y]| / 2 of each image, [B]: p_y where p sums to 1.
 
     Args:
-      probabilities: [B, C] float32.
-      labels: [B] int32.
+        probabilities: [B, C] float32.
+        labels: [B] int32.
     """
     target = tf.one_hot(labels, probabilities.shape[-1], dtype=probabilities.dtype)
     return 1 - 0.5 * tf.reduce_sum(tf.abs(probabilities - target), axis=-1)
 
 
 def _slots(uniforms):
-    """Returns op [N, DEPTH] int32 and the draws [N, DEPTH, _SLOT_DRAWS]."""
+    """Return op [N, DEPTH] int32 and the draws [N, DEPTH, _SLOT_DRAWS]."""
     draws = tf.reshape(uniforms, [-1, DEPTH, _SLOT_DRAWS])
     # k u stays below k in float32 for the largest u = 1 - 2**-24.
     return tf.cast(draws[..., 0] * len(OPS), tf.int32), draws

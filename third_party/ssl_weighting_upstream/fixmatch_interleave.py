@@ -10,17 +10,17 @@ import numpy as np
 
 
 def group_order(batch: int, num_batches: int) -> np.ndarray:
-    """Swaps group i of batch 0 with group i of batch i (MixMatch, ReMixMatch).
+    """Swap group i of batch 0 with group i of batch i (MixMatch, ReMixMatch).
 
     Each batch is cut into `num_batches` groups, as equal as can be, the last ones larger: a batch
     of 64 among three into 21, 21, 22.
 
     Args:
-      batch: rows of each batch.
-      num_batches: batches, one below the other.
+        batch: rows of each batch.
+        num_batches: batches, one below the other.
 
     Returns:
-      [batch * num_batches] int64; its own inverse.
+        [batch * num_batches] int64; its own inverse.
     """
     small, larger = divmod(batch, num_batches)
     sizes = [small + (k >= num_batches - larger) for k in range(num_batches)]
@@ -33,20 +33,20 @@ def group_order(batch: int, num_batches: int) -> np.ndarray:
 
 
 def interleave_order(size: int, groups: int) -> np.ndarray:
-    """Deals rows out in turn: every `groups`-th row from the first, then from the second, ...
+    """Deal rows out in turn: every `groups`-th row from the first, then from the second, ...
 
     Contiguous slices then hold roughly the same mix of labeled, weak and strong rows (FixMatch,
     UDA; upstream groups = 2 mu + 1, and each device takes one slice).
 
     Args:
-      size: number of rows, a multiple of `groups`.
-      groups: n.
+        size: number of rows, a multiple of `groups`.
+        groups: n.
 
     Returns:
-      [size] int64: place j size / n + i takes row i n + j. `np.argsort` gives the inverse.
+        [size] int64: place j size / n + i takes row i n + j. `np.argsort` gives the inverse.
 
     Raises:
-      ValueError: if `size` is no multiple of `groups`.
+        ValueError: if `size` is no multiple of `groups`.
     """
     if groups < 1 or size % groups:
         raise ValueError(

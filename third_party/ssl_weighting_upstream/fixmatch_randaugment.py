@@ -28,21 +28,21 @@ STRONG_DRAWS = 4 * NUM_SLOTS + 2  # per slot (op, level, sign, apply), then cuto
 def weak_augment(
     images: tf.Tensor, uniforms: tf.Tensor, flip: bool, pad: int | None = None
 ) -> tf.Tensor:
-    """Mirrors an image with probability 1/2, then reflect-pads it and crops a random window.
+    """Mirror an image with probability 1/2, then reflect-pad it and crop a random window.
 
     Args:
-      images: [N, H, W, C] float32 with C = 1 or 3; only moved, so any range.
-      uniforms: [N, WEAK_DRAWS] float32 in [0, 1): flip, row, column. The flip draw is there, and
-        ignored, without `flip`, so that the shifts do not depend on the switch.
-      flip: whether mirroring is allowed (upstream: CIFAR yes, SVHN no).
-      pad: pixels added on each side; None is an eighth of each side, rounded
-        down (upstream: 4 on 32 x 32).
+        images: [N, H, W, C] float32 with C = 1 or 3; only moved, so any range.
+        uniforms: [N, WEAK_DRAWS] float32 in [0, 1): flip, row, column. The flip draw is there, and
+            ignored, without `flip`, so that the shifts do not depend on the switch.
+        flip: whether mirroring is allowed (upstream: CIFAR yes, SVHN no).
+        pad: pixels added on each side; None is an eighth of each side, rounded down (upstream: 4 on
+            32 x 32).
 
     Returns:
-      [N, H, W, C] float32.
+        [N, H, W, C] float32.
 
     Raises:
-      ValueError: if a shape, dtype or `pad` does not fit.
+        ValueError: if a shape, dtype or `pad` does not fit.
     """
     return _weak(checked_images(images), uniforms, flip, pad)
 
@@ -51,7 +51,7 @@ def weak_augment(
 def weak_augment_bytes(
     images: tf.Tensor, uniforms: tf.Tensor, flip: bool, pad: int | None = None
 ) -> tf.Tensor:
-    """Does the same to [N, H, W, C] uint8, a quarter of the memory to move."""
+    """Do the same to [N, H, W, C] uint8, a quarter of the memory to move."""
     return _weak(checked_images(images, tf.uint8), uniforms, flip, pad)
 
 
@@ -77,16 +77,16 @@ def randaugment(images: tf.Tensor, uniforms: tf.Tensor, cutout_fraction: float =
     Pixels that a move exposed and no later table op made opaque again become 0, like the square.
 
     Args:
-      images: [N, H, W, C] float32 in [-1, 1] with C = 1 or 3, as `weak_augment` returns them.
-      uniforms: [N, STRONG_DRAWS] float32 in [0, 1): see `sample_policy`, then the row and the
-        column of the centre of the square.
-      cutout_fraction: side of the square over the shorter side of the image, 0 for no square.
+        images: [N, H, W, C] float32 in [-1, 1] with C = 1 or 3, as `weak_augment` returns them.
+        uniforms: [N, STRONG_DRAWS] float32 in [0, 1): see `sample_policy`, then the row and the
+            column of the centre of the square.
+        cutout_fraction: side of the square over the shorter side of the image, 0 for no square.
 
     Returns:
-      [N, H, W, C] float32 in [-1, 1].
+        [N, H, W, C] float32 in [-1, 1].
 
     Raises:
-      ValueError: if a shape, a dtype or `cutout_fraction` does not fit.
+        ValueError: if a shape, a dtype or `cutout_fraction` does not fit.
     """
     colors = image_ops.truncate_to_bytes(checked_images(images))
     return _strong(colors, uniforms, cutout_fraction)
@@ -96,7 +96,7 @@ def randaugment(images: tf.Tensor, uniforms: tf.Tensor, cutout_fraction: float =
 def randaugment_bytes(
     images: tf.Tensor, uniforms: tf.Tensor, cutout_fraction: float = 0.5
 ) -> tf.Tensor:
-    """Returns `randaugment` of v (2 / 255) - 1 for [N, H, W, C] uint8, bit for bit, for less."""
+    """Return `randaugment` of v (2 / 255) - 1 for [N, H, W, C] uint8, bit for bit, for less."""
     colors = image_ops.released_bytes(checked_images(images, tf.uint8))
     return _strong(colors, uniforms, cutout_fraction)
 
@@ -115,17 +115,17 @@ def _strong(colors, uniforms, cutout_fraction):
 
 
 def sample_policy(uniforms: tf.Tensor) -> Policy:
-    """Turns draws into ops, levels, signs and coins, each uniform and independent.
+    """Turn draws into ops, levels, signs and coins, each uniform and independent.
 
     Args:
-      uniforms: [N, STRONG_DRAWS] float32 in [0, 1). Columns 4 s .. 4 s + 3 are the op, level, sign
-        and apply draws of slot s; the last two columns belong to the cut-out.
+        uniforms: [N, STRONG_DRAWS] float32 in [0, 1). Columns 4 s .. 4 s + 3 are the op, level,
+            sign and apply draws of slot s; the last two columns belong to the cut-out.
 
     Returns:
-      A `Policy` of [N, NUM_SLOTS] tensors.
+        A `Policy` of [N, NUM_SLOTS] tensors.
 
     Raises:
-      ValueError: if the shape or dtype does not fit.
+        ValueError: if the shape or dtype does not fit.
     """
     uniforms = checked_draws(uniforms, STRONG_DRAWS)
     draws = tf.reshape(uniforms[:, : 4 * NUM_SLOTS], [-1, NUM_SLOTS, 4])
@@ -142,5 +142,5 @@ def sample_policy(uniforms: tf.Tensor) -> Policy:
 def apply_policy(
     colors: tf.Tensor, alpha: tf.Tensor | None, policy: Policy
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Applies the slots of `policy`, ops of `OPS`; see `randaugment_ops.apply_policy`."""
+    """Apply the slots of `policy`, ops of `OPS`; see `randaugment_ops.apply_policy`."""
     return randaugment_ops.apply_policy(colors, alpha, policy, OPS)

@@ -21,12 +21,12 @@ def blend(base: tf.Tensor, images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """base + factor * (images - base) in float32, fraction discarded, clipped to 0..255.
 
     Args:
-      base: bytes of the shape of `images`, or [] or [N, 1, 1, 1]; the result at factor 0.
-      images: [N, H, W, C] uint8; the result at factor 1.
-      factor: [N] float32, any sign and size.
+        base: bytes of the shape of `images`, or [] or [N, 1, 1, 1]; the result at factor 0.
+        images: [N, H, W, C] uint8; the result at factor 1.
+        factor: [N] float32, any sign and size.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     flat = _flat(tf.cast(images, tf.float32))
     base = tf.cast(base, tf.float32)
@@ -55,25 +55,25 @@ def mean_level(images: tf.Tensor) -> tf.Tensor:
 
 
 def smooth(images: tf.Tensor) -> tf.Tensor:
-    """Convolves with [1 1 1; 1 5 1; 1 1 1] / 13, rounded half up; the outermost pixels stay.
+    """Convolve with [1 1 1; 1 5 1; 1 1 1] / 13, rounded half up; the outermost pixels stay.
 
     Args:
-      images: [N, H, W, C] uint8.
+        images: [N, H, W, C] uint8.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     return _filtered(images, 1, lambda box, center: box[1] + 4.0 * center, 13.0)
 
 
 def blur(images: tf.Tensor) -> tf.Tensor:
-    """Averages the 16 outer pixels of each 5 x 5 square, rounded half up; the two outermost stay.
+    """Average the 16 outer pixels of each 5 x 5 square, rounded half up; the two outermost stay.
 
     Args:
-      images: [N, H, W, C] uint8.
+        images: [N, H, W, C] uint8.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     return _filtered(images, 2, lambda box, center: box[2] - box[1], 16.0)
 
@@ -98,13 +98,13 @@ def _filtered(images, radius, total, divisor):
 
 
 def _column_sums(flat, radius, row):
-    """Sums of 2 radius + 1 values above each other: entry p is centred at p + radius * row."""
+    """Return sums of 2 radius + 1 values in a column: entry p is centred at p + radius * row."""
     size = flat.shape[1] - 2 * radius * row
     return tf.add_n([flat[:, k * row : k * row + size] for k in range(2 * radius + 1)])
 
 
 def _row_sums(values, radius, start, size, channels):
-    """Sums of 2 radius + 1 neighbours in a row, for `size` centres from `start` on."""
+    """Return sums of 2 radius + 1 neighbours in a row, for `size` centres from `start` on."""
     begins = [start + k * channels for k in range(-radius, radius + 1)]
     return tf.add_n([values[:, begin : begin + size] for begin in begins])
 

@@ -17,14 +17,14 @@ _FIXED_ONE = 1 << 16
 
 
 def fixed_point(matrix: Sequence[float]) -> np.ndarray:
-    """Turns an affine matrix into the six integers of Pillow's 16.16 arithmetic.
+    """Turn an affine matrix into the six integers of Pillow's 16.16 arithmetic.
 
     Args:
-      matrix: (a, b, c, d, e, f). Output pixel (x, y) reads the input at
-        (a (x + 1/2) + b (y + 1/2) + c, d (x + 1/2) + e (y + 1/2) + f).
+        matrix: (a, b, c, d, e, f). Output pixel (x, y) reads the input at (a (x + 1/2) + b (y +
+            1/2) + c, d (x + 1/2) + e (y + 1/2) + f).
 
     Returns:
-      [6] int32, the half pixel folded into c and f before rounding (half up), as Pillow does.
+        [6] int32, the half pixel folded into c and f before rounding (half up), as Pillow does.
     """
     a, b, c, d, e, f = matrix
     exact = np.array([a, b, c + 0.5 * a + 0.5 * b, d, e, f + 0.5 * d + 0.5 * e])
@@ -40,14 +40,14 @@ def rotation_matrix(degrees: float, height: int, width: int) -> tuple[float, ...
 
 
 def affine_nearest(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
-    """Moves every image by its own affine matrix, nearest pixel, 0 in all channels outside.
+    """Move every image by its own affine matrix, nearest pixel, 0 in all channels outside.
 
     Args:
-      images: [N, H, W, C] uint8.
-      matrices: [N, 6] int32 from `fixed_point`.
+        images: [N, H, W, C] uint8.
+        matrices: [N, 6] int32 from `fixed_point`.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     return _read(images, affine_places(matrices, *images.shape[1:3]))
 
@@ -55,15 +55,15 @@ def affine_nearest(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
 def affine_nearest_rgba(
     colors: tf.Tensor, alpha: tf.Tensor | None, matrices: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Moves colours and alpha as `affine_nearest` does.
+    """Move colours and alpha as `affine_nearest` does.
 
     Args:
-      colors: [N, H, W, C] uint8.
-      alpha: [N, H, W, C] uint8, or None where all of it is 1.
-      matrices: [N, 6] int32 from `fixed_point`.
+        colors: [N, H, W, C] uint8.
+        alpha: [N, H, W, C] uint8, or None where all of it is 1.
+        matrices: [N, 6] int32 from `fixed_point`.
 
     Returns:
-      (colors, alpha) as they came, [N, H, W, C] both.
+        (colors, alpha) as they came, [N, H, W, C] both.
     """
     height, width, channels = colors.shape[1:]
     place = affine_places(matrices, height, width)
@@ -77,7 +77,7 @@ def affine_nearest_rgba(
 
 
 def _read(images, place):
-    """Reads pixels [N, H, W, C] at the places of `affine_places`."""
+    """Read pixels [N, H, W, C] at the places of `affine_places`."""
     height, width, channels = images.shape[1:]
     # One zero pixel is put before each image; everything outside reads that one.
     pixels = tf.pad(tf.reshape(images, [-1, height * width, channels]), [[0, 0], [1, 0], [0, 0]])
@@ -85,15 +85,15 @@ def _read(images, place):
 
 
 def affine_places(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Finds where each output pixel of an affine move comes from.
+    """Find where each output pixel of an affine move comes from.
 
     Args:
-      matrices: [N, 6] int32 from `fixed_point`.
-      height: H.
-      width: W.
+        matrices: [N, 6] int32 from `fixed_point`.
+        height: H.
+        width: W.
 
     Returns:
-      [N, H, W] int32: 1 + row * W + column of the input pixel, 0 if that is outside the image.
+        [N, H, W] int32: 1 + row * W + column of the input pixel, 0 if that is outside the image.
     """
     a, b, c, d, e, f = (m[:, tf.newaxis, tf.newaxis] for m in tf.unstack(matrices, axis=1))
     y, x = tf.range(height)[:, tf.newaxis], tf.range(width)
@@ -107,18 +107,18 @@ def affine_places(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
 def flip_and_shift(
     images: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor, padding: tuple[int, int]
 ) -> tf.Tensor:
-    """Mirrors left-right where `flip`, then reflect-pads and crops a window of the same size.
+    """Mirror left-right where `flip`, then reflect-pad and crop a window of the same size.
 
     Args:
-      images: [N, H, W, C] of any dtype.
-      flip: [N] bool.
-      shift: [N, 2] int32, corner (row, column) of the window in the padded image,
-        0..2 * padding; `padding` itself leaves the image in place.
-      padding: pixels added on each side of (rows, columns), below (H, W). The edge pixel is not
-        repeated.
+        images: [N, H, W, C] of any dtype.
+        flip: [N] bool.
+        shift: [N, 2] int32, corner (row, column) of the window in the padded image, 0..2 * padding;
+            `padding` itself leaves the image in place.
+        padding: pixels added on each side of (rows, columns), below (H, W). The edge pixel is not
+            repeated.
 
     Returns:
-      [N, H, W, C] of the same dtype.
+        [N, H, W, C] of the same dtype.
     """
     height, width, channels = images.shape[1:]
     row = _reflect(tf.range(height) + shift[:, :1] - padding[0], height)
@@ -130,12 +130,12 @@ def flip_and_shift(
 
 
 def _reflect(index: tf.Tensor, size: int) -> tf.Tensor:
-    """Folds indices of -(size - 1)..2 (size - 1) back into 0..size - 1."""
+    """Fold indices of -(size - 1)..2 (size - 1) back into 0..size - 1."""
     return size - 1 - tf.abs(size - 1 - tf.abs(index))
 
 
 def _gather_pixels(pixels: tf.Tensor, place: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
-    """Reads pixels [N, P, C] at place [N, H, W]; the result has the static `shape`."""
+    """Read pixels [N, P, C] at place [N, H, W]; the result has the static `shape`."""
     place = tf.reshape(place, [-1, shape[1] * shape[2]])
     moved = tf.gather(pixels, place, batch_dims=1)
     return tf.ensure_shape(tf.reshape(moved, [-1, *shape[1:]]), shape)

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 
 def truncate_to_bytes(images: tf.Tensor) -> tf.Tensor:
-    """Maps float32 in [-1, 1] to uint8 as FixMatch does: (x / 2 + 1/2) * 255, fraction discarded.
+    """Map float32 in [-1, 1] to uint8 as FixMatch does: (x / 2 + 1/2) * 255, fraction discarded.
 
     Bytes 1..47 that went to float32 by v * (2 / 255) - 1 come back one lower. That is the released
     behaviour, and it depends on float32. Values outside [-1, 1] are clipped.
@@ -29,7 +29,7 @@ def truncate_to_bytes(images: tf.Tensor) -> tf.Tensor:
 
 
 def released_bytes(images: tf.Tensor) -> tf.Tensor:
-    """Returns truncate_to_bytes(v * (2 / 255) - 1) of bytes v without leaving bytes: 1..47 lose 1.
+    """Return truncate_to_bytes(v * (2 / 255) - 1) of bytes v without leaving bytes: 1..47 lose 1.
 
     A test goes through all 256.
     """
@@ -37,20 +37,20 @@ def released_bytes(images: tf.Tensor) -> tf.Tensor:
 
 
 def bytes_to_float(images: tf.Tensor) -> tf.Tensor:
-    """Maps uint8 to float32 in [-1, 1]: (v / 255 - 1/2) / (1/2), rounded once."""
+    """Map uint8 to float32 in [-1, 1]: (v / 255 - 1/2) / (1/2), rounded once."""
     # Not `/`: graphs replace a division by a constant with a product, which rounds differently.
     return tf.math.divide_no_nan(tf.cast(images, tf.float32) - 127.5, 127.5)
 
 
 def bitwise(function: Callable[..., tf.Tensor], *images: tf.Tensor) -> tf.Tensor:
-    """Applies a function made of bitwise ops to bytes, four at a time where their number allows.
+    """Apply a function made of bitwise ops to bytes, four at a time where their number allows.
 
     Args:
-      function: takes and returns integers of any width.
-      *images: [N, H, W, C] uint8, all of one shape.
+        function: takes and returns integers of any width.
+        *images: [N, H, W, C] uint8, all of one shape.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     shape = images[0].shape[1:]
     size = math.prod(shape)
@@ -74,13 +74,13 @@ def mask_and_flip(
     """Posterize, solarize and invert in one: v & mask, XOR `flip` where v >= threshold.
 
     Args:
-      images: [N, H, W, C] uint8.
-      mask: [N], bits to keep: 256 - 2^(8 - bits) posterizes; 255 otherwise.
-      threshold: [N], 0..255.
-      flip: [N], 255 where the values from the threshold on are inverted, 0 where none is.
+        images: [N, H, W, C] uint8.
+        mask: [N], bits to keep: 256 - 2^(8 - bits) posterizes; 255 otherwise.
+        threshold: [N], 0..255.
+        flip: [N], 255 where the values from the threshold on are inverted, 0 where none is.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     mask, threshold, flip = (
         tf.cast(v, tf.uint8)[:, tf.newaxis, tf.newaxis, tf.newaxis] for v in (mask, threshold, flip)
@@ -90,14 +90,14 @@ def mask_and_flip(
 
 
 def look_up(images: tf.Tensor, tables: tf.Tensor) -> tf.Tensor:
-    """Replaces value v of channel c of image n by tables[n, c, v].
+    """Replace value v of channel c of image n by tables[n, c, v].
 
     Args:
-      images: [N, H, W, C] uint8.
-      tables: [N, C, 256] uint8.
+        images: [N, H, W, C] uint8.
+        tables: [N, C, 256] uint8.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     looked_up = tf.gather(tf.reshape(tables, [-1]), _histogram_bin(images))
     return tf.reshape(looked_up, tf.shape(images))
@@ -113,26 +113,26 @@ def _histogram_bin(images: tf.Tensor) -> tf.Tensor:
 
 
 def autocontrast(images: tf.Tensor) -> tf.Tensor:
-    """Stretches each channel of [N, H, W, C] uint8 to 0..255; see `autocontrast_tables`."""
+    """Stretch each channel of [N, H, W, C] uint8 to 0..255; see `autocontrast_tables`."""
     return look_up(images, autocontrast_tables(images))
 
 
 def equalize(images: tf.Tensor) -> tf.Tensor:
-    """Makes the histograms of [N, H, W, C] uint8 flat; see `equalize_tables`."""
+    """Make the histograms of [N, H, W, C] uint8 flat; see `equalize_tables`."""
     return look_up(images, equalize_tables(images))
 
 
 def autocontrast_tables(images: tf.Tensor) -> tf.Tensor:
-    """Stretches each channel so that its least value becomes 0 and its greatest 255.
+    """Stretch each channel so that its least value becomes 0 and its greatest 255.
 
     int(v * scale - low * scale) with scale = 255 / (high - low) in float64: Pillow's order of
     operations, in which rounding often leaves the greatest value at 254. Flat channels stay.
 
     Args:
-      images: [N, H, W, C] uint8.
+        images: [N, H, W, C] uint8.
 
     Returns:
-      [N, C, 256] uint8.
+        [N, C, 256] uint8.
     """
     low = tf.cast(tf.reduce_min(images, axis=[1, 2]), tf.float64)[..., tf.newaxis]
     high = tf.cast(tf.reduce_max(images, axis=[1, 2]), tf.float64)[..., tf.newaxis]
@@ -143,17 +143,17 @@ def autocontrast_tables(images: tf.Tensor) -> tf.Tensor:
 
 
 def equalize_tables(images: tf.Tensor) -> tf.Tensor:
-    """Makes the histogram of each channel as flat as a table can.
+    """Make the histogram of each channel as flat as a table can.
 
     With the histogram h, step = (sum h - h[greatest value present]) // 255, value v becomes
     (step // 2 + sum_{j < v} h_j) // step, at most 255. Channels with one value, or with step 0
     (images of fewer than 256 pixels), stay.
 
     Args:
-      images: [N, H, W, C] uint8.
+        images: [N, H, W, C] uint8.
 
     Returns:
-      [N, C, 256] uint8.
+        [N, C, 256] uint8.
     """
     channels = images.shape[-1]
     bins = tf.reshape(_histogram_bin(images), [-1])

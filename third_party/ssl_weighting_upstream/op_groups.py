@@ -25,16 +25,16 @@ class Group(NamedTuple):
 def run_in_groups(
     kernels: Sequence[Kernel], number: tf.Tensor, rows: NamedTuple
 ) -> tuple[tf.Tensor, list[Group]]:
-    """Calls kernels[number[n]] on row n of `rows`.
+    """Call kernels[number[n]] on row n of `rows`.
 
     Args:
-      kernels: functions from rows [n, ...] to a tensor [n, ...] of one kind for all, or to a pair
-        of it and of an extra result.
-      number: [N] int32, the kernel of each row.
-      rows: named tuple of tensors [N, ...]; None stays None.
+        kernels: functions from rows [n, ...] to a tensor [n, ...] of one kind for all, or to a pair
+            of it and of an extra result.
+        number: [N] int32, the kernel of each row.
+        rows: named tuple of tensors [N, ...]; None stays None.
 
     Returns:
-      The kernels' results in the order of the rows, [N, ...], and the extra ones.
+        The kernels' results in the order of the rows, [N, ...], and the extra ones.
     """
     parts = tf.dynamic_partition(tf.range(tf.size(number)), number, len(kernels))
     done, groups = [], []

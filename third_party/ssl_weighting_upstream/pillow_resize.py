@@ -20,15 +20,15 @@ _PART = 1 << 11  # coefficients are split into two of so many units, or float32 
 
 
 def zoom(images: tf.Tensor, share: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-    """Crops `share` of each side off on every edge and resizes the rest to the whole.
+    """Crop `share` of each side off on every edge and resize the rest to the whole.
 
     Args:
-      images: [N, H, W, C] uint8.
-      share: [N] float64 in [0, 1/4]; the crop's edges are rounded to pixels, half to even.
-      number: [N] int32, index into FILTERS.
+        images: [N, H, W, C] uint8.
+        share: [N] float64 in [0, 1/4]; the crop's edges are rounded to pixels, half to even.
+        number: [N] int32, index into FILTERS.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     height, width, channels = images.shape[1:]
     # Along columns each row of the image is one row of W * C values: the matrix acts from the left.
@@ -41,7 +41,7 @@ def zoom(images: tf.Tensor, share: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 
 
 def _multiply(values, share, number):
-    """Resizes the second dimension of values [n, size, K] uint8."""
+    """Resize the second dimension of values [n, size, K] uint8."""
     size = values.shape[1]
     low = tf.cast(tf.round(size * share), tf.int32)
     high = tf.cast(tf.round(size * (1 - share)), tf.int32)

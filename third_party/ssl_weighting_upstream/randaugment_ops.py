@@ -42,18 +42,18 @@ def apply_policy(
     names: tuple[str, ...],
     centers: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Applies the slots of `policy` in order.
+    """Apply the slots of `policy` in order.
 
     Args:
-      colors: [N, H, W, C] uint8, C = 1 or 3.
-      alpha: [N, H, W, C] uint8, the same in all channels (ops on the last dimension are slow), or
-        None: opaque (which saves moving it along).
-      policy: a `Policy` for N images.
-      names: ops that `policy.op` counts, keys of `KERNELS`.
-      centers: [N, NUM_SLOTS, 2] int32, (row, column) of Cutout's square, where `names` has it.
+        colors: [N, H, W, C] uint8, C = 1 or 3.
+        alpha: [N, H, W, C] uint8, the same in all channels (ops on the last dimension are slow), or
+            None: opaque (which saves moving it along).
+        policy: a `Policy` for N images.
+        names: ops that `policy.op` counts, keys of `KERNELS`.
+        centers: [N, NUM_SLOTS, 2] int32, (row, column) of Cutout's square, where `names` has it.
 
     Returns:
-      (colors, alpha) after the last slot, as they came.
+        (colors, alpha) after the last slot, as they came.
     """
     kernels = list(dict.fromkeys([_keep, *(KERNELS[name] for name in names)]))
     number = tf.constant([kernels.index(KERNELS[name]) for name in names])
@@ -195,7 +195,7 @@ def _sharpness(rows: _Rows) -> tf.Tensor:
 
 
 def _enhance(rows: _Rows, dull: tf.Tensor) -> tf.Tensor:
-    """Blends the colours with their dull version."""
+    """Blend the colours with their dull version."""
     # float64 up to the factor and float32 from there on, as a Python caller of Pillow has it.
     factors = tf.constant([0.1 + level * 1.8 / 10 for level in _LEVELS], tf.float32)
     return image_filters.blend(dull, rows.colors, tf.gather(factors, rows.level - 1))

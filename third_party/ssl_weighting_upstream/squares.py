@@ -11,18 +11,18 @@ from ssl_weighting_upstream.image_ops import bitwise
 
 
 def outside_square(center: tf.Tensor, side: int | tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Marks what a square cut-out leaves: False within, True elsewhere.
+    """Mark what a square cut-out leaves: False within, True elsewhere.
 
     Args:
-      center: [N, 2] int32, (row, column).
-      side: one for all or [N] int32; the square covers center - side // 2 up to, not including,
-        center + side // 2 in both directions, so an odd side covers one pixel less; it may stick
-        out of the image.
-      height: H.
-      width: W.
+        center: [N, 2] int32, (row, column).
+        side: one for all or [N] int32; the square covers center - side // 2 up to, not including,
+            center + side // 2 in both directions, so an odd side covers one pixel less; it may
+            stick out of the image.
+        height: H.
+        width: W.
 
     Returns:
-      [N, H, W] bool.
+        [N, H, W] bool.
     """
     half = tf.reshape(side, [-1, 1]) // 2
     row = tf.range(height) - center[:, :1]
@@ -35,16 +35,16 @@ def outside_square(center: tf.Tensor, side: int | tf.Tensor, height: int, width:
 def outside_squares(
     center: tf.Tensor, side: int, shape: tuple[int, int, int], mark: int = 1
 ) -> tf.Tensor:
-    """Marks what a square cut-out of one side leaves, for values: 0 within, `mark` elsewhere.
+    """Mark what a square cut-out of one side leaves, for values: 0 within, `mark` elsewhere.
 
     Args:
-      center: [N, 2] int32, (row, column).
-      side: as in `outside_square`.
-      shape: (H, W, C).
-      mark: 1, or 255 for a mask of bits.
+        center: [N, 2] int32, (row, column).
+        side: as in `outside_square`.
+        shape: (H, W, C).
+        mark: 1, or 255 for a mask of bits.
 
     Returns:
-      [N, H, W, C] uint8.
+        [N, H, W, C] uint8.
     """
     rows, columns = (tf.constant(bands) for bands in _outside_bands(side, tuple(shape), mark))
     bands = tf.gather(rows, center[:, 0]), tf.gather(columns, center[:, 1])
@@ -65,7 +65,7 @@ def _outside_bands(side, shape, mark):
 
 
 def scaled_draws(uniforms: tf.Tensor, *sizes: int) -> tf.Tensor:
-    """Turns uniforms [N, K] float32 in [0, 1) into integers [N, K] int32, column k below sizes[k].
+    """Turn uniforms [N, K] float32 in [0, 1) into integers [N, K] int32, column k below sizes[k].
 
     In float32 the product with the largest u = 1 - 2**-24 stays below the size.
     """

@@ -45,17 +45,17 @@ SVHN = Statistics((0.4376821, 0.4437697, 0.47280442), (0.19803012, 0.20101562, 0
 
 
 def sample_policy(uniforms: tf.Tensor) -> tuple[Policy, tf.Tensor]:
-    """Turns draws into entries, signs and coins, each uniform and independent.
+    """Turn draws into entries, signs and coins, each uniform and independent.
 
     Args:
-      uniforms: [N, STRONG_DRAWS] float32 in [0, 1).
+        uniforms: [N, STRONG_DRAWS] float32 in [0, 1).
 
     Returns:
-      A `Policy` of [N, NUM_SLOTS] tensors; and [N, NUM_SLOTS, 2] float32, the row and the column of
-      op Cutout's square as draws.
+        A `Policy` of [N, NUM_SLOTS] tensors; and [N, NUM_SLOTS, 2] float32, the row and the column
+        of op Cutout's square as draws.
 
     Raises:
-      ValueError: if the shape or dtype does not fit.
+        ValueError: if the shape or dtype does not fit.
     """
     uniforms = checked_draws(uniforms, STRONG_DRAWS)
     draws = tf.reshape(uniforms[:, : _SLOT_DRAWS * NUM_SLOTS], [-1, NUM_SLOTS, _SLOT_DRAWS])
@@ -77,16 +77,16 @@ def augment_bytes(
     """Two random entries, each applied with probability 1/2, then a square.
 
     Args:
-      images: [N, H, W, C] uint8, C = 1 or 3.
-      uniforms: [N, STRONG_DRAWS] float32 in [0, 1).
-      statistics: of C channels; they decide which bytes lose one on their way through float64.
-      cutout_fraction: side of the last square over the shorter side, 0 for none.
+        images: [N, H, W, C] uint8, C = 1 or 3.
+        uniforms: [N, STRONG_DRAWS] float32 in [0, 1).
+        statistics: of C channels; they decide which bytes lose one on their way through float64.
+        cutout_fraction: side of the last square over the shorter side, 0 for none.
 
     Returns:
-      (colours, alpha), [N, H, W, C] uint8 both; alpha is 0 where the mean colour belongs, else 1.
+        (colours, alpha), [N, H, W, C] uint8 both; alpha is 0 where the mean colour belongs, else 1.
 
     Raises:
-      ValueError: if a shape, a dtype or `cutout_fraction` does not fit.
+        ValueError: if a shape, a dtype or `cutout_fraction` does not fit.
     """
     images = _checked(images, statistics)
     policy, centers = sample_policy(checked_draws(uniforms, STRONG_DRAWS, images))
@@ -107,14 +107,14 @@ def augment_bytes(
 
 
 def normalised(colors: tf.Tensor, alpha: tf.Tensor, statistics: Statistics) -> tf.Tensor:
-    """Returns (v / 255 - mean) / std, 0 where alpha is: upstream's view, [N, H, W, C] float32."""
+    """Return (v / 255 - mean) / std, 0 where alpha is: upstream's view, [N, H, W, C] float32."""
     mean, std = (tf.constant(values, tf.float64) for values in statistics)
     values = (tf.cast(colors, tf.float64) / 255.0 - mean) / std
     return tf.cast(values, tf.float32) * tf.cast(alpha, tf.float32)
 
 
 def centred(colors: tf.Tensor, alpha: tf.Tensor, statistics: Statistics) -> tf.Tensor:
-    """Returns the same view in [-1, 1]: 2 v / 255 - 1, and 2 mean - 1 where alpha is 0."""
+    """Return the same view in [-1, 1]: 2 v / 255 - 1, and 2 mean - 1 where alpha is 0."""
     shape = colors.shape[1:]
     mean = np.broadcast_to(2 * np.float32(statistics.mean) - 1, shape)
     keep = tf.cast(alpha, tf.float32)

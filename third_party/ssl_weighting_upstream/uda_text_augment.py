@@ -21,7 +21,7 @@ _SHORT, _MOST_CHANGE = 10, 0.5  # characters; share of the original's length
 
 
 def clean_review(text: str) -> str:
-    r"""Returns a review without HTML: its length decides whether an unlabeled one is kept.
+    r"""Return a review without HTML: its length decides whether an unlabeled one is kept.
 
     `<br />`, `<p>`, a written-out `\n` and backslashes become spaces, `&quot;` a quotation mark;
     links are dropped, `</a>` only where there are links. Blanks at the ends stay.
@@ -54,7 +54,7 @@ _CHARACTERS = _Characters()
 
 
 def basic_words(text: str) -> list[str]:
-    """Returns the words of BERT's basic tokenizer: lower case, no accents, punctuation apart."""
+    """Return the words of BERT's basic tokenizer: lower case, no accents, punctuation apart."""
     return unicodedata.normalize("NFD", text.lower()).translate(_CHARACTERS).split()
 
 
@@ -71,25 +71,25 @@ class WordCorpus(NamedTuple):
         return np.diff(self.offsets)
 
     def documents(self, start: int, end: int) -> WordCorpus:
-        """Returns the documents `start`, ..., `end` - 1 with the vocabulary of all."""
+        """Return the documents `start`, ..., `end` - 1 with the vocabulary of all."""
         offsets = self.offsets[start : end + 1]
         return WordCorpus(
             self.vocabulary, self.words[offsets[0] : offsets[-1]], offsets - offsets[0]
         )
 
     def chunks(self) -> Iterator[WordCorpus]:
-        """Yields all documents in order, some thousands at a time."""
+        """Yield all documents in order, some thousands at a time."""
         for start in range(0, len(self.lengths), _CHUNK):
             yield self.documents(start, min(start + _CHUNK, len(self.lengths)))
 
     def texts(self, words: np.ndarray) -> list[str]:
-        """Returns N texts, `words` [T] in place of this corpus's own, joined by blanks."""
+        """Return N texts, `words` [T] in place of this corpus's own, joined by blanks."""
         strings = self.vocabulary[words].tolist()
         return [" ".join(strings[a:b]) for a, b in itertools.pairwise(self.offsets.tolist())]
 
 
 def word_corpus(texts: Iterable[str]) -> WordCorpus:
-    """Returns the basic words of `texts`."""
+    """Return the basic words of `texts`."""
     places: dict[str, int] = {}
     words, ends = array.array("i"), [0]
     for text in texts:
@@ -108,7 +108,7 @@ class TfIdf(NamedTuple):
 
 
 def tf_idf(corpus: WordCorpus) -> TfIdf:
-    """Returns idf, S and P of `corpus`; P is uniform where all words have the same S."""
+    """Return idf, S and P of `corpus`; P is uniform where all words have the same S."""
     size = len(corpus.vocabulary)
     frequency, share = np.zeros(size), np.zeros(size)
     for part in corpus.chunks():
@@ -124,15 +124,15 @@ def tf_idf(corpus: WordCorpus) -> TfIdf:
 
 
 def replacement_rate(corpus: WordCorpus, idf: np.ndarray, p: float) -> np.ndarray:
-    """Returns r [T] float64, how likely each word is replaced; not clipped, so it may exceed 1.
+    """Return r [T] float64, how likely each word is replaced; not clipped, so it may exceed 1.
 
     q_i = (count(w_i) / n) idf(w_i); z_i = max_j q_j - q_i; r_i = p n z_i / sum_j z_j. Where all q
     of a document are equal, 0 / 0, nothing in it is replaced.
 
     Args:
-      corpus: documents; each is looked at alone.
-      idf: [V] of the whole corpus.
-      p: the mean of r over a document with different q.
+        corpus: documents; each is looked at alone.
+        idf: [V] of the whole corpus.
+        p: the mean of r over a document with different q.
     """
     if not len(corpus.words):
         return np.zeros(0)
@@ -149,14 +149,14 @@ def replacement_rate(corpus: WordCorpus, idf: np.ndarray, p: float) -> np.ndarra
 def tf_idf_replace(
     corpus: WordCorpus, stats: TfIdf, p: float, chance: np.ndarray, draw: np.ndarray
 ) -> np.ndarray:
-    """Returns words [T] int32, common ones replaced most and by uncommon ones: `tf_idf-p`.
+    """Return words [T] int32, common ones replaced most and by uncommon ones: `tf_idf-p`.
 
     Args:
-      corpus: documents.
-      stats: of the whole corpus that they are from.
-      p: share of words to replace.
-      chance: [T] uniform in [0, 1): place i is replaced if below r_i.
-      draw: [T] uniform in [0, 1): picks the new word from P.
+        corpus: documents.
+        stats: of the whole corpus that they are from.
+        p: share of words to replace.
+        chance: [T] uniform in [0, 1): place i is replaced if below r_i.
+        draw: [T] uniform in [0, 1): picks the new word from P.
     """
     replaced = chance < replacement_rate(corpus, stats.idf, p)
     below = np.cumsum(stats.probability)
@@ -169,16 +169,16 @@ def tf_idf_replace(
 def uniform_replace(
     corpus: WordCorpus, p: float, chance: np.ndarray, order: np.ndarray, starts: np.ndarray
 ) -> np.ndarray:
-    """Returns words [T] int32, each replaced with probability p by any other: `unif-p`.
+    """Return words [T] int32, each replaced with probability p by any other: `unif-p`.
 
     Documents of fewer than 3 words stay as they are.
 
     Args:
-      corpus: documents.
-      p: share of words to replace.
-      chance: [T] uniform in [0, 1): place i is replaced if below p.
-      order: [V] a random order of the vocabulary, gone through without repeating a word.
-      starts: [N] int64 places in `order` where each document begins to take words.
+        corpus: documents.
+        p: share of words to replace.
+        chance: [T] uniform in [0, 1): place i is replaced if below p.
+        order: [V] a random order of the vocabulary, gone through without repeating a word.
+        starts: [N] int64 places in `order` where each document begins to take words.
     """
     lengths = corpus.lengths
     replaced = (chance < p) & np.repeat(lengths >= 3, lengths)
@@ -191,7 +191,7 @@ def uniform_replace(
 
 
 def usable_paraphrase(original: str, paraphrase: str) -> str:
-    """Returns the paraphrase, or the original where the paraphrase is unlikely to be one.
+    """Return the paraphrase, or the original where the paraphrase is unlikely to be one.
 
     That is if either has fewer than 10 characters or their lengths differ by more than half.
     """
@@ -202,6 +202,6 @@ def usable_paraphrase(original: str, paraphrase: str) -> str:
 
 
 def _pairs(corpus: WordCorpus) -> np.ndarray:
-    """Returns [T] int64, equal where the document and the word are."""
+    """Return [T] int64, equal where the document and the word are."""
     document = np.repeat(np.arange(len(corpus.lengths)), corpus.lengths)
     return document * len(corpus.vocabulary) + corpus.words

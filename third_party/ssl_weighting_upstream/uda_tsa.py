@@ -12,16 +12,16 @@ SCHEDULES = ("none", "linear", "log", "exp")
 
 
 def tsa_threshold(schedule: str, step: tf.Tensor, num_steps: int, num_classes: int) -> tf.Tensor:
-    """Returns 1/C + (1 - 1/C) a: a = r, 1 - exp(-5 r) or exp(5 (r - 1)), r = step / num_steps.
+    """Return 1/C + (1 - 1/C) a: a = r, 1 - exp(-5 r) or exp(5 (r - 1)), r = step / num_steps.
 
     a is at most 1, also where r is not (FixMatch's authors let r go on; `log` then rises on).
 
     Args:
-      schedule: linear, log or exp.
-      step: scalar; num_steps: of the run; num_classes: C.
+        schedule: linear, log or exp.
+        step: scalar; num_steps: of the run; num_classes: C.
 
     Raises:
-      ValueError: if `schedule` is another.
+        ValueError: if `schedule` is another.
     """
     r = tf.cast(step, tf.float32) / num_steps
     shapes = {
@@ -37,5 +37,5 @@ def tsa_threshold(schedule: str, step: tf.Tensor, num_steps: int, num_classes: i
 
 
 def tsa_mask(correct: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """Returns 1 where the probability of the right class [B] is at most `threshold`, else 0."""
+    """Return 1 where the probability of the right class [B] is at most `threshold`, else 0."""
     return 1 - tf.cast(correct > threshold, tf.float32)

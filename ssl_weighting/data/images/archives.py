@@ -35,13 +35,13 @@ class Found(NamedTuple):
 
 
 def find(folder: str | os.PathLike, layout: Layout) -> Found | None:
-    """Returns the files of `layout` below `folder`, or None if there is no trace of them.
+    """Return the files of `layout` below `folder`, or None if there is no trace of them.
 
     Tried in this order: `folder`/directory, `folder` itself, the archive in `folder`.
 
     Raises:
-      FileNotFoundError: if some files are there and others are missing; names them.
-      ValueError: if the archive is damaged or lacks files.
+        FileNotFoundError: if some files are there and others are missing; names them.
+        ValueError: if the archive is damaged or lacks files.
     """
     for place in (Path(folder, layout.directory), Path(folder)):
         present = [name for name in layout.files if (place / name).is_file()]
@@ -60,12 +60,12 @@ def find(folder: str | os.PathLike, layout: Layout) -> Found | None:
 
 
 def read_members(archive: Path, directory: str, files: list[str]) -> dict[str, bytes]:
-    """Returns file -> content of the members `directory`/file of a tar archive, as `files` go.
+    """Return file -> content of the members `directory`/file of a tar archive, as `files` go.
 
     Not as the members go: the published CIFAR-10 has its test batch between training batches.
 
     Raises:
-      ValueError: if the archive is damaged or a member is missing; names it.
+        ValueError: if the archive is damaged or a member is missing; names it.
     """
     contents = {}
     try:
@@ -88,12 +88,12 @@ def read_members(archive: Path, directory: str, files: list[str]) -> dict[str, b
 
 
 def counted(source: str, published: dict[str, int], *parts: Sized) -> str:
-    """Returns `source`, and after it where a part has not as many images as the published one.
+    """Return `source`, and after it where a part has not as many images as the published one.
 
     Args:
-      source: of the set.
-      published: part -> number of images, in the order of `parts`.
-      parts: what was read.
+        source: of the set.
+        published: part -> number of images, in the order of `parts`.
+        parts: what was read.
     """
     counts = zip(published.items(), map(len, parts), strict=True)
     unlike = [f"{n:,} of {want:,} images in {part}" for (part, want), n in counts if n != want]
@@ -101,7 +101,7 @@ def counted(source: str, published: dict[str, int], *parts: Sized) -> str:
 
 
 def check_folder(data_dir: str | os.PathLike | None) -> None:
-    """Raises FileNotFoundError if there is no such folder."""
+    """Raise FileNotFoundError if there is no such folder."""
     if data_dir is not None and not Path(data_dir).is_dir():
         raise FileNotFoundError(
             "`data_dir` must name a folder that exists. Received: "

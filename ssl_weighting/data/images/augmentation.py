@@ -24,17 +24,17 @@ class Augmentation:
     [N, ...] float32 (images in [-1, 1]).
 
     Args:
-      name: for logs.
-      weak: makes the weak view.
-      weak_draws: uniforms that it takes per example.
-      strong: makes the strong view.
-      strong_draws: uniforms that it takes per example.
-      labeled: makes the view of labeled examples; None: the weak one.
-      labeled_draws: uniforms that it takes per example.
-      probe: makes a `Probe` of labeled examples; None: there is none.
-      probe_draws: uniforms that it takes per example.
-      state: returns a tensor that views depend on. It must not change while an iterator of
-        batches, which are made ahead, is in use.
+        name: for logs.
+        weak: makes the weak view.
+        weak_draws: uniforms that it takes per example.
+        strong: makes the strong view.
+        strong_draws: uniforms that it takes per example.
+        labeled: makes the view of labeled examples; None: the weak one.
+        labeled_draws: uniforms that it takes per example.
+        probe: makes a `Probe` of labeled examples; None: there is none.
+        probe_draws: uniforms that it takes per example.
+        state: returns a tensor that views depend on. It must not change while an iterator of
+            batches, which are made ahead, is in use.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Augmentation:
         """Both views are weak ones with draws of their own, for algorithms without a strong view.
 
         Args:
-          flip: whether images may be mirrored (photographs yes, digits no).
+            flip: whether images may be mirrored (photographs yes, digits no).
         """
         weak = _weak(flip)
         return cls("weak", weak, _WEAK, weak, _WEAK)
@@ -68,7 +68,7 @@ class Augmentation:
         """FixMatch's: flip-and-shift, and RandAugment with cut-out on another flip-and-shift.
 
         Args:
-          flip: whether images may be mirrored (photographs yes, digits no).
+            flip: whether images may be mirrored (photographs yes, digits no).
         """
         weak = _weak(flip)
 
@@ -84,8 +84,8 @@ class Augmentation:
         """UDA's: flip-and-shift; and RandAugment with a square of mean colour before another.
 
         Args:
-          flip: whether images may be mirrored (photographs yes, digits no).
-          statistics: mean and standard deviation of the channels.
+            flip: whether images may be mirrored (photographs yes, digits no).
+            statistics: mean and standard deviation of the channels.
         """
         weak = _weak(flip)
 
@@ -107,10 +107,10 @@ class Augmentation:
         """CTAugment on another flip-and-shift, with levels drawn by rates.
 
         Args:
-          flip: whether images may be mirrored (photographs yes, digits no).
-          rates: returns those that policies read.
-          probes: whether batches carry probes, from which rates are learned.
-          labeled: whether labeled images are changed like the strong views (ReMixMatch).
+            flip: whether images may be mirrored (photographs yes, digits no).
+            rates: returns those that policies read.
+            probes: whether batches carry probes, from which rates are learned.
+            labeled: whether labeled images are changed like the strong views (ReMixMatch).
         """
         weak, last = _weak(flip), _WEAK + fixmatch_ctaugment.PROBE_DRAWS
 
@@ -134,26 +134,26 @@ class Augmentation:
         return made
 
     def without_probes(self) -> Augmentation:
-        """Returns the same for batches that teach no rates."""
+        """Return the same for batches that teach no rates."""
         return dataclasses.replace(self, probe=None, probe_draws=0)
 
     def strong_everywhere(self) -> Augmentation:
-        """Returns the same with strong views in the place of weak ones (MixMatch's CTA variant)."""
+        """Return the same with strong views in the place of weak ones (MixMatch's CTA variant)."""
         return dataclasses.replace(self, weak=self.strong, weak_draws=self.strong_draws)
 
 
 def clean_view(inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
-    """Returns what the model sees of unaugmented inputs.
+    """Return what the model sees of unaugmented inputs.
 
     Args:
-      inputs: [N, H, W, C] uint8 images, [N, ...] float32 points, or [N, L] int32 tokens.
+        inputs: [N, H, W, C] uint8 images, [N, ...] float32 points, or [N, L] int32 tokens.
 
     Returns:
-      [N, ...] float32: x (2/255) - 1, in [-1, 1], for images (FixMatch's scaling); points and
-      tokens as they are.
+        [N, ...] float32: x (2/255) - 1, in [-1, 1], for images (FixMatch's scaling); points and
+        tokens as they are.
 
     Raises:
-      ValueError: if the dtype is another one.
+        ValueError: if the dtype is another one.
     """
     inputs = tf.convert_to_tensor(inputs)
     if inputs.dtype == tf.uint8:

@@ -31,20 +31,20 @@ def load_images(
     image_size: int | None = None,
     cache_dir: str | os.PathLike | None = None,
 ) -> RawDataset:
-    """Returns an image set, its source named.
+    """Return an image set, its source named.
 
     Args:
-      dataset: one of `NAMES`, npz:PATH (see `load_npz`) or folder:PATH (see `load_folder`).
-      data_dir: folder with the files of the set; then no other source is tried.
-      image_size: side to which all images are resized; None keeps their size.
-      cache_dir: where downloads lie; None for none and TFDS's own folder.
+        dataset: one of `NAMES`, npz:PATH (see `load_npz`) or folder:PATH (see `load_folder`).
+        data_dir: folder with the files of the set; then no other source is tried.
+        image_size: side to which all images are resized; None keeps their size.
+        cache_dir: where downloads lie; None for none and TFDS's own folder.
 
     Returns:
-      The set: uint8 images [n, H, W, C], C = 1 for grey ones and 3 for colour.
+        The set: uint8 images [n, H, W, C], C = 1 for grey ones and 3 for colour.
 
     Raises:
-      FileNotFoundError: if no source has the data, or there is no folder `data_dir`.
-      ValueError: if the name is unknown, an argument does not fit, or a file is damaged.
+        FileNotFoundError: if no source has the data, or there is no folder `data_dir`.
+        ValueError: if the name is unknown, an argument does not fit, or a file is damaged.
     """
     kind, _, path = dataset.partition(":")
     if dataset not in NAMES and not (kind in _PREFIXES and path):

@@ -40,14 +40,14 @@ _FILES = ", ".join(f"{x.directory}/ or {x.archive}" for x in (PYTHON, BINARY))
 def load_cifar10(
     data_dir: str | os.PathLike | None, cache_dir: str | os.PathLike | None
 ) -> RawDataset:
-    """Returns CIFAR-10, 50,000 + 10,000 images [32, 32, 3] in the order of the original files.
+    """Return CIFAR-10, 50,000 + 10,000 images [32, 32, 3] in the order of the original files.
 
     Sources: `data_dir` alone if given (python or binary batches, unpacked or as the archive, or a
     TFDS folder); else TFDS, from a prepared folder or by download.
 
     Raises:
-      FileNotFoundError: if no source has the set; says what was looked for.
-      ValueError: if a file is damaged.
+        FileNotFoundError: if no source has the set; says what was looked for.
+        ValueError: if a file is damaged.
     """
     if data_dir is not None:
         for layout, read in ((PYTHON, read_python), (BINARY, read_binary)):
@@ -60,10 +60,10 @@ def load_cifar10(
 
 
 def read_python(content: bytes, name: str) -> Examples:
-    """Returns the images of one python batch: data [n, 3072] uint8 by colour planes, labels.
+    """Return the images of one python batch: data [n, 3072] uint8 by colour planes, labels.
 
     Raises:
-      ValueError: if it is damaged or of another structure.
+        ValueError: if it is damaged or of another structure.
     """
     batch = safe_pickle.load_arrays(content, name)
     data, labels = batch.get("data"), batch.get("labels")
@@ -78,10 +78,10 @@ def read_python(content: bytes, name: str) -> Examples:
 
 
 def read_binary(content: bytes, name: str) -> Examples:
-    """Returns the images of one binary batch: records of a label and 3,072 colour planes.
+    """Return the images of one binary batch: records of a label and 3,072 colour planes.
 
     Raises:
-      ValueError: if it is no whole number of records or a label is out of range.
+        ValueError: if it is no whole number of records or a label is out of range.
     """
     if not content or len(content) % (1 + _PIXELS):
         raise ValueError(

@@ -23,17 +23,18 @@ _STREAM = 4  # apart from the streams of `splits`
 
 
 def with_foreign_classes(raw: RawDataset, rate: float) -> RawDataset:
-    """Makes the second half of the classes foreign: their images are unlabeled ones of no class.
+    """Make the second half of the classes foreign: their images are unlabeled ones of no class.
 
     Args:
-      raw: the set, with at least four classes.
-      rate: share of foreign examples in U, in (0, 1), at most what there are.
+        raw: the set, with at least four classes.
+        rate: share of foreign examples in U, in (0, 1), at most what there are.
 
     Returns:
-      The set of the first half of the classes, with further unlabeled images.
+        The set of the first half of the classes, with further unlabeled images.
 
     Raises:
-      ValueError: if there are too few classes or foreign images, or the set brings unlabeled ones.
+        ValueError: if there are too few classes or foreign images, or the set brings unlabeled
+            ones.
     """
     own = len(raw.class_names) // 2
     if own < 2 or raw.unlabeled is not None:
@@ -65,16 +66,16 @@ def with_foreign_classes(raw: RawDataset, rate: float) -> RawDataset:
 
 
 def contaminate(splits: DataSplits, kind: str, rate: float, seed: int) -> DataSplits:
-    """Returns the splits with U contaminated, and with the group of every unlabeled example.
+    """Return the splits with U contaminated, and with the group of every unlabeled example.
 
     Args:
-      splits: for `foreign` those of `with_foreign_classes`.
-      kind: one of `KINDS`.
-      rate: share of corrupt examples, or the last class's size over the first's; in (0, 1).
-      seed: chooses the examples.
+        splits: for `foreign` those of `with_foreign_classes`.
+        kind: one of `KINDS`.
+        rate: share of corrupt examples, or the last class's size over the first's; in (0, 1).
+        seed: chooses the examples.
 
     Raises:
-      ValueError: if `kind` is unknown, or a rate leaves nothing.
+        ValueError: if `kind` is unknown, or a rate leaves nothing.
     """
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind!r}.")

@@ -21,7 +21,7 @@ _SECONDS = 600  # 31 MB: a mirror slower than this is as good as none
 
 
 def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
-    """Downloads and unpacks Debian's Fashion-MNIST into `cache_dir`/fashion-mnist.
+    """Download and unpack Debian's Fashion-MNIST into `cache_dir`/fashion-mnist.
 
     Needs `apt-get` and `dpkg-deb`, no root. Where the machine's package lists are missing or old,
     fresh ones are fetched into a folder of their own. The package is checked against its SHA-256
@@ -29,14 +29,14 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
     and costs nothing.
 
     Args:
-      cache_dir: folder for downloaded data; made if missing.
+        cache_dir: folder for downloaded data; made if missing.
 
     Returns:
-      The folder with the four .gz files.
+        The folder with the four .gz files.
 
     Raises:
-      RuntimeError: if a program is missing, the download fails or the package is another one.
-      OSError: if the package cannot be unpacked or the cache cannot be written.
+        RuntimeError: if a program is missing, the download fails or the package is another one.
+        OSError: if the package cannot be unpacked or the cache cannot be written.
     """
     cache = Path(cache_dir).absolute()
     target = cache / CACHE_FOLDER
@@ -59,7 +59,7 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
 
 
 def _download(work: Path) -> Path:
-    """Returns the checked .deb file."""
+    """Return the checked .deb file."""
     package, first = _apt_download(work, [])
     if package is None:
         package, second = _download_with_own_lists(work)
@@ -91,7 +91,7 @@ def _download_with_own_lists(work: Path) -> tuple[Path | None, str]:
 
 
 def _apt_download(work: Path, options: list[str]) -> tuple[Path | None, str]:
-    """Returns (.deb file or None, what happened)."""
+    """Return (.deb file or None, what happened)."""
     done = _run(["apt-get", *options, "download", PACKAGE], work)
     packages = sorted(work.glob("*.deb"))
     complete = done.returncode == 0 and len(packages) == 1
@@ -99,7 +99,7 @@ def _apt_download(work: Path, options: list[str]) -> tuple[Path | None, str]:
 
 
 def _unpack(package: Path, work: Path) -> Path:
-    """Returns a folder with only the four .gz files of `package`."""
+    """Return a folder with only the four .gz files of `package`."""
     tree, ready = work / "tree", work / "ready"
     done = _run(["dpkg-deb", "-x", str(package), str(tree)], work)
     files = find_idx(tree / INSTALLED_FOLDER.relative_to("/"))

@@ -20,7 +20,7 @@ _COLOR_MODES = ("RGB", "RGBA", "LA", "P", "CMYK", "YCbCr")
 
 
 def load_folder(path: str | os.PathLike, image_size: int | None = None) -> RawDataset:
-    """Returns the set in a folder PATH with PATH/<class>/*.png or *.jpg.
+    """Return the set in a folder PATH with PATH/<class>/*.png or *.jpg.
 
     Optional: PATH/unlabeled/*, PATH/validation/<class>/*, PATH/test/<class>/*. Without test/, a
     fifth of the labeled images is held out for testing, always the same ones, in the proportions
@@ -28,13 +28,13 @@ def load_folder(path: str | os.PathLike, image_size: int | None = None) -> RawDa
     white, EXIF rotations are carried out. Names that start with a dot are ignored.
 
     Args:
-      path: the folder. Links may not lead out of it.
-      image_size: side to which images are resized (stretched, if they are not square); None takes
-        them as they are, all of one size.
+        path: the folder. Links may not lead out of it.
+        image_size: side to which images are resized (stretched, if they are not square); None takes
+            them as they are, all of one size.
 
     Raises:
-      FileNotFoundError: if there is no such folder.
-      ValueError: if an image cannot be read, is missing, or differs in size.
+        FileNotFoundError: if there is no such folder.
+        ValueError: if an image cannot be read, is missing, or differs in size.
     """
     root = Path(path)
     if not root.is_dir():
@@ -75,7 +75,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _images(root: Path, folder: Path) -> list[Path]:
-    """Returns the images in `folder`, sorted by name."""
+    """Return the images in `folder`, sorted by name."""
     inside = root.resolve()
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     for entry in (folder, *entries):
@@ -122,7 +122,7 @@ def _check_sizes(files: list[Path], images: list[np.ndarray]) -> None:
 
 
 def _read_image(file: Path, image_size: int | None) -> np.ndarray:
-    """Returns [H, W] (grey) or [H, W, 3] uint8."""
+    """Return [H, W] (grey) or [H, W, 3] uint8."""
     from PIL import Image, ImageOps
 
     try:
@@ -143,7 +143,7 @@ def _read_image(file: Path, image_size: int | None) -> np.ndarray:
 
 
 def _flattened(image):
-    """Returns the image as L or RGB, transparent pixels on white."""
+    """Return the image as L or RGB, transparent pixels on white."""
     from PIL import Image
 
     if image.mode in _GREY_MODES and "transparency" not in image.info:
@@ -156,19 +156,19 @@ def _flattened(image):
 
 
 def read_images(path: str | os.PathLike, side: int, channels: int) -> tuple[list[str], np.ndarray]:
-    """Reads every image below a folder, for labeling by a trained model.
+    """Read every image below a folder, for labeling by a trained model.
 
     Args:
-      path: folder, searched with its sub-folders.
-      side: side to which images are resized.
-      channels: 1 (grey) or 3 (colour) of the model's inputs.
+        path: folder, searched with its sub-folders.
+        side: side to which images are resized.
+        channels: 1 (grey) or 3 (colour) of the model's inputs.
 
     Returns:
-      Names relative to `path`, sorted, and images [n, side, side, channels] uint8.
+        Names relative to `path`, sorted, and images [n, side, side, channels] uint8.
 
     Raises:
-      FileNotFoundError: if there is no such folder.
-      ValueError: if it holds no image or an unreadable one.
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it holds no image or an unreadable one.
     """
     root = Path(path)
     if not root.is_dir():

@@ -18,7 +18,7 @@ _FILES = tuple(f"{part}-{what}-ubyte" for part in _PARTS for what in ("images-id
 
 
 def find_idx(folder: str | os.PathLike) -> dict[str, Path] | None:
-    """Returns name -> path of the four files, each with or without .gz, or None if one is missing.
+    """Return name -> path of the four files, each with or without .gz, or None if one is missing.
 
     Names are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k`.
     """
@@ -30,10 +30,10 @@ def find_idx(folder: str | os.PathLike) -> dict[str, Path] | None:
 
 
 def read_idx_set(files: dict[str, Path]) -> tuple[Examples, Examples]:
-    """Returns (train, test) out of the files that `find_idx` found; images [n, H, W, 1] uint8.
+    """Return (train, test) out of the files that `find_idx` found; images [n, H, W, 1] uint8.
 
     Raises:
-      ValueError: if a file is damaged or has another number of entries than its partner.
+        ValueError: if a file is damaged or has another number of entries than its partner.
     """
     parts = []
     for part in _PARTS:
@@ -51,20 +51,20 @@ def read_idx_set(files: dict[str, Path]) -> tuple[Examples, Examples]:
 
 
 def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
-    """Returns the array of one IDX file of bytes, gzip-compressed if its name ends in .gz.
+    """Return the array of one IDX file of bytes, gzip-compressed if its name ends in .gz.
 
     Layout: 0, 0, the type code 8, the number of dimensions, each size as a big-endian 32-bit
     number, then the bytes.
 
     Args:
-      path: the file.
-      num_dimensions: expected number of dimensions.
+        path: the file.
+        num_dimensions: expected number of dimensions.
 
     Returns:
-      uint8 array of `num_dimensions` dimensions.
+        uint8 array of `num_dimensions` dimensions.
 
     Raises:
-      ValueError: if the file is damaged or is something else.
+        ValueError: if the file is damaged or is something else.
     """
     content = _read_bytes(path)
     header = bytes([0, 0, _UNSIGNED_BYTE, num_dimensions])

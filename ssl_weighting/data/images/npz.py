@@ -16,15 +16,15 @@ _OPTIONAL = ("x_unlabeled", "x_validation", "y_validation", "class_names")
 
 
 def load_npz(path: str | os.PathLike) -> RawDataset:
-    """Returns the set in a file written with `np.savez`.
+    """Return the set in a file written with `np.savez`.
 
     Keys: x_train, y_train, x_test, y_test; optional x_unlabeled, x_validation with y_validation,
     class_names [C] strings (default: "0", "1", ...). Images are uint8 [n, H, W] or [n, H, W, C]
     with C = 1 or 3, labels integers [n] or [n, 1]. Pickled objects are refused.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if the file is damaged, a key is missing or unknown, or an array does not fit.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, a key is missing or unknown, or an array does not fit.
     """
     arrays = _read(path)
     _check_keys(path, arrays)

@@ -14,17 +14,17 @@ _ROWS = 1000  # images at a time
 
 
 def pixel_statistics(name: str, images: np.ndarray) -> uda_randaugment.Statistics:
-    """Returns (mean, std) of x / 255 per channel.
+    """Return (mean, std) of x / 255 per channel.
 
     Args:
-      name: of the data set; those in `PUBLISHED` have fixed numbers for colour images.
-      images: [n, H, W, C] uint8, n > 0, of the training set; counted exactly for other names.
+        name: of the data set; those in `PUBLISHED` have fixed numbers for colour images.
+        images: [n, H, W, C] uint8, n > 0, of the training set; counted exactly for other names.
 
     Returns:
-      C means and C deviations; deviations are at least one level, 1/255.
+        C means and C deviations; deviations are at least one level, 1/255.
 
     Raises:
-      ValueError: if `images` are no bytes.
+        ValueError: if `images` are no bytes.
     """
     if name in PUBLISHED and images.shape[-1] == 3:
         return PUBLISHED[name]

@@ -10,17 +10,17 @@ from ssl_weighting.data.examples import Examples, RawDataset
 
 
 def resize_images(images: np.ndarray, side: int) -> np.ndarray:
-    """Returns `images` resized to squares, by Pillow's bilinear filter (averaging when shrinking).
+    """Return `images` resized to squares, by Pillow's bilinear filter (averaging when shrinking).
 
     Args:
-      images: [n, H, W, C] uint8 with C = 1 or 3.
-      side: new height and width, at least 1. Other shapes than squares are stretched.
+        images: [n, H, W, C] uint8 with C = 1 or 3.
+        side: new height and width, at least 1. Other shapes than squares are stretched.
 
     Returns:
-      [n, side, side, C] uint8.
+        [n, side, side, C] uint8.
 
     Raises:
-      ValueError: if `side` or the shape does not fit.
+        ValueError: if `side` or the shape does not fit.
     """
     from PIL import Image
 
@@ -40,7 +40,7 @@ def resize_images(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def resize_dataset(raw: RawDataset, side: int) -> RawDataset:
-    """Returns `raw` with all images resized to `side`; the source says so."""
+    """Return `raw` with all images resized to `side`; the source says so."""
     shape = raw.train.inputs.shape[1:3]
     if shape == (side, side):
         return raw
@@ -55,6 +55,6 @@ def resize_dataset(raw: RawDataset, side: int) -> RawDataset:
 
 
 def check_side(side: int) -> None:
-    """Raises ValueError if `side` is no side of an image."""
+    """Raise ValueError if `side` is no side of an image."""
     if side < 1:
         raise ValueError(f"`image_size` must be at least 1. Received: image_size={side}.")

@@ -34,14 +34,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_arrays(content: bytes, name: str) -> dict[str, object]:
-    """Returns the dictionary in a pickle; its keys are made str.
+    """Return the dictionary in a pickle; its keys are made str.
 
     Args:
-      content: the pickle: dicts, lists, bytes, str, int, numpy arrays and nothing else.
-      name: of the file, for errors.
+        content: the pickle: dicts, lists, bytes, str, int, numpy arrays and nothing else.
+        name: of the file, for errors.
 
     Raises:
-      ValueError: if it is damaged, asks for anything but arrays, or holds no dictionary.
+        ValueError: if it is damaged, asks for anything but arrays, or holds no dictionary.
     """
     try:
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()

@@ -25,14 +25,14 @@ _SIZES = {"train_32x32.mat": 73_257, "extra_32x32.mat": 531_131, "test_32x32.mat
 def load_svhn(
     data_dir: str | os.PathLike | None, cache_dir: str | os.PathLike | None, extra: bool
 ) -> RawDataset:
-    """Returns SVHN, 73,257 images [32, 32, 3] (with `extra` 604,388) and 26,032 for testing.
+    """Return SVHN, 73,257 images [32, 32, 3] (with `extra` 604,388) and 26,032 for testing.
 
     Sources: `data_dir` alone if given (train_32x32.mat, test_32x32.mat, extra_32x32.mat, or a TFDS
     folder); else TFDS. The extra set, where asked for, follows the training set.
 
     Raises:
-      FileNotFoundError: if no source has the set; says what was looked for.
-      ValueError: if a file is damaged.
+        FileNotFoundError: if no source has the set; says what was looked for.
+        ValueError: if a file is damaged.
     """
     names = ("train_32x32.mat", *(["extra_32x32.mat"] if extra else []), "test_32x32.mat")
     layout = Layout("svhn", "", "", {name: _MD5[name] for name in names})
@@ -47,10 +47,10 @@ def load_svhn(
 
 
 def read_mat(content: bytes, name: str) -> Examples:
-    """Returns the images of one .mat file: X [32, 32, 3, n] uint8, y [n, 1] in 1..10 (10 is 0).
+    """Return the images of one .mat file: X [32, 32, 3, n] uint8, y [n, 1] in 1..10 (10 is 0).
 
     Raises:
-      ValueError: if it is damaged or of another structure.
+        ValueError: if it is damaged or of another structure.
     """
     from scipy import io as scipy_io
 

@@ -40,26 +40,26 @@ class Prepared(NamedTuple):
 
 
 def default_folder() -> Path:
-    """Returns the folder that TFDS uses unless told otherwise."""
+    """Return the folder that TFDS uses unless told otherwise."""
     return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
 
 
 def find_prepared(name: str, data_dir: str | os.PathLike) -> Path | None:
-    """Returns `data_dir`/`name`/<newest version> if TFDS prepared it there, else None."""
+    """Return `data_dir`/`name`/<newest version> if TFDS prepared it there, else None."""
     files = Path(data_dir, name).glob("*/dataset_info.json")
     versions = [file.parent for file in files if _version(file.parent)]
     return max(versions, key=_version, default=None)
 
 
 def find_or_download(name: str, cache_dir: str | os.PathLike | None) -> Path:
-    """Returns the folder of a prepared set: in the cache, where TFDS keeps its own, or downloaded.
+    """Return the folder of a prepared set: in the cache, where TFDS keeps its own, or downloaded.
 
     Args:
-      name: a key of `_PROBES`.
-      cache_dir: folder for downloaded data; None for TFDS's own.
+        name: a key of `_PROBES`.
+        cache_dir: folder for downloaded data; None for TFDS's own.
 
     Raises:
-      ConnectionError, ImportError, OSError: see `download`.
+        ConnectionError, ImportError, OSError: see `download`.
     """
     default = default_folder()
     cache = default if cache_dir is None else Path(cache_dir, "tfds")
@@ -70,17 +70,17 @@ def find_or_download(name: str, cache_dir: str | os.PathLike | None) -> Path:
 def obtain(
     name: str, data_dir: str | os.PathLike | None, cache_dir: str | os.PathLike | None, files: str
 ) -> Prepared:
-    """Returns a set that TFDS prepared below `data_dir`, or, without one, anywhere or just now.
+    """Return a set that TFDS prepared below `data_dir`, or, without one, anywhere or just now.
 
     Args:
-      name: a key of `_PROBES`.
-      data_dir: folder that the user named, without the original files.
-      cache_dir: folder for downloaded data.
-      files: the original files, for the error.
+        name: a key of `_PROBES`.
+        data_dir: folder that the user named, without the original files.
+        cache_dir: folder for downloaded data.
+        files: the original files, for the error.
 
     Raises:
-      FileNotFoundError: if `data_dir` holds no prepared set.
-      UnavailableError: if there is no `data_dir`, no prepared set and no network.
+        FileNotFoundError: if `data_dir` holds no prepared set.
+        UnavailableError: if there is no `data_dir`, no prepared set and no network.
     """
     if data_dir is not None:
         folder = find_prepared(name, data_dir)
@@ -101,16 +101,16 @@ def obtain(
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """Returns the splits of a prepared set with features `image` and `label`.
+    """Return the splits of a prepared set with features `image` and `label`.
 
     Where examples carry an `id` that ends in a number (CIFAR-10 and SVHN: train_00001) they are
     sorted by it, which is the order of the original files: TFDS shuffles what it stores.
 
     Args:
-      folder: as `find_prepared` returns it. Nothing is downloaded.
+        folder: as `find_prepared` returns it. Nothing is downloaded.
 
     Raises:
-      ValueError: if the set has other splits or features.
+        ValueError: if the set has other splits or features.
     """
     import tensorflow_datasets as tfds
 
@@ -127,20 +127,20 @@ def read_prepared(folder: Path) -> Prepared:
 
 
 def download(name: str, data_dir: str | os.PathLike) -> Path:
-    """Has TFDS download and prepare a set; returns the folder for `read_prepared`.
+    """Have TFDS download and prepare a set; return the folder for `read_prepared`.
 
     Without a network TFDS takes minutes to fail, so one small file is asked for first. Where the
     environment says SSL_WEIGHTING_DOWNLOAD=0 nothing is asked for: `run_all.sh` says so once the
     data is there, lest a download start, and the data change, between two runs.
 
     Args:
-      name: a key of `_PROBES`.
-      data_dir: where TFDS prepares sets.
+        name: a key of `_PROBES`.
+        data_dir: where TFDS prepares sets.
 
     Raises:
-      ConnectionError: if downloads are switched off, the set's host does not answer within 3 s, or
-        the download fails.
-      OSError: if `data_dir` cannot be written.
+        ConnectionError: if downloads are switched off, the set's host does not answer within 3 s,
+            or the download fails.
+        OSError: if `data_dir` cannot be written.
     """
     if os.environ.get("SSL_WEIGHTING_DOWNLOAD") == "0":
         raise ConnectionError("downloads are switched off by SSL_WEIGHTING_DOWNLOAD=0")
@@ -158,7 +158,7 @@ def download(name: str, data_dir: str | os.PathLike) -> Path:
 
 
 def is_reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
-    """Returns whether `url` answers a HEAD request (through proxies, if set) within `seconds`."""
+    """Return whether `url` answers a HEAD request (through proxies, if set) within `seconds`."""
     answers = []
 
     def ask() -> None:

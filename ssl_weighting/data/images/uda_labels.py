@@ -17,24 +17,24 @@ def uda_labeled_rows(
     class_names: tuple[str, ...],
     num_labeled: int,
 ) -> np.ndarray:
-    """Returns the rows of the training set that UDA labels.
+    """Return the rows of the training set that UDA labels.
 
     They depend on no seed: UDA's runs differ in their training alone.
 
     Args:
-      labeled_set: "uda", of CIFAR-10 the first rows in the order of its files, of SVHN (without
-        the extra part) the first of one permutation; or "uda_balanced", UDA's option for CIFAR-10:
-        the first rows of each class.
-      dataset: one that UDA has such a set of.
-      labels: [n] int, of the whole training set in the order of its files.
-      class_names: C names, for errors.
-      num_labeled: rows to take, at most n.
+        labeled_set: "uda", of CIFAR-10 the first rows in the order of its files, of SVHN (without
+            the extra part) the first of one permutation; or "uda_balanced", UDA's option for
+            CIFAR-10: the first rows of each class.
+        dataset: one that UDA has such a set of.
+        labels: [n] int, of the whole training set in the order of its files.
+        class_names: C names, for errors.
+        num_labeled: rows to take, at most n.
 
     Returns:
-      [num_labeled] int64 rows, in UDA's order; balanced ones ascending.
+        [num_labeled] int64 rows, in UDA's order; balanced ones ascending.
 
     Raises:
-      ValueError: UDA has no such set, or a class has too few rows for the balanced one.
+        ValueError: UDA has no such set, or a class has too few rows for the balanced one.
 
     Source: UDA's preprocessing of images.
     """

@@ -33,12 +33,12 @@ class WordReplacement:
     """Upstream's `tf_idf-p` or `unif-p`, words of the corpus in place of a share p of the words.
 
     Args:
-      kind: one of `KINDS`.
-      p: share of words to replace, above 0 and at most 1.
-      seed: of the run, from 0.
+        kind: one of `KINDS`.
+        p: share of words to replace, above 0 and at most 1.
+        seed: of the run, from 0.
 
     Raises:
-      ValueError: if an argument does not fit.
+        ValueError: if an argument does not fit.
     """
 
     kind: str = "tf_idf"
@@ -58,11 +58,11 @@ class WordReplacement:
         return f"{_RECIPE} {self.kind} {self.p!r} {self.seed}"
 
     def copies(self, texts: Sequence[str], numbers: Sequence[int]) -> Iterator[list[str]]:
-        """Yields the copies `numbers` of all texts: words in lower case, joined by blanks.
+        """Yield the copies `numbers` of all texts: words in lower case, joined by blanks.
 
         Args:
-          texts: all of U, in the order of its ids: the corpus of the statistics.
-          numbers: which copies, from 0.
+            texts: all of U, in the order of its ids: the corpus of the statistics.
+            numbers: which copies, from 0.
         """
         corpus = word_corpus(texts)
         stats = tf_idf(corpus) if self.kind == "tf_idf" else None
@@ -97,7 +97,7 @@ class WordReplacement:
 
 
 def _order(seed: int, copy: int, size: int) -> np.ndarray:
-    """Returns a random order [size] of the vocabulary."""
+    """Return a random order [size] of the vocabulary."""
     copies = tf.fill([size], tf.constant(copy, tf.int64))
     keys = example_keys(seed, _STREAM, tf.range(size, dtype=tf.int64), copies, view=2)
     return np.argsort(random_bits(keys, 1).numpy()[:, 0], kind="stable")
@@ -106,19 +106,19 @@ def _order(seed: int, copy: int, size: int) -> np.ndarray:
 def augmented_tokens(
     texts: Sequence[str], encoder: TextEncoder, cache: TokenCache, method, num_copies: int
 ) -> np.ndarray:
-    """Returns the tokens [U, num_copies, L] int32 of the augmented texts.
+    """Return the tokens [U, num_copies, L] int32 of the augmented texts.
 
     Copies that the cache has are not made; one more copy leaves the others as they are.
 
     Args:
-      texts: all of U, in the order of its ids.
-      encoder: makes the tokens.
-      cache: keeps them.
-      method: a `WordReplacement` or `Paraphrases`: anything with `recipe` and `copies`.
-      num_copies: copies of each text, at least 1.
+        texts: all of U, in the order of its ids.
+        encoder: makes the tokens.
+        cache: keeps them.
+        method: a `WordReplacement` or `Paraphrases`: anything with `recipe` and `copies`.
+        num_copies: copies of each text, at least 1.
 
     Raises:
-      ValueError: if `num_copies` is out of range, or the method's files do not fit.
+        ValueError: if `num_copies` is out of range, or the method's files do not fit.
     """
     if num_copies < 1:
         raise ValueError(f"`num_copies` must be at least 1. Received: num_copies={num_copies}.")
@@ -140,7 +140,7 @@ class _Lazily:
         self._next, self._copies = 0, None
 
     def copy(self, number: int) -> list[str]:
-        """Returns copy `number`; asked for in rising order, the statistics are made once."""
+        """Return copy `number`; asked for in rising order, the statistics are made once."""
         if self._copies is None or self._next != number:
             self._copies = self._method.copies(self._texts, range(number, self._num))
         self._next = number + 1

@@ -21,11 +21,11 @@ class Paraphrases:
     (`usable_paraphrase`).
 
     Args:
-      folder: the user's `back_translation_dir`.
-      temperature: of the sampling, as the folder's name spells it (IMDb: 0.9).
+        folder: the user's `back_translation_dir`.
+        temperature: of the sampling, as the folder's name spells it (IMDb: 0.9).
 
     Raises:
-      FileNotFoundError: if `folder` has no such subfolder or no list of originals.
+        FileNotFoundError: if `folder` has no such subfolder or no list of originals.
     """
 
     def __init__(self, folder: str | os.PathLike, temperature: float = 0.9):
@@ -55,12 +55,12 @@ class Paraphrases:
         return f"back_translation {digest.hexdigest()}"
 
     def copies(self, texts: Sequence[str], numbers: Sequence[int]) -> Iterator[list[str]]:
-        """Yields the paraphrases `numbers` of all texts.
+        """Yield the paraphrases `numbers` of all texts.
 
         Raises:
-          FileNotFoundError: if there are fewer files.
-          ValueError: if a file has another number of lines than there are originals, or the
-            originals lack a text.
+            FileNotFoundError: if there are fewer files.
+            ValueError: if a file has another number of lines than there are originals, or the
+                originals lack a text.
         """
         originals = [_one_line(text) for text in texts]
         file = self._base / ORIGINALS
@@ -99,11 +99,11 @@ class Paraphrases:
 
 
 def write_originals(folder: str | os.PathLike, texts: Sequence[str]) -> Path:
-    """Writes {folder}/unsup_in/originals.txt, the texts to paraphrase, one a line; returns it.
+    """Write {folder}/unsup_in/originals.txt, the texts to paraphrase, one a line; return it.
 
     Args:
-      folder: the future `back_translation_dir`.
-      texts: all that may be in U.
+        folder: the future `back_translation_dir`.
+        texts: all that may be in U.
     """
     path = Path(folder, "unsup_in", ORIGINALS)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _one_line(text: str) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    """Returns the lines, which end at line feeds alone: reviews contain other line breaks."""
+    """Return the lines, which end at line feeds alone: reviews contain other line breaks."""
     try:
         content = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:

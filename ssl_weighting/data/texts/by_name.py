@@ -19,16 +19,16 @@ def load_texts(
     data_dir: str | os.PathLike | None = None,
     cache_dir: str | os.PathLike | None = None,
 ) -> RawTexts:
-    """Returns a text set, its source named.
+    """Return a text set, its source named.
 
     Args:
-      dataset: one of `NAMES`, or csv:PATH (see `load_csv`).
-      data_dir: folder with the files of the set; then no other source is tried.
-      cache_dir: where downloads lie; None for TFDS's own folder.
+        dataset: one of `NAMES`, or csv:PATH (see `load_csv`).
+        data_dir: folder with the files of the set; then no other source is tried.
+        cache_dir: where downloads lie; None for TFDS's own folder.
 
     Raises:
-      FileNotFoundError: if no source has the data.
-      ValueError: if the name is unknown, an argument does not fit, or a file is damaged.
+        FileNotFoundError: if no source has the data.
+        ValueError: if the name is unknown, an argument does not fit, or a file is damaged.
     """
     kind, _, path = dataset.partition(":")
     if dataset not in NAMES and not (kind == "csv" and path):
@@ -58,19 +58,19 @@ def make_text_splits(
     num_unlabeled: int | None = None,
     validation_as_labels: bool = False,
 ) -> DataSplits:
-    """Returns D, U, V and the test set of `tokens`, as `make_splits` cuts them.
+    """Return D, U, V and the test set of `tokens`, as `make_splits` cuts them.
 
     D is the one that the set's authors chose, in their order, where they chose `num_labeled`
     examples (IMDb: 20), whatever the seed; else it is drawn.
 
     Args:
-      texts: the set.
-      tokens: `texts.tokenised(...)`.
-      num_labeled, val_size, seed, val_seed, num_unlabeled, validation_as_labels: as in
-        `make_splits`.
+        texts: the set.
+        tokens: `texts.tokenised(...)`.
+        num_labeled, val_size, seed, val_seed, num_unlabeled, validation_as_labels: as in
+            `make_splits`.
 
     Raises:
-      ValueError: as `make_splits`.
+        ValueError: as `make_splits`.
     """
     rows = texts.labeled_rows
     return make_splits(

@@ -30,15 +30,15 @@ class _Row(NamedTuple):
 
 
 def load_csv(path: str | os.PathLike) -> RawTexts:
-    """Returns the texts of a UTF-8 file with the columns `text`, `label` and maybe `split`.
+    """Return the texts of a UTF-8 file with the columns `text`, `label` and maybe `split`.
 
     An empty label marks an unlabeled text. `split` is train, validation, test or unlabeled; without
     it, or without a test part, a fifth of the labeled texts is held out for testing, always the
     same ones. Classes are the sorted labels of the training part.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if the encoding, a column, a text, a label or a part does not fit; says where.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the encoding, a column, a text, a label or a part does not fit; says where.
     """
     rows = list(_rows(path, _decoded(path)))
     _check_different(path, rows)
@@ -53,11 +53,11 @@ def load_csv(path: str | os.PathLike) -> RawTexts:
 
 
 def read_texts(path: str | os.PathLike) -> list[str]:
-    """Returns the column `text` of a UTF-8 file, in its order; other columns are not looked at.
+    """Return the column `text` of a UTF-8 file, in its order; other columns are not looked at.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if the encoding, the header, a row or a text does not fit, or there is no row.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the encoding, the header, a row or a text does not fit, or there is no row.
     """
     records = _records(path, _decoded(path))
     header = _header(records)
@@ -95,7 +95,7 @@ def _decoded(path) -> str:
 
 
 def _records(path, content: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line where it ends, values) of every row, the first of which is the header."""
+    """Yield (line where it ends, values) of every row, the first of which is the header."""
     csv.field_size_limit(max(_LONGEST, csv.field_size_limit()))
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
@@ -110,7 +110,7 @@ def _records(path, content: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _header(records) -> list[str]:
-    """Returns the names of the columns; takes them off `records`."""
+    """Return the names of the columns; take them off `records`."""
     _, names = next(records, (0, []))
     return [name.strip() for name in names]
 

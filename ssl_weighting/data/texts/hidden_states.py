@@ -27,15 +27,15 @@ class HiddenStates:
     DEVIATION: kept as float16, half the memory of float32; training reads them as float32.
 
     Args:
-      tokens: arrays [m, L] int32 of all texts that will be asked for, one file each.
-      encode: [b, L] int32 -> [b, L, d] float32, zero vectors where padded.
-      width: d.
-      recipe: all that `encode` depends on, for the name on disk.
-      folder: where they lie; made if missing. None: nothing is kept.
-      say: told what was read and made, one line each.
+        tokens: arrays [m, L] int32 of all texts that will be asked for, one file each.
+        encode: [b, L] int32 -> [b, L, d] float32, zero vectors where padded.
+        width: d.
+        recipe: all that `encode` depends on, for the name on disk.
+        folder: where they lie; made if missing. None: nothing is kept.
+        say: told what was read and made, one line each.
 
     Raises:
-      ValueError: if they are more than the memory of the machine holds.
+        ValueError: if they are more than the memory of the machine holds.
     """
 
     def __init__(
@@ -61,21 +61,21 @@ class HiddenStates:
             self._table = tf.constant(table)
 
     def rows(self, tokens: np.ndarray) -> np.ndarray:
-        """Returns where the texts lie, int32 of the shape of `tokens` [..., L] without its last.
+        """Return where the texts lie, int32 of the shape of `tokens` [..., L] without its last.
 
         Raises:
-          KeyError: if a text is not among them.
+            KeyError: if a text is not among them.
         """
         flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]))
         found = [self._place[row.tobytes()] for row in flat]
         return np.array(found, np.int32).reshape(tokens.shape[:-1])
 
     def at(self, rows: tf.Tensor) -> tf.Tensor:
-        """Returns the states of rows [n] int32, [n, L, d] float32."""
+        """Return the states of rows [n] int32, [n, L, d] float32."""
         return tf.cast(tf.gather(self._table, rows), tf.float32)
 
     def __call__(self, tokens: np.ndarray) -> tf.Tensor:
-        """Returns the states of tokens [n, L] int32, [n, L, d] float32."""
+        """Return the states of tokens [n, L] int32, [n, L, d] float32."""
         with tf.device("CPU:0"):
             return self.at(tf.constant(self.rows(np.asarray(tokens))))
 
@@ -84,8 +84,8 @@ class HiddenBatchSource(TextBatchSource):
     """`TextBatchSource` whose views are hidden states [.., L, d] float32 instead of tokens.
 
     Args:
-      splits, labeled_batch, unlabeled_batch, seed, augmented, stream: as in `TextBatchSource`.
-      hidden: `HiddenStates` of labeled, unlabeled (if it is used) and augmented tokens.
+        splits, labeled_batch, unlabeled_batch, seed, augmented, stream: as in `TextBatchSource`.
+        hidden: `HiddenStates` of labeled, unlabeled (if it is used) and augmented tokens.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class HiddenBatchSource(TextBatchSource):
 
 
 def _check_memory(shape, say):
-    """Names the size of large tables, and refuses those that cannot fit, before hours of work."""
+    """Name the size of large tables, and refuse those that cannot fit, before hours of work."""
     size = math.prod(shape) * 2 * _COPIES  # bytes of float16
     memory = _memory()
     if size > memory:
@@ -132,14 +132,14 @@ def _check_memory(shape, say):
 
 
 def _memory():
-    """Returns the bytes of the machine, or of the container where it may use fewer."""
+    """Return the bytes of the machine, or of the container where it may use fewer."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = _LIMIT.read_text().strip() if _LIMIT.is_file() else "max"
     return memory if limit == "max" else min(memory, int(limit))
 
 
 def _kept(tokens, encode, recipe, folder, say):
-    """Returns the states [m, L, d] float16 of tokens [m, L], from disk if they are there."""
+    """Return the states [m, L, d] float16 of tokens [m, L], from disk if they are there."""
     name = _name(tokens, recipe)
     path = None if folder is None else Path(folder) / f"hidden-{name[:32]}.npz"
 

@@ -65,21 +65,21 @@ class Review(NamedTuple):
 def load_imdb(
     data_dir: str | os.PathLike | None = None, cache_dir: str | os.PathLike | None = None
 ) -> RawTexts:
-    """Returns IMDb with UDA's cleaning, length filter and 20 labeled reviews.
+    """Return IMDb with UDA's cleaning, length filter and 20 labeled reviews.
 
     Within a class reviews are ordered by their hash, so that the folder and TFDS, which has no
     names, give the same ids. DEVIATION: upstream's order is a list that comes with it; its first 20
     entries are kept, and paraphrases in its order are found by their originals (`Paraphrases`).
 
     Args:
-      data_dir: folder `aclImdb` or the one that holds it, or one that TFDS prepared; then no other
-        source is tried. None for TFDS, prepared or by download.
-      cache_dir: folder for downloaded data.
+        data_dir: folder `aclImdb` or the one that holds it, or one that TFDS prepared; then no
+            other source is tried. None for TFDS, prepared or by download.
+        cache_dir: folder for downloaded data.
 
     Raises:
-      FileNotFoundError: if no source has the set.
-      ValueError: if files are damaged, or all are there and the length filter keeps another number
-        than 69,972.
+        FileNotFoundError: if no source has the set.
+        ValueError: if files are damaged, or all are there and the length filter keeps another
+            number than 69,972.
     """
     archives.check_folder(data_dir)
     folder = None if data_dir is None else _find_folder(Path(data_dir))
@@ -89,7 +89,7 @@ def load_imdb(
 
 
 def prepare(parts: Mapping[str, list[Review]], source: str) -> RawTexts:
-    """Returns the set out of its five parts (the keys of `SIZES`)."""
+    """Return the set out of its five parts (the keys of `SIZES`)."""
     ordered = {part: sorted(parts[part], key=lambda r: (r.digest, r.name)) for part in SIZES}
     # Upstream measures the cleaned text with blanks at its ends; stripped first, one more goes.
     cleaned = {part: [clean_review(r.text) for r in ordered[part]] for part in SIZES}
@@ -111,11 +111,11 @@ def prepare(parts: Mapping[str, list[Review]], source: str) -> RawTexts:
 
 
 def read_folder(folder: Path) -> dict[str, list[Review]]:
-    """Returns the reviews of aclImdb/{train,test}/{pos,neg,unsup}/ID_RATING.txt.
+    """Return the reviews of aclImdb/{train,test}/{pos,neg,unsup}/ID_RATING.txt.
 
     Raises:
-      FileNotFoundError: if one of the five folders is missing or empty.
-      ValueError: if a file is not UTF-8.
+        FileNotFoundError: if one of the five folders is missing or empty.
+        ValueError: if a file is not UTF-8.
     """
     parts = {
         part: [_read(file) for file in sorted((folder / part).glob("*.txt"))] for part in SIZES
@@ -130,10 +130,10 @@ def read_folder(folder: Path) -> dict[str, list[Review]]:
 
 
 def read_tfds(folder: Path) -> dict[str, list[Review]]:
-    """Returns the reviews of a set that TFDS prepared; its class 0 is neg.
+    """Return the reviews of a set that TFDS prepared; its class 0 is neg.
 
     Raises:
-      ValueError: if the set has other splits or features.
+        ValueError: if the set has other splits or features.
     """
     import tensorflow_datasets as tfds
 
@@ -203,7 +203,7 @@ def _labeled(neg: list[str], pos: list[str]) -> Texts:
 
 
 def _labeled_rows(ordered: Mapping[str, list[Review]]) -> np.ndarray:
-    """Returns [20] int64, where the reviews of `LABELED` are in the training set."""
+    """Return [20] int64, where the reviews of `LABELED` are in the training set."""
     rows, missing = [], []
     start = {"neg": 0, "pos": len(ordered["train/neg"])}
     for label, name, digest in LABELED:
@@ -222,7 +222,7 @@ def _labeled_rows(ordered: Mapping[str, list[Review]]) -> np.ndarray:
 
 
 def _check_counts(parts: Mapping[str, list[Review]], num_unlabeled: int) -> tuple[str, ...]:
-    """Returns what is to be said of the number of reviews."""
+    """Return what is to be said of the number of reviews."""
     found = {part: len(reviews) for part, reviews in parts.items()}
     kept = found["train/neg"] + found["train/pos"] + num_unlabeled
     counts = f"{kept:,} training and unlabeled reviews of at least {SHORTEST} bytes"

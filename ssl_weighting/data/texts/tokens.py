@@ -29,12 +29,12 @@ class TextEncoder:
     Face's tokenizer also splits Chinese characters, which UDA's does not.
 
     Args:
-      tokenizer: a `transformers` tokenizer with a fast backend, pad token 0.
-      max_len: L, at least 3.
-      truncation: one of `TRUNCATIONS`.
+        tokenizer: a `transformers` tokenizer with a fast backend, pad token 0.
+        max_len: L, at least 3.
+        truncation: one of `TRUNCATIONS`.
 
     Raises:
-      ValueError: if an argument does not fit.
+        ValueError: if an argument does not fit.
     """
 
     def __init__(self, tokenizer: Any, max_len: int = 128, truncation: str = "tail"):
@@ -60,7 +60,7 @@ class TextEncoder:
         self._backend = backend
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Returns the tokens [n, max_len] int32 of n texts."""
+        """Return the tokens [n, max_len] int32 of n texts."""
         tokens = np.zeros([len(texts), self.max_len], np.int32)
         for start in range(0, len(texts), _CHUNK):
             part = list(texts[start : start + _CHUNK])
@@ -77,7 +77,7 @@ class TextEncoder:
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
 
     def _needed(self, text: str) -> str:
-        """Returns the end (or beginning) of a text that fills L if each word gives a piece."""
+        """Return the end (or beginning) of a text that fills L if each word gives a piece."""
         most = self.max_len - 2
         tail = self.truncation == "tail"
         words = text.rsplit(" ", most) if tail else text.split(" ", most)
@@ -87,15 +87,15 @@ class TextEncoder:
 
 
 def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> TextEncoder:
-    """Returns the encoder with the tokenizer of `bert`.
+    """Return the encoder with the tokenizer of `bert`.
 
     Args:
-      bert: a Hugging Face folder (nothing is downloaded), or a name on the hub.
-      max_len, truncation: as in `TextEncoder`.
+        bert: a Hugging Face folder (nothing is downloaded), or a name on the hub.
+        max_len, truncation: as in `TextEncoder`.
 
     Raises:
-      OSError: if there is no such folder, or no tokenizer in it, and no such name on the hub.
-      ValueError: if an argument does not fit.
+        OSError: if there is no such folder, or no tokenizer in it, and no such name on the hub.
+        ValueError: if an argument does not fit.
     """
     import transformers
 
@@ -119,27 +119,27 @@ class TokenCache:
     """Tokens on disk, one file for each description; damaged files are made again.
 
     Args:
-      folder: where they lie; made if missing. None: nothing is kept.
-      say: told what was read and made, one line each.
+        folder: where they lie; made if missing. None: nothing is kept.
+        say: told what was read and made, one line each.
     """
 
     def __init__(self, folder: str | os.PathLike | None, say: Callable[[str], None] = print):
         self._folder, self._say = None if folder is None else Path(folder), say
 
     def encode(self, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-        """Returns `encoder(texts)`, [n, L] int32, from disk if it is there."""
+        """Return `encoder(texts)`, [n, L] int32, from disk if it is there."""
         return self.get(encoder, texts, "", lambda: encoder(texts))
 
     def get(
         self, encoder: TextEncoder, texts: Sequence[str], recipe: str, make: Callable
     ) -> np.ndarray:
-        """Returns `make()`, from disk if it is there.
+        """Return `make()`, from disk if it is there.
 
         Args:
-          encoder: makes the tokens.
-          texts: n originals.
-          recipe: all else that `make` depends on; "" for the plain tokens.
-          make: () -> [n, L] int32.
+            encoder: makes the tokens.
+            texts: n originals.
+            recipe: all else that `make` depends on; "" for the plain tokens.
+            make: () -> [n, L] int32.
         """
         if self._folder is None:
             return make()
@@ -153,7 +153,7 @@ class TokenCache:
 
 
 def describe(encoder: TextEncoder, texts: Sequence[str], recipe: str = "") -> str:
-    """Returns the SHA-256 of texts, tokenizer, length, truncation and recipe, in hexadecimal."""
+    """Return the SHA-256 of texts, tokenizer, length, truncation and recipe, in hexadecimal."""
     digest = hashlib.sha256()
     head = (_FORMAT, encoder.fingerprint, encoder.max_len, encoder.truncation, recipe, len(texts))
     digest.update(repr(head).encode())
