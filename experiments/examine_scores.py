@@ -100,11 +100,11 @@ class Examination:
             trainer.algorithm,
             trainer.store,
             lambda_settings(config),
-            scope=trainer.scope,
+            parameters=trainer.parameters,
         )
         self.batch = trainer.lambda_source.at(_BATCH)
         rows = trainer.algorithm(
-            lambda inputs, **_: trainer.scope.forward(inputs),
+            lambda inputs, **_: trainer.parameters.forward(inputs),
             *self.batch,
             tf.constant(trainer.step, tf.int64),
         )

@@ -38,6 +38,7 @@ _NAMES_OF = {
     "weight_store": "WeightStore",
     "evaluation": "Evaluator",
     "checkpointing": "Checkpoints",
+    "parameters": "Parameters",
     "parameters.last_layer": "LastLayer",
     "parameters.subnetwork": "Subnetwork",
     "theta.ema": "ExponentialMovingAverage",

@@ -1,39 +1,113 @@
 """Alg. 1: N steps on theta, then one step on the example weights along Eq. 6, and again.
 
 Model, algorithm, optimizer, weight store and data arrive as arguments; nothing here knows a data
-set, a flag or a file.
+set, a flag, a file or a clock. Lines 4 and 5 are `theta.step`, lines 8 to 12 `lambda_step`.
 """
 
 from __future__ import annotations
 
-import operator
-import time
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from ssl_weighting import objective
-from ssl_weighting.bilevel_settings import BilevelSettings as BilevelSettings
 from ssl_weighting.lambda_step import (
     LAST_LAYER,
     LambdaStep,
     LambdaStepSettings,
     Measured,
-    make_scope,
-    rank_correlation,
+    make_parameters,
+    refuse_non_finite,
 )
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.theta import devices as replicas
-from ssl_weighting.theta.ema import frozen_statistics_forward
-from ssl_weighting.theta.fused_batch_norm import FusedBatchNorm
+from ssl_weighting.theta.devices import Devices, check_devices
 from ssl_weighting.theta.replay import Replay
-from ssl_weighting.theta.weight_decay import is_decayed
+from ssl_weighting.theta.step import NonFiniteError as NonFiniteError
+from ssl_weighting.theta.step import ThetaStep
+from ssl_weighting.theta.weight_decay import SCOPES
 
-_HALVES = (slice(0, None, 2), slice(1, None, 2))
-_MEANS = ("loss", "loss_labeled", "loss_unlabeled", "mask_rate")
+
+@dataclasses.dataclass(frozen=True)
+class BilevelSettings:
+    """The switches of Alg. 1 outside Eq. 6.
+
+    Attributes:
+        inner_steps: N, theta-steps between Lambda-steps.
+        warmup_steps: theta-steps before Lambda may move.
+        lambda_at_start: first Lambda-step before any theta-step (the release) rather than after
+            the first N (Alg. 1).
+        fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it reuses
+            the batch of the theta-step that follows (the release).
+        stale_weights: that theta-step still sees the weights from before (the release).
+        own_features: the Lambda-step takes loss rows and features of that theta-step, dropout and
+            all, so that only V passes through the net for it (last layer, with `stale_weights`).
+        weight_decay: coefficient of 0.5 ||K||^2 in the training objective.
+        weight_decay_scope: what it covers, a name in `weight_decay.SCOPES`.
+        score_every_step: score the batch of every theta-step with the last direction (last layer
+            only); the mean of the scores moves the weights at the next Lambda-step.
+        measure_noise: also score with either half of V', and report how far they agree; changes no
+            weight, costs two more measurements.
+    """
+
+    inner_steps: int = 512
+    warmup_steps: int = 0
+    lambda_at_start: bool = False
+    fresh_batch: bool = True
+    stale_weights: bool = False
+    own_features: bool = False
+    weight_decay: float = 0.0
+    weight_decay_scope: str = "kernels"
+    score_every_step: bool = False
+    measure_noise: bool = False
+
+    def __post_init__(self):
+        """Check ranges.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        if self.inner_steps < 1:
+            raise ValueError(f"`inner_steps` must be >= 1. Received: {self.inner_steps}")
+        if self.warmup_steps < 0 or self.weight_decay < 0:
+            raise ValueError(
+                "`warmup_steps` and `weight_decay` must be >= 0. Received: "
+                f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}"
+            )
+        if self.weight_decay_scope not in SCOPES:
+            raise ValueError(
+                f"`weight_decay_scope` must be one of {', '.join(SCOPES)}. "
+                f"Received: {self.weight_decay_scope!r}"
+            )
+        if self.own_features and (self.fresh_batch or not self.stale_weights):
+            raise ValueError(
+                "`own_features` must come with stale_weights=True and fresh_batch=False: the "
+                "Lambda-step is part of a theta-step. Received: "
+                f"stale_weights={self.stale_weights}, fresh_batch={self.fresh_batch}"
+            )
+
+    def lambda_due(self, step: int) -> bool:
+        """Return whether a Lambda-step stands before theta-step number `step` (from 0)."""
+        return self.lambda_steps_due(step) > self.lambda_steps_due(step - 1)
+
+    def next_lambda_step(self, step: int) -> int:
+        """Return the first step after `step` before which a Lambda-step may stand."""
+        past = max(step - self.warmup_steps, -1)
+        return self.warmup_steps + (past // self.inner_steps + 1) * self.inner_steps
+
+    def lambda_steps_due(self, step: int) -> int:
+        """Return how many Lambda-steps stand before theta-step number `step`."""
+        past = step - self.warmup_steps
+        return 0 if past < 0 else past // self.inner_steps + self.lambda_at_start
 
 
-class NonFiniteError(FloatingPointError):
-    """Training met a value that is not finite; Lambda was left untouched."""
+class Event(NamedTuple):
+    """What `BilevelTrainer.steps` has just done."""
+
+    kind: str  # "lambda": a Lambda-step; "train": a block of theta-steps
+    step: int  # theta-steps taken before the Lambda-step, or up to the end of the block
+    report: dict  # what `LambdaStep` reports, or means over the block (see `ThetaStep.take`)
 
 
 class BilevelTrainer:
@@ -50,9 +124,15 @@ class BilevelTrainer:
         validation_at: k -> LabeledBatch, the V' of Lambda-step k.
         settings: `BilevelSettings`; lambda_settings: `LambdaStepSettings`.
         jit_compile: compile the theta-step with XLA; for one device.
+        rates: `CtaRates` that learn from the probes of labeled batches, or None.
         devices: `Devices` that share each theta-step; model and optimizer were made in their scope.
             The Lambda-step runs on the first alone: it is half a percent of the time.
-        rates: `CtaRates` that learn from the probes of labeled batches, or None.
+
+    Attributes:
+        step: theta-steps taken; lambda_steps: Lambda-steps taken. To resume, set both.
+
+    Raises:
+        ValueError: settings that exclude each other.
     """
 
     def __init__(
@@ -69,274 +149,200 @@ class BilevelTrainer:
         lambda_settings: LambdaStepSettings,
         jit_compile: bool = True,
         rates=None,
-        devices: replicas.Devices | None = None,
+        devices: Devices | None = None,
     ):
-        _check_own_features(settings, lambda_settings)
+        _check_last_layer(settings, lambda_settings)
+        self.devices = devices or Devices()
+        check_devices(self.devices, jit_compile, lambda_settings.inverse_hessian)
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
-        self.lambda_source, self.validation_at = lambda_source, validation_at
-        self.rates = rates
-        self.params = list(model.trainable_variables)
-        self.devices = devices or replicas.Devices()
-        _check_devices(self.devices, jit_compile, lambda_settings)
-        with self.devices.scope():
-            optimizer.build(self.params)
-        self._fused = FusedBatchNorm(model)
+        self.lambda_source, self.validation_at, self.rates = lambda_source, validation_at, rates
         self.step = self.lambda_steps = 0
-        self.scope = scope = make_scope(
-            model, lambda_settings, settings.weight_decay, settings.weight_decay_scope
-        )
-        self.scores = self._make_scores(lambda_settings) if settings.score_every_step else None
-        self.replay = None
-        if lambda_settings.inverse_hessian == "unrolled":
-            self.replay = self._make_replay(scope, lambda_settings.solve.iterations)
-        self._lambda_step = LambdaStep(
-            model, algorithm, store, lambda_settings, scope=scope, replay=self.replay
-        )
-        self._seconds_per_step = float("inf")
-        self._iterator, self._iterator_step = None, -1
-        self._compile(jit_compile)
+        s, solve = settings, lambda_settings
+        decay = {"weight_decay": s.weight_decay, "weight_decay_scope": s.weight_decay_scope}
+        self.parameters = p = make_parameters(model, solve, **decay)
+        self.scores = self.replay = None
+        if s.score_every_step:
+            how = solve.mask_in_gradient, p.logit_map
+            self.scores = StaleScores(store.num_unlabeled, p.size, *how)
+        self.theta = ThetaStep(
+            *(model, algorithm, optimizer, store, ema, source), **decay, jit_compile=jit_compile,
+            devices=self.devices, rates=rates, scores=self.scores,
+        )  # fmt: skip
+        self.params = self.theta.params
+        if solve.inverse_hessian == "unrolled":
+            take = model, optimizer, self.theta.objective, source
+            self.replay = Replay(*take, p.variables, p.dtype, solve.solve.iterations)
+        parts = {"parameters": p, "replay": self.replay}
+        self._lambda_step = LambdaStep(model, algorithm, store, solve, **parts)
+        self._both_steps = tf.function(self._both_steps_fn, autograph=False)
+        old = self._within_theta_step if s.own_features else self._around_theta_step
+        self._move_lambda = old if s.stale_weights else self._before_theta_step
 
     @property
     def members(self) -> tuple[BilevelTrainer, ...]:
         """The trainers of single models in this one: itself (see `cross_fit`)."""
         return (self,)
 
-    def train(self, num_steps: int) -> dict[str, float]:
-        """Take `num_steps` theta-steps, to `next_pause` at most.
+    def steps(self, until: int, stops: Callable[[int], int] | None = None) -> Iterator[Event]:
+        """Run Alg. 1 until `until` theta-steps have been taken; tell of every piece of it.
 
-        Returns:
-            Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate; and
-            what `rates` say.
+        Between two events the trainer may be saved, or left for good: another call of `steps`, also
+        of a new trainer that was given the same state, goes on exactly there.
+
+        Args:
+            until: theta-steps in all, those taken before the call included.
+            stops: step -> the first step after it at which a block of theta-steps must end, so that
+                the caller can log, evaluate or save there; None: where Alg. 1 itself pauses.
+
+        Yields:
+            `Event`: ("lambda", step, report) or ("train", step, means). With `stale_weights` a
+            Lambda-step takes a theta-step along; then its "train" event follows at once.
 
         Raises:
-            NonFiniteError: a loss that is not finite, with its step.
+            NonFiniteError: a loss, Hessian or influence that is not finite; Lambda is untouched.
         """
-        if self.replay and self.settings.lambda_due(self.step + self.replay.count):
-            self.replay.keep(self.step)
-        self._publish_rates()
-        if self._iterator_step != self.step:
-            self._iterator = iter(self.source.dataset(self.step))
-        count, started = tf.constant(num_steps, tf.int64), time.monotonic()
-        done, total = self._train_loop(self._iterator, tf.constant(self.step, tf.int64), count)
-        self.step += num_steps
-        self._iterator_step = self.step
-        means = {k: float(v) / num_steps for k, v in total.items()}
-        if int(done) < num_steps:
-            raise NonFiniteError(
-                f"The training loss is not finite at step {self.step - num_steps + int(done)}: "
-                f"{means}. Lambda is untouched. Lower the learning rate or check the inputs, and "
-                "resume from the last checkpoint."
-            )
-        self._seconds_per_step = (time.monotonic() - started) / num_steps
-        means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
-        return means | (self.rates.statistics() if self.rates else {})
+        while self.step < until:  # line 2: while not converged do
+            if not self.lambda_step_is_due():  # line 3: for 1 ... N do
+                end = min(until, self.next_pause(), stops(self.step) if stops else until)
+                means = self.train(end - self.step)  # lines 4, 5: D', U'; theta <- theta - ...
+                yield Event("train", self.step, means)  # line 6: end for
+            else:
+                step, report = self.step, self.lambda_step()  # lines 7 to 12
+                means = report.pop("train", None)
+                yield Event("lambda", step, report)
+                if means:
+                    yield Event("train", self.step, means)
+            # line 13: end while
+
+    def lambda_step_is_due(self) -> bool:
+        """Return whether a Lambda-step stands before the next theta-step and was not taken yet."""
+        due = self.store.learns and self.settings.lambda_due(self.step)
+        return due and self.lambda_steps < self.settings.lambda_steps_due(self.step)
 
     def next_pause(self) -> int:
         """Return the first step after this one at which a block of theta-steps must end."""
+        if not (self.store.learns or self.rates):
+            return sys.maxsize
         due = self.settings.next_lambda_step(self.step)
-        kept = due - self.replay.count if self.replay else due
-        pause = kept if kept > self.step else due
-        return min(pause, self.rates.next_publication(self.step)) if self.rates else pause
+        pauses = [due]
+        if self.replay and due - self.replay.count > self.step:
+            pauses.append(due - self.replay.count)  # whence the last steps will be repeated
+        if self.rates:
+            pauses.append(self.rates.next_publication(self.step))
+        return min(pauses)
 
-    def lambda_step(self) -> dict[str, float]:
-        """Move Lambda along Eq. 6 at the current theta (lines 7-12).
-
-        With `stale_weights` the theta-step that follows is taken here too, between the measurement
-        and the update, because it must see the old weights.
+    def train(self, num_steps: int) -> dict[str, float]:
+        """Take a block of theta-steps (lines 3 to 6), to `next_pause` at most.
 
         Returns:
-            What `LambdaStep` reports; with `stale_weights` also "train", as `train` returns it, and
-            the "train_seconds" it took.
+            What `ThetaStep.take` returns.
+
+        Raises:
+            ValueError: a Lambda-step is due first, or among these steps.
+            NonFiniteError: a loss that is not finite, with its step.
+        """
+        most = 0 if self.lambda_step_is_due() else self.next_pause() - self.step
+        if not 1 <= num_steps <= most:
+            raise ValueError(
+                "`num_steps` must be at least 1 and end where Alg. 1 pauses, at most "
+                f"{most} theta-steps from here. Received: num_steps={num_steps} at step "
+                f"{self.step}. Call `lambda_step` where one is due, or let `steps` alternate"
+            )
+        return self._theta_steps(num_steps)
+
+    def lambda_step(self) -> dict[str, float]:
+        """Move Lambda along Eq. 6 at the current theta (lines 7 to 12), due or not.
+
+        It counts as the next one that falls due. With `stale_weights` the theta-step that follows
+        is taken here too, between the measurement and the update: it must see the old weights.
+
+        Returns:
+            What `LambdaStep` reports; with `stale_weights` also "train", as `train` returns it.
 
         Raises:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
         """
-        if self.settings.own_features:
-            return self._lambda_step_within_theta_step()
-        measured = self.measure()
-        if self.settings.stale_weights:
-            started = time.monotonic()
-            measured.report["train"] = self.train(1)
-            measured.report["train_seconds"] = time.monotonic() - started
-        self._lambda_step.apply(measured, self.scores)
-        self.lambda_steps += 1
-        return measured.report
+        return self._move_lambda()
 
     def measure(self) -> Measured:
-        """Return Eq. 6 on the batches of the next Lambda-step; no weight is changed.
+        """Return Eq. 6 on the batches of the next Lambda-step (lines 7 to 11); nothing is changed.
 
         Raises:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
         """
-        self._publish_rates()
-        k = tf.constant(self.lambda_steps, tf.int64)
-        fresh = self.settings.fresh_batch
-        batch = self.lambda_source.at(k) if fresh else self.source.at(self.step)
-        validation = self.validation_at(k)
-        measured = self._lambda_step.measure(*batch, validation, self.step)
-        _refuse_non_finite(measured, self.step)
+        batch, validation = self._lambda_batches()  # line 7
+        measured = self._lambda_step.measure(*batch, validation, self.step)  # lines 8 to 11
+        refuse_non_finite(measured, self.step)
         if self.settings.measure_noise:
-            measured.report["halves_spearman"] = self._agreement_of_halves(batch, validation)
+            agreement = self._lambda_step.agreement_of_halves(*batch, validation, self.step)
+            measured.report["halves_spearman"] = agreement
         return measured
 
-    def _lambda_step_within_theta_step(self):
-        self._publish_rates()
-        started, step = time.monotonic(), self.step
-        validation = self.validation_at(tf.constant(self.lambda_steps, tf.int64))
-        now = tf.constant(step, tf.int64)
-        out, measured = self._both_steps(*self.source.at(step), validation, now)
+    def _before_theta_step(self):
+        """As Alg. 1 has it: the theta-step that follows sees the new weights."""
+        measured = self.measure()
+        self._apply(measured)
+        return measured.report
+
+    def _around_theta_step(self):
+        """`stale_weights`: the theta-step that follows sees the weights from before."""
+        measured = self.measure()
+        means = self._theta_steps(1)
+        self._apply(measured)
+        return measured.report | {"train": means}
+
+    def _within_theta_step(self):
+        """`own_features`: Eq. 6 on the rows that the theta-step makes anyway."""
+        (batch, validation), step = self._lambda_batches(), self.step
+        out, measured = self._both_steps(*batch, validation, tf.constant(step, tf.int64))
         self.step += 1
         measured = self._lambda_step.reported(measured)
-        _refuse_non_finite(measured, step)
-        self._lambda_step.apply(measured, self.scores)
-        self.lambda_steps += 1
-        means = {name: float(out[name]) for name in _MEANS}
-        means["learning_rate"] = float(tf.convert_to_tensor(self.optimizer.learning_rate))
-        # Of one call the theta-step's part is known from the steps before.
-        theta = min(time.monotonic() - started, self._seconds_per_step)
-        return measured.report | {"train": means, "train_seconds": theta}
-
-    def _agreement_of_halves(self, batch, validation):
-        """Rank correlation of the scores by every second example of V' and by the others."""
-        halves = [tf.nest.map_structure(operator.itemgetter(s), validation) for s in _HALVES]
-        found = [self._lambda_step.measure(*batch, half, self.step) for half in halves]
-        return rank_correlation(*(measured.lam_gradient for measured in found))
-
-    def _publish_rates(self):
-        if self.rates and self.rates.publish_if_due(self.step):
-            self._iterator_step = -1  # what was made ahead was made with the old rates
-
-    def _compile(self, jit_compile):
-        # AutoGraph would convert every function below these, for seconds, and find nothing to do.
-        self._theta_step = self._theta_step_fn
-        if self.devices.count == 1:  # several meet in the middle of it: no function of its own
-            self._theta_step = tf.function(
-                self._theta_step_fn, jit_compile=jit_compile, autograph=False
-            )
-        self._both_steps = tf.function(self._both_steps_fn, autograph=False)
-        self._train_loop = tf.function(self._train_loop_fn, autograph=False)
-
-    def _make_scores(self, lambda_settings):
-        sizes = self.store.num_unlabeled, self.scope.size
-        return StaleScores(*sizes, lambda_settings.mask_in_gradient, self.scope.logit_map)
-
-    def _make_replay(self, scope, count):
-        def loss(*arguments):
-            return self._loss(*arguments)[0]
-
-        parts = (self.model, self.optimizer, loss, self.source)
-        return Replay(*parts, scope.variables, scope.dtype, count)
-
-    def _train_loop_fn(self, iterator, start, count):
-        def more(done, finite, total):
-            return (done < count) & finite
-
-        def step(done, finite, total):
-            out = self.devices.run(self._theta_step, *next(iterator), start + done)
-            finite = tf.math.is_finite(out["loss"])
-            total = {name: total[name] + out[name] for name in total}
-            return done + tf.cast(finite, tf.int64), finite, total
-
-        zeros = {name: tf.constant(0.0) for name in _MEANS}
-        state = (tf.constant(0, tf.int64), tf.constant(True), zeros)
-        done, _, total = tf.while_loop(more, step, state)
-        return done, total
+        refuse_non_finite(measured, step)
+        self._apply(measured)
+        return measured.report | {"train": self.theta.means(out, 1)}
 
     def _both_steps_fn(self, labeled, unlabeled, validation, step):
         """Take a theta-step and, before it moves theta, measure Eq. 6 on its own rows."""
 
         def measure(rows):
-            count = tf.size(unlabeled.index)
+            count = tf.size(unlabeled.ids)
             return self._lambda_step.measure_rows(rows, [], count, validation, step)
 
-        return self._theta_step_fn(labeled, unlabeled, step, measure)
+        return self.theta.step_and(labeled, unlabeled, step, measure)
 
-    def _theta_step_fn(self, labeled, unlabeled, step, measure=None):
-        forward = replicas.divided(self._forward, labeled.label.shape[0])
-        with tf.GradientTape() as tape:
-            loss, rows = self._loss(forward, self.params, labeled, unlabeled, step)
-            scaled = self.optimizer.scale_loss(replicas.share(loss))
-        measured = measure(rows) if measure else None
-        # Of embeddings as slices, repeated tokens apart: clipping would square them apart too.
-        gradients = [
-            g if g is None else tf.convert_to_tensor(g)
-            for g in tape.gradient(scaled, [p.value for p in self.params])
-        ]
-        self.optimizer.apply(replicas.spread_bad_news(gradients), self.params)
-        replicas.average(self.model.non_trainable_variables)
-        if replicas.is_first():
-            self._keep(rows, labeled, unlabeled)
-        means = {"loss": loss, **_split_losses(rows)}
-        return (means, measured) if measure else means
+    def _theta_steps(self, count):
+        if self.replay and self.settings.lambda_due(self.step + self.replay.count):
+            self.replay.keep(self.step)
+        means = self.theta.take(self.step, count)
+        self.step += count
+        return means
 
-    def _keep(self, rows, labeled, unlabeled):
-        """Write what is written once a step, whatever the number of devices."""
-        if self.scores:
-            self.scores.add(rows, tf.size(unlabeled.index))
-        if rows.memory:
-            self.algorithm.remember(rows.memory)
-        self.ema.update()
+    def _lambda_batches(self):
+        """Return ((D', U'), V') of the next Lambda-step."""
         if self.rates:
-            self.rates.learn(labeled, self._averaged_probabilities(labeled.probe.inputs))
+            self.rates.publish_if_due(self.step)
+        k = tf.constant(self.lambda_steps, tf.int64)
+        fresh = self.settings.fresh_batch
+        batch = self.lambda_source.at(k) if fresh else self.source.at(self.step)
+        return batch, self.validation_at(k)
 
-    def _loss(self, forward, params, labeled, unlabeled, step):
-        """Return the objective of one theta-step at `params` and the rows that it sums."""
-        rows = self.algorithm(forward, labeled, unlabeled, step)
-        lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
-        loss = objective.weighted_objective(rows, objective.row_weights(rows, lam))
-        if self.settings.weight_decay:
-            scope, pairs = self.settings.weight_decay_scope, zip(params, self.params, strict=True)
-            decayed = [p for p, v in pairs if is_decayed(v, scope)]
-            loss += self.settings.weight_decay * objective.l2_penalty(decayed)
-        return loss, rows
-
-    def _averaged_probabilities(self, inputs):
-        values = [v.value for v in self.ema.shadow]
-        others = [v.value for v in self.model.non_trainable_variables]
-        outputs, _ = self.model.stateless_call(values, others, inputs, training=False)
-        return tf.nn.softmax(outputs["logits"])
-
-    def _forward(self, inputs, *, makes_rows=True, moves_statistics=True):
-        with self._fused():
-            if moves_statistics:
-                return self.model(inputs, training=True)
-            return frozen_statistics_forward(self.model, self.params)(inputs)
+    def _apply(self, measured):
+        self._lambda_step.apply(measured, self.scores)  # line 12
+        self.lambda_steps += 1
 
 
-def _refuse_non_finite(measured, step):
-    if not measured.report["finite"]:
-        raise NonFiniteError(
-            f"The Lambda-step at step {step} met a non-finite value: {measured.report}. "
-            "Lambda is untouched. Raise the damping or lower the learning rate."
-        )
-
-
-def _check_own_features(settings, lambda_settings):
-    needs = lambda_settings.influence_params, lambda_settings.inverse_hessian
-    if settings.own_features and (needs[0] != LAST_LAYER or needs[1] == "unrolled"):
+def _check_last_layer(settings, lambda_settings):
+    params, method = lambda_settings.influence_params, lambda_settings.inverse_hessian
+    if settings.own_features and (params != LAST_LAYER or method == "unrolled"):
         raise ValueError(
             f"`own_features` must come with influence_params={LAST_LAYER} and not with unrolled. "
-            f"Received: influence_params={needs[0]}, inverse_hessian={needs[1]}"
+            f"Received: influence_params={params}, inverse_hessian={method}"
         )
-
-
-def _check_devices(devices, jit_compile, lambda_settings):
-    if devices.count > 1 and (jit_compile or lambda_settings.inverse_hessian == "unrolled"):
+    if settings.score_every_step and params != LAST_LAYER:
         raise ValueError(
-            "Several devices need `jit_compile` to be off, since they meet inside the theta-step, "
-            "and another `inverse_hessian` than unrolled, which repeats steps on one device. "
-            f"Received: {devices.count} devices, jit_compile={jit_compile}, "
-            f"inverse_hessian={lambda_settings.inverse_hessian!r}"
+            f"`score_every_step` must come with influence_params={LAST_LAYER}: features and logits "
+            "of a theta-step score its examples in that closed form alone. Received: "
+            f"score_every_step=True, influence_params={params!r}. Switch `score_every_step` off, "
+            "or take the last layer"
         )
-
-
-def _split_losses(rows):
-    labeled = tf.cast(rows.ids[:, 0] < 0, tf.float32)
-    each = objective.row_coefficients(rows, None) * rows.loss
-    count = tf.maximum(tf.reduce_sum(1 - labeled), 1)
-    return {
-        "loss_labeled": tf.reduce_sum(labeled * each),
-        "loss_unlabeled": tf.reduce_sum((1 - labeled) * each),
-        "mask_rate": tf.reduce_sum((1 - labeled) * rows.mask) / count,
-    }

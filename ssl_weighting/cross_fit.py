@@ -38,17 +38,11 @@ class CrossFitTrainer:
         _check(members)
         self.members = tuple(members)
         self.store, self.settings = members[0].store, members[0].settings
-        self.source, self.scope = members[0].source, members[0].scope
+        self.source, self.parameters = members[0].source, members[0].parameters
         self.model, self.devices = members[0].model, members[0].devices
         self._update = tf.function(self.store.update, autograph=False)
 
-    @property
-    def rates(self):
-        """CTAugment's rates of the first member, None where strong views have none.
-
-        Each member learns its own, from its own labels; a run must stop where they are published.
-        """
-        return self.members[0].rates
+    steps = BilevelTrainer.steps  # Alg. 1, with the steps below
 
     @property
     def step(self) -> int:
@@ -74,9 +68,14 @@ class CrossFitTrainer:
         """Let every member take `num_steps` theta-steps; return the means over members.
 
         Raises:
+            ValueError: as `BilevelTrainer.train`.
             NonFiniteError: a member's loss is not finite.
         """
         return _means([member.train(num_steps) for member in self.members])
+
+    def lambda_step_is_due(self) -> bool:
+        """Return whether a Lambda-step stands before the next theta-step and was not taken yet."""
+        return self.members[0].lambda_step_is_due()
 
     def next_pause(self) -> int:
         """Return the first step after this one at which a block of theta-steps must end."""
@@ -99,7 +98,7 @@ class CrossFitTrainer:
         heard = [m for m in found if not m.report["skipped"]]
         if heard:
             gradients = [m.lam_gradient / len(heard) for m in heard]
-            self._update(tf.concat([m.index for m in heard], 0), tf.concat(gradients, 0))
+            self._update(tf.concat([m.ids for m in heard], 0), tf.concat(gradients, 0))
         self.lambda_steps += 1
         report = _means([m.report for m in found])
         solves = dict.fromkeys(m.report["solve"] for m in found)
@@ -127,7 +126,7 @@ class Ensemble:
 
 
 def _agreement(one, other):
-    if one.index.shape != other.index.shape or bool(tf.reduce_any(one.index != other.index)):
+    if one.ids.shape != other.ids.shape or bool(tf.reduce_any(one.ids != other.ids)):
         return float("nan")
     return rank_correlation(one.lam_gradient, other.lam_gradient)
 

@@ -3,8 +3,8 @@
     dL_S(V, theta*) / d lambda_u = - grad L_S(V)^T H^-1 grad l_U(u)
 
 One solve on the validation side gives v = H^-1 grad L_S(V); then every row costs one dot product
-with v, and no gradient has to be built. The parameters of Eq. 6 are a `LastLayer` or a
-`Subnetwork`: both know their validation gradient, their curvature and their dot products.
+with v, and no gradient has to be built. The parameters of Eq. 6 (`Parameters`) know their
+validation gradient, their curvature and their dot products.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ssl_weighting.inverse_hessian import Solution, SolveOptions, solve
+from ssl_weighting.parameters import Parameters
 from ssl_weighting.structs import LabeledBatch, LossRows
 
 
@@ -29,13 +30,18 @@ class Influence(NamedTuple):
 
 
 def influence(
-    scope, rows, validation: LabeledBatch, method: str, options: SolveOptions, unroll=None
+    parameters: Parameters,
+    rows,
+    validation: LabeledBatch,
+    method: str,
+    options: SolveOptions,
+    unroll=None,
 ) -> Influence:
     """Solve once, then contract once for every row.
 
     Args:
-        scope: `LastLayer` or `Subnetwork`, the parameters that Eq. 6 speaks of.
-        rows: from `scope.prepare`.
+        parameters: what Eq. 6 speaks of, a `LastLayer` or a `Subnetwork`.
+        rows: from `parameters.prepare`.
         validation: V'.
         method: a name in `inverse_hessian.METHODS`.
         options: `SolveOptions`, damping included.
@@ -44,10 +50,10 @@ def influence(
     Returns:
         The influence; not finite where the method found no solution (see `Solution.status`).
     """
-    loss, gradient = scope.validation_gradient(validation)
-    solution = solve(method, scope.curvature(rows, unroll), gradient, options)
+    loss, gradient = parameters.validation_gradient(validation)
+    solution = solve(method, parameters.curvature(rows, unroll), gradient, options)
     v = solution.vector
-    scores = -scope.dot_products(rows, v)
+    scores = -parameters.dot_products(rows, v)
     cosine = tf.math.divide_no_nan(tf.reduce_sum(v * gradient), tf.norm(v) * tf.norm(gradient))
     return Influence(scores, v, gradient, loss, solution, cosine)
 
@@ -66,7 +72,7 @@ def lam_gradient(rows: LossRows, scores: tf.Tensor, count, mask_in_gradient: boo
     base = rows.coefficient * tf.cast(count, rows.coefficient.dtype)
     base = base * rows.mask if mask_in_gradient else base
     place = tf.where(rows.ids >= 0)
-    share = tf.gather(base, place[:, 0]) * tf.gather_nd(rows.coef, place)
+    factor = tf.gather(base, place[:, 0]) * tf.gather_nd(rows.share, place)
     # The scores may be float64, and far below what float32 resolves beside the coefficient.
-    s = tf.gather(scores, place[:, 0]) * tf.cast(share, scores.dtype)
+    s = tf.gather(scores, place[:, 0]) * tf.cast(factor, scores.dtype)
     return tf.gather_nd(rows.ids, place), tf.cast(s, tf.float32)

@@ -12,15 +12,18 @@ import tensorflow as tf
 from ssl_weighting import objective
 from ssl_weighting.influence import Influence, influence, lam_gradient
 from ssl_weighting.inverse_hessian import DIVERGED, METHODS, STATUS, SolveOptions
+from ssl_weighting.parameters import Parameters
 from ssl_weighting.parameters.last_layer import LastLayer
 from ssl_weighting.parameters.subnetwork import Subnetwork
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.stale_scores import StaleScores
 from ssl_weighting.structs import LossRows
+from ssl_weighting.theta.step import NonFiniteError
 
 BATCH_NORM_MODES = ("batch", "moving")
 CURVATURES = ("hessian", "gauss_newton")
 LAST_LAYER = "last_layer"
+_HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +88,7 @@ class LambdaStepSettings:
 class Measured(NamedTuple):
     """A Lambda-step that has been computed but not applied."""
 
-    index: tf.Tensor  # [K] int64
+    ids: tf.Tensor  # [K] int64
     lam_gradient: tf.Tensor  # [K] float32, Eq. 6
     report: dict
     val_direction: tf.Tensor  # [p]
@@ -100,16 +103,24 @@ class LambdaStep:
         store: `WeightStore`.
         settings: `LambdaStepSettings`.
         weight_decay: coefficient of 0.5 ||kernel||^2 in the training objective.
-        scope: from `make_scope`, where it is needed elsewhere too.
+        parameters: from `make_parameters`, where they are needed elsewhere too.
         replay: `Replay` of the last theta-steps, for method "unrolled" alone.
     """
 
     def __init__(
-        self, model, algorithm, store, settings=None, weight_decay=0.0, *, scope=None, replay=None
+        self,
+        model,
+        algorithm,
+        store,
+        settings=None,
+        weight_decay=0.0,
+        *,
+        parameters=None,
+        replay=None,
     ):
         self.algorithm, self.store, self.replay = algorithm, store, replay
         self.settings = settings or LambdaStepSettings()
-        self.scope = scope or make_scope(model, self.settings, weight_decay)
+        self.parameters = parameters or make_parameters(model, self.settings, weight_decay)
         self._measure = tf.function(self._measure_fn, autograph=False)
         self._apply = tf.function(self._apply_fn, autograph=False)
 
@@ -124,6 +135,12 @@ class LambdaStep:
         m = self._measure(labeled, unlabeled, validation, tf.constant(step, tf.int64), history)
         return self.reported(m)
 
+    def agreement_of_halves(self, labeled, unlabeled, validation, step: int) -> float:
+        """Return the rank correlation of the scores by every second example of V' and the rest."""
+        halves = [tf.nest.map_structure(lambda x, s=s: x[s], validation) for s in _HALVES]
+        found = [self.measure(labeled, unlabeled, half, step) for half in halves]
+        return rank_correlation(*(measured.lam_gradient for measured in found))
+
     def reported(self, m: dict) -> Measured:
         """Return what `measure_rows` gave outside its function, with the report for the log."""
         status = int(m["status"])
@@ -134,7 +151,7 @@ class LambdaStep:
         keys = ("influence_abs_mean", "cosine_exact_identity", "residual", "hessian_over_damping")
         keys += ("least_eigenvalue", "condition", "damping")
         report |= {key: float(m[key]) for key in keys if key in m}
-        return Measured(m["index"], m["lam_gradient"], report, m["val_direction"])
+        return Measured(m["ids"], m["lam_gradient"], report, m["val_direction"])
 
     def apply(self, measured: Measured, scores: StaleScores | None = None) -> None:
         """Move the weights, unless the method found no solution.
@@ -153,19 +170,19 @@ class LambdaStep:
             )
         if measured.report["skipped"]:
             return
-        stale = self._apply(measured.index, measured.lam_gradient, measured.val_direction, scores)
+        stale = self._apply(measured.ids, measured.lam_gradient, measured.val_direction, scores)
         if scores:
             correlation = rank_correlation(stale["stale"], measured.lam_gradient)
             scored = int(stale["scored"])
             measured.report.update(scored=scored, stale_fresh_spearman=correlation)
 
-    def _apply_fn(self, index, gradient, direction, scores):
+    def _apply_fn(self, ids, gradient, direction, scores):
         if not scores:
-            self.store.update(index, gradient)
+            self.store.update(ids, gradient)
             return {}
-        gathered = scores.refresh(index, gradient, direction)
-        self.store.update(gathered["index"], gathered["gradient"])
-        return {"stale": gathered["stale"], "scored": tf.size(gathered["index"])}
+        gathered = scores.refresh(ids, gradient, direction)
+        self.store.update(gathered["ids"], gathered["gradient"])
+        return {"stale": gathered["stale"], "scored": tf.size(gathered["ids"])}
 
     def _measure_fn(self, labeled, unlabeled, validation, step, history):
         inputs = []
@@ -174,10 +191,10 @@ class LambdaStep:
             del moves_statistics  # nothing here does
             if makes_rows:
                 inputs.append(x)
-            return self.scope.forward(x)
+            return self.parameters.forward(x)
 
         rows = self.algorithm(forward, labeled, unlabeled, step)
-        count = tf.size(unlabeled.index)
+        count = tf.size(unlabeled.ids)
         return self.measure_rows(rows, inputs, count, validation, step, history)
 
     def measure_rows(self, rows: LossRows, inputs: list, count, validation, step, history=None):
@@ -189,15 +206,15 @@ class LambdaStep:
             count: U; step: scalar int64; history: from `Replay.tensors`.
         """
         s = self.settings
-        prepared = self.scope.prepare(rows, inputs, self._coefficients(rows, step))
+        prepared = self.parameters.prepare(rows, inputs, self._coefficients(rows, step))
         unroll = self.replay.unroll(history) if self.replay else None
-        found = influence(self.scope, prepared, validation, s.inverse_hessian, s.solve, unroll)
-        index, gradient = lam_gradient(rows, found.scores, count, s.mask_in_gradient)
+        found = influence(self.parameters, prepared, validation, s.inverse_hessian, s.solve, unroll)
+        ids, gradient = lam_gradient(rows, found.scores, count, s.mask_in_gradient)
         ok = found.solution.status != DIVERGED
         values = [rows.loss, rows.logits, found.val_gradient]
         values += [tf.where(ok, gradient, tf.zeros_like(gradient))]
         return {
-            "index": index,
+            "ids": ids,
             "lam_gradient": gradient,
             "val_direction": found.val_direction,
             "finite": tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in values]),
@@ -216,19 +233,24 @@ class LambdaStep:
     def _distance_from_identity(self, prepared):
         """How exact "exact" is: beside a large damping it is nearly the identity."""
         s = self.settings
-        if s.inverse_hessian != "exact" or not isinstance(self.scope, LastLayer):
+        if s.inverse_hessian != "exact" or not self.parameters.closed_form:
             return {}
-        if self.scope.size > s.solve.dense_limit:
+        if self.parameters.size > s.solve.dense_limit:
             return {}  # it would form the matrix that the solve avoids
-        norm = tf.norm(self.scope.curvature(prepared).dense())
-        diagonal = tf.reduce_max(self.scope.ridge()) + s.solve.damping
+        norm = tf.norm(self.parameters.curvature(prepared).dense())
+        diagonal = tf.reduce_max(self.parameters.ridge()) + s.solve.damping
         return {"hessian_over_damping": tf.math.divide_no_nan(norm, diagonal)}
 
 
-def make_scope(
+def make_parameters(
     model, settings: LambdaStepSettings, weight_decay: float, weight_decay_scope: str = "kernels"
-):
-    """Return the parameters that Eq. 6 speaks of: a `LastLayer` or a `Subnetwork`."""
+) -> Parameters:
+    """Return what Eq. 6 speaks of: a `LastLayer` or a `Subnetwork`.
+
+    Raises:
+        ValueError: `influence_params` finds nothing in `model`, or the last layer is not a Dense
+            layer that gives the logits.
+    """
     s = settings
     shared = {
         "batch_norm": s.batch_norm,
@@ -240,10 +262,20 @@ def make_scope(
     if s.influence_params == LAST_LAYER:
         return LastLayer(model, include_bias=s.include_bias, **shared)
     options = {"engine": s.per_example_engine, "max_memory": s.max_memory}
-    try:
-        return Subnetwork(model, s.influence_params, **options, **shared)
-    except ValueError as error:  # by the name that the caller knows
-        raise ValueError(str(error).replace("`select`", "`influence_params`")) from error
+    return Subnetwork(model, s.influence_params, **options, **shared)
+
+
+def refuse_non_finite(measured: Measured, step: int) -> None:
+    """Stop where a measurement met a value that is not finite.
+
+    Raises:
+        NonFiniteError: it did, at theta-step `step`.
+    """
+    if not measured.report["finite"]:
+        raise NonFiniteError(
+            f"The Lambda-step at step {step} met a non-finite value: {measured.report}. "
+            "Lambda is untouched. Raise the damping or lower the learning rate."
+        )
 
 
 def rank_correlation(stale, fresh) -> float:

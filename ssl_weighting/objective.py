@@ -8,8 +8,8 @@ from ssl_weighting.structs import LossRows
 
 
 def row_weights(rows: LossRows, lam: tf.Tensor) -> tf.Tensor:
-    """Return w_r = sum_k coef_rk * lam_rk, [R]; `lam` [R, 2] holds the parents' weights."""
-    return tf.reduce_sum(rows.coef * lam, axis=1)
+    """Return w_r = sum_k share_rk * lam_rk, [R]; `lam` [R, 2] holds the parents' weights."""
+    return tf.reduce_sum(rows.share * lam, axis=1)
 
 
 def row_coefficients(rows: LossRows, weights: tf.Tensor | None) -> tf.Tensor:

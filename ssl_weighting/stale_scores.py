@@ -55,24 +55,24 @@ class StaleScores:
         kernel, bias = v[: phi.shape[-1]], v[phi.shape[-1] :]
         per_output = tf.matmul(phi, kernel) + tf.reduce_sum(bias, axis=0)  # no bias row: + 0
         scores = -tf.reduce_sum(delta * per_output, axis=1)
-        index, gradient = lam_gradient(rows, scores, count, self.mask_in_gradient)
-        self._gather(index, gradient, self.ready.value)
+        ids, gradient = lam_gradient(rows, scores, count, self.mask_in_gradient)
+        self._gather(ids, gradient, self.ready.value)
 
-    def refresh(self, index, gradient, direction) -> dict[str, tf.Tensor]:
+    def refresh(self, ids, gradient, direction) -> dict[str, tf.Tensor]:
         """Take what was gathered, with the fresh scores of a Lambda-step, and start anew.
 
         Args:
-            index: [K] int64; gradient: [K] float32, fresh; direction: [p], the new v.
+            ids: [K] int64; gradient: [K] float32, fresh; direction: [p], the new v.
 
         Returns:
-            "index" [M] int64, "gradient" [M] float32: mean score of every example met since the
-            last call; "stale" [K]: what was gathered for `index` before, NaN where nothing was.
+            "ids" [M] int64, "gradient" [M] float32: mean score of every example met since the
+            last call; "stale" [K]: what was gathered for `ids` before, NaN where nothing was.
         """
-        seen = tf.cast(tf.gather(self.count.value, index), gradient.dtype)
-        stale = tf.gather(self.total.value, index)
+        seen = tf.cast(tf.gather(self.count.value, ids), gradient.dtype)
+        stale = tf.gather(self.total.value, ids)
         stale = tf.where(seen > 0, stale / tf.maximum(seen, 1), float("nan"))
         with tf.control_dependencies([stale]):
-            self._gather(index, gradient, tf.constant(1))
+            self._gather(ids, gradient, tf.constant(1))
             met = tf.where(self.count.value > 0)[:, 0]
             count = tf.cast(tf.gather(self.count.value, met), gradient.dtype)
             mean = tf.gather(self.total.value, met) / count
@@ -81,10 +81,10 @@ class StaleScores:
             self.count.assign(tf.zeros_like(self.count.value))
             self.direction.assign(tf.cast(direction, self.direction.dtype))
             self.ready.assign(1)
-        return {"index": met, "gradient": mean, "stale": stale}
+        return {"ids": met, "gradient": mean, "stale": stale}
 
-    def _gather(self, index, gradient, times):
-        ones = tf.ones_like(index, tf.int32) * times
+    def _gather(self, ids, gradient, times):
+        ones = tf.ones_like(ids, tf.int32) * times
         gradient = gradient * tf.cast(times, gradient.dtype)
-        self.total.value.scatter_add(tf.IndexedSlices(gradient, index))
-        self.count.value.scatter_add(tf.IndexedSlices(ones, index))
+        self.total.value.scatter_add(tf.IndexedSlices(gradient, ids))
+        self.count.value.scatter_add(tf.IndexedSlices(ones, ids))

@@ -27,7 +27,7 @@ class LabeledBatch(NamedTuple):
 class UnlabeledBatch(NamedTuple):
     """U' of Alg. 1: two views of each unlabeled example and its stable id."""
 
-    index: tf.Tensor  # [U] int64, ids 0..|U|-1; duplicates are allowed
+    ids: tf.Tensor  # [U] int64, ids 0..|U|-1; duplicates are allowed
     weak: tf.Tensor  # [U, ...] float32, or [U, L] int32 tokens of the original
     strong: tf.Tensor  # [U, ...] as `weak`; tokens of the augmented text
 
@@ -50,7 +50,7 @@ class LossRows(NamedTuple):
     """The per-example losses of one batch, never reduced.
 
     A row is one loss term of one (possibly mixed) example. The objective of Eq. 2 on this batch is
-    sum_r coefficient_r * mask_r * w_r * loss_r, with w_r = sum_k coef_rk * lambda[ids_rk] and
+    sum_r coefficient_r * mask_r * w_r * loss_r, with w_r = sum_k share_rk * lambda[ids_rk] and
     lambda = 1 for labeled parents (id -1). Everything but `features`, `logits` and `loss` is a
     constant for differentiation (frozen targets).
     """
@@ -59,7 +59,7 @@ class LossRows(NamedTuple):
     coefficient: tf.Tensor  # [R] float32: 1/B, or the unlabeled coefficient divided by U
     mask: tf.Tensor  # [R] float32: confidence or TSA mask, 1 where the term has none
     ids: tf.Tensor  # [R, 2] int64: parents, -1 for labeled
-    coef: tf.Tensor  # [R, 2] float32: shares of the parents, each row sums to 1
+    share: tf.Tensor  # [R, 2] float32: shares of the parents, each row sums to 1
     features: tf.Tensor  # [R, d] float32: phi, the input of the last layer
     logits: tf.Tensor  # [R, C] float32: z = phi W + b
     loss_of_logits: Callable[[tf.Tensor], tf.Tensor]  # [R, C] -> [R], targets frozen

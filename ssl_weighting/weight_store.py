@@ -84,23 +84,23 @@ class WeightStore:
             lam = tf.gather(self.lam.value, self._place(tf.maximum(ids, 0), draw))
         return tf.where(ids < 0, tf.ones_like(lam), lam)
 
-    def update(self, index: tf.Tensor, lam_gradient: tf.Tensor) -> None:
-        """Take one optimizer step on the weights of `index`, then put them back into range.
+    def update(self, ids: tf.Tensor, lam_gradient: tf.Tensor) -> None:
+        """Take one optimizer step on the weights of `ids`, then put them back into range.
 
         Args:
-            index: [U] int64; gradients of an id that stands there twice are summed.
+            ids: [U] int64; gradients of an id that stands there twice are summed.
             lam_gradient: [U] float32, Eq. 6.
         """
         # DEVIATION: the sum over duplicates, which Eq. 6 asks for; in the release the last one
         # wins.
-        rows, segment = tf.unique(index)
+        rows, segment = tf.unique(ids)
         g = tf.math.unsorted_segment_sum(lam_gradient, segment, tf.size(rows))
         self.last_influence.value.scatter_update(tf.IndexedSlices(g, rows))
         masked = getattr(self.optimizer, "mask", "") == "nonzero"
         moved = tf.cast(g != 0, tf.int32) if masked else tf.ones_like(rows, tf.int32)
         self.visits.value.scatter_add(tf.IndexedSlices(moved, rows))
         if self.mode == "single":
-            rows, g = tf.zeros([1], index.dtype), tf.reduce_mean(g)[None]
+            rows, g = tf.zeros([1], ids.dtype), tf.reduce_mean(g)[None]
         self.optimizer.apply([tf.IndexedSlices(g, rows, self.lam.shape)], [self.lam])
         self._clip(rows)
 

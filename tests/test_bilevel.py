@@ -78,7 +78,7 @@ def test_lambda_pass_changes_nothing_but_the_weights_of_its_batch():
             self.x = rng.normal(size=(len(self.x), 8, 8, 1)).astype("f")
 
     trainer = make_trainer(model=model, algorithm="fixmatch")
-    trainer.source = trainer.lambda_source = Images()
+    trainer.theta.source = trainer.lambda_source = Images()
     trainer.validation_at = Images().validation_at
     trainer.train(4)
     before = [np.array(v.value) for v in [*model.variables, *trainer.optimizer.variables]]
@@ -97,7 +97,7 @@ def test_batch_norm_mode_of_the_lambda_pass(batch_norm):
     model = wide_resnet((8, 8, 1), 2, depth=10, width=1, base_filters=2)
     images = tf.random.stateless_normal([6, 8, 8, 1], [1, 2])
     trainer = make_trainer(model=model, lambda_settings=LambdaStepSettings(batch_norm=batch_norm))
-    ours = trainer._lambda_step.scope.forward(images)["logits"].numpy()
+    ours = trainer.parameters.forward(images)["logits"].numpy()
     statistics = [np.array(v.value) for v in model.non_trainable_variables]
     expected = model(images, training=batch_norm == "batch")["logits"].numpy()
     np.testing.assert_allclose(ours, expected, atol=1e-6)
@@ -137,7 +137,7 @@ class ConvexHead:
             labeled,
             forward(tf.concat([labeled.inputs, unlabeled.strong], 0)),
             targets=tf.constant(self.targets),
-            index=unlabeled.index,
+            ids=unlabeled.ids,
             mask=tf.constant(self.mask, tf.float32),
             confidence=tf.ones(10),
             wu=self.wu,
@@ -147,7 +147,7 @@ class ConvexHead:
         phi = np.concatenate([self.labeled.inputs, self.unlabeled.strong]).astype(float)
         phi = np.c_[phi, np.ones(22)]
         q = np.concatenate([np.eye(2)[self.labeled.label], self.targets])
-        factor = np.r_[np.full(12, 1 / 12), self.wu / 10 * self.mask * lam[self.unlabeled.index]]
+        factor = np.r_[np.full(12, 1 / 12), self.wu / 10 * self.mask * lam[self.unlabeled.ids]]
         theta = np.zeros((3, 2))
         for _ in range(60):
             p = softmax(phi @ theta)
@@ -182,7 +182,7 @@ def test_measured_influence_equals_retraining_the_head(mask_in_gradient):
     measured = trainer._lambda_step.measure(
         problem.labeled, problem.unlabeled, problem.validation, 0
     )
-    assert measured.index.numpy().tolist() == list(range(10))
+    assert measured.ids.numpy().tolist() == list(range(10))
     # Reported per d l_U with wu in it; the objective has another 1/U.
     ours = measured.lam_gradient.numpy() / 10
     if not mask_in_gradient:
@@ -253,7 +253,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_leaves_lambda(monkeyp
         bad = tf.where(tf.cast(step, tf.int64) == 6, float("inf"), 1.0)
         return labeled._replace(inputs=labeled.inputs * bad), unlabeled
 
-    trainer.source = type(
+    trainer.theta.source = type(
         "S", (), {"dataset": lambda self, s: tf.data.Dataset.counter(s).map(poisoned)}
     )()
     trainer.train(4)
@@ -313,13 +313,13 @@ def test_theta_learns_to_ignore_wrong_pseudo_labels():
 
     def frozen(forward, labeled, unlabeled, step):
         outputs = forward(tf.concat([labeled.inputs, unlabeled.strong], 0))
-        ones = tf.ones_like(unlabeled.index, tf.float32)
+        ones = tf.ones_like(unlabeled.ids, tf.float32)
         return softmax_rows(
-            labeled, outputs, targets=tf.gather(table, unlabeled.index), index=unlabeled.index,
+            labeled, outputs, targets=tf.gather(table, unlabeled.ids), ids=unlabeled.ids,
             mask=ones, confidence=ones,
         )  # fmt: skip
 
-    trainer.algorithm = trainer._lambda_step.algorithm = frozen
+    trainer.theta.algorithm = trainer._lambda_step.algorithm = frozen
     run(trainer, 60)
     lam = trainer.store.table().numpy()
     assert lam[wrong].mean() < lam[~wrong].mean() - 0.3

@@ -58,7 +58,7 @@ def test_lambda_moves_by_the_mean_of_both_influences():
     report = trainer.lambda_step()
     expected = before.astype(np.float64)
     for measured in (one, other):
-        expected[measured.index.numpy()] -= 0.5 * measured.lam_gradient.numpy() / 2
+        expected[measured.ids.numpy()] -= 0.5 * measured.lam_gradient.numpy() / 2
     assert np.allclose(trainer.store.table().numpy(), np.maximum(expected, 0), atol=1e-7)
     assert not np.allclose(one.lam_gradient, other.lam_gradient), "two different nets"
     assert -1 <= report["members_spearman"] <= 1
@@ -76,11 +76,11 @@ def test_a_member_without_a_solution_has_no_say(monkeypatch):
     for member, measured in zip(trainer.members, found, strict=True):
         monkeypatch.setattr(member, "measure", lambda measured=measured: measured)
     assert not trainer.lambda_step()["skipped"]
-    moved = trainer.store.table().numpy()[found[1].index.numpy()]
+    moved = trainer.store.table().numpy()[found[1].ids.numpy()]
     assert np.allclose(moved, np.maximum(1 - 0.5 * found[1].lam_gradient.numpy(), 0), atol=1e-7)
     found[1].report["skipped"] = True
     assert trainer.lambda_step()["skipped"]
-    assert np.array_equal(trainer.store.table().numpy()[found[1].index.numpy()], moved)
+    assert np.array_equal(trainer.store.table().numpy()[found[1].ids.numpy()], moved)
 
 
 def test_unfit_members_are_refused():

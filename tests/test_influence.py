@@ -46,7 +46,7 @@ class Problem:
             coefficient=tf.constant(self.coefficient),
             mask=tf.constant(np.r_[np.ones(B), self.mask]),
             ids=tf.constant(ids, tf.int64),
-            coef=tf.constant(np.stack([ones, 0 * ones], 1)),
+            share=tf.constant(np.stack([ones, 0 * ones], 1)),
             features=phi,
             logits=z,
             loss_of_logits=self.loss,
@@ -104,35 +104,35 @@ def model_at(theta):
     return model
 
 
-SCOPES = {
+KINDS = {
     "last_layer": LastLayer,
     "forward": Subnetwork,
     "ghost": lambda model, **options: Subnetwork(model, engine="ghost", **options),
 }
 
 
-def influence_of(problem, theta, scope="last_layer", method="exact", damping=RIDGE, **options):
-    scope = SCOPES[scope](model_at(theta), **options)
+def influence_of(problem, theta, kind="last_layer", method="exact", damping=RIDGE, **options):
+    parameters = KINDS[kind](model_at(theta), **options)
     inputs = tf.constant(problem.phi[: B + U])
-    out = scope.forward(inputs)
+    out = parameters.forward(inputs)
     rows = problem.rows(tf.constant(theta))
     rows = rows._replace(features=out.get("features"), logits=out["logits"])
     coefficients = objective.row_coefficients(rows, problem.weights(rows, problem.lam))
-    prepared = scope.prepare(rows, [inputs], coefficients)
+    prepared = parameters.prepare(rows, [inputs], coefficients)
     validation = LabeledBatch(tf.constant(problem.phi[B + U :]), tf.constant(problem.yv))
-    found = influence(scope, prepared, validation, method, SolveOptions(damping=damping))
-    return found, rows, scope, prepared
+    found = influence(parameters, prepared, validation, method, SolveOptions(damping=damping))
+    return found, rows, parameters, prepared
 
 
 @pytest.mark.parametrize("divergence", [False, True])
-@pytest.mark.parametrize("scope", list(SCOPES))
-def test_equals_central_differences_of_the_resolved_head(rng, divergence, scope):
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_equals_central_differences_of_the_resolved_head(rng, divergence, kind):
     problem = Problem(rng, divergence)
     optimum = problem.solve(problem.lam)
     assert np.abs(problem.derivatives(optimum, problem.lam)[0]).max() < 1e-13
-    found, rows, *_ = influence_of(problem, optimum, scope)
-    index, ours = lam_gradient(rows, found.scores, U)
-    np.testing.assert_array_equal(index, np.arange(U))
+    found, rows, *_ = influence_of(problem, optimum, kind)
+    ids, ours = lam_gradient(rows, found.scores, U)
+    np.testing.assert_array_equal(ids, np.arange(U))
     ours = ours.numpy() / U  # reported per d l_U
     step, numeric = 1e-4, np.zeros(U)
     for u in range(U):
@@ -149,14 +149,14 @@ def test_equals_central_differences_of_the_resolved_head(rng, divergence, scope)
     assert masked.any() and (ours[masked] == 0).all()
 
 
-@pytest.mark.parametrize("scope", ["last_layer", "forward"])
-def test_curvature_and_validation_gradient_equal_autodiff_through_the_objective(rng, scope):
+@pytest.mark.parametrize("kind", ["last_layer", "forward"])
+def test_curvature_and_validation_gradient_equal_autodiff_through_the_objective(rng, kind):
     problem = Problem(rng)
     theta = rng.normal(size=(D + 1, C))
     _, dense = problem.derivatives(theta, problem.lam)
     dense = dense - RIDGE * np.eye(len(dense))
-    found, _, scope, prepared = influence_of(problem, theta, scope)
-    curvature = scope.curvature(prepared)
+    found, rows, parameters, prepared = influence_of(problem, theta, kind)
+    curvature = parameters.curvature(prepared)
     np.testing.assert_allclose(curvature.dense(), dense, atol=1e-13)
     x = rng.normal(size=len(dense))
     np.testing.assert_allclose(curvature.product(tf.constant(x)), dense @ x, atol=1e-13)
@@ -168,9 +168,8 @@ def test_curvature_and_validation_gradient_equal_autodiff_through_the_objective(
         each = problem.rows(variable).loss
     each = tape.jacobian(each, variable).numpy().reshape(B + U, -1)
     np.testing.assert_allclose(gradients, each, atol=1e-13)
-    np.testing.assert_allclose(
-        coefficients, prepared[-1] if scope == "last_layer" else coefficients
-    )
+    factors = objective.row_coefficients(rows, problem.weights(rows, problem.lam))
+    np.testing.assert_allclose(coefficients, factors)
     draws = [
         curvature.sampled_product(tf.constant(k, tf.int64), tf.constant(x)) for k in range(400)
     ]
@@ -192,11 +191,11 @@ def test_curvature_and_validation_gradient_equal_autodiff_through_the_objective(
 def test_without_the_bias_its_part_is_left_out(rng):
     problem = Problem(rng)
     theta = rng.normal(size=(D + 1, C))
-    _, _, scope, prepared = influence_of(problem, theta)
-    whole = scope.curvature(prepared).dense().numpy()
-    _, _, scope, prepared = influence_of(problem, theta, include_bias=False)
-    assert scope.size == D * C and len(scope.variables) == 1
-    part = scope.curvature(prepared).dense()
+    _, _, parameters, prepared = influence_of(problem, theta)
+    whole = parameters.curvature(prepared).dense().numpy()
+    _, _, parameters, prepared = influence_of(problem, theta, include_bias=False)
+    assert parameters.size == D * C and len(parameters.variables) == 1
+    part = parameters.curvature(prepared).dense()
     np.testing.assert_allclose(part, whole[: D * C, : D * C], atol=1e-15)
 
 
@@ -243,9 +242,9 @@ def test_indefinite_losses_become_positive_semi_definite_under_gauss_newton(rng)
 def test_undamped_softmax_hessian_is_singular_and_the_report_says_how_far_from_identity(rng):
     problem = Problem(rng)
     theta = problem.solve(problem.lam)
-    found, _, scope, prepared = influence_of(problem, theta)
+    found, _, parameters, prepared = influence_of(problem, theta)
     assert 0 < float(found.cosine) < 1
-    hessian = scope.curvature(prepared).dense().numpy()
+    hessian = parameters.curvature(prepared).dense().numpy()
     assert np.linalg.matrix_rank(hessian) == (D + 1) * (C - 1)
     same = influence_of(problem, theta, method="identity")[0]
     np.testing.assert_allclose(same.cosine, 1)
@@ -254,18 +253,18 @@ def test_undamped_softmax_hessian_is_singular_and_the_report_says_how_far_from_i
 @pytest.mark.parametrize(
     "method", ["conjugate_gradient", "neumann", "outer_product", "kfac", "ekfac", "stochastic_cg"]
 )
-@pytest.mark.parametrize("scope", ["last_layer", "forward"])
-def test_every_method_runs_on_both_scopes_and_they_agree(rng, method, scope):
+@pytest.mark.parametrize("kind", ["last_layer", "forward"])
+def test_every_method_runs_on_both_kinds_and_they_agree(rng, method, kind):
     problem = Problem(rng)
     theta = problem.solve(problem.lam)
-    found, _, scope, prepared = influence_of(problem, theta, scope, method)
+    found, _, parameters, prepared = influence_of(problem, theta, kind, method)
     assert np.isfinite(found.scores).all() and np.abs(found.scores).max() > 0
     x = found.val_direction.numpy()
     if method == "outer_product":
-        gradients, c = scope.curvature(prepared).gradients()
+        gradients, c = parameters.curvature(prepared).gradients()
         h = np.einsum("n,np,nq->pq", c, gradients, gradients)
     else:
-        h = scope.curvature(prepared).dense().numpy()
+        h = parameters.curvature(prepared).dense().numpy()
     truth = np.linalg.solve(h + RIDGE * np.eye(len(h)), found.val_gradient)
     error = np.linalg.norm(x - truth) / np.linalg.norm(truth)
     limit = {"conjugate_gradient": 1e-5, "outer_product": 1e-9, "neumann": 0.5}.get(method, 0.9)

@@ -42,10 +42,10 @@ def batches(labeled=4, unlabeled=6, validation=5):
     def labeled_of(count):
         return LabeledBatch(inputs(count), tf.constant(rng.integers(0, 3, count), tf.int32))
 
-    index = tf.range(unlabeled, dtype=tf.int64)
+    ids = tf.range(unlabeled, dtype=tf.int64)
     return (
         labeled_of(labeled),
-        UnlabeledBatch(index, inputs(unlabeled), inputs(unlabeled)),
+        UnlabeledBatch(ids, inputs(unlabeled), inputs(unlabeled)),
         labeled_of(validation),
     )
 
@@ -70,20 +70,20 @@ def test_one_example_of_each_kind(params):
         moved = step.store.table().numpy() - 1
         np.testing.assert_allclose(moved[0], -0.01 * np.sign(found[method]), rtol=1e-4)
         assert not moved[1:].any()
-    variables = step.scope.variables
+    variables = step.parameters.variables
     target = tf.one_hot(tf.argmax(model(unlabeled.weak), -1), 3)
 
     def gradient(inputs, one_hot):
         with tf.GradientTape() as tape:
             loss = tf.nn.softmax_cross_entropy_with_logits(one_hot, model(inputs))[0]
-        return step.scope.network.flatten(tape.gradient(loss, [v.value for v in variables]))
+        return step.parameters.network.flatten(tape.gradient(loss, [v.value for v in variables]))
 
     def half(inputs):
         """S^(1/2) J of one example, [C, p]."""
         with tf.GradientTape(persistent=True) as tape:
             z = tf.unstack(model(inputs)[0])
         each = [tape.gradient(part, [v.value for v in variables]) for part in z]
-        jacobian = np.stack([step.scope.network.flatten(part) for part in each])
+        jacobian = np.stack([step.parameters.network.flatten(part) for part in each])
         p = np.asarray(tf.nn.softmax(tf.stack(z)), np.float64)
         values, vectors = np.linalg.eigh(np.diag(p) - np.outer(p, p))
         return np.sqrt(np.maximum(values, 0))[:, None] * vectors.T @ jacobian
@@ -146,9 +146,9 @@ def twice():
     ids=["activation", "scaled", "called twice"],
 )
 def test_a_last_layer_whose_output_is_not_the_logits_is_refused(make):
-    scope = LastLayer(make())
+    parameters = LastLayer(make())
     with pytest.raises(ValueError, match="The logits must be what the last Dense layer returns"):
-        scope.forward(tf.zeros([2, 4]))
+        parameters.forward(tf.zeros([2, 4]))
 
 
 def test_features_are_those_of_the_head_where_the_model_tells_none():

@@ -59,7 +59,7 @@ def test_fixmatch_rows():
 
 def test_fixmatch_threshold_is_inclusive_and_uda_is_strict():
     half = UNLABELED._replace(weak=tf.constant([[0.0, 0.0]]), strong=tf.constant([[0.0, 1.0]]))
-    half = half._replace(index=tf.constant([0], tf.int64))
+    half = half._replace(ids=tf.constant([0], tf.int64))
     labeled = LabeledBatch(tf.constant([[0.0, 0.0]]), tf.constant([0]))
     assert FixMatch(threshold=0.5)(forward, labeled, half, STEP).mask[1] == 1
     assert UDA(threshold=0.5)(forward, labeled, half, STEP).mask[1] == 0
@@ -103,7 +103,7 @@ def mixed_rows():
         coefficient=tf.constant([1.0, 0.5, 0.5]),
         mask=tf.constant([1.0, 1.0, 0.0]),
         ids=tf.constant([[-1, -1], [4, -1], [4, 5]], tf.int64),
-        coef=tf.constant([[1.0, 0.0], [0.75, 0.25], [0.5, 0.5]]),
+        share=tf.constant([[1.0, 0.0], [0.75, 0.25], [0.5, 0.5]]),
         features=tf.zeros([3, 1]),
         logits=tf.zeros([3, 2]),
         loss_of_logits=lambda z: tf.zeros(3),

@@ -42,7 +42,6 @@ def test_it_tells_what_the_theta_step_was():
     ours, theirs = own.lambda_step(), two_passes.lambda_step()
     assert ours["train"] == pytest.approx(theirs["train"], rel=1e-5)
     assert ours["validation_loss"] == pytest.approx(theirs["validation_loss"], rel=1e-6)
-    assert 0 < ours["train_seconds"] < 60
 
 
 def test_only_v_passes_through_the_net_for_it():

@@ -32,14 +32,14 @@ def test_a_theta_step_adds_the_score_that_a_lambda_step_with_that_direction_give
     trainer.scores.direction.assign(direction)
     trainer.scores.ready.assign(1)
     labeled, unlabeled = TinySource().at(1)
-    rows = trainer.algorithm(trainer._forward, labeled, unlabeled, tf.constant(1, tf.int64))
-    scope = trainer._lambda_step.scope
-    prepared = scope.prepare(rows, [], rows.coefficient)
-    expected = -scope.dot_products(prepared, tf.constant(direction, tf.float64))
-    index, expected = lam_gradient(rows, expected, 20)
+    rows = trainer.algorithm(trainer.theta.forward, labeled, unlabeled, tf.constant(1, tf.int64))
+    parameters = trainer.parameters
+    prepared = parameters.prepare(rows, [], rows.coefficient)
+    expected = -parameters.dot_products(prepared, tf.constant(direction, tf.float64))
+    ids, expected = lam_gradient(rows, expected, 20)
     trainer.train(1)
     np.testing.assert_allclose(
-        tf.gather(trainer.scores.total.value, index), expected, rtol=1e-4, atol=1e-7
+        tf.gather(trainer.scores.total.value, ids), expected, rtol=1e-4, atol=1e-7
     )
     assert trainer.scores.count.numpy().sum() == 20
     assert np.abs(expected).max() > 1e-3
@@ -49,12 +49,12 @@ def test_a_theta_step_adds_the_score_that_a_lambda_step_with_that_direction_give
 def test_refresh_returns_means_and_starts_anew():
     scores = StaleScores(6, 4)
     scores.ready.assign(1)
-    for index, gradient in (([0, 2], [1.0, 5.0]), ([2], [7.0])):
-        scores._gather(tf.constant(index, tf.int64), tf.constant(gradient), scores.ready.value)
+    for ids, gradient in (([0, 2], [1.0, 5.0]), ([2], [7.0])):
+        scores._gather(tf.constant(ids, tf.int64), tf.constant(gradient), scores.ready.value)
     found = scores.refresh(
         tf.constant([2, 4], tf.int64), tf.constant([3.0, 9.0]), tf.constant([1.0, 2, 3, 4])
     )
-    assert found["index"].numpy().tolist() == [0, 2, 4]
+    assert found["ids"].numpy().tolist() == [0, 2, 4]
     assert found["gradient"].numpy().tolist() == [1.0, 5.0, 9.0]
     assert found["stale"].numpy()[0] == 6.0 and np.isnan(found["stale"].numpy()[1])
     assert not scores.total.numpy().any() and not scores.count.numpy().any()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -113,8 +114,8 @@ class InMemory:
         self.labeled = self._labeled(rng, options.labeled_batch)
         self.validation = self._labeled(rng, options.validation_batch)
         count = options.unlabeled_batch
-        index = tf.constant(rng.choice(NUM_UNLABELED, count, replace=False))
-        self.unlabeled = UnlabeledBatch(index, self._images(rng, count), self._images(rng, count))
+        ids = tf.constant(rng.choice(NUM_UNLABELED, count, replace=False))
+        self.unlabeled = UnlabeledBatch(ids, self._images(rng, count), self._images(rng, count))
 
     def at(self, step) -> tuple[LabeledBatch, UnlabeledBatch]:
         """Return the batches, whatever `step`."""
@@ -203,7 +204,8 @@ def _theta_step(jit_compile, score_every_step=False):
         steps = trainer(options, jit_compile=jit_compile, score_every_step=score_every_step)
         if score_every_step:  # as after a Lambda-step
             steps.scores.ready.assign(1)
-        return lambda: steps.train(1)
+        numbers = itertools.count()
+        return lambda: steps.theta.take(next(numbers), 1)
 
     return make
 
@@ -227,11 +229,11 @@ def _scores_of_a_step(options):
     steps = trainer(options, score_every_step=True)
     _, _, batches = parts(options)
     steps.scores.ready.assign(1)  # as after a Lambda-step
-    rows = algorithm()(steps.scope.forward, *batches.at(0), tf.constant(0, tf.int64))
+    rows = algorithm()(steps.parameters.forward, *batches.at(0), tf.constant(0, tf.int64))
     rows = rows._replace(features=tf.cast(rows.features, tf.float32))
 
     @tf.function(autograph=False)
     def add():
-        steps.scores.add(rows, tf.size(batches.unlabeled.index))
+        steps.scores.add(rows, tf.size(batches.unlabeled.ids))
 
     return add

@@ -7,16 +7,16 @@ import functools
 import tensorflow as tf
 
 from ssl_weighting.models.network import Network
-from ssl_weighting.parameters import subnetwork_curvature as network_curvature
+from ssl_weighting.parameters import subnetwork_curvature
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.per_example_gradients.engines import layerwise
 from ssl_weighting.structs import QuadraticRows
 
 GRADIENTS = ("layerwise", "vectorized_map", "serial")
 PRODUCTS = {
-    "hessian_product_forward_over_reverse": network_curvature.hessian_product,
-    "hessian_product_reverse_over_reverse": network_curvature.hessian_product_reverse,
-    "gauss_newton_product": network_curvature.gauss_newton_product,
+    "hessian_product_forward_over_reverse": subnetwork_curvature.hessian_product,
+    "hessian_product_reverse_over_reverse": subnetwork_curvature.hessian_product_reverse,
+    "gauss_newton_product": subnetwork_curvature.gauss_newton_product,
 }
 
 

@@ -8,6 +8,7 @@ theta-step with the Lambda-step in it (--infl_own_features): V alone passes thro
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -103,8 +104,8 @@ class InMemory:
 
         self.labeled, self.validation = labeled(sizes["labeled"]), labeled(sizes["validation"])
         count = sizes["unlabeled"]
-        index = tf.constant(rng.choice(NUM_UNLABELED, count, replace=False))
-        self.unlabeled = UnlabeledBatch(index, inputs(count), inputs(count))
+        ids = tf.constant(rng.choice(NUM_UNLABELED, count, replace=False))
+        self.unlabeled = UnlabeledBatch(ids, inputs(count), inputs(count))
 
     def at(self, step) -> tuple[LabeledBatch, UnlabeledBatch]:
         """Return the batches, whatever `step`."""
@@ -152,7 +153,8 @@ def _theta_step(options, tiny, **how):
     steps = _trainer(options, tiny, **how)
     if steps.scores:  # as after a Lambda-step
         steps.scores.ready.assign(1)
-    return lambda: steps.train(1)
+    numbers = itertools.count()
+    return lambda: steps.theta.take(next(numbers), 1)
 
 
 def _lambda_step(options, tiny, own_features=True):

@@ -23,7 +23,6 @@ ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 WEIGHTINGS = (
     "zero", "fixed", "single", "per_example", "confidence", "random", "shuffled", "oracle",
 )  # fmt: skip
-LEARNED = ("single", "per_example")
 CONTROLS = ("confidence", "random", "shuffled", "oracle")
 SEEDS = ("seed", "val_seed")  # which draw a run is, not of what: its row is averaged over them
 
@@ -58,8 +57,8 @@ class Method:
 
     @property
     def is_learned(self) -> bool:
-        """Whether the weights are learned on V."""
-        return not self.is_supervised and self.weighting in LEARNED
+        """Whether the weights are the method's: learned on V, and no control."""
+        return not self.is_supervised and self.weighting in ("single", "per_example")
 
     def values(self, get: Callable[[RunRecord], float | None]) -> dict[int, float]:
         """Return {seed: value} of the runs that have the value."""

@@ -137,27 +137,64 @@ def _announce(run):
         print(f"  {line}", flush=True)
     if run.trainer.store.learns and c.influence_params != LAST_LAYER:
         one = run.evaluator.preprocess(s.labeled.inputs[:1])
-        print(run.trainer.scope.plan(one), flush=True)
+        print(run.trainer.parameters.plan(one), flush=True)
+
+
+class Clock:
+    """Divides the time of a run between theta-steps and Lambda-steps, event by event.
+
+    A Lambda-step on old weights takes a theta-step along, in one piece: that one counts as long as
+    a theta-step of the block before.
+
+    Args:
+        log: `RunLog`; step: where the run stands.
+    """
+
+    def __init__(self, log: RunLog, step: int):
+        self.log, self.step = log, step
+        self.seconds_per_step = self.along = 0.0
+
+    def timed(self, events):
+        """Yield the events; what the caller does between them takes no time."""
+        while True:
+            started = time.monotonic()
+            if (event := next(events, None)) is None:
+                return
+            yield event, time.monotonic() - started
+
+    def count(self, event, seconds: float, steps_taken: int) -> None:
+        """Count an event that took `seconds` and after which the run stands at `steps_taken`."""
+        if event.kind == "lambda":
+            self.along = min(seconds, self.seconds_per_step * (steps_taken - event.step))
+            self.log.spent("lambda", seconds - self.along)
+            return
+        seconds, self.along = seconds + self.along, 0.0
+        self.log.spent("theta", seconds)
+        self.seconds_per_step, self.step = seconds / (event.step - self.step), event.step
 
 
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
-    trainer, config = run.trainer, run.config
-    while trainer.step < config.steps:
-        if trainer.step in snapshot_steps:
-            on_step(run)
-        due = trainer.store.learns and trainer.settings.lambda_due(trainer.step)
-        if not (due and _lambda_step(run, log)):
-            _train(run, log, _next_stop(trainer, config, snapshot_steps))
-        if trainer.step % config.eval_every == 0 or trainer.step == config.steps:
-            _evaluate(run, log)
-        stopping = stop.received is not None  # read once: it may change on any line
-        if stopping or _checkpoint_due(trainer.step, config):
-            checkpoints.save(trainer.step, run_state.capture(run, log.bytes_written))
-        log.progress(trainer.step, Path(config.out).name)
-        if stopping and trainer.step < config.steps:
-            return False
+    trainer, config, clock = run.trainer, run.config, Clock(log, run.trainer.step)
     if trainer.step in snapshot_steps:
         on_step(run)
+    events = trainer.steps(config.steps, lambda step: _next_stop(step, config, snapshot_steps))
+    for event, seconds in clock.timed(events):
+        clock.count(event, seconds, trainer.step)
+        if event.kind == "lambda":
+            _log_lambda(run, log, event)
+            continue
+        log.write("train", event.step, **event.report)
+        log.timing(event.step)
+        if event.step % config.eval_every == 0 or event.step == config.steps:
+            _evaluate(run, log)
+        stopping = stop.received is not None  # read once: it may change on any line
+        if stopping or _checkpoint_due(event.step, config):
+            checkpoints.save(event.step, run_state.capture(run, log.bytes_written))
+        log.progress(event.step, Path(config.out).name)
+        if stopping and event.step < config.steps:
+            return False
+        if event.step in snapshot_steps:
+            on_step(run)
     return True
 
 
@@ -165,46 +202,23 @@ def _checkpoint_due(step, config):
     return step % config.checkpoint_every == 0 or step == config.steps
 
 
-def _next_stop(trainer, config, snapshot_steps):
-    step = trainer.step
-    stops = [config.steps]
-    for period in (config.log_every, config.eval_every, config.checkpoint_every):
-        stops.append((step // period + 1) * period)
-    if trainer.store.learns or trainer.rates:
-        stops.append(trainer.next_pause())
-    stops += [s for s in snapshot_steps if s > step]
-    return min(stops)
+def _next_stop(step, config, snapshot_steps):
+    periods = (config.log_every, config.eval_every, config.checkpoint_every)
+    stops = [(step // period + 1) * period for period in periods]
+    return min(stops + [s for s in snapshot_steps if s > step])
 
 
-def _train(run, log, stop):
-    started, trainer = time.monotonic(), run.trainer
-    means = trainer.train(stop - trainer.step)
-    log.spent("theta", time.monotonic() - started)
-    log.write("train", trainer.step, **means)
-    log.timing(trainer.step)
-
-
-def _lambda_step(run, log):
-    """Move Lambda; return whether a theta-step was taken with it (stale weights)."""
-    started, trainer = time.monotonic(), run.trainer
-    step = trainer.step
-    report = trainer.lambda_step()
-    train, train_seconds = report.pop("train", None), report.pop("train_seconds", 0.0)
-    report |= results.weight_statistics(trainer.store)
-    log.spent("lambda", time.monotonic() - started - train_seconds)
-    log.write("lambda", step, **report)
-    if train:
-        log.spent("theta", train_seconds)
-        log.write("train", trainer.step, **train)
-        log.timing(trainer.step)
+def _log_lambda(run, log, event):
+    report = event.report | results.weight_statistics(run.trainer.store)
+    log.write("lambda", event.step, **report)
     if report["skipped"]:
         print(
-            f"step {step}: {run.config.inverse_hessian} found no solution ({report['solve']}, "
-            f"residual {report['residual']:.3g}, least eigenvalue {report['least_eigenvalue']:.3g})"
-            f"; Lambda is left as it is. {ADVICE.get(run.config.inverse_hessian, RAISE)}.",
+            f"step {event.step}: {run.config.inverse_hessian} found no solution "
+            f"({report['solve']}, residual {report['residual']:.3g}, least eigenvalue "
+            f"{report['least_eigenvalue']:.3g}); Lambda is left as it is. "
+            f"{ADVICE.get(run.config.inverse_hessian, RAISE)}.",
             flush=True,
         )
-    return train is not None
 
 
 def _evaluate(run, log):

@@ -71,9 +71,9 @@ class Predictor:
     """
 
     def __init__(self, task: Task, parameters: str, variant: Variant):
-        scope = {"all": Subnetwork, "last_layer": LastLayer}[parameters]
+        kind = {"all": Subnetwork, "last_layer": LastLayer}[parameters]
         self.task, self.method = task, variant.method
-        self.scope = scope(task.model, batch_norm="moving", curvature=variant.kind)
+        self.parameters = kind(task.model, batch_norm="moving", curvature=variant.kind)
         self.index = places(task, parameters)
         self.options = SolveOptions(damping=task.problem.ridge, **variant.options)
         self.run = tf.function(self._run, autograph=False)
@@ -106,13 +106,15 @@ class Predictor:
         )
 
     def _run(self, data, params, targets, rate):
-        rows = loss_rows(self.scope.forward, data, targets)
+        rows = loss_rows(self.parameters.forward, data, targets)
         lam = parent_weights(data, data.example_weights)
         coefficients = row_coefficients(rows, row_weights(rows, lam))
-        prepared = self.scope.prepare(rows, [training_inputs(data)], coefficients)
+        prepared = self.parameters.prepare(rows, [training_inputs(data)], coefficients)
         unroll = self._unroll(data, params, targets, rate) if self.method == "unrolled" else None
-        found = influence(self.scope, prepared, data.validation, self.method, self.options, unroll)
-        count = data.unlabeled.index.shape[0]
+        found = influence(
+            self.parameters, prepared, data.validation, self.method, self.options, unroll
+        )
+        count = data.unlabeled.ids.shape[0]
         return found.scores[-count:] / count, found.solution
 
     def _unroll(self, data, params, targets, rate):

@@ -169,16 +169,16 @@ def loss_rows(forward, data: Data, targets: tf.Tensor) -> LossRows:
     logits, dtype = outputs["logits"], targets.dtype
     labels = tf.one_hot(data.labeled.label, logits.shape[-1], dtype=dtype)
     loss = SoftmaxCrossEntropy(tf.concat([labels, targets], axis=0))
-    sizes = [data.labeled.label.shape[0], data.unlabeled.index.shape[0]]
+    sizes = [data.labeled.label.shape[0], data.unlabeled.ids.shape[0]]
     coefficient = tf.concat([tf.fill([n], tf.constant(1 / n, dtype)) for n in sizes], axis=0)
-    ids = tf.concat([-tf.ones([sizes[0]], tf.int64), data.unlabeled.index], axis=0)
+    ids = tf.concat([-tf.ones([sizes[0]], tf.int64), data.unlabeled.ids], axis=0)
     ones = tf.ones_like(coefficient)
     return LossRows(
         loss=loss(logits),
         coefficient=coefficient,
         mask=ones,
         ids=tf.stack([ids, -tf.ones_like(ids)], axis=1),
-        coef=tf.stack([ones, tf.zeros_like(ones)], axis=1),
+        share=tf.stack([ones, tf.zeros_like(ones)], axis=1),
         features=outputs.get("features"),
         logits=logits,
         loss_of_logits=loss,

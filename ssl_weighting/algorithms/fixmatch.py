@@ -40,7 +40,7 @@ class FixMatch:
             labeled,
             outputs,
             targets=hard_labels(q),
-            index=unlabeled.index,
+            ids=unlabeled.ids,
             mask=tf.cast(confidence >= self.threshold, tf.float32),
             confidence=confidence,
             wu=self.wu * ramp(step, self.ramp_steps),

@@ -45,8 +45,8 @@ class MeanTeacher:
         q = frozen_probabilities(self.teacher(unlabeled.weak)["logits"])
         consistency = Block(
             Brier(q),
-            alone(unlabeled.index),
-            1 / batch_size(unlabeled.index),
+            alone(unlabeled.ids),
+            1 / batch_size(unlabeled.ids),
             wu=self.wu * ramp(step, self.ramp_steps),
             confidence=both(tf.reduce_max(q, axis=1)),
         )

@@ -47,7 +47,7 @@ class MixMatch:
         mixed = mixup(
             tf.concat([labeled.inputs, *views], 0), targets, self.mixup_beta, self.seed, step
         )
-        ids = tf.concat([-tf.ones([b], tf.int64), unlabeled.index, unlabeled.index], 0)
+        ids = tf.concat([-tf.ones([b], tf.int64), unlabeled.ids, unlabeled.ids], 0)
         confidence = tf.reduce_max(mean, axis=1)
         confidence = tf.concat([tf.ones([b]), confidence, confidence], 0)
         wu = self.wu * ramp(step, self.ramp_steps)
@@ -72,7 +72,7 @@ def mixed_blocks(mixed, ids, confidence, b: int, wu, unlabeled_loss) -> list[Blo
             mixed.parents(ids)[rows],
             coefficient,
             factor,
-            mixed.coef[rows],
+            mixed.shares[rows],
             confidence=mixed.parents(confidence)[rows],
         )
         for rows, loss, coefficient, factor in kinds

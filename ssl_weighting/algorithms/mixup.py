@@ -26,7 +26,7 @@ class Mixed(NamedTuple):
         return tf.stack([values, tf.gather(values, self.partner)], axis=1)
 
     @property
-    def coef(self) -> tf.Tensor:
+    def shares(self) -> tf.Tensor:
         """The shares of both parents, [N, 2]."""
         return tf.stack([self.share, 1 - self.share], axis=1)
 

@@ -44,7 +44,7 @@ class PseudoLabel:
             labeled,
             outputs,
             targets=hard_labels(p),
-            index=unlabeled.index,
+            ids=unlabeled.ids,
             mask=mask,
             confidence=confidence,
             wu=self.wu * ramp(step, self.ramp_steps),

@@ -76,7 +76,7 @@ class ReMixMatch:
         z = forward(unlabeled.weak, makes_rows=False, moves_statistics=False)["logits"]
         guess = frozen_probabilities(z)
         q = sharpen(self.align(guess), self.temperature)
-        certain, ids = both(tf.reduce_max(guess, axis=1)), alone(unlabeled.index)
+        certain, ids = both(tf.reduce_max(guess, axis=1)), alone(unlabeled.ids)
         ramped = ramp(step, self.ramp_steps) / guess.shape[0]
         one_hot = tf.one_hot(labeled.label, self.num_classes)
         mixed, places, blocks = self._mixed(forward, labeled, unlabeled, one_hot, q, certain, step)
@@ -111,8 +111,8 @@ class ReMixMatch:
         b, u = labeled.inputs.shape[0], q.shape[0]
         views = tf.concat([labeled.inputs, unlabeled.weak, unlabeled.strong], 0)
         mixed = mixup(views, tf.concat([one_hot, q, q], 0), self.mixup_beta, self.seed, step)
-        index, sure = unlabeled.index, certain[:, 0]
-        ids = tf.concat([-tf.ones([b], tf.int64), index, index], 0)
+        sure = certain[:, 0]
+        ids = tf.concat([-tf.ones([b], tf.int64), unlabeled.ids, unlabeled.ids], 0)
         sure = tf.concat([tf.ones([b]), sure, sure], 0)
         wu = self.wu * ramp(step, self.ramp_steps)
         blocks = mixed_blocks(mixed, ids, sure, b, wu, SoftmaxCrossEntropy)

@@ -16,7 +16,7 @@ def softmax_rows(
     outputs: dict[str, tf.Tensor],
     *,
     targets: tf.Tensor | None = None,
-    index: tf.Tensor | None = None,
+    ids: tf.Tensor | None = None,
     mask: tf.Tensor | None = None,
     confidence: tf.Tensor | None = None,
     wu: tf.Tensor | float = 1.0,
@@ -28,7 +28,7 @@ def softmax_rows(
         labeled: the labeled batch, B examples.
         outputs: {"features": [B + U, d], "logits": [B + U, C]} of labeled, then unlabeled inputs.
         targets: [U, C] float32, frozen.
-        index: [U] int64 ids.
+        ids: [U] int64.
         mask: [U] float32; confidence: [U] float32.
         wu: scalar, weight of the mean unlabeled loss, times any ramp.
         positions: [B + U, K] int32, see `LossRows`; None where every input carries one row.
@@ -36,15 +36,15 @@ def softmax_rows(
     logits = outputs["logits"]
     one_hot = tf.one_hot(labeled.label, logits.shape[-1])
     ones = tf.ones_like(one_hot[:, 0])
-    ids = -tf.ones_like(labeled.label, tf.int64)
+    parents = -tf.ones_like(labeled.label, tf.int64)
     without_wu = ones / tf.reduce_sum(ones)
     coefficient, row_mask, certainty = without_wu, ones, ones
     if targets is not None:
-        share = tf.ones_like(mask) / batch_size(index)
-        coefficient = tf.concat([without_wu, wu * share], 0)
-        without_wu = tf.concat([without_wu, share], 0)
+        each = tf.ones_like(mask) / batch_size(ids)
+        coefficient = tf.concat([without_wu, wu * each], 0)
+        without_wu = tf.concat([without_wu, each], 0)
         row_mask = tf.concat([ones, mask], 0)
-        ids = tf.concat([ids, index], 0)
+        parents = tf.concat([parents, ids], 0)
         certainty = tf.concat([ones, confidence], 0)
         one_hot = tf.concat([one_hot, targets], 0)
     loss = SoftmaxCrossEntropy(one_hot)
@@ -52,8 +52,8 @@ def softmax_rows(
         loss=loss(logits),
         coefficient=coefficient,
         mask=tf.stop_gradient(row_mask),
-        ids=alone(ids),
-        coef=tf.stack([tf.ones_like(coefficient), tf.zeros_like(coefficient)], axis=1),
+        ids=alone(parents),
+        share=tf.stack([tf.ones_like(coefficient), tf.zeros_like(coefficient)], axis=1),
         features=outputs.get("features"),  # read by the last layer's Eq. 6 only
         logits=logits,
         loss_of_logits=loss,
@@ -70,7 +70,7 @@ class Block(NamedTuple):
     ids: tf.Tensor  # [n, 2] int64
     coefficient: tf.Tensor | float  # scalar: of each row, without `wu`
     wu: tf.Tensor | float = 1.0  # scalar: --wu with its ramp, where it multiplies this loss
-    coef: tf.Tensor | None = None  # [n, 2]; None: all to the first parent
+    share: tf.Tensor | None = None  # [n, 2]; None: all to the first parent
     mask: tf.Tensor | None = None  # [n]; None: 1
     confidence: tf.Tensor | None = None  # [n, 2]; None: 1
 
@@ -97,19 +97,19 @@ def stack_blocks(
             tf.ones([n]) * block.wu,
             tf.ones([n]) if block.mask is None else block.mask,
             block.ids,
-            tf.ones([n, 1]) * first if block.coef is None else block.coef,
+            tf.ones([n, 1]) * first if block.share is None else block.share,
             tf.ones([n, 2]) if block.confidence is None else block.confidence,
         )
         for block, n in zip(blocks, counts, strict=True)
     ]
     parts = (tf.concat(part, 0) for part in zip(*filled, strict=True))
-    without_wu, wu, mask, ids, coef, confidence = parts
+    without_wu, wu, mask, ids, share, confidence = parts
     return LossRows(
         loss=loss(outputs["logits"]),
         coefficient=wu * without_wu,
         mask=tf.stop_gradient(mask),
         ids=ids,
-        coef=tf.stop_gradient(coef),
+        share=tf.stop_gradient(share),
         features=outputs.get("features"),
         logits=outputs["logits"],
         loss_of_logits=loss,

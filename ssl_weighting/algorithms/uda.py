@@ -67,13 +67,13 @@ class UDA:
         """Return B + U rows (and U of entropy): labels, strong views, weak views."""
         how = self.interleave, self.separate_weak
         weak, outputs, places = forward_views(forward, labeled, unlabeled, *how)
-        index = unlabeled.index
-        b, n = tf.shape(labeled.label)[0], batch_size(index)
+        ids = unlabeled.ids
+        b, n = tf.shape(labeled.label)[0], batch_size(ids)
         confidence = tf.reduce_max(frozen_probabilities(weak["logits"]), axis=1)
         targets = frozen_probabilities(weak["logits"] / self.temperature)
         consistency = Block(
             SoftmaxCrossEntropy(targets, subtract_entropy=True),
-            alone(index),
+            alone(ids),
             1 / n,
             wu=self.wu * ramp(step, self.ramp_steps),
             mask=self._sure(confidence),
@@ -82,7 +82,7 @@ class UDA:
         blocks = [self._labeled(labeled, outputs["logits"][:b], step), consistency]
         if self.entropy_coefficient:
             weight = self.entropy_coefficient / n
-            blocks.append(Block(entropy, alone(index), weight, confidence=both(confidence)))
+            blocks.append(Block(entropy, alone(ids), weight, confidence=both(confidence)))
             outputs = {k: tf.concat([v, weak[k]], 0) for k, v in outputs.items()}
             own = places[b:, 1]  # where the weak view stands
             places = tf.concat([places, tf.stack([own, -tf.ones_like(own)], axis=1)], 0)

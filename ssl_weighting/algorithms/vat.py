@@ -49,18 +49,18 @@ class VAT:
 
         DEVIATION: one forward of all three where upstream makes three, so BatchNorm sees them all.
         """
-        index, u = unlabeled.index, unlabeled.weak
+        ids, u = unlabeled.ids, unlabeled.weak
         z = tf.stop_gradient(_targets(forward, u))
         r = self.vat_epsilon * self.direction(forward, u, z, step)
         outputs = forward(tf.concat([labeled.inputs, u + r, u], axis=0))
-        n = batch_size(index)
+        n = batch_size(ids)
         confidence = both(tf.reduce_max(tf.nn.softmax(z), axis=1))
         loss, wu = ReverseKL(tf.nn.log_softmax(z)), self.wu
         wu *= ramp(step, self.ramp_steps)
         blocks = [
             labeled_block(labeled, z.shape[-1]),
-            Block(loss, alone(index), 1 / n, wu, confidence=confidence),
-            Block(entropy, alone(index), self.entropy_coefficient / n, confidence=confidence),
+            Block(loss, alone(ids), 1 / n, wu, confidence=confidence),
+            Block(entropy, alone(ids), self.entropy_coefficient / n, confidence=confidence),
         ]
         return stack_blocks(outputs, blocks)
 

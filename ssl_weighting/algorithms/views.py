@@ -53,7 +53,7 @@ def forward_views(
         weak = {k: tf.stop_gradient(v) for k, v in weak.items()}
         return Views(weak, forward(tf.concat([labeled.inputs, unlabeled.strong], axis=0)), None)
     outputs, places = _together(forward, labeled, unlabeled, interleave)
-    b, u = tf.shape(labeled.label)[0], tf.size(unlabeled.index)
+    b, u = tf.shape(labeled.label)[0], tf.size(unlabeled.ids)
     weak = {k: v[b : b + u] for k, v in outputs.items()}
     rows = {k: tf.concat([v[:b], v[b + u :]], axis=0) for k, v in outputs.items()}
     return Views(weak, rows, _positions(b, u, places))

@@ -108,11 +108,11 @@ class BatchSource:
 
         Drawn under a visit number that training never reaches.
         """
-        index = tf.constant(ids, tf.int64)
-        visits = tf.fill(tf.shape(index), tf.constant(2**62, tf.int64))
+        ids = tf.constant(ids, tf.int64)
+        visits = tf.fill(tf.shape(ids), tf.constant(2**62, tf.int64))
         with tf.device("CPU:0"):
-            images = tf.gather(self._unlabeled, index)
-            return self._view("unlabeled", images, index, visits, 1, self._state())
+            images = tf.gather(self._unlabeled, ids)
+            return self._view("unlabeled", images, ids, visits, 1, self._state())
 
     def _state(self):
         """What views depend on besides their draws: a tuple of one tensor or none."""
@@ -122,12 +122,12 @@ class BatchSource:
         return self._labeled_at(step, state), self._unlabeled_at(step, state)
 
     def _labeled_at(self, step, state):
-        index, visits = self._sample("labeled", len(self._labels), self.labeled_batch, step)
-        images, labels = tf.gather(self._labeled, index), tf.gather(self._labels, index)
+        ids, visits = self._sample("labeled", len(self._labels), self.labeled_batch, step)
+        images, labels = tf.gather(self._labeled, ids), tf.gather(self._labels, ids)
         view = 0 if self.augmentation.labeled is None else 2
-        parts = [self._view("labeled", images, index, visits, view, state), labels]
+        parts = [self._view("labeled", images, ids, visits, view, state), labels]
         if self.augmentation.probe is not None:
-            parts.append(self._view("labeled", images, index, visits, 3, state))
+            parts.append(self._view("labeled", images, ids, visits, 3, state))
         return LabeledBatch(*parts)
 
     def _unlabeled_at(self, step, state):
@@ -136,18 +136,18 @@ class BatchSource:
             none = tf.zeros([0, *self._unlabeled.shape[1:]], dtype)
             return UnlabeledBatch(tf.zeros([0], tf.int64), none, none)
         size = self._unlabeled.shape[0]
-        index, visits = self._sample("unlabeled", size, self.unlabeled_batch, step)
-        images = tf.gather(self._unlabeled, index)
+        ids, visits = self._sample("unlabeled", size, self.unlabeled_batch, step)
+        images = tf.gather(self._unlabeled, ids)
         weak, strong = (
-            self._view("unlabeled", images, index, visits, view, state) for view in (0, 1)
+            self._view("unlabeled", images, ids, visits, view, state) for view in (0, 1)
         )
-        return UnlabeledBatch(index, weak, strong)
+        return UnlabeledBatch(ids, weak, strong)
 
     def _sample(self, part, num_examples, batch_size, step):
         stream = _substream(self.stream, f"{part} order")
         return epoch_sample(self.seed, stream, num_examples, batch_size, step)
 
-    def _view(self, part, inputs, index, visits, view, state):
+    def _view(self, part, inputs, ids, visits, view, state):
         a = self.augmentation
         augment, draws = (
             (a.weak, a.weak_draws),
@@ -156,7 +156,7 @@ class BatchSource:
             (a.probe, a.probe_draws),
         )[view]
         stream = _substream(self.stream, f"{part} views")
-        keys = example_keys(self.seed, stream, index, visits, view)
+        keys = example_keys(self.seed, stream, ids, visits, view)
         return augment(inputs, uniform(keys, draws), *state)
 
 

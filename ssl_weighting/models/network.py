@@ -25,10 +25,10 @@ class Network:
 
     Args:
         model: a built `keras.Model` or `keras.Layer`, functional or subclassed.
-        select: "all", "last_layer" (the trainable variables that share the path of the last one up
-            to its last "/"), or a regular expression that `re.search` must find in the path of a
-            trainable variable. Keras numbers unnamed layers per process ("conv2d_7"): name the
-            layers that an expression is to find.
+        influence_params: "all", "last_layer" (the trainable variables that share the path of the
+            last one up to its last "/"), or a regular expression that `re.search` must find in the
+            path of a trainable variable. Keras numbers unnamed layers per process ("conv2d_7"):
+            name the layers that an expression is to find.
         batch_norm: "moving" uses the moving statistics; "batch" those of the batch at hand, in
             trainable BatchNormalization layers only (dropout stays off).
         output: picks the logits out of what the model returns; None: its output, or the entry
@@ -40,14 +40,14 @@ class Network:
         dtype: their common dtype, a name.
 
     Raises:
-        ValueError: the model is not built, `select` is no regular expression or finds nothing,
-            the dtypes differ, or `batch_norm` is unknown.
+        ValueError: the model is not built, `influence_params` is no regular expression or finds
+            nothing, the dtypes differ, or `batch_norm` is unknown.
     """
 
     def __init__(
         self,
         model: keras.Layer,
-        select: str = "all",
+        influence_params: str = "all",
         *,
         batch_norm: str = "moving",
         output: Callable | None = None,
@@ -63,7 +63,7 @@ class Network:
                 f"Received: {batch_norm!r}"
             )
         self.model, self.batch_norm, self._output = model, batch_norm, output
-        self.variables = _select(model.trainable_variables, select)
+        self.variables = _select(model.trainable_variables, influence_params)
         self.shapes = [tf.TensorShape(v.shape) for v in self.variables]
         self.size = sum(shape.num_elements() for shape in self.shapes)
         self.dtype = _common_dtype(self.variables)
@@ -167,25 +167,25 @@ def _training(call):
     return call_in_training
 
 
-def _select(variables, select: str) -> list:
-    if select == "all":
+def _select(variables, influence_params: str) -> list:
+    if influence_params == "all":
         chosen = list(variables)
-    elif select == "last_layer":
+    elif influence_params == "last_layer":
         chosen = [v for v in variables if _layer_path(v) == _layer_path(variables[-1])]
     else:
         try:
-            pattern = re.compile(select)
+            pattern = re.compile(influence_params)
         except (re.error, TypeError) as error:
             raise ValueError(
-                '`select` must be "all", "last_layer" or a regular expression. '
-                f"Received: {select!r} ({error})"
+                '`influence_params` must be "all", "last_layer" or a regular expression. '
+                f"Received: {influence_params!r} ({error})"
             ) from error
         chosen = [v for v in variables if pattern.search(v.path)]
     if not chosen:
         paths = ", ".join(v.path for v in variables) or "none"
         raise ValueError(
-            "`select` must find a trainable variable of the model. "
-            f"Received: {select!r}. Their paths: {paths}"
+            "`influence_params` must find a trainable variable of the model. "
+            f"Received: {influence_params!r}. Their paths: {paths}"
         )
     return chosen
 
@@ -198,6 +198,6 @@ def _common_dtype(variables) -> str:
     dtypes = sorted({keras.backend.standardize_dtype(v.dtype) for v in variables})
     if len(dtypes) > 1:
         raise ValueError(
-            f"`select` must find variables of one dtype. Received: {', '.join(dtypes)}"
+            f"`influence_params` must find variables of one dtype. Received: {', '.join(dtypes)}"
         )
     return dtypes[0]

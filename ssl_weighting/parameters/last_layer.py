@@ -66,6 +66,7 @@ class LastLayer:
         self.logit_map = None if matrix is None else tf.constant(matrix)  # [o, C] float64
 
     dtype = "float64"
+    closed_form = True
 
     @property
     def variables(self) -> list:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.models.network import Network
-from ssl_weighting.parameters.subnetwork_curvature import network_curvature
+from ssl_weighting.parameters.subnetwork_curvature import subnetwork_curvature
 from ssl_weighting.per_example_gradients import per_example_dot_products
 from ssl_weighting.per_example_gradients.chunking import chunk_size
 from ssl_weighting.per_example_gradients.plan import bytes_per_example, layer_plan, plan_text
@@ -30,7 +30,7 @@ class Subnetwork:
 
     Args:
         model: built Keras model, inputs -> logits [N, C] or {"logits": ...}.
-        select: "all", "last_layer" or a regular expression on variable paths.
+        influence_params: "all", "last_layer" or a regular expression on variable paths.
         batch_norm: "moving" or "batch" statistics; neither moves them.
         engine: how g . v is computed, a name in `per_example_gradients.ENGINES`.
         curvature: "hessian" or "gauss_newton".
@@ -43,7 +43,7 @@ class Subnetwork:
     def __init__(
         self,
         model,
-        select: str = "all",
+        influence_params: str = "all",
         *,
         batch_norm: str = "moving",
         engine: str = "forward",
@@ -53,10 +53,13 @@ class Subnetwork:
         max_memory: int | None = None,
         sample_size: int = 64,
     ):
-        self.network = Network(model, select, batch_norm=batch_norm)
+        self.network = Network(model, influence_params, batch_norm=batch_norm)
         self.engine, self.curvature_kind = engine, curvature
         self.l2, self.l2_scope = l2, l2_scope
         self.max_memory, self.sample_size = max_memory, sample_size
+
+    closed_form = False
+    logit_map = None  # read in the closed form only
 
     @property
     def variables(self) -> list:
@@ -136,7 +139,7 @@ class Subnetwork:
 
     def curvature(self, rows: PlacedRows, unroll: Unroll | None = None) -> Curvature:
         """Return H of the objective on these rows; weight decay in its ridge."""
-        return network_curvature(
+        return subnetwork_curvature(
             self.network,
             rows.quadratic,
             self.ridge(),
@@ -148,9 +151,8 @@ class Subnetwork:
 
     def ridge(self) -> tf.Tensor:
         """Return the diagonal that weight decay adds to H, [p]."""
-        scope = self.l2_scope
-        coefficients = [self.l2 if is_decayed(v, scope) else 0.0 for v in self.network.variables]
-        parts = zip(self.network.variables, coefficients, strict=True)
+        decays = [self.l2 if is_decayed(v, self.l2_scope) else 0.0 for v in self.variables]
+        parts = zip(self.variables, decays, strict=True)
         return self.network.flatten([tf.fill(v.shape, tf.constant(c, v.dtype)) for v, c in parts])
 
     def dot_products(self, rows: PlacedRows, vector: tf.Tensor) -> tf.Tensor:

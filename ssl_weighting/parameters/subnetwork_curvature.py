@@ -20,7 +20,7 @@ from ssl_weighting.per_example_gradients import per_example_gradients
 from ssl_weighting.structs import QuadraticRows
 
 
-def network_curvature(
+def subnetwork_curvature(
     network: Network,
     rows: QuadraticRows,
     ridge: tf.Tensor,

@@ -46,6 +46,21 @@ class Devices:
         )
 
 
+def check_devices(devices: Devices, jit_compile: bool, inverse_hessian: str) -> None:
+    """Refuse what several devices cannot do.
+
+    Raises:
+        ValueError: XLA, or the method that repeats theta-steps, on more than one device.
+    """
+    if devices.count > 1 and (jit_compile or inverse_hessian == "unrolled"):
+        raise ValueError(
+            "Several devices need `jit_compile` to be off, since they meet inside the theta-step, "
+            "and another `inverse_hessian` than unrolled, which repeats steps on one device. "
+            f"Received: {devices.count} devices, jit_compile={jit_compile}, "
+            f"inverse_hessian={inverse_hessian!r}"
+        )
+
+
 def divided(forward: Callable, batch: int) -> Callable:
     """Return `forward` with its examples divided among the devices that call it together.
 
@@ -75,13 +90,13 @@ def is_first() -> bool:
     return _place(tf.distribute.get_replica_context()) == 0
 
 
-def share(loss: tf.Tensor) -> tf.Tensor:
+def loss_per_device(loss: tf.Tensor) -> tf.Tensor:
     """Return this device's share of a loss that all of them computed: gradients are summed."""
     count = _count()
     return loss if count == 1 else loss / count
 
 
-def spread_bad_news(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+def fail_together(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     """Return gradients that are not finite on any device if they are not finite on one.
 
     A loss scale must fall on all of them or on none.

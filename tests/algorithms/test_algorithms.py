@@ -49,7 +49,7 @@ def test_mean_teacher_pulls_one_weak_view_towards_the_teacher_s_other():
     close(rows.loss, np.r_[LABELED_LOSS, ((P_STRONG - P_WEAK) ** 2).mean(1)])
     close(rows.coefficient, np.r_[np.full(B, 1 / B), np.full(U, 50 * 0.5 / U)])
     assert net.calls == [(B + U, True, True)]
-    assert rows.ids[B:, 0].numpy().tolist() == UNLABELED.index.numpy().tolist()
+    assert rows.ids[B:, 0].numpy().tolist() == UNLABELED.ids.numpy().tolist()
 
 
 def test_vat_s_rows_are_labels_divergence_and_entropy():
@@ -61,8 +61,8 @@ def test_vat_s_rows_are_labels_divergence_and_entropy():
     divergence = (p * (np.log(p) - np.log(P_WEAK))).sum(1)
     close(rows.loss, np.r_[LABELED_LOSS, divergence, entropy(logits(UNLABELED.weak))], 1e-3)
     close(rows.coefficient[B:], np.r_[np.full(U, 0.3 / U), np.full(U, 0.06 / U)])
-    index = UNLABELED.index.numpy().tolist()
-    assert rows.ids[B:, 0].numpy().tolist() == index * 2, "lambda multiplies both terms"
+    ids = UNLABELED.ids.numpy().tolist()
+    assert rows.ids[B:, 0].numpy().tolist() == ids * 2, "lambda multiplies both terms"
     shift = rows.features[B : B + U] - tf.reshape(UNLABELED.weak, [U, D])
     np.testing.assert_allclose(np.linalg.norm(shift, axis=1), 1.5, rtol=1e-4)
 
@@ -180,9 +180,9 @@ def test_mixmatch_rows():
     expected = np.r_[cross_entropy(y, z)[:B], ((softmax(z) - y) ** 2).mean(1)[B:]]
     close(rows.loss, expected, 1e-3)
     close(rows.coefficient, np.r_[np.full(B, 1 / B), np.full(2 * U, 100 / (2 * U))])
-    ids = np.r_[np.full(B, -1), UNLABELED.index, UNLABELED.index]
+    ids = np.r_[np.full(B, -1), UNLABELED.ids, UNLABELED.ids]
     np.testing.assert_array_equal(rows.ids, np.stack([ids, ids[partner]], 1))
-    close(rows.coef, np.stack([share, 1 - share], 1))
+    close(rows.share, np.stack([share, 1 - share], 1))
     sure = np.r_[np.ones(B), mean.max(1), mean.max(1)]
     close(rows.confidence, np.stack([sure, sure[partner]], 1))
     assert net.calls[:2] == [(U, False, False)] * 2

@@ -34,7 +34,7 @@ class Resolved:
         z = tf.matmul(self.phi, theta[:-1]) + theta[-1]
         parents = tf.gather(lam, tf.maximum(self.rows.ids, 0))
         parents = tf.where(self.rows.ids < 0, tf.ones_like(parents), parents)
-        weights = tf.reduce_sum(tf.cast(self.rows.coef, tf.float64) * parents, 1)
+        weights = tf.reduce_sum(tf.cast(self.rows.share, tf.float64) * parents, 1)
         factor = tf.cast(self.rows.coefficient * self.rows.mask, tf.float64) * weights
         loss = self.rows.loss_of_logits(z)
         return tf.reduce_sum(factor * loss) + RIDGE / 2 * tf.reduce_sum(theta**2)
@@ -92,18 +92,18 @@ def test_eq_6_on_mixed_and_multi_view_rows_equals_central_differences(name):
     inputs = keras.Input([D], dtype="float64")
     model = keras.Model(inputs, keras.layers.Dense(C, dtype="float64", name="head")(inputs))
     model.layers[-1].set_weights([theta[:-1].numpy(), theta[-1].numpy()])
-    scope = LastLayer(model, curvature="hessian")
-    out = scope.forward(problem.phi)
+    parameters = LastLayer(model, curvature="hessian")
+    out = parameters.forward(problem.phi)
     at = rows._replace(features=out["features"], logits=out["logits"])
     parents = tf.where(
         rows.ids < 0, 1.0, tf.gather(tf.cast(lam, tf.float32), tf.maximum(rows.ids, 0))
     )
     coefficients = objective.row_coefficients(rows, objective.row_weights(rows, parents))
-    prepared = scope.prepare(at, [], coefficients)
-    found = influence(scope, prepared, validation, "exact", SolveOptions(damping=RIDGE))
-    index, gradient = lam_gradient(at, found.scores, U)
+    prepared = parameters.prepare(at, [], coefficients)
+    found = influence(parameters, prepared, validation, "exact", SolveOptions(damping=RIDGE))
+    ids, gradient = lam_gradient(at, found.scores, U)
     ours = np.zeros(U)
-    np.add.at(ours, index.numpy(), gradient.numpy() / U)
+    np.add.at(ours, ids.numpy(), gradient.numpy() / U)
     numeric = numeric_changes(problem, lam, theta, validation_loss)
     np.testing.assert_allclose(ours, numeric, rtol=2e-4, atol=1e-5 * np.abs(numeric).max())
     assert np.abs(numeric).max() > 0

@@ -10,7 +10,7 @@ from ssl_weighting.algorithms import ORACLE_ALGORITHMS, Oracle, make_algorithm
 from ssl_weighting.algorithms.oracle import pseudo_labels
 
 GUESS = softmax(logits(UNLABELED.weak)).argmax(1)  # in the batch's order
-IDS = UNLABELED.index.numpy()
+IDS = UNLABELED.ids.numpy()
 
 
 def rows_of(name, truth=None):

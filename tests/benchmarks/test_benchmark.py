@@ -256,9 +256,9 @@ def test_a_sparse_update_holds_no_tensor_of_the_size_of_u():
 
 def test_sparse_and_dense_take_the_same_step():
     sparse, dense = madam.Sparse(50, 4), madam.Dense(50, 4)
-    index, gradient = next(sparse.turns)
-    sparse.update(index, gradient)
-    dense.update(tf.scatter_nd(index[:, None], gradient, [50]))
+    ids, gradient = next(sparse.turns)
+    sparse.update(ids, gradient)
+    dense.update(tf.scatter_nd(ids[:, None], gradient, [50]))
     np.testing.assert_allclose(sparse.store.table(), dense.store.table(), rtol=1e-6)
     assert np.count_nonzero(sparse.store.table() != 1.0) == 4
 

@@ -59,7 +59,7 @@ def test_batches_have_the_stated_types_and_static_shapes(strong):
     labeled, unlabeled = strong.dataset().element_spec
     assert (labeled.inputs.shape, labeled.inputs.dtype) == ([4, 8, 8, 1], tf.float32)
     assert (labeled.label.shape, labeled.label.dtype) == ([4], tf.int32)
-    assert (unlabeled.index.shape, unlabeled.index.dtype) == ([16], tf.int64)
+    assert (unlabeled.ids.shape, unlabeled.ids.dtype) == ([16], tf.int64)
     for view in (unlabeled.weak, unlabeled.strong):
         assert (view.shape, view.dtype) == ([16, 8, 8, 1], tf.float32)
 
@@ -86,14 +86,14 @@ def test_the_number_of_workers_changes_nothing(strong, strong_batches, parallel_
 
 def test_without_determinism_batches_may_only_change_places(strong, strong_batches):
     batches = itertools.islice(strong.dataset(deterministic=False, parallel_calls=2), 4)
-    known = {unlabeled.index.numpy().tobytes() for _, unlabeled in strong_batches}
-    assert all(unlabeled.index.numpy().tobytes() in known for _, unlabeled in batches)
+    known = {unlabeled.ids.numpy().tobytes() for _, unlabeled in strong_batches}
+    assert all(unlabeled.ids.numpy().tobytes() in known for _, unlabeled in batches)
 
 
 def test_an_epoch_visits_every_id_once_and_the_next_in_another_order():
     source = make_source(augmentation=Augmentation.none(), unlabeled_batch=10)
     batches = list(itertools.islice(source.dataset(), 10))
-    ids = np.concatenate([unlabeled.index for _, unlabeled in batches]).reshape(2, 50)
+    ids = np.concatenate([unlabeled.ids for _, unlabeled in batches]).reshape(2, 50)
     np.testing.assert_array_equal(np.sort(ids, axis=1), np.tile(np.arange(50), (2, 1)))
     assert ids[0].tolist() != ids[1].tolist()
 
@@ -102,7 +102,7 @@ def test_labels_and_ids_belong_to_the_images():
     source = make_source(augmentation=Augmentation.none())
     for labeled, unlabeled in itertools.islice(source.dataset(), 6):
         np.testing.assert_array_equal(first_pixels(labeled.inputs) % 3, labeled.label)
-        np.testing.assert_array_equal(first_pixels(unlabeled.weak) - 60, unlabeled.index)
+        np.testing.assert_array_equal(first_pixels(unlabeled.weak) - 60, unlabeled.ids)
         np.testing.assert_array_equal(unlabeled.weak, unlabeled.strong)
 
 
@@ -121,7 +121,7 @@ def test_an_example_looks_the_same_whatever_batch_it_is_in():
     for size in (5, 25):
         source = make_source(unlabeled_batch=size, augmentation=WEAK)
         batches = [source.at(k)[1] for k in range(50 // size)]
-        ids = np.concatenate([batch.index for batch in batches])
+        ids = np.concatenate([batch.ids for batch in batches])
         views = [np.concatenate([batch[k] for batch in batches]) for k in (1, 2)]
         looks.append([view[np.argsort(ids)] for view in views])
     for one, other in zip(*looks, strict=True):
@@ -130,17 +130,17 @@ def test_an_example_looks_the_same_whatever_batch_it_is_in():
 
 def test_views_are_the_augmenter_on_the_keyed_numbers(strong):
     """Replays batch 5: labeled view 0, unlabeled views 0 and 1, epoch 1 for ids past the first."""
-    index, weak, strong_view = strong.at(5)[1]
+    ids, weak, strong_view = strong.at(5)[1]
     positions = 5 * 16 + np.arange(16)
-    images = clean_view(make_splits().unlabeled.inputs[index.numpy()])
+    images = clean_view(make_splits().unlabeled.inputs[ids.numpy()])
     visits = tf.constant(positions // 50, tf.int64)
     draws = fixmatch_randaugment.WEAK_DRAWS
-    numbers = uniform(example_keys(1, 3, index, visits, 0), draws)
+    numbers = uniform(example_keys(1, 3, ids, visits, 0), draws)
     np.testing.assert_array_equal(
         fixmatch_randaugment.weak_augment(images, numbers, flip=True), weak
     )
     total = draws + fixmatch_randaugment.STRONG_DRAWS
-    numbers = uniform(example_keys(1, 3, index, visits, 1), total)
+    numbers = uniform(example_keys(1, 3, ids, visits, 1), total)
     moved = fixmatch_randaugment.weak_augment(images, numbers[:, :draws], flip=True)
     np.testing.assert_array_equal(
         fixmatch_randaugment.randaugment(moved, numbers[:, draws:]), strong_view
@@ -150,7 +150,7 @@ def test_views_are_the_augmenter_on_the_keyed_numbers(strong):
 def test_weak_only_makes_two_different_weak_views():
     _, unlabeled = make_source(augmentation=WEAK).at(0)
     assert (unlabeled.weak.numpy() != unlabeled.strong.numpy()).any()
-    images = make_splits().unlabeled.inputs[unlabeled.index.numpy()]
+    images = make_splits().unlabeled.inputs[unlabeled.ids.numpy()]
     bytes_back = np.rint((unlabeled.strong.numpy() + 1) * 127.5).astype(np.uint8)
     for image, original in zip(bytes_back, images, strict=True):
         # One pixel of reflected shift on 8 x 8: the inner 6 x 6 stays inside the window.
@@ -166,27 +166,27 @@ def test_seeds_and_streams_give_other_batches():
     for other in (seeded, fresh):
         for one, two in zip(flat(base.at(0)), flat(other.at(0)), strict=True):
             assert (one != two).any()
-        assert np.intersect1d(base.at(0)[1].index, other.at(0)[1].index).size < 16
+        assert np.intersect1d(base.at(0)[1].ids, other.at(0)[1].ids).size < 16
 
 
 def test_points_pass_unchanged():
     points = Examples(np.arange(12, dtype=np.float32).reshape(6, 2), np.zeros(6, np.int32))
     splits = DataSplits("toy", points, points, points, points, ("a", "b"), "memory")
     _, unlabeled = BatchSource(splits, 3, 6, 0, Augmentation.none()).at(0)
-    np.testing.assert_array_equal(unlabeled.weak, points.inputs[unlabeled.index.numpy()])
+    np.testing.assert_array_equal(unlabeled.weak, points.inputs[unlabeled.ids.numpy()])
     np.testing.assert_array_equal(unlabeled.strong, unlabeled.weak)
 
 
 def test_supervised_sources_need_no_unlabeled_batch(strong):
     source = make_source(unlabeled_batch=0)
     labeled, unlabeled = source.at(0)
-    assert unlabeled.index.shape == [0]
+    assert unlabeled.ids.shape == [0]
     assert unlabeled.weak.shape == unlabeled.strong.shape == [0, 8, 8, 1]
     np.testing.assert_array_equal(labeled.inputs, strong.at(0)[0].inputs)
 
 
 def test_strong_views_for_reports_are_no_training_views(strong, strong_batches):
-    ids = strong_batches[0][1].index.numpy()
+    ids = strong_batches[0][1].ids.numpy()
     views = strong.strong_views(ids).numpy()
     np.testing.assert_array_equal(views, strong.strong_views(ids))
     assert views.shape == (16, 8, 8, 1)

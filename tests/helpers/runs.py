@@ -62,7 +62,8 @@ class Workshop:
                 patched.setattr(building, "BatchSource", self.source)
                 self.run = building.build(config, splits)
             self.start = run_state.capture(self.run, 0)
-        self.run.trainer._iterator_step = -1
+        for member in self.run.trainer.members:
+            member.theta.forget()
         self.run.trainer.settings = building._bilevel_settings(config)
         run_state.restore(self.run, 0, self.start)
         return dataclasses.replace(self.run, config=config, splits=splits)

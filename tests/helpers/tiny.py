@@ -86,9 +86,6 @@ def make_trainer(
 
 def run(trainer, steps):
     """Take `steps` theta-steps with the Lambda-steps that fall due among them."""
-    while trainer.step < steps:
-        if trainer.store.learns and trainer.settings.lambda_due(trainer.step):
-            trainer.lambda_step()
-        if trainer.step < steps:
-            trainer.train(1)
+    for _ in trainer.steps(steps, lambda step: step + 1):
+        pass
     return trainer

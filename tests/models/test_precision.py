@@ -83,7 +83,7 @@ def test_eq_6_and_lambda_stay_wide_while_a_mixed_run_trains(precision):
     ):
         mine.assign(theirs.value)
     found, step, images = _measured(mixed)
-    entering = step.scope.forward(images)
+    entering = step.parameters.forward(images)
     assert {value.dtype for value in entering.values()} == {tf.float32}
     assert found.val_direction.dtype == tf.float64 and found.lam_gradient.dtype == tf.float32
     tables = {v.dtype for v in mixed.trainer.store.variables if v.dtype != "int32"}

@@ -61,8 +61,8 @@ class Problem:
         p = sigma(scale * (self.phi_v @ theta[:-1] + theta[-1]))
         return -np.log(np.where(self.label_v == 0, p, 1 - p)).mean()
 
-    def rows(self, scope):
-        out = scope.forward(tf.constant(self.phi))
+    def rows(self, parameters):
+        out = parameters.forward(tf.constant(self.phi))
         loss = SoftmaxCrossEntropy(tf.constant(np.stack([self.q, 1 - self.q], 1)))
         n, ones = len(self.phi), np.ones(len(self.phi))
         ids = np.r_[-np.ones(self.b), np.arange(self.u)]
@@ -71,16 +71,16 @@ class Problem:
             coefficient=tf.constant(self.coefficient),
             mask=tf.constant(ones),
             ids=tf.constant(np.stack([ids, -np.ones(n)], 1), tf.int64),
-            coef=tf.constant(np.stack([ones, 0 * ones], 1)),
+            share=tf.constant(np.stack([ones, 0 * ones], 1)),
             features=out["features"],
             logits=out["logits"],
             loss_of_logits=loss,
             confidence=tf.constant(np.stack([ones, ones], 1)),
         )
 
-    def prepared(self, scope):
-        rows = self.rows(scope)
-        return rows, scope.prepare(rows, [], tf.constant(self.factor(self.lam)))
+    def prepared(self, parameters):
+        rows = self.rows(parameters)
+        return rows, parameters.prepare(rows, [], tf.constant(self.factor(self.lam)))
 
     def validation(self):
         return LabeledBatch(tf.constant(self.phi_v), tf.constant(self.label_v))
@@ -114,10 +114,10 @@ def test_eq_6_equals_central_differences_of_the_resolved_head(rng, reparam):
     theta = problem.solve(problem.lam, scale, ridge)
     model = model_of(problem.d, reparam)
     model.get_layer("head").set_weights([theta[:-1, None], theta[-1:]])
-    scope = LastLayer(model)
-    rows, prepared = problem.prepared(scope)
+    parameters = LastLayer(model)
+    rows, prepared = problem.prepared(parameters)
     options = SolveOptions(damping=ridge)
-    found = influence(scope, prepared, problem.validation(), "exact", options)
+    found = influence(parameters, prepared, problem.validation(), "exact", options)
     _, ours = lam_gradient(rows, found.scores, problem.u)
     numeric, step = np.zeros(problem.u), 1e-4
     for u in range(problem.u):
@@ -134,12 +134,12 @@ def test_eq_6_equals_central_differences_of_the_resolved_head(rng, reparam):
 def test_more_rows_than_features_two_logits_have_a_null_space_one_has_not(rng):
     problem = Problem(rng)
     for reparam, size, nullity in (("none", 8, 4), ("half", 4, 0), ("paper", 4, 0)):
-        scope = LastLayer(model_of(problem.d, reparam))
-        curvature = scope.curvature(problem.prepared(scope)[1])
+        parameters = LastLayer(model_of(problem.d, reparam))
+        curvature = parameters.curvature(problem.prepared(parameters)[1])
         values = np.linalg.eigvalsh(curvature.dense().numpy())
-        assert scope.size == len(values) == size
+        assert parameters.size == len(values) == size
         assert (values < 1e-12 * values.max()).sum() == nullity
-        _, gradient = scope.validation_gradient(problem.validation())
+        _, gradient = parameters.validation_gradient(problem.validation())
         found = solve("exact", curvature, gradient, SolveOptions(damping=0.0))
         if nullity:
             assert found.status == DIVERGED or found.condition > 1e12
@@ -150,33 +150,33 @@ def test_more_rows_than_features_two_logits_have_a_null_space_one_has_not(rng):
 @pytest.mark.parametrize("reparam", ["none", "half"])
 def test_fewer_rows_than_features_need_damping_and_are_solved_in_example_space(rng, reparam):
     problem = Problem(rng, b=4, u=6, d=30)
-    scope = LastLayer(model_of(problem.d, reparam))
-    curvature = scope.curvature(problem.prepared(scope)[1])
+    parameters = LastLayer(model_of(problem.d, reparam))
+    curvature = parameters.curvature(problem.prepared(parameters)[1])
     hessian = curvature.dense().numpy()
-    assert np.linalg.matrix_rank(hessian, tol=1e-10) == 10 < scope.size
-    _, v = scope.validation_gradient(problem.validation())
+    assert np.linalg.matrix_rank(hessian, tol=1e-10) == 10 < parameters.size
+    _, v = parameters.validation_gradient(problem.validation())
     bare = solve("exact", curvature, v, SolveOptions(damping=0.0))
     assert bare.status == DIVERGED or bare.condition > 1e12
-    expected = np.linalg.solve(hessian + 0.1 * np.eye(scope.size), v.numpy())
+    expected = np.linalg.solve(hessian + 0.1 * np.eye(parameters.size), v.numpy())
     for limit in (4096, curvature.factor_rows):  # a matrix of parameters, or one of examples
         found = solve("exact", curvature, v, SolveOptions(damping=0.1, dense_limit=limit))
         np.testing.assert_allclose(found.vector, expected, rtol=1e-9)
         assert found.status == CONVERGED
-        assert np.isnan(found.condition) == (limit < scope.size)  # the dense route knows it
+        assert np.isnan(found.condition) == (limit < parameters.size)  # the dense route knows it
 
 
 def test_stale_scores_go_through_the_logit_map(rng):
     problem = Problem(rng)
-    scope = LastLayer(model_of(problem.d, "paper"))
-    rows, prepared = problem.prepared(scope)
-    direction = tf.constant(rng.normal(size=scope.size))
-    _, expected = lam_gradient(rows, -scope.dot_products(prepared, direction), problem.u)
-    scores = StaleScores(problem.u, scope.size, logit_map=scope.logit_map)
+    parameters = LastLayer(model_of(problem.d, "paper"))
+    rows, prepared = problem.prepared(parameters)
+    direction = tf.constant(rng.normal(size=parameters.size))
+    _, expected = lam_gradient(rows, -parameters.dot_products(prepared, direction), problem.u)
+    scores = StaleScores(problem.u, parameters.size, logit_map=parameters.logit_map)
     scores.direction.assign(tf.cast(direction, "float32"))
     scores.ready.assign(1)
     as_trained = {
         name: tf.cast(getattr(rows, name), "float32")
-        for name in ("coefficient", "mask", "coef", "features", "logits")
+        for name in ("coefficient", "mask", "share", "features", "logits")
     }
     scores.add(rows._replace(**as_trained), problem.u)
     np.testing.assert_allclose(scores.total.value, expected, rtol=1e-4, atol=1e-6)

@@ -224,7 +224,7 @@ def test_a_run_of_2019_has_its_schedule_and_fixmatch_s_its_mask_and_annealing():
     name, settings = schedule_of(run)
     assert (name, settings["warmup_steps"], settings["num_steps"]) == ("FlooredCosine", 50, 1000)
     assert run.trainer.ema.statistics == [] and run.trainer.algorithm.strict
-    assert run.trainer.scope.l2_scope == "all"
+    assert run.trainer.parameters.l2_scope == "all"
     other = build(uda_version="fixmatch", tsa="log").trainer.algorithm
     assert not other.strict and other.num_steps == 250
     full = make_config(algorithm="uda", uda_version="fixmatch")

@@ -29,7 +29,7 @@ def test_the_last_layer_by_name_is_the_last_layer_in_closed_form():
     closed = measured(settings())
     for params in ("head", r"head/(kernel|bias)$"):
         found = measured(settings(params=params))
-        np.testing.assert_array_equal(found.index, closed.index)
+        np.testing.assert_array_equal(found.ids, closed.ids)
         np.testing.assert_allclose(found.lam_gradient, closed.lam_gradient, rtol=2e-3, atol=1e-6)
     assert np.abs(closed.lam_gradient).max() > 1e-3
 
@@ -49,20 +49,10 @@ def test_engines_agree(params):
 @pytest.mark.parametrize("params", ["last_layer", "all"])
 def test_every_method_moves_weights_in_a_run(method, params):
     trainer = make_trainer(settings=SETTINGS, lambda_settings=settings(method, params))
-    reports = []
-    lambda_step = trainer.lambda_step
-    trainer.lambda_step = lambda: reports.append(lambda_step())
-    run_with_pauses(trainer, 9)
+    reports = [event.report for event in trainer.steps(9) if event.kind == "lambda"]
     assert len(reports) == 2 and not any(r["skipped"] for r in reports), reports
     assert (trainer.store.table().numpy() != 1).sum() >= 20
     assert np.isfinite(trainer.store.table()).all()
-
-
-def run_with_pauses(trainer, steps):
-    while trainer.step < steps:
-        if trainer.settings.lambda_due(trainer.step):
-            trainer.lambda_step()
-        trainer.train(min(trainer.next_pause(), steps) - trainer.step)
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
@@ -75,13 +65,13 @@ def test_unrolled_repeats_the_very_steps_that_were_taken(optimizer):
         settings=SETTINGS, lambda_settings=settings("unrolled", "all"), optimizer=make()
     )
     trainer.store.lam.assign(np.linspace(0, 2, trainer.store.num_unlabeled))
-    run_with_pauses(trainer, 4)
+    list(trainer.steps(4))
     replay = trainer.replay
     assert int(replay.first.value) == 0
     unroll = replay.unroll(replay.tensors(4))
     state = unroll.start()
     for k in range(unroll.count):
-        state = unroll.step(k, state, tf.zeros([trainer._lambda_step.scope.size]))
+        state = unroll.step(k, state, tf.zeros([trainer.parameters.size]))
     np.testing.assert_allclose(unroll.params(state), unroll.reached(), atol=1e-6)
     start = unroll.params(unroll.start())
     assert np.abs(start - unroll.reached()).max() > 1e-2
@@ -122,4 +112,4 @@ def test_programs_print_the_path_and_memory_of_each_layer(tmp_path, capsys, opti
 def test_too_little_memory_is_told_before_the_run_starts():
     trainer = make_trainer(lambda_settings=settings(params="all", max_memory=10))
     with pytest.raises(ValueError, match=r"`max_memory` must be at least \d+ bytes .*GB"):
-        trainer.scope.plan(TinySource().at(0)[0].inputs[:1])
+        trainer.parameters.plan(TinySource().at(0)[0].inputs[:1])

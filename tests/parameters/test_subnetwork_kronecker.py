@@ -7,7 +7,7 @@ from nets import CLASSES, make
 
 from ssl_weighting.inverse_hessian import DiagonalBlock
 from ssl_weighting.models.network import Network
-from ssl_weighting.parameters.subnetwork_curvature import network_curvature
+from ssl_weighting.parameters.subnetwork_curvature import subnetwork_curvature
 from ssl_weighting.parameters.subnetwork_kronecker import kronecker_blocks
 from ssl_weighting.structs import QuadraticRows
 
@@ -24,7 +24,7 @@ def blocks_and_matrix(name, examples, select="all"):
         tf.constant(np.einsum("pc,cd->pcd", p, np.eye(CLASSES)) - p[:, :, None] * p[:, None]),
         tf.constant(rng.uniform(0.5, 2, examples)),
     )
-    curvature = network_curvature(network, rows, tf.zeros([network.size], tf.float64))
+    curvature = subnetwork_curvature(network, rows, tf.zeros([network.size], tf.float64))
     dense = tf.function(curvature.dense, autograph=False)  # p products, traced once
     return kronecker_blocks(network, rows), dense().numpy()
 

@@ -13,6 +13,7 @@ from experiments.options.presets import DATASET_RECIPES, make_config
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
 from experiments.runs.lock import held
+from ssl_weighting.bilevel import Event
 
 
 def test_sizes_come_from_the_options():
@@ -99,17 +100,32 @@ def test_clock(seconds, text):
 )
 def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_path, method, advice):
     report = {"solve": "diverged", "residual": 3.5, "least_eigenvalue": -0.25, "skipped": True}
-    trainer = SimpleNamespace(step=7, store=None, lambda_step=lambda: dict(report))
-    run = SimpleNamespace(trainer=trainer, config=make_config(**DIGITS, inverse_hessian=method,
-                                                             solve_iterations=1))  # fmt: skip
+    config = make_config(**DIGITS, inverse_hessian=method, solve_iterations=1)
+    run = SimpleNamespace(trainer=SimpleNamespace(store=None), config=config)
     monkeypatch.setattr(running.results, "weight_statistics", lambda store: {})
     with run_log.RunLog(tmp_path, 10) as log:
-        assert running._lambda_step(run, log) is False
+        running._log_lambda(run, log, Event("lambda", 7, report))
     line = capsys.readouterr().out.strip()
     assert line == (
         f"step 7: {method} found no solution (diverged, residual 3.5, least eigenvalue -0.25); "
         f"Lambda is left as it is. {advice}"
     )
+
+
+def test_a_theta_step_that_a_lambda_step_takes_along_counts_as_long_as_those_before():
+    spent = []
+    clock = running.Clock(SimpleNamespace(spent=lambda *what: spent.append(what)), 4)
+    clock.count(Event("train", 8, {}), 2.0, 8)  # half a second a step
+    clock.count(Event("lambda", 8, {}), 3.0, 8)  # alone
+    clock.count(Event("lambda", 8, {}), 3.0, 9)  # with a theta-step
+    clock.count(Event("train", 9, {}), 0.0, 9)
+    clock.count(Event("lambda", 9, {}), 0.25, 10)  # it cannot take longer than both
+    assert spent == [
+        ("theta", 2.0), ("lambda", 3.0), ("lambda", 2.5), ("theta", 0.5), ("lambda", 0.0),
+    ]  # fmt: skip
+    assert [(event, seconds < 1) for event, seconds in clock.timed(iter("ab"))] == [
+        ("a", True), ("b", True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("decay", "averages"), [(0.0, [True]), (0.9, [True, False])])

@@ -15,9 +15,15 @@ from tiny import make_trainer
 from experiments.assemble import hardware
 from experiments.options.config import Config
 from experiments.options.presets import make_config
-from ssl_weighting.bilevel import _check_devices
-from ssl_weighting.lambda_step import LambdaStepSettings
-from ssl_weighting.theta.devices import Devices, average, divided, is_first, share, spread_bad_news
+from ssl_weighting.theta.devices import (
+    Devices,
+    average,
+    check_devices,
+    divided,
+    fail_together,
+    is_first,
+    loss_per_device,
+)
 
 
 def two_devices(cases, folder):
@@ -65,8 +71,8 @@ def test_convolutions_mixed_rows_and_half_precision_agree_too(tmp_path):
 def test_one_device_is_no_strategy_at_all():
     devices, x = Devices(), tf.constant([1.0, 2.0])
     assert devices.count == 1 and devices.strategy is None and Devices(["CPU:0"]).count == 1
-    assert devices.run(lambda a: a, x) is x and share(x) is x and is_first()
-    assert spread_bad_news([x])[0] is x
+    assert devices.run(lambda a: a, x) is x and loss_per_device(x) is x and is_first()
+    assert fail_together([x])[0] is x
     outputs = {"logits": x}
     assert divided(lambda part, **switches: outputs, 7)(x, makes_rows=False) is outputs
     assert average([]) is None
@@ -121,5 +127,5 @@ def test_the_trainer_refuses_what_several_devices_cannot_do():
 
     for jit, method in ((True, "exact"), (False, "unrolled")):
         with pytest.raises(ValueError, match=f"jit_compile={jit}, inverse_hessian='{method}'"):
-            _check_devices(Two(), jit, LambdaStepSettings(inverse_hessian=method))
+            check_devices(Two(), jit, method)
     assert make_trainer().devices.count == 1

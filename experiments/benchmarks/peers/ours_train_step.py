@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -30,7 +32,10 @@ def build(row: str, arrays: dict):
         raise ValueError(f"`row` must be step_graph or step_xla. Received: {row}")
     run_as_programs_do()
     trainer = make_trainer(arrays, jit_compile=row == "step_xla")
-    start = [v.numpy() for v in trainer.params]
+    start, numbers = [v.numpy() for v in trainer.params], itertools.count()
+
+    def step():
+        return trainer.theta.take(next(numbers), 1)
 
     def answer():
         for values in (trainer.params, trainer.ema.shadow):
@@ -38,13 +43,13 @@ def build(row: str, arrays: dict):
         for v in trainer.optimizer.variables:
             if v is not trainer.optimizer.learning_rate:
                 v.assign(tf.zeros_like(v.value))
-        steps = [trainer.train(1) for _ in range(int(arrays["steps"]))]
-        losses = [[step["loss_labeled"], step["loss_unlabeled"]] for step in steps]
+        steps = [step() for _ in range(int(arrays["steps"]))]
+        losses = [[means["loss_labeled"], means["loss_unlabeled"]] for means in steps]
         pairs = zip(trainer.ema.shadow, start, strict=True)
         moved = sum(float(np.abs(v.numpy() - first).sum()) for v, first in pairs)
         return {"losses": losses, "average_moved": moved}
 
-    return lambda: trainer.train(1), answer
+    return step, answer
 
 
 def make_trainer(arrays: dict, jit_compile: bool) -> BilevelTrainer:
@@ -57,7 +62,7 @@ def make_trainer(arrays: dict, jit_compile: bool) -> BilevelTrainer:
         model,
         FixMatch(threshold=float(arrays["threshold"])),
         NesterovSGD(float(arrays["learning_rate"])),
-        WeightStore(batches.unlabeled.index.shape[0], "per_example", MAdam()),
+        WeightStore(batches.unlabeled.ids.shape[0], "per_example", MAdam()),
         ExponentialMovingAverage(model.trainable_variables, float(arrays["ema_decay"])),
         batches,
         batches,
@@ -75,8 +80,8 @@ class _Batches:
         b = len(arrays["label"])
         labeled, weak, strong = np.split(arrays["images"], [b, (len(arrays["images"]) + b) // 2])
         self.labeled = LabeledBatch(tf.constant(labeled), tf.constant(arrays["label"]))
-        index = tf.range(len(weak), dtype=tf.int64)
-        self.unlabeled = UnlabeledBatch(index, tf.constant(weak), tf.constant(strong))
+        ids = tf.range(len(weak), dtype=tf.int64)
+        self.unlabeled = UnlabeledBatch(ids, tf.constant(weak), tf.constant(strong))
 
     def at(self, step):
         """Return the batches, whatever `step`."""

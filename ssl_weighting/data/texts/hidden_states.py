@@ -108,12 +108,12 @@ class HiddenBatchSource(TextBatchSource):
                 self._copy_rows = tf.constant(hidden.rows(copies))
         super().__init__(splits, labeled_batch, unlabeled_batch, seed, augmented, stream)
 
-    def _view(self, part, inputs, index, visits, view, state):
+    def _view(self, part, inputs, ids, visits, view, state):
         del inputs, state
         if part == "labeled":
-            return self._hidden.at(tf.gather(self._labeled_rows, index))
+            return self._hidden.at(tf.gather(self._labeled_rows, ids))
         rows = (self._original_rows, self._copy_rows)[view]
-        place = tf.stack([index, visits % rows.shape[1]], axis=1)
+        place = tf.stack([ids, visits % rows.shape[1]], axis=1)
         return self._hidden.at(tf.gather_nd(rows, place))
 
 

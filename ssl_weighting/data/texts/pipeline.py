@@ -48,11 +48,11 @@ class TextBatchSource(BatchSource):
             self._copies = tf.constant(copies)
         super().__init__(splits, labeled_batch, unlabeled_batch, seed, Augmentation.none(), stream)
 
-    def _view(self, part, inputs, index, visits, view, state):
+    def _view(self, part, inputs, ids, visits, view, state):
         del state  # views of texts learn nothing
         if part == "labeled" or view == 0:
             return inputs
-        return tf.gather_nd(self._copies, tf.stack([index, visits % self._copies.shape[1]], 1))
+        return tf.gather_nd(self._copies, tf.stack([ids, visits % self._copies.shape[1]], 1))
 
 
 def without_padding(

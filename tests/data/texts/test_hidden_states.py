@@ -83,7 +83,7 @@ def test_batches_are_those_of_tokens_as_hidden_states(rng):
         (labeled, unlabeled), (ours, our_u) = tokens.at(step), states.at(step)
         np.testing.assert_array_equal(ours.inputs, expected(labeled.inputs))
         np.testing.assert_array_equal(ours.label, labeled.label)
-        np.testing.assert_array_equal(our_u.index, unlabeled.index)
+        np.testing.assert_array_equal(our_u.ids, unlabeled.ids)
         np.testing.assert_array_equal(our_u.weak, expected(unlabeled.weak))
         np.testing.assert_array_equal(our_u.strong, expected(unlabeled.strong))
         assert our_u.strong.dtype == tf.float32
@@ -95,4 +95,4 @@ def test_an_algorithm_without_unlabeled_examples_needs_no_states_of_them(rng):
     splits, _ = token_splits(rng)
     hidden = HiddenStates([splits.labeled.inputs], Encoder(), D, "few", None, lambda line: None)
     labeled, unlabeled = HiddenBatchSource(splits, 2, 0, 3, None, hidden).at(0)
-    assert labeled.inputs.shape == (2, 4, D) and unlabeled.index.shape == (0,)
+    assert labeled.inputs.shape == (2, 4, D) and unlabeled.ids.shape == (0,)

@@ -191,9 +191,9 @@ def test_batches_are_functions_of_the_step(splits, augmented):
         for ours, theirs in zip(tf.nest.flatten(batch), tf.nest.flatten(two.at(step)), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     fresh = TextBatchSource(splits, 3, 5, 1, augmented, stream=1)
-    assert (fresh.at(0)[1].index.numpy() != one.at(0)[1].index.numpy()).any()
-    images_order = BatchSource(splits, 3, 5, 1, Augmentation.none()).at(7)[1].index
-    np.testing.assert_array_equal(one.at(7)[1].index, images_order)
+    assert (fresh.at(0)[1].ids.numpy() != one.at(0)[1].ids.numpy()).any()
+    images_order = BatchSource(splits, 3, 5, 1, Augmentation.none()).at(7)[1].ids
+    np.testing.assert_array_equal(one.at(7)[1].ids, images_order)
 
 
 def test_views_for_reports_and_without_augmentation(splits, augmented):
