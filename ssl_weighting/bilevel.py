@@ -309,7 +309,7 @@ class BilevelTrainer:
             count = tf.size(unlabeled.ids)
             return self._lambda_step.measure_rows(rows, [], count, validation, step)
 
-        return self.theta.step_and(labeled, unlabeled, step, measure)
+        return self.theta.on_batch(labeled, unlabeled, step, measure)
 
     def _theta_steps(self, count):
         if self.replay and self.settings.lambda_due(self.step + self.replay.count):

@@ -68,9 +68,9 @@ class ThetaStep:
         self._fused = FusedBatchNorm(model)
         self.forget()
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
-        self._step = self.step_and
+        self._step = self.on_batch
         if self.devices.count == 1:  # several meet in the middle of it: no function of its own
-            self._step = tf.function(self.step_and, jit_compile=jit_compile, autograph=False)
+            self._step = tf.function(self.on_batch, jit_compile=jit_compile, autograph=False)
         self._loop = tf.function(self._loop_fn, autograph=False)
 
     def forget(self) -> None:
@@ -96,7 +96,6 @@ class ThetaStep:
         self._next = step + count
         means = self.means(total, count)
         if int(done) < count:
-            del means["learning_rate"]
             raise NonFiniteError(
                 f"The training loss is not finite at step {step + int(done)}: {means}. Lambda is "
                 "untouched. Lower the learning rate or check the inputs, and resume from the last "
@@ -105,11 +104,11 @@ class ThetaStep:
         return means | (self.rates.statistics() if self.rates else {})
 
     def means(self, total: dict, count: int) -> dict[str, float]:
-        """Return the means over `count` steps of what `step_and` summed up, and learning_rate."""
+        """Return the means over `count` steps of what `on_batch` summed up, and learning_rate."""
         means = {name: float(total[name]) / count for name in MEANS}
         return means | {"learning_rate": float(tf.convert_to_tensor(self.optimizer.learning_rate))}
 
-    def step_and(self, labeled, unlabeled, step, measure=None):
+    def on_batch(self, labeled, unlabeled, step, measure=None):
         """Take one theta-step on a batch, within a `tf.function`.
 
         Args:

@@ -1,6 +1,7 @@
 """`Parameters`, the contract of Eq. 6's parameters, and those who keep it."""
 
 import inspect
+import math
 
 import pytest
 import tensorflow as tf
@@ -31,6 +32,6 @@ def test_flat_vectors_have_its_size_and_dtype(kind):
     made = kind(mlp(2, 2, width=4, seed=0))
     batch = LabeledBatch(tf.ones([3, 2]), tf.constant([0, 1, 1]))
     loss, gradient = made.validation_gradient(batch)
-    assert loss.shape == [] and made.size == sum(v.shape.num_elements() for v in made.variables)
+    assert loss.shape == [] and made.size == sum(map(math.prod, (v.shape for v in made.variables)))
     for vector in (gradient, made.ridge()):
         assert vector.shape == [made.size] and vector.dtype == made.dtype
