@@ -35,14 +35,14 @@ class BilevelSettings:
 
     Attributes:
         inner_steps: N, theta-steps between Lambda-steps.
-        warmup_steps: theta-steps before Lambda may move.
+        lambda_warmup_steps: theta-steps before Lambda may move.
         lambda_at_start: first Lambda-step before any theta-step (the release) rather than after
             the first N (Alg. 1).
-        fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it reuses
-            the batch of the theta-step that follows (the release).
-        stale_weights: that theta-step still sees the weights from before (the release).
-        own_features: the Lambda-step takes loss rows and features of that theta-step, dropout and
-            all, so that only V passes through the net for it (last layer, with `stale_weights`).
+        infl_fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it
+            reuses the batch of the theta-step that follows (the release).
+        stale_w: that theta-step still sees the weights from before (the release).
+        infl_own_features: the Lambda-step takes loss rows and features of that theta-step, dropout
+            and all, so that only V passes through the net for it (last layer, with `stale_w`).
         weight_decay: coefficient of 0.5 ||K||^2 in the training objective.
         weight_decay_scope: what it covers, a name in `weight_decay.SCOPES`.
         score_every_step: score the batch of every theta-step with the last direction (last layer
@@ -52,11 +52,11 @@ class BilevelSettings:
     """
 
     inner_steps: int = 512
-    warmup_steps: int = 0
+    lambda_warmup_steps: int = 0
     lambda_at_start: bool = False
-    fresh_batch: bool = True
-    stale_weights: bool = False
-    own_features: bool = False
+    infl_fresh_batch: bool = True
+    stale_w: bool = False
+    infl_own_features: bool = False
     weight_decay: float = 0.0
     weight_decay_scope: str = "kernels"
     score_every_step: bool = False
@@ -70,21 +70,21 @@ class BilevelSettings:
         """
         if self.inner_steps < 1:
             raise ValueError(f"`inner_steps` must be >= 1. Received: {self.inner_steps}")
-        if self.warmup_steps < 0 or self.weight_decay < 0:
+        if self.lambda_warmup_steps < 0 or self.weight_decay < 0:
             raise ValueError(
-                "`warmup_steps` and `weight_decay` must be >= 0. Received: "
-                f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}"
+                "`lambda_warmup_steps` and `weight_decay` must be >= 0. Received: "
+                f"lambda_warmup_steps={self.lambda_warmup_steps}, weight_decay={self.weight_decay}"
             )
         if self.weight_decay_scope not in SCOPES:
             raise ValueError(
                 f"`weight_decay_scope` must be one of {', '.join(SCOPES)}. "
                 f"Received: {self.weight_decay_scope!r}"
             )
-        if self.own_features and (self.fresh_batch or not self.stale_weights):
+        if self.infl_own_features and (self.infl_fresh_batch or not self.stale_w):
             raise ValueError(
-                "`own_features` must come with stale_weights=True and fresh_batch=False: the "
+                "`infl_own_features` must come with stale_w=True and infl_fresh_batch=False: the "
                 "Lambda-step is part of a theta-step. Received: "
-                f"stale_weights={self.stale_weights}, fresh_batch={self.fresh_batch}"
+                f"stale_w={self.stale_w}, infl_fresh_batch={self.infl_fresh_batch}"
             )
 
     def lambda_due(self, step: int) -> bool:
@@ -93,12 +93,12 @@ class BilevelSettings:
 
     def next_lambda_step(self, step: int) -> int:
         """Return the first step after `step` before which a Lambda-step may stand."""
-        past = max(step - self.warmup_steps, -1)
-        return self.warmup_steps + (past // self.inner_steps + 1) * self.inner_steps
+        past = max(step - self.lambda_warmup_steps, -1)
+        return self.lambda_warmup_steps + (past // self.inner_steps + 1) * self.inner_steps
 
     def lambda_steps_due(self, step: int) -> int:
         """Return how many Lambda-steps stand before theta-step number `step`."""
-        past = step - self.warmup_steps
+        past = step - self.lambda_warmup_steps
         return 0 if past < 0 else past // self.inner_steps + self.lambda_at_start
 
 
@@ -123,7 +123,7 @@ class BilevelTrainer:
         lambda_source: batches of the Lambda-step, same interface.
         validation_at: k -> LabeledBatch, the V' of Lambda-step k.
         settings: `BilevelSettings`; lambda_settings: `LambdaStepSettings`.
-        jit_compile: compile the theta-step with XLA; for one device.
+        jit: compile the theta-step with XLA; for one device.
         rates: `CtaRates` that learn from the probes of labeled batches, or None.
         devices: `Devices` that share each theta-step; model and optimizer were made in their scope.
             The Lambda-step runs on the first alone: it is half a percent of the time.
@@ -147,13 +147,13 @@ class BilevelTrainer:
         validation_at,
         settings: BilevelSettings,
         lambda_settings: LambdaStepSettings,
-        jit_compile: bool = True,
+        jit: bool = True,
         rates=None,
         devices: Devices | None = None,
     ):
         _check_last_layer(settings, lambda_settings)
         self.devices = devices or Devices()
-        check_devices(self.devices, jit_compile, lambda_settings.inverse_hessian)
+        check_devices(self.devices, jit, lambda_settings.inverse_hessian)
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
         self.lambda_source, self.validation_at, self.rates = lambda_source, validation_at, rates
@@ -163,10 +163,10 @@ class BilevelTrainer:
         self.parameters = p = make_parameters(model, solve, **decay)
         self.scores = self.replay = None
         if s.score_every_step:
-            how = solve.mask_in_gradient, p.logit_map
+            how = solve.infl_mask_grad, p.logit_map
             self.scores = StaleScores(store.num_unlabeled, p.size, *how)
         self.theta = ThetaStep(
-            *(model, algorithm, optimizer, store, ema, source), **decay, jit_compile=jit_compile,
+            *(model, algorithm, optimizer, store, ema, source), **decay, jit=jit,
             devices=self.devices, rates=rates, scores=self.scores,
         )  # fmt: skip
         self.params = self.theta.params
@@ -176,8 +176,8 @@ class BilevelTrainer:
         parts = {"parameters": p, "replay": self.replay}
         self._lambda_step = LambdaStep(model, algorithm, store, solve, **parts)
         self._both_steps = tf.function(self._both_steps_fn, autograph=False)
-        old = self._within_theta_step if s.own_features else self._around_theta_step
-        self._move_lambda = old if s.stale_weights else self._before_theta_step
+        old = self._within_theta_step if s.infl_own_features else self._around_theta_step
+        self._move_lambda = old if s.stale_w else self._before_theta_step
 
     @property
     def members(self) -> tuple[BilevelTrainer, ...]:
@@ -196,7 +196,7 @@ class BilevelTrainer:
                 the caller can log, evaluate or save there; None: where Alg. 1 itself pauses.
 
         Yields:
-            `Event`: ("lambda", step, report) or ("train", step, means). With `stale_weights` a
+            `Event`: ("lambda", step, report) or ("train", step, means). With `stale_w` a
             Lambda-step takes a theta-step along; then its "train" event follows at once.
 
         Raises:
@@ -254,11 +254,11 @@ class BilevelTrainer:
     def lambda_step(self) -> dict[str, float]:
         """Move Lambda along Eq. 6 at the current theta (lines 7 to 12), due or not.
 
-        It counts as the next one that falls due. With `stale_weights` the theta-step that follows
+        It counts as the next one that falls due. With `stale_w` the theta-step that follows
         is taken here too, between the measurement and the update: it must see the old weights.
 
         Returns:
-            What `LambdaStep` reports; with `stale_weights` also "train", as `train` returns it.
+            What `LambdaStep` reports; with `stale_w` also "train", as `train` returns it.
 
         Raises:
             NonFiniteError: a validation loss, Hessian or influence that is not finite.
@@ -286,14 +286,14 @@ class BilevelTrainer:
         return measured.report
 
     def _around_theta_step(self):
-        """`stale_weights`: the theta-step that follows sees the weights from before."""
+        """`stale_w`: the theta-step that follows sees the weights from before."""
         measured = self.measure()
         means = self._theta_steps(1)
         self._apply(measured)
         return measured.report | {"train": means}
 
     def _within_theta_step(self):
-        """`own_features`: Eq. 6 on the rows that the theta-step makes anyway."""
+        """`infl_own_features`: Eq. 6 on the rows that the theta-step makes anyway."""
         (batch, validation), step = self._lambda_batches(), self.step
         out, measured = self._both_steps(*batch, validation, tf.constant(step, tf.int64))
         self.step += 1
@@ -323,7 +323,7 @@ class BilevelTrainer:
         if self.rates:
             self.rates.publish_if_due(self.step)
         k = tf.constant(self.lambda_steps, tf.int64)
-        fresh = self.settings.fresh_batch
+        fresh = self.settings.infl_fresh_batch
         batch = self.lambda_source.at(k) if fresh else self.source.at(self.step)
         return batch, self.validation_at(k)
 
@@ -334,10 +334,10 @@ class BilevelTrainer:
 
 def _check_last_layer(settings, lambda_settings):
     params, method = lambda_settings.influence_params, lambda_settings.inverse_hessian
-    if settings.own_features and (params != LAST_LAYER or method == "unrolled"):
+    if settings.infl_own_features and (params != LAST_LAYER or method == "unrolled"):
         raise ValueError(
-            f"`own_features` must come with influence_params={LAST_LAYER} and not with unrolled. "
-            f"Received: influence_params={params}, inverse_hessian={method}"
+            f"`infl_own_features` must come with influence_params={LAST_LAYER} and not with "
+            f"unrolled. Received: influence_params={params}, inverse_hessian={method}"
         )
     if settings.score_every_step and params != LAST_LAYER:
         raise ValueError(

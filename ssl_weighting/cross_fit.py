@@ -144,8 +144,8 @@ def _check(members):
             "`members` must share one weight store and equal settings. Received: different ones. "
             "Build the WeightStore once and hand it to each."
         )
-    if members[0].settings.score_every_step or members[0].settings.stale_weights:
+    if members[0].settings.score_every_step or members[0].settings.stale_w:
         raise ValueError(
-            "`members` must be trainers without `score_every_step` and `stale_weights`. Received: "
+            "`members` must be trainers without `score_every_step` and `stale_w`. Received: "
             "one of these. Switch both off."
         )

@@ -21,7 +21,7 @@ class Evaluator:
         ema: averages of its trainable variables, and of its statistics where these are averaged.
         preprocess: raw inputs [B, ...] -> model inputs (the clean view).
         batch_size: inputs per compiled call.
-        jit_compile: compile it with XLA.
+        jit: compile it with XLA.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class Evaluator:
         preprocess: Callable[[tf.Tensor], tf.Tensor],
         batch_size: int = 500,
         *,
-        jit_compile: bool = True,
+        jit: bool = True,
     ):
         self.model, self.ema, self.preprocess = model, ema, preprocess
         self.batch_size = batch_size
-        self._logits = tf.function(self._logits_fn, jit_compile=jit_compile, autograph=False)
+        self._logits = tf.function(self._logits_fn, jit_compile=jit, autograph=False)
 
     def logits(
         self, inputs: np.ndarray, *, use_ema: bool = True, preprocessed: bool = False

@@ -58,19 +58,19 @@ def influence(
     return Influence(scores, v, gradient, loss, solution, cosine)
 
 
-def lam_gradient(rows: LossRows, scores: tf.Tensor, count, mask_in_gradient: bool = True):
+def lam_gradient(rows: LossRows, scores: tf.Tensor, count, infl_mask_grad: bool = True):
     """Carry the scores of rows to the weights of their parents: A^T s with A = dw/dlambda.
 
     Args:
         rows: [R] loss rows; scores: [R] from `influence`.
         count: U, the number of unlabeled examples: Eq. 6 is reported per d l_U, without 1/U.
-        mask_in_gradient: whether the confidence mask is part of l_U (the paper).
+        infl_mask_grad: whether the confidence mask is part of l_U (the paper).
 
     Returns:
         ids [K] int64 (duplicates allowed) and dL_S(V)/d lambda_id [K] float32.
     """
     base = rows.coefficient * tf.cast(count, rows.coefficient.dtype)
-    base = base * rows.mask if mask_in_gradient else base
+    base = base * rows.mask if infl_mask_grad else base
     place = tf.where(rows.ids >= 0)
     factor = tf.gather(base, place[:, 0]) * tf.gather_nd(rows.share, place)
     # The scores may be float64, and far below what float32 resolves beside the coefficient.

@@ -23,6 +23,7 @@ from ssl_weighting.theta.step import NonFiniteError
 BATCH_NORM_MODES = ("batch", "moving")
 CURVATURES = ("hessian", "gauss_newton")
 LAST_LAYER = "last_layer"
+THETA_HATS = ("kernel", "kernel_bias")
 _HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
@@ -35,29 +36,29 @@ class LambdaStepSettings:
             the paths of the model's trainable variables (automatic differentiation).
         inverse_hessian: a name in `inverse_hessian.METHODS`.
         solve: how long and how exactly it solves; `solve.damping` is c >= 0, added to H.
-        sample_size: rows of one random sample of H (method stochastic_cg).
+        solve_sample: rows of one random sample of H (method stochastic_cg).
         per_example_engine: how g . v is computed outside the last layer.
         max_memory: bytes that one pass outside the last layer may take; None: no limit.
-        hess_l2: coefficient of 0.5 ||K||^2 in H, K what weight decay covers; None: that of the
-            training objective.
+        hess_l2_coeff: coefficient of 0.5 ||K||^2 in H, K what weight decay covers; None: that of
+            the training objective.
         hess_wu: whether H uses wu (with its ramp) rather than 1 in its place.
-        include_bias: whether the last layer's bias is among the parameters of Eq. 6.
-        mask_in_gradient: whether the mask is part of l_U in Eq. 6 (the paper) or left out.
-        batch_norm: "batch" or "moving" statistics in the Lambda-pass; neither moves them.
+        theta_hat: the last layer's parameters in Eq. 6, "kernel_bias" or "kernel".
+        infl_mask_grad: whether the mask is part of l_U in Eq. 6 (the paper) or left out.
+        infl_bn: "batch" or "moving" statistics in the Lambda-pass; neither moves them.
         curvature: "hessian" or "gauss_newton".
     """
 
     influence_params: str = LAST_LAYER
     inverse_hessian: str = "exact"
     solve: SolveOptions = dataclasses.field(default_factory=lambda: SolveOptions(damping=0.1))
-    sample_size: int = 64
+    solve_sample: int = 64
     per_example_engine: str = "forward"
     max_memory: int | None = None
-    hess_l2: float | None = None
+    hess_l2_coeff: float | None = None
     hess_wu: bool = True
-    include_bias: bool = True
-    mask_in_gradient: bool = True
-    batch_norm: str = "batch"
+    theta_hat: str = "kernel_bias"
+    infl_mask_grad: bool = True
+    infl_bn: str = "batch"
     curvature: str = "gauss_newton"
 
     def __post_init__(self):
@@ -69,19 +70,20 @@ class LambdaStepSettings:
         for name, known in (
             ("inverse_hessian", tuple(METHODS)),
             ("per_example_engine", tuple(ENGINES)),
-            ("batch_norm", BATCH_NORM_MODES),
+            ("theta_hat", THETA_HATS),
+            ("infl_bn", BATCH_NORM_MODES),
             ("curvature", CURVATURES),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
-        if (self.hess_l2 or 0) < 0:
-            raise ValueError(f"`hess_l2` must be >= 0. Received: hess_l2={self.hess_l2}")
-        if self.sample_size < 1 or (self.max_memory is not None and self.max_memory < 1):
+        if (self.hess_l2_coeff or 0) < 0:
+            raise ValueError(f"`hess_l2_coeff` must be >= 0. Received: {self.hess_l2_coeff}")
+        if self.solve_sample < 1 or (self.max_memory is not None and self.max_memory < 1):
             raise ValueError(
-                "`sample_size` and `max_memory` must be at least 1. Received: "
-                f"sample_size={self.sample_size}, max_memory={self.max_memory}"
+                "`solve_sample` and `max_memory` must be at least 1. Received: "
+                f"solve_sample={self.solve_sample}, max_memory={self.max_memory}"
             )
 
 
@@ -209,7 +211,7 @@ class LambdaStep:
         prepared = self.parameters.prepare(rows, inputs, self._coefficients(rows, step))
         unroll = self.replay.unroll(history) if self.replay else None
         found = influence(self.parameters, prepared, validation, s.inverse_hessian, s.solve, unroll)
-        ids, gradient = lam_gradient(rows, found.scores, count, s.mask_in_gradient)
+        ids, gradient = lam_gradient(rows, found.scores, count, s.infl_mask_grad)
         ok = found.solution.status != DIVERGED
         values = [rows.loss, rows.logits, found.val_gradient]
         values += [tf.where(ok, gradient, tf.zeros_like(gradient))]
@@ -253,14 +255,14 @@ def make_parameters(
     """
     s = settings
     shared = {
-        "batch_norm": s.batch_norm,
+        "batch_norm": s.infl_bn,
         "curvature": s.curvature,
-        "l2": weight_decay if s.hess_l2 is None else s.hess_l2,
+        "l2": weight_decay if s.hess_l2_coeff is None else s.hess_l2_coeff,
         "l2_scope": weight_decay_scope,
-        "sample_size": s.sample_size,
+        "sample_size": s.solve_sample,
     }
     if s.influence_params == LAST_LAYER:
-        return LastLayer(model, include_bias=s.include_bias, **shared)
+        return LastLayer(model, include_bias=s.theta_hat == "kernel_bias", **shared)
     options = {"engine": s.per_example_engine, "max_memory": s.max_memory}
     return Subnetwork(model, s.influence_params, **options, **shared)
 

@@ -23,7 +23,7 @@ class StaleScores:
     Args:
         num_unlabeled: |U|.
         num_parameters: p, the last layer's, flattened as in `LastLayer`.
-        mask_in_gradient: as in `influence.lam_gradient`.
+        infl_mask_grad: as in `influence.lam_gradient`.
         logit_map: `LastLayer.logit_map`.
     """
 
@@ -31,10 +31,10 @@ class StaleScores:
         self,
         num_unlabeled: int,
         num_parameters: int,
-        mask_in_gradient: bool = True,
+        infl_mask_grad: bool = True,
         logit_map: tf.Tensor | None = None,
     ):
-        self.mask_in_gradient, self.logit_map = mask_in_gradient, logit_map
+        self.infl_mask_grad, self.logit_map = infl_mask_grad, logit_map
         self.direction = keras.Variable(tf.zeros([num_parameters]), name="direction")
         self.ready = keras.Variable(0, name="ready", dtype="int32")  # 1 once a direction is known
         self.total = keras.Variable(tf.zeros([num_unlabeled]), name="total")
@@ -55,7 +55,7 @@ class StaleScores:
         kernel, bias = v[: phi.shape[-1]], v[phi.shape[-1] :]
         per_output = tf.matmul(phi, kernel) + tf.reduce_sum(bias, axis=0)  # no bias row: + 0
         scores = -tf.reduce_sum(delta * per_output, axis=1)
-        ids, gradient = lam_gradient(rows, scores, count, self.mask_in_gradient)
+        ids, gradient = lam_gradient(rows, scores, count, self.infl_mask_grad)
         self._gather(ids, gradient, self.ready.value)
 
     def refresh(self, ids, gradient, direction) -> dict[str, tf.Tensor]:

@@ -29,11 +29,11 @@ class WeightStore:
         num_unlabeled: |U|.
         mode: one of `MODES`.
         optimizer: Keras optimizer for Lambda; None where nothing is learned.
-        init, lam_min, lam_max: floats; weights stay in [lam_min, lam_max] after every update.
+        lambda_init: float. lambda_max: float; weights stay in [0, lambda_max] after every update.
         seed: int, of the two permuting controls.
 
     Raises:
-        ValueError: unknown mode, empty U, a range that excludes `init`, a missing optimizer.
+        ValueError: unknown mode, empty U, a range that excludes `lambda_init`, a missing optimizer.
     """
 
     def __init__(
@@ -42,16 +42,15 @@ class WeightStore:
         mode: str = "per_example",
         optimizer: keras.optimizers.Optimizer | None = None,
         *,
-        init: float = 1.0,
-        lam_min: float = 0.0,
-        lam_max: float = float("inf"),
+        lambda_init: float = 1.0,
+        lambda_max: float = float("inf"),
         seed: int = 0,
     ):
-        _check(num_unlabeled, mode, optimizer, init, lam_min, lam_max)
+        _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max)
         self.num_unlabeled, self.mode, self.optimizer = num_unlabeled, mode, optimizer
-        self.lam_min, self.lam_max, self.seed = lam_min, lam_max, seed
+        self.lambda_max, self.seed = lambda_max, seed
         size = 1 if mode == "single" else num_unlabeled
-        value = 0.0 if mode == "zero" else init
+        value = 0.0 if mode == "zero" else lambda_init
         self.lam = keras.Variable(tf.fill([size], value), name="lam", dtype="float32")
         self.last_influence = keras.Variable(
             tf.fill([num_unlabeled], float("nan")), name="last_influence", trainable=False
@@ -130,13 +129,13 @@ class WeightStore:
     def _clip(self, rows):
         # These two leave rows outside the batch alone; any other may move them.
         if not isinstance(self.optimizer, MAdam | keras.optimizers.SGD):
-            self.lam.assign(tf.clip_by_value(self.lam.value, self.lam_min, self.lam_max))
+            self.lam.assign(tf.clip_by_value(self.lam.value, 0.0, self.lambda_max))
             return
-        new = tf.clip_by_value(tf.gather(self.lam.value, rows), self.lam_min, self.lam_max)
+        new = tf.clip_by_value(tf.gather(self.lam.value, rows), 0.0, self.lambda_max)
         self.lam.value.scatter_update(tf.IndexedSlices(new, rows))
 
 
-def _check(num_unlabeled, mode, optimizer, init, lam_min, lam_max):
+def _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max):
     if mode not in MODES:
         raise ValueError(f"`mode` must be one of {', '.join(MODES)}. Received: mode={mode!r}")
     if num_unlabeled < 1:
@@ -144,10 +143,10 @@ def _check(num_unlabeled, mode, optimizer, init, lam_min, lam_max):
             f"`num_unlabeled` must be at least 1: there is nothing to weight. "
             f"Received: num_unlabeled={num_unlabeled}"
         )
-    if not 0 <= lam_min <= init <= lam_max:
+    if not 0 <= lambda_init <= lambda_max:
         raise ValueError(
-            "`lam_min`, `init` and `lam_max` must satisfy 0 <= lam_min <= init <= lam_max. "
-            f"Received: lam_min={lam_min}, init={init}, lam_max={lam_max}"
+            "`lambda_init` must lie between 0 and `lambda_max`. Received: "
+            f"lambda_init={lambda_init}, lambda_max={lambda_max}"
         )
     if mode in LEARNED and optimizer is None:
         raise ValueError(f"`optimizer` must be given for mode {mode!r}. Received: optimizer=None")

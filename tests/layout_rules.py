@@ -51,13 +51,11 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("experiments.assemble", "experiments.assemble.*"),
         ("experiments.benchmarks", "experiments.benchmarks.*"),
     ),
-    (
-        ("experiments.runs", "experiments.runs.*"),
-        ("experiments.verification", "experiments.verification.*"),
-    ),
+    (("experiments.runs", "experiments.runs.*"),),
     (
         ("experiments.report", "experiments.report.*"),
         ("experiments.paper", "experiments.paper.*"),
+        ("experiments.verification", "experiments.verification.*"),
     ),
     (("experiments.study", "experiments.study.*"),),
     (("experiments", "experiments.*"),),  # the programs

@@ -60,8 +60,8 @@ def test_zero_weights_leave_the_supervised_gradient():
     [
         (BilevelSettings(inner_steps=3), [3, 6, 9]),
         (BilevelSettings(inner_steps=3, lambda_at_start=True), [0, 3, 6, 9]),
-        (BilevelSettings(inner_steps=4, warmup_steps=2), [6, 10]),
-        (BilevelSettings(inner_steps=4, warmup_steps=2, lambda_at_start=True), [2, 6, 10]),
+        (BilevelSettings(inner_steps=4, lambda_warmup_steps=2), [6, 10]),
+        (BilevelSettings(inner_steps=4, lambda_warmup_steps=2, lambda_at_start=True), [2, 6, 10]),
     ],
 )
 def test_lambda_steps_fall_due_after_every_n_theta_steps(settings, due):
@@ -96,7 +96,7 @@ def test_lambda_pass_changes_nothing_but_the_weights_of_its_batch():
 def test_batch_norm_mode_of_the_lambda_pass(batch_norm):
     model = wide_resnet((8, 8, 1), 2, depth=10, width=1, base_filters=2)
     images = tf.random.stateless_normal([6, 8, 8, 1], [1, 2])
-    trainer = make_trainer(model=model, lambda_settings=LambdaStepSettings(batch_norm=batch_norm))
+    trainer = make_trainer(model=model, lambda_settings=LambdaStepSettings(infl_bn=batch_norm))
     ours = trainer.parameters.forward(images)["logits"].numpy()
     statistics = [np.array(v.value) for v in model.non_trainable_variables]
     expected = model(images, training=batch_norm == "batch")["logits"].numpy()
@@ -169,13 +169,13 @@ class ConvexHead:
         return (self.validation_loss(up) - self.validation_loss(down)) / (2 * step)
 
 
-@pytest.mark.parametrize("mask_in_gradient", [True, False])
-def test_measured_influence_equals_retraining_the_head(mask_in_gradient):
+@pytest.mark.parametrize("infl_mask_grad", [True, False])
+def test_measured_influence_equals_retraining_the_head(infl_mask_grad):
     """The whole Lambda-pass on a convex problem, float32 model, against re-solved optima."""
     problem, model = ConvexHead(), linear_model()
     optimum, head = problem.solve(problem.lam), model.get_layer("head")
     head.kernel.assign(optimum[:2]), head.bias.assign(optimum[2])
-    settings = damped(problem.ridge, mask_in_gradient=mask_in_gradient)
+    settings = damped(problem.ridge, infl_mask_grad=infl_mask_grad)
     trainer = make_trainer(model=model, lambda_settings=settings)
     trainer._lambda_step.algorithm = problem.algorithm
     trainer.store.lam.assign(problem.lam)
@@ -185,7 +185,7 @@ def test_measured_influence_equals_retraining_the_head(mask_in_gradient):
     assert measured.ids.numpy().tolist() == list(range(10))
     # Reported per d l_U with wu in it; the objective has another 1/U.
     ours = measured.lam_gradient.numpy() / 10
-    if not mask_in_gradient:
+    if not infl_mask_grad:
         assert ours[3] != 0
         ours = ours * problem.mask
     numeric = np.array([problem.central_difference(u) for u in range(10)])
@@ -211,7 +211,7 @@ def test_hess_wu_chooses_the_unlabeled_coefficient_of_the_hessian():
 
 
 def test_fresh_and_reused_batches():
-    reuse = make_trainer(settings=BilevelSettings(inner_steps=4, fresh_batch=False))
+    reuse = make_trainer(settings=BilevelSettings(inner_steps=4, infl_fresh_batch=False))
     fresh = make_trainer(settings=BilevelSettings(inner_steps=4))
     for trainer, first in ((reuse, 4 * 20), (fresh, 7)):
         trainer.train(4)
@@ -222,8 +222,8 @@ def test_fresh_and_reused_batches():
 
 
 def test_stale_weights_reach_theta_one_step_later():
-    base = dict(inner_steps=4, fresh_batch=False)
-    stale = make_trainer(settings=BilevelSettings(stale_weights=True, **base))
+    base = dict(inner_steps=4, infl_fresh_batch=False)
+    stale = make_trainer(settings=BilevelSettings(stale_w=True, **base))
     new = make_trainer(settings=BilevelSettings(**base))
     fixed = make_trainer("fixed")
     for trainer in (stale, new, fixed):
@@ -238,7 +238,7 @@ def test_stale_weights_reach_theta_one_step_later():
 
 
 def test_compiled_and_plain_steps_agree():
-    a, b = run(make_trainer(jit_compile=True), 12), run(make_trainer(), 12)
+    a, b = run(make_trainer(jit=True), 12), run(make_trainer(), 12)
     for x, y in zip(params(a), params(b), strict=True):
         np.testing.assert_allclose(x, y, atol=1e-4)
     np.testing.assert_allclose(a.store.table(), b.store.table(), atol=1e-2)
@@ -330,17 +330,17 @@ def test_theta_learns_to_ignore_wrong_pseudo_labels():
     "make, message",
     [
         (lambda: BilevelSettings(inner_steps=0), "`inner_steps` must be >= 1"),
-        (lambda: BilevelSettings(warmup_steps=-1), "must be >= 0"),
+        (lambda: BilevelSettings(lambda_warmup_steps=-1), "must be >= 0"),
         (
             lambda: LambdaStepSettings(inverse_hessian="newton"),
             "`inverse_hessian` must be one of exact, identity",
         ),
         (
-            lambda: LambdaStepSettings(batch_norm="eval"),
+            lambda: LambdaStepSettings(infl_bn="eval"),
             "`batch_norm` must be one of batch, moving",
         ),
         (lambda: LambdaStepSettings(curvature="fisher"), "`curvature` must be one of"),
-        (lambda: LambdaStepSettings(hess_l2=-1.0), "`hess_l2` must be >= 0"),
+        (lambda: LambdaStepSettings(hess_l2_coeff=-1.0), "`hess_l2_coeff` must be >= 0"),
     ],
 )
 def test_refuses(make, message):

@@ -13,7 +13,7 @@ from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.weight_store import WeightStore
 
-OLD = {"fresh_batch": False, "stale_weights": True}
+OLD = {"infl_fresh_batch": False, "stale_w": True}
 UNROLLED = LambdaStepSettings(inverse_hessian="unrolled", solve=SolveOptions(iterations=3))
 
 
@@ -31,7 +31,7 @@ def mode(lambda_settings=None, **options):
 MODES = {
     "Alg. 1": mode(),
     "stale weights": mode(**OLD, lambda_at_start=True),
-    "own features": mode(**OLD, own_features=True, score_every_step=True),
+    "own features": mode(**OLD, infl_own_features=True, score_every_step=True),
     "every step scored": mode(score_every_step=True),
     "unrolled": mode(UNROLLED),
     "cross-fit": cross_fit,
@@ -50,9 +50,9 @@ def names(events):
             {"lambda_at_start": True},
             ["lambda 0", "train 4", "lambda 4", "train 8", "lambda 8", "train 10"],
         ),
-        ({"warmup_steps": 3}, ["train 3", "train 7", "lambda 7", "train 10"]),
+        ({"lambda_warmup_steps": 3}, ["train 3", "train 7", "lambda 7", "train 10"]),
         (
-            {"warmup_steps": 3, "lambda_at_start": True},
+            {"lambda_warmup_steps": 3, "lambda_at_start": True},
             ["train 3", "lambda 3", "train 7", "lambda 7", "train 10"],
         ),
         (

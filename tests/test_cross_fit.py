@@ -88,8 +88,8 @@ def test_unfit_members_are_refused():
         CrossFitTrainer([make_trainer()])
     with pytest.raises(ValueError, match="share one weight store"):
         CrossFitTrainer([make_trainer(), make_trainer()])
-    with pytest.raises(ValueError, match="without `score_every_step` and `stale_weights`"):
-        pair(settings=BilevelSettings(inner_steps=4, stale_weights=True))
+    with pytest.raises(ValueError, match="without `score_every_step` and `stale_w`"):
+        pair(settings=BilevelSettings(inner_steps=4, stale_w=True))
     for option in ("score_every_step", "stale_w"):
         with pytest.raises(ValueError, match="--validation=cross_fit scores with two models"):
             make_config(validation="cross_fit", **{option: True})

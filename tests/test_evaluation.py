@@ -39,7 +39,7 @@ def with_parameters(model, values, images):
 @pytest.mark.parametrize(("batch_size", "jit"), [(23, True), (10, True), (500, True), (10, False)])
 def test_evaluator_equals_a_plain_call_and_drops_nothing(evaluated, batch_size, jit):
     model, ema, examples = evaluated
-    evaluator = Evaluator(model, ema, clean_view, batch_size, jit_compile=jit)
+    evaluator = Evaluator(model, ema, clean_view, batch_size, jit=jit)
     before = [v.numpy() for v in [*model.variables, *ema.shadow]]
     raw = model(clean_view(examples.inputs), training=False)["logits"].numpy()
     averaged = with_parameters(model, [s.numpy() for s in ema.shadow], examples.inputs)

@@ -52,7 +52,7 @@ def batches(labeled=4, unlabeled=6, validation=5):
 
 def step_of(model, threshold=0.0, iterations=500, dense_limit=4096, **settings):
     solve = SolveOptions(damping=DAMPING, iterations=iterations, dense_limit=dense_limit)
-    settings = LambdaStepSettings(batch_norm="moving", solve=solve, **settings)
+    settings = LambdaStepSettings(infl_bn="moving", solve=solve, **settings)
     store = WeightStore(8, "per_example", MAdam(0.01))
     return LambdaStep(model, FixMatch(threshold=threshold), store, settings)
 

@@ -9,7 +9,7 @@ from experiments.options.presets import make_config
 from ssl_weighting.bilevel import BilevelSettings, NonFiniteError
 from ssl_weighting.lambda_step import LambdaStepSettings
 
-OLD = {"inner_steps": 4, "fresh_batch": False, "stale_weights": True}
+OLD = {"inner_steps": 4, "infl_fresh_batch": False, "stale_w": True}
 
 
 def params(trainer):
@@ -18,7 +18,7 @@ def params(trainer):
 
 def pair(**options):
     return [
-        make_trainer(settings=BilevelSettings(own_features=own, **OLD | options))
+        make_trainer(settings=BilevelSettings(infl_own_features=own, **OLD | options))
         for own in (True, False)
     ]
 
@@ -67,11 +67,11 @@ def test_a_validation_loss_that_is_not_finite_leaves_lambda():
 
 
 def test_it_needs_old_weights_and_the_same_batch():
-    with pytest.raises(ValueError, match="`own_features` must come with stale_weights=True"):
-        BilevelSettings(own_features=True)
+    with pytest.raises(ValueError, match="`infl_own_features` must come with stale_w=True"):
+        BilevelSettings(infl_own_features=True)
     with pytest.raises(ValueError, match="influence_params=last_layer and not with unrolled"):
         make_trainer(
-            settings=BilevelSettings(own_features=True, **OLD),
+            settings=BilevelSettings(infl_own_features=True, **OLD),
             lambda_settings=LambdaStepSettings(influence_params="all"),
         )
     with pytest.raises(ValueError, match="--infl_own_features needs --infl_fresh_batch=false"):

@@ -18,14 +18,10 @@ def trainer_with(**options):
     return make_trainer(settings=settings, **options)
 
 
-@pytest.mark.parametrize("include_bias", [True, False])
-@pytest.mark.parametrize("jit_compile", [True, False])
-def test_a_theta_step_adds_the_score_that_a_lambda_step_with_that_direction_gives(
-    include_bias, jit_compile
-):
-    trainer = trainer_with(
-        lambda_settings=LambdaStepSettings(include_bias=include_bias), jit_compile=jit_compile
-    )
+@pytest.mark.parametrize("theta_hat", ["kernel_bias", "kernel"])
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_theta_step_adds_the_score_that_a_lambda_step_with_that_direction_gives(theta_hat, jit):
+    trainer = trainer_with(lambda_settings=LambdaStepSettings(theta_hat=theta_hat), jit=jit)
     trainer.train(1)
     assert (trainer.scores.count.numpy() == 0).all()  # no direction yet
     direction = np.random.default_rng(0).normal(size=trainer.scores.direction.shape).astype("f")

@@ -38,7 +38,7 @@ def test_update_moves_only_the_batch_sums_duplicates_and_keeps_the_influence():
 
 
 def test_stays_in_range():
-    s = store(lam_max=1.5)
+    s = store(lambda_max=1.5)
     for _ in range(8):
         s.update(tf.constant([0, 1], tf.int64), tf.constant([1.0, -1.0]))
     assert s.table().numpy()[:3].tolist() == [0.0, 1.5, 1.0]
@@ -53,7 +53,7 @@ def test_single_moves_one_weight_by_the_mean_influence():
 
 @pytest.mark.parametrize("mode, value", [("zero", 0.0), ("fixed", 2.0)])
 def test_constant_modes(mode, value):
-    s = store(mode, init=2.0)
+    s = store(mode, lambda_init=2.0)
     assert not s.learns
     assert gather(s).tolist() == [[value, 1], [value, 1], [1, 1], [value, value]]
 
@@ -111,7 +111,7 @@ def test_confidence_is_its_formula():
 
 def test_plain_adam_moves_rows_that_are_not_in_the_batch_and_madam_does_not():
     for optimizer, moves in ((keras.optimizers.Adam(0.1), True), (MAdam(0.1), False)):
-        s = WeightStore(4, "per_example", optimizer, lam_max=3.0)
+        s = WeightStore(4, "per_example", optimizer, lambda_max=3.0)
         s.update(tf.constant([0], tf.int64), tf.constant([1.0]))
         before = s.table().numpy()[0]
         s.update(tf.constant([1], tf.int64), tf.constant([1.0]))
@@ -132,8 +132,8 @@ def test_all_optimizers_step_against_the_gradient_in_a_compiled_function(optimiz
     [
         ({"mode": "learned"}, f"`mode` must be one of {', '.join(MODES)}"),
         ({"num_unlabeled": 0}, "`num_unlabeled` must be at least 1"),
-        ({"init": 3.0, "lam_max": 2.0}, "lam_min <= init <= lam_max"),
-        ({"lam_min": -1.0}, "0 <= lam_min"),
+        ({"lambda_init": 3.0, "lambda_max": 2.0}, "`lambda_init` must lie between 0 and .*max=2.0"),
+        ({"lambda_init": -1.0}, "`lambda_init` must lie between 0 and .*_init=-1.0"),
         ({"optimizer": None}, "`optimizer` must be given"),
     ],
 )

@@ -159,7 +159,7 @@ def _single(config, splits, store, seed) -> Run:
     def validation_at(k):
         with tf.device("CPU:0"):  # 64-bit integer arithmetic, like the other batches
             return validation_batch_at(
-                validation, k, size, seed=config.seed, replace=config.val_replace
+                validation, k, size, seed=config.seed, val_replace=config.val_replace
             )
 
     trainer = BilevelTrainer(
@@ -173,11 +173,11 @@ def _single(config, splits, store, seed) -> Run:
         validation_at,
         _bilevel_settings(config),
         lambda_settings(config),
-        jit_compile=config.jit,
+        jit=config.jit,
         rates=rates,
         devices=devices,
     )
-    evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit_compile=config.jit)
+    evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit=config.jit)
     return Run(config, splits, trainer, evaluator, inputs=parts.inputs)
 
 
@@ -212,6 +212,11 @@ def algorithm_of(config, model, ema, splits):
     if config.weighting != ORACLE:
         return algorithm
     return Oracle(algorithm, splits.unlabeled.labels)
+
+
+def fields_of(settings: type) -> set[str]:
+    """Return the names of a dataclass's fields."""
+    return {field.name for field in dataclasses.fields(settings)}
 
 
 def named(config: Config, names: Iterable[str]) -> dict:
@@ -268,43 +273,26 @@ def _sources(config, source_of):
 
 
 def _bilevel_settings(config):
-    return BilevelSettings(
-        inner_steps=config.inner_steps,
-        warmup_steps=config.lambda_warmup_steps,
-        lambda_at_start=config.lambda_at_start,
-        fresh_batch=config.infl_fresh_batch,
-        stale_weights=config.stale_w,
-        own_features=config.infl_own_features,
-        weight_decay=0.0 if "adamw" in config.optimizer else config.weight_decay,
-        weight_decay_scope=config.weight_decay_scope,
-        score_every_step=config.score_every_step,
-        measure_noise=config.measure_noise,
-    )
+    decay = 0.0 if "adamw" in config.optimizer else config.weight_decay
+    return BilevelSettings(**named(config, fields_of(BilevelSettings)) | {"weight_decay": decay})
 
 
 def lambda_settings(config: Config) -> LambdaStepSettings:
     """Return the switches of Eq. 6."""
-    return LambdaStepSettings(
-        influence_params=config.influence_params,
-        inverse_hessian=config.inverse_hessian,
-        solve=SolveOptions(
-            damping=config.damping,
-            iterations=config.solve_iterations,
-            tolerance=config.solve_tolerance,
-            scale=config.solve_scale,
-            repeats=config.solve_repeats,
-            seed=config.seed,
-        ),
-        sample_size=config.solve_sample,
-        per_example_engine=config.per_example_engine,
-        max_memory=round(config.max_memory * 1e9) or None,
-        hess_l2=None if config.hess_l2_coeff < 0 else config.hess_l2_coeff,
-        hess_wu=config.hess_wu,
-        include_bias=config.theta_hat == "kernel_bias",
-        mask_in_gradient=config.infl_mask_grad,
-        batch_norm=config.infl_bn,
-        curvature=config.curvature,
+    solve = SolveOptions(
+        damping=config.damping,
+        iterations=config.solve_iterations,
+        tolerance=config.solve_tolerance,
+        scale=config.solve_scale,
+        repeats=config.solve_repeats,
+        seed=config.seed,
     )
+    made = {
+        "solve": solve,
+        "max_memory": round(config.max_memory * 1e9) or None,
+        "hess_l2_coeff": None if config.hess_l2_coeff < 0 else config.hess_l2_coeff,
+    }
+    return LambdaStepSettings(**named(config, fields_of(LambdaStepSettings)) | made)
 
 
 def _with_fewer_tests(splits, num_test):

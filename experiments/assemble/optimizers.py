@@ -52,7 +52,7 @@ def weight_store(config: Config, num_unlabeled: int) -> WeightStore:
         num_unlabeled,
         "fixed" if config.weighting == ORACLE else config.weighting,  # its mask is the rows'
         optimizer if config.learns else None,
-        init=config.lambda_init,
-        lam_max=config.lambda_max if config.learns else float("inf"),
+        lambda_init=config.lambda_init,
+        lambda_max=config.lambda_max if config.learns else float("inf"),
         seed=config.seed,
     )

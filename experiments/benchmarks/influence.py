@@ -43,9 +43,9 @@ def cases(options: Options) -> dict[str, Case]:
     names += ("depth", "width", "image_size", "num_classes")
     sizes = {name: getattr(options, name) for name in names} | {"num_unlabeled": NUM_UNLABELED}
     make = {
-        "theta_step_graph": _theta_step(jit_compile=False),
-        "theta_step_xla": _theta_step(jit_compile=True),
-        "theta_step_scored": _theta_step(jit_compile=False, score_every_step=True),
+        "theta_step_graph": _theta_step(jit=False),
+        "theta_step_xla": _theta_step(jit=True),
+        "theta_step_scored": _theta_step(jit=False, score_every_step=True),
     }
     for method in METHODS:
         make[f"lambda_step_{method}"] = _lambda_step(settings(method))
@@ -156,7 +156,7 @@ def algorithm() -> FixMatch:
 def trainer(
     options: Options,
     lambda_settings: LambdaStepSettings | None = None,
-    jit_compile: bool = True,
+    jit: bool = True,
     score_every_step: bool = False,
 ) -> BilevelTrainer:
     """Return the trainer of Alg. 1 on these shapes, with the programs' defaults."""
@@ -174,7 +174,7 @@ def trainer(
             INNER_STEPS, weight_decay=config.weight_decay, score_every_step=score_every_step
         ),
         lambda_settings or settings(),
-        jit_compile=jit_compile,
+        jit=jit,
     )
 
 
@@ -199,9 +199,9 @@ def _of_shape(make, options, tiny):
     return make(Options(**vars(options) | least))
 
 
-def _theta_step(jit_compile, score_every_step=False):
+def _theta_step(jit, score_every_step=False):
     def make(options):
-        steps = trainer(options, jit_compile=jit_compile, score_every_step=score_every_step)
+        steps = trainer(options, jit=jit, score_every_step=score_every_step)
         if score_every_step:  # as after a Lambda-step
             steps.scores.ready.assign(1)
         numbers = itertools.count()
@@ -218,7 +218,7 @@ def _unrolled_step(options):
     """It needs true steps behind it; when other rows have moved theta it does the same work."""
     plain = settings("unrolled")
     solve = dataclasses.replace(plain.solve, iterations=UNROLLED_STEPS)
-    steps = trainer(options, dataclasses.replace(plain, solve=solve), jit_compile=False)
+    steps = trainer(options, dataclasses.replace(plain, solve=solve), jit=False)
     steps.replay.keep(0)
     steps.train(UNROLLED_STEPS)
     return steps.lambda_step

@@ -47,7 +47,7 @@ def cases(options: Options) -> dict[str, Case]:
         "theta_step_scored": functools.partial(_theta_step, score_every_step=True),
         f"theta_step_top_{TOP_LAYERS}": functools.partial(_theta_step, top=True),
         "theta_and_lambda_step": _lambda_step,
-        "lambda_step_own_pass": functools.partial(_lambda_step, own_features=False),
+        "lambda_step_own_pass": functools.partial(_lambda_step, infl_own_features=False),
     }
     found = {name: Case(sizes, functools.partial(one, options)) for name, one in make.items()}
     texts = {"texts": NUM_TEXTS, "words": NUM_WORDS, "length": options.text_length}
@@ -118,7 +118,7 @@ class InMemory:
 
 
 def _trainer(
-    options, tiny, *, top=False, own_features=False, score_every_step=False, separate_weak=True
+    options, tiny, *, top=False, infl_own_features=False, score_every_step=False, separate_weak=True
 ):
     shape = BertShape(
         width=384, num_layers=options.text_layers, num_heads=12, inner_width=1536
@@ -139,13 +139,13 @@ def _trainer(
         lambda k: batches.validation,
         BilevelSettings(
             INNER_STEPS,
-            fresh_batch=not own_features,
-            stale_weights=own_features,
-            own_features=own_features,
+            infl_fresh_batch=not infl_own_features,
+            stale_w=infl_own_features,
+            infl_own_features=infl_own_features,
             score_every_step=score_every_step,
         ),
         LambdaStepSettings(solve=SolveOptions(damping=RECIPE.damping)),
-        jit_compile=False,
+        jit=False,
     )
 
 
@@ -157,8 +157,8 @@ def _theta_step(options, tiny, **how):
     return lambda: steps.theta.take(next(numbers), 1)
 
 
-def _lambda_step(options, tiny, own_features=True):
-    return _trainer(options, tiny, own_features=own_features).lambda_step
+def _lambda_step(options, tiny, infl_own_features=True):
+    return _trainer(options, tiny, infl_own_features=infl_own_features).lambda_step
 
 
 def _tokenise(options, tiny):

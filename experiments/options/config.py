@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.options.algorithm import AlgorithmOptions
@@ -92,3 +93,15 @@ RETIRED = {
 def options_as_json(config: Config) -> dict[str, Any]:
     """Return the options as strict JSON values (infinity as a string)."""
     return {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}
+
+
+def config_from_json(options: Mapping[str, Any]) -> Config:
+    """Return the configuration that config.json holds; options that it lacks have their defaults.
+
+    Raises:
+        ValueError: it has an option that is retired, at a value that cannot be given any more.
+    """
+    known = {k: v for k, v in options.items() if k not in RETIRED or RETIRED[k] != v}
+    if unknown := {k: v for k, v in known.items() if k not in ENTRIES}:
+        raise ValueError(f"The run must have options that exist. Received: {unknown}")
+    return Config(**{k: float(v) if v == "inf" else v for k, v in known.items()})

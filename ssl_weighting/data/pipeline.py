@@ -161,7 +161,7 @@ class BatchSource:
 
 
 def validation_batch_at(
-    validation: Examples, k: int | tf.Tensor, size: int, seed: int, replace: bool
+    validation: Examples, k: int | tf.Tensor, size: int, seed: int, val_replace: bool
 ) -> LabeledBatch:
     """Return V' number `k` of Alg. 1, un-augmented: a pure function of (seed, k).
 
@@ -170,19 +170,19 @@ def validation_batch_at(
         k: number of the draw, an int or an int64 scalar from 0.
         size: |V'|.
         seed: of the run, from 0.
-        replace: whether an example may be drawn twice, as in the release. If not, V' is a subset of
-            V, all of it for size = |V|.
+        val_replace: whether an example may be drawn twice, as in the release. If not, V' is a
+            subset of V, all of it for size = |V|.
 
     Returns:
         LabeledBatch of `size` examples in the clean view.
 
     Raises:
-        ValueError: if V is empty, or smaller than `size` without `replace`.
+        ValueError: if V is empty, or smaller than `size` without `val_replace`.
     """
-    _check_validation(validation, size, replace)
+    _check_validation(validation, size, val_replace)
     stream = _substream(0, "validation")
     draw = tf.cast(k, tf.int64)
-    if replace:
+    if val_replace:
         places = tf.range(size, dtype=tf.int64)
         keys = example_keys(seed, stream, places, tf.fill([size], draw), view=1)
         bits = random_bits(keys, 1)[:, 0]
@@ -210,16 +210,16 @@ def _check_source(splits, labeled_batch, unlabeled_batch, seed, augmentation, st
         )
 
 
-def _check_validation(validation, size, replace) -> None:
+def _check_validation(validation, size, val_replace) -> None:
     if not len(validation):
         raise ValueError(
             "`validation` must have at least one example. Received: 0 examples. "
             "Set a positive `val_size`: the weights are learned on V."
         )
-    if size < 1 or (size > len(validation) and not replace):
+    if size < 1 or (size > len(validation) and not val_replace):
         raise ValueError(
-            f"`size` must be from 1 to |V| = {len(validation)}, or larger with `replace`. "
-            f"Received: size={size}, replace={replace}."
+            f"`size` must be from 1 to |V| = {len(validation)}, or larger with `val_replace`. "
+            f"Received: size={size}, val_replace={val_replace}."
         )
 
 

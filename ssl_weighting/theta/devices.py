@@ -46,17 +46,17 @@ class Devices:
         )
 
 
-def check_devices(devices: Devices, jit_compile: bool, inverse_hessian: str) -> None:
+def check_devices(devices: Devices, jit: bool, inverse_hessian: str) -> None:
     """Refuse what several devices cannot do.
 
     Raises:
         ValueError: XLA, or the method that repeats theta-steps, on more than one device.
     """
-    if devices.count > 1 and (jit_compile or inverse_hessian == "unrolled"):
+    if devices.count > 1 and (jit or inverse_hessian == "unrolled"):
         raise ValueError(
-            "Several devices need `jit_compile` to be off, since they meet inside the theta-step, "
+            "Several devices need `jit` to be off, since they meet inside the theta-step, "
             "and another `inverse_hessian` than unrolled, which repeats steps on one device. "
-            f"Received: {devices.count} devices, jit_compile={jit_compile}, "
+            f"Received: {devices.count} devices, jit={jit}, "
             f"inverse_hessian={inverse_hessian!r}"
         )
 

@@ -80,19 +80,21 @@ SCHEDULES = {
 }
 
 
-def make_schedule(name: str, peak: float, num_steps: int, warmup_steps: int = 0):
-    """Return the schedule called `name`, or `peak` itself for "constant".
+def make_schedule(
+    lr_schedule: str, learning_rate: float, steps: int, lr_warmup_steps: int = 0
+) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """Return the schedule called `lr_schedule`, or `learning_rate` itself for "constant".
 
     Args:
-        name: a key of `SCHEDULES`, or "constant", which knows no warm-up.
-        peak, num_steps, warmup_steps: see the schedules.
+        lr_schedule: a key of `SCHEDULES`, or "constant", which knows no warm-up.
+        learning_rate: its peak; steps: of the run; lr_warmup_steps: of linear rise.
 
     Raises:
         ValueError: an unknown name or a number out of range.
     """
-    if name == "constant":
-        return peak
-    if name not in SCHEDULES:
+    if lr_schedule == "constant":
+        return learning_rate
+    if lr_schedule not in SCHEDULES:
         known = ", ".join((*SCHEDULES, "constant"))
-        raise ValueError(f"`name` must be one of {known}. Received: name={name!r}")
-    return SCHEDULES[name](peak, num_steps, warmup_steps)
+        raise ValueError(f"`lr_schedule` must be one of {known}. Received: {lr_schedule!r}")
+    return SCHEDULES[lr_schedule](learning_rate, steps, lr_warmup_steps)

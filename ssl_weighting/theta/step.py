@@ -36,7 +36,7 @@ class ThetaStep:
         source: training batches; `.dataset(start)` (data.pipeline.BatchSource).
         weight_decay: coefficient of 0.5 ||K||^2 in the objective.
         weight_decay_scope: what it covers, a name in `weight_decay.SCOPES`.
-        jit_compile: compile the step with XLA; for one device.
+        jit: compile the step with XLA; for one device.
         devices: `Devices` that share each step.
         rates: `CtaRates` that learn from the probes of labeled batches, or None.
         scores: `StaleScores` that gather the rows of every step, or None.
@@ -53,7 +53,7 @@ class ThetaStep:
         *,
         weight_decay: float = 0.0,
         weight_decay_scope: str = "kernels",
-        jit_compile: bool = True,
+        jit: bool = True,
         devices: Devices | None = None,
         rates=None,
         scores=None,
@@ -70,7 +70,7 @@ class ThetaStep:
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
         self._step = self.on_batch
         if self.devices.count == 1:  # several meet in the middle of it: no function of its own
-            self._step = tf.function(self.on_batch, jit_compile=jit_compile, autograph=False)
+            self._step = tf.function(self.on_batch, jit_compile=jit, autograph=False)
         self._loop = tf.function(self._loop_fn, autograph=False)
 
     def forget(self) -> None:

@@ -219,7 +219,7 @@ def test_validation_batches_without_replacement_are_subsets():
     validation = make_splits().validation
     seen = []
     for k in range(40):
-        batch = validation_batch_at(validation, k, 4, seed=1, replace=False)
+        batch = validation_batch_at(validation, k, 4, seed=1, val_replace=False)
         rows = first_pixels(batch.inputs) - 200
         assert len(set(rows)) == 4
         np.testing.assert_array_equal(validation.labels[rows], batch.label)
@@ -227,13 +227,13 @@ def test_validation_batches_without_replacement_are_subsets():
         seen.append(tuple(rows))
     assert len(set(seen)) > 35
     assert set(itertools.chain(*seen)) == set(range(9))
-    whole = validation_batch_at(validation, 0, 9, seed=1, replace=False)
+    whole = validation_batch_at(validation, 0, 9, seed=1, val_replace=False)
     assert sorted(first_pixels(whole.inputs)) == list(range(200, 209))
 
 
 def test_validation_batches_with_replacement_are_uniform():
     validation = make_splits().validation
-    batch = validation_batch_at(validation, 3, 9000, seed=1, replace=True)
+    batch = validation_batch_at(validation, 3, 9000, seed=1, val_replace=True)
     counts = np.bincount(first_pixels(batch.inputs) - 200, minlength=9)
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(1000)
 
@@ -243,7 +243,7 @@ def test_validation_batches_are_pure_functions_of_seed_and_number(replace):
     validation = make_splits().validation
 
     def draw(k, seed=1):
-        return validation_batch_at(validation, k, 8, seed=seed, replace=replace)
+        return validation_batch_at(validation, k, 8, seed=seed, val_replace=replace)
 
     compiled = tf.function(draw)
     assert_same([draw(5)], [compiled(tf.constant(5, tf.int64))])
@@ -280,7 +280,7 @@ def test_wrong_uses_are_refused(strong):
 def test_impossible_validation_batches_are_refused():
     validation = make_splits().validation
     with pytest.raises(ValueError, match=r"`validation` must have at least one example"):
-        validation_batch_at(validation.take(np.arange(0)), 0, 1, 0, replace=True)
+        validation_batch_at(validation.take(np.arange(0)), 0, 1, 0, val_replace=True)
     for size, replace in ((10, False), (0, True)):
         with pytest.raises(ValueError, match=rf"\|V\| = 9.* size={size}, replace={replace}"):
-            validation_batch_at(validation, 0, size, 0, replace=replace)
+            validation_batch_at(validation, 0, size, 0, val_replace=replace)

@@ -58,7 +58,7 @@ def make_trainer(
     model=None,
     optimizer=None,
     seed=0,
-    jit_compile=False,
+    jit=False,
     lambda_lr=0.1,
     store=None,
     **store_options,
@@ -80,7 +80,7 @@ def make_trainer(
         TinySource().validation_at,
         settings or BilevelSettings(inner_steps=4),
         lambda_settings or LambdaStepSettings(),
-        jit_compile=jit_compile,
+        jit=jit,
     )
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from experiments import examine_scores
-from experiments.examine_scores import Examination, examine, restored
+from experiments.verification.scores import Examination, examine, restored
 from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.structs import LabeledBatch
 

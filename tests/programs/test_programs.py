@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import runs
 from absl import flags
+from layout_rules import TOPS
 from places import ROOT
 from runs import call
 
 from experiments import (
-    compare_runs,
     fetch_data,
     make_report,
     predict,
@@ -111,11 +111,31 @@ def test_helpshort_shows_what_the_program_is_for_and_every_option():
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
-def test_compare_runs_says_what_it_does_without_waiting_for_tensorflow():
-    command = [sys.executable, "-X", "importtime", "-m", "experiments.compare_runs", "--helpshort"]
+@pytest.mark.parametrize("name", sorted(TOPS["experiments"] - {"__init__"}))
+def test_a_mistyped_flag_is_answered_before_tensorflow_is_loaded(name):
+    command = [sys.executable, "-X", "importtime", "-m", f"experiments.{name}", "--nope=1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert compare_runs.__doc__.splitlines()[0] in done.stdout
-    assert "tensorflow" not in done.stderr
+    assert done.returncode and "Unknown command line flag 'nope'" in done.stderr + done.stdout
+    assert not re.search(r"\| +(tensorflow|keras|pandas|matplotlib)$", done.stderr, re.M)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train_images --dataset=digits --out=x --algorithm=fixmach", "must be one of supervised"),
+        ("train_images --dataset=digits --out=x --steps=0", "--steps must be greater than 0"),
+        ("train_images --dataset=digits --out=x --max_len=9", "--max_len would do nothing here"),
+        ("train_text --dataset=imdb --out=x --devices=2", "--devices=1"),
+        ("train_synthetic --dataset=moon --out=x", "--dataset must be one of linear"),
+        ("run_cell --cell=mine --weighting=perexample", "--weighting must be one of zero"),
+        ("predict --run=nowhere --input=csv:x", "--run must be a finished run"),
+    ],
+)
+def test_a_refused_value_is_answered_before_tensorflow_is_loaded(words, message):
+    command = [sys.executable, "-X", "importtime", "-m", *f"experiments.{words}".split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and message in done.stderr
+    assert not re.search(r"\| +(tensorflow|keras)$", done.stderr, re.M)
 
 
 # How they end.

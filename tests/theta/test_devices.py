@@ -126,6 +126,6 @@ def test_the_trainer_refuses_what_several_devices_cannot_do():
         count = 2
 
     for jit, method in ((True, "exact"), (False, "unrolled")):
-        with pytest.raises(ValueError, match=f"jit_compile={jit}, inverse_hessian='{method}'"):
+        with pytest.raises(ValueError, match=f"jit={jit}, inverse_hessian='{method}'"):
             check_devices(Two(), jit, method)
     assert make_trainer().devices.count == 1

@@ -31,7 +31,7 @@ def build(row: str, arrays: dict):
     if row not in ("step_graph", "step_xla"):
         raise ValueError(f"`row` must be step_graph or step_xla. Received: {row}")
     run_as_programs_do()
-    trainer = make_trainer(arrays, jit_compile=row == "step_xla")
+    trainer = make_trainer(arrays, jit=row == "step_xla")
     start, numbers = [v.numpy() for v in trainer.params], itertools.count()
 
     def step():
@@ -52,7 +52,7 @@ def build(row: str, arrays: dict):
     return step, answer
 
 
-def make_trainer(arrays: dict, jit_compile: bool) -> BilevelTrainer:
+def make_trainer(arrays: dict, jit: bool) -> BilevelTrainer:
     """Return the trainer of Alg. 1 with the values, the batch and the settings of an exchange file.
 
     Its Lambda has weight 1 for every example, so that the objective is FixMatch's own.
@@ -69,7 +69,7 @@ def make_trainer(arrays: dict, jit_compile: bool) -> BilevelTrainer:
         lambda k: batches.labeled,
         BilevelSettings(weight_decay=float(arrays["weight_decay"])),
         LambdaStepSettings(),
-        jit_compile=jit_compile,
+        jit=jit,
     )
 
 

@@ -207,7 +207,7 @@ def test_views_for_reports_and_without_augmentation(splits, augmented):
 
 
 def test_validation_batches_and_the_clean_view_are_tokens(splits):
-    batch = validation_batch_at(splits.validation, 0, 2, seed=0, replace=False)
+    batch = validation_batch_at(splits.validation, 0, 2, seed=0, val_replace=False)
     assert batch.inputs.dtype == tf.int32
     assert sorted(map(tuple, batch.inputs.numpy())) == sorted(map(tuple, splits.validation.inputs))
     np.testing.assert_array_equal(clean_view(splits.test.inputs), splits.test.inputs)

@@ -1,0 +1,46 @@
+"""An option and the library's argument that it sets have one name, or a reason stands here."""
+
+import ast
+import inspect
+
+from places import ROOT
+
+from experiments.options.config import ENTRIES
+from ssl_weighting.algorithms import SETTINGS
+from ssl_weighting.bilevel import BilevelSettings
+from ssl_weighting.lambda_step import LambdaStepSettings
+
+# (option, argument) -> why the names differ.
+OTHER_NAMES = {
+    **{
+        (f"solve_{name}", name): "`SolveOptions` says solve already"
+        for name in ("iterations", "tolerance", "scale", "repeats")
+    },
+    ("madam_epsilon", "epsilon"): "Keras's word; the class says whose",
+    ("madam_t", "step_count"): "`MAdam` says whose; t alone is no name in code",
+    ("madam_mask", "mask"): "`MAdam` says whose",
+}
+
+
+def renamed_keywords():
+    """Return (option, argument) of every `argument=config.option` in experiments/assemble."""
+    found = set()
+    for path in (ROOT / "experiments" / "assemble").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            value = node.value if isinstance(node, ast.keyword) else None
+            if isinstance(value, ast.Attribute) and ast.unparse(value.value) == "config":
+                found.add((value.attr, node.arg))
+    return {(option, name) for option, name in found if option in ENTRIES and option != name}
+
+
+def test_the_library_s_arguments_have_the_options_names():
+    assert renamed_keywords() == OTHER_NAMES.keys()
+
+
+def test_settings_are_options_by_name():
+    """All of these that are options arrive by `build.named`; the others are made from options."""
+    made = {"solve", "num_steps", "strict", "separate_weak", "broadcast_mask", "teacher"}
+    fixed = {"num_classes", "xi", "kl_coefficient", "rotation_coefficient"}  # upstream's constants
+    names = {*SETTINGS, *inspect.signature(BilevelSettings).parameters}
+    names |= {*inspect.signature(LambdaStepSettings).parameters}
+    assert names - ENTRIES.keys() == made | fixed
