@@ -23,12 +23,12 @@ from absl import app, flags
 
 from experiments.assemble.build import Run, build, lambda_settings, load_splits
 from experiments.options.config import Config
+from experiments.pages.files import write_atomically
 from experiments.pages.statistics import auroc
 from experiments.runs import state as run_state
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.record import read_config
-from experiments.runs.run_files import write_text
 from ssl_weighting.algorithms import ORACLE_ALGORITHMS
 from ssl_weighting.algorithms.oracle import pseudo_labels
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
@@ -165,7 +165,9 @@ def main(argv: list[str]) -> None:
         examination = Examination(run)
         rows = examine(examination, [int(size) for size in values.sizes], values.repeats)
         lines = [COLUMNS, *rows]
-        write_text(folder / "scores.csv", "".join(f"{','.join(map(str, x))}\n" for x in lines))
+        write_atomically(
+            folder / "scores.csv", "".join(f"{','.join(map(str, x))}\n" for x in lines)
+        )
     wrong = examination.wrong[examination.known]
     share = f"{wrong.mean():.1%} of pseudo-labels wrong" if len(wrong) else "no true labels"
     print(f"step {examination.step}: {len(examination.ids)} examples pass the mask, {share}")

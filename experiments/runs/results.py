@@ -16,6 +16,7 @@ from experiments.assemble.build import Run
 from experiments.options.presets import deviations
 from experiments.options.relevance import without_effect
 from experiments.options.smoke import MARK
+from experiments.pages.files import replacing
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import record, run_files
 from experiments.runs.state import options_as_json
@@ -147,7 +148,7 @@ def _save_averaged_model(run, path):
     for variable, average in zip(variables, averages, strict=True):
         variable.assign(average.value)
     try:
-        with run_files.replacing(path) as temporary:
+        with replacing(path) as temporary:
             mean_model([t.model for t in members]).save(temporary)
     finally:
         for variable, value in zip(variables, raw, strict=True):

@@ -130,10 +130,10 @@ def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path 
     folder, pages = Path(out), study_documents(plans, rows)
     pictures = {p.name: p.png for page in pages.values() for p in pictures_in(page.blocks)}
     files = {f"figures/{name}.png": png for name, png in pictures.items()}
-    files["runs.csv"] = rows_text(rows.values()).encode("utf-8")
+    files["runs.csv"] = rows_text(rows.values())
     for name, page in pages.items():
         figures = "../figures" if "/" in name else "figures"
-        files[name] = render_markdown(page, figures).encode("utf-8")
+        files[name] = render_markdown(page, figures)
     for name, content in files.items():
         write_atomically(folder / name, content)
     for path in (*folder.glob("figures/*.png"), *folder.glob("families/*.md")):
