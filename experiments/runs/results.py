@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from pathlib import Path
@@ -157,8 +156,7 @@ def _save_averaged_model(run, path):
 
 def _summary(run, seconds, lambda_share):
     c, splits, store = run.config, run.splits, run.trainer.store
-    lines = (Path(c.out) / "metrics.jsonl").read_text().splitlines()
-    evals = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
+    evals, _ = record.read_metrics(Path(c.out) / "metrics.jsonl")
     return {
         "status": record.COMPLETE,
         "smoke": c.smoke,
