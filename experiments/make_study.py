@@ -3,8 +3,8 @@
     python -m experiments.make_study
 
 A run folder wins over the record's line of the same run. Runs that are not there are listed as not
-run. Writes README.md, figures/ and the record itself, runs.csv, which is to be committed: what
-stands there with the study's options is not trained again.
+run. Writes README.md, method.md, families/, figures/ and the record itself, runs.csv, which is to
+be committed: what stands there with the study's options is not trained again.
 """
 
 from __future__ import annotations

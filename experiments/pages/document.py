@@ -15,6 +15,8 @@ class Cell:
 
     text: str
     tone: str = ""
+    link: str = ""  # a file beside the page, or an address
+    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Bullet:
 
     opening: str
     text: str
+    link: str = ""  # of the opening: a file beside the page, or an address
 
 
 @dataclass(frozen=True)

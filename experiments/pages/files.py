@@ -1,35 +1,44 @@
-"""Atomic writing, so that a killed report never leaves half a page behind, and safe file names."""
+"""Atomic writing, so that a kill never leaves half a file behind, and safe file names."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` beside `path` and rename it into place.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path and, once it has been written, put it in the place of `path`.
 
-    Args:
-        path: target file; its folder is made if it is missing.
-        content: the whole file.
+    A full disk or a kill leaves the file that was there as it was.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the file could not be written; names it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f"partial-{path.name}")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes private files; a report is for others to read
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace a whole file in one step; its folder is made if it is missing.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def slug(*parts: object) -> str:

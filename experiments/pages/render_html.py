@@ -139,7 +139,12 @@ class _Page:
 
 
 def _point(item: Bullet) -> str:
-    return f"<li><b>{escape(item.opening)}</b> {escape(item.text)}</li>\n"
+    opening = _linked(f"<b>{escape(item.opening)}</b>", item.link)
+    return f"<li>{opening} {escape(item.text)}</li>\n"
+
+
+def _linked(html: str, link: str) -> str:
+    return f'<a href="{escape(link)}">{html}</a>' if link else html
 
 
 def _left_out(block: Picture) -> str:
@@ -174,11 +179,18 @@ def _text_class(block: Table, place: int) -> str:
     return ' class="text"' if place in block.text_columns else ""
 
 
+def _cell(cell: str | Cell) -> str:
+    text = escape(cell_text(cell))
+    if isinstance(cell, str):
+        return text
+    return _linked(f"<b>{text}</b>" if cell.strong else text, cell.link)
+
+
 def _row(block: Table, row: tuple[str | Cell, ...]) -> str:
-    cells = [f'<th scope="row">{escape(cell_text(row[0]))}</th>']
+    cells = [f'<th scope="row">{_cell(row[0])}</th>']
     for place, cell in enumerate(row[1:], start=1):
         tone = cell.tone if isinstance(cell, Cell) else ""
-        text = escape(cell_text(cell))
+        text = _cell(cell)
         if tone:
             cells.append(f'<td class="text {escape(tone)}"><span class="tone">{text}</span></td>')
         else:

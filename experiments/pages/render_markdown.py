@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from experiments.pages.document import (
     Block,
     Bullets,
+    Cell,
     Code,
     Details,
     Document,
@@ -22,10 +23,15 @@ from experiments.pages.document import (
 )
 
 
-def render_markdown(document: Document) -> str:
-    """Return the whole report as Markdown; names and texts cannot become markup."""
-    parts = [f"# {escape(document.title)}", escape(document.subtitle), *_blocks(document.blocks)]
-    return "\n\n".join(parts) + "\n"
+def render_markdown(document: Document, figures: str = "figures") -> str:
+    """Return the whole report as Markdown; names and texts cannot become markup.
+
+    Args:
+        document: what to say.
+        figures: folder of the pictures, as the page's reader gets there.
+    """
+    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    return "\n\n".join([*parts, *_blocks(document.blocks, figures)]) + "\n"
 
 
 def escape(text: str) -> str:
@@ -35,11 +41,22 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", text)
 
 
-def _blocks(blocks: Iterable[Block]) -> list[str]:
-    return [text for block in blocks for text in _block(block)]
+def _blocks(blocks: Iterable[Block], figures: str) -> list[str]:
+    return [text for block in blocks for text in _block(block, figures)]
 
 
-def _block(block: Block) -> list[str]:
+def _linked(text: str, link: str) -> str:
+    return f"[{text}]({link})" if link else text
+
+
+def _cell(cell: str | Cell) -> str:
+    text = escape(cell_text(cell))
+    if isinstance(cell, str):
+        return text
+    return _linked(f"**{text}**" if cell.strong else text, cell.link)
+
+
+def _block(block: Block, figures: str) -> list[str]:
     match block:
         case Heading(text, level):
             return [f"{'#' * level} {escape(text)}"]
@@ -48,35 +65,33 @@ def _block(block: Block) -> list[str]:
         case Paragraph(text):
             return [escape(text)]
         case Bullets(items):
-            return [
-                "\n".join(f"- **{escape(item.opening)}** {escape(item.text)}" for item in items)
-            ]
+            points = [(_linked(f"**{escape(i.opening)}**", i.link), escape(i.text)) for i in items]
+            return ["\n".join(f"- {' '.join(point)}".rstrip() for point in points)]
         case Table():
             return _table(block)
         case Picture():
-            return _picture(block)
+            return _picture(block, figures)
         case Pictures(items):
-            return _blocks(items)
+            return _blocks(items, figures)
         case Gallery(_, _, sheet):
-            return _picture(sheet)
+            return _picture(sheet, figures)
         case Code(text):
             return [_fenced(text)]
         case Details(summary, inner):
-            return [f"**{escape(summary)}**", *_blocks(inner)]
+            return [f"**{escape(summary)}**", *_blocks(inner, figures)]
 
 
-def _picture(block: Picture) -> list[str]:
+def _picture(block: Picture, figures: str) -> list[str]:
     title = escape(block.title)
     caption = f"**{title}.** {escape(block.caption)}".rstrip()
-    return [f"![{title}](figures/{block.name}.png)", caption]
+    return [f"![{title}]({figures}/{block.name}.png)", caption]
 
 
 def _table(block: Table) -> list[str]:
     rules = [
         ":---" if place in block.text_columns else "---:" for place in range(len(block.columns))
     ]
-    lines = [block.columns, *[tuple(cell_text(cell) for cell in row) for row in block.rows]]
-    texts = [f"| {' | '.join(escape(cell) for cell in line)} |" for line in lines]
+    texts = [f"| {' | '.join(map(_cell, line))} |" for line in (block.columns, *block.rows)]
     texts.insert(1, f"| {' | '.join(rules)} |")
     return ["\n".join(texts), *[escape(note) for note in block.notes]]
 

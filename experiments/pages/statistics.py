@@ -192,9 +192,9 @@ def auroc_within(scores: np.ndarray, positive: np.ndarray, groups: np.ndarray) -
 
 
 def share_between(values: np.ndarray, groups: np.ndarray) -> float | None:
-    """Return the share of the variance of `values` [n] between `groups` [n]; None for 0/0.
+    """Return the share of the variance of `values` [n] that lies between `groups` [n].
 
-    1: all of a group have one value; 0: the groups have one mean.
+    1: all of a group have one value; 0: the groups have one mean; None: 0/0.
     """
     values = np.asarray(values, np.float64)
     if not values.size or not values.var():

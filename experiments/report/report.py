@@ -96,7 +96,7 @@ def write_report(runs: Path | str, out: Path | str) -> Report:
     report, folder = make_report(runs), Path(out)
     for picture in pictures_in(report.document.blocks):
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
-    write_atomically(folder / "results.csv", report.csv.encode("utf-8"))
-    write_atomically(folder / "report.md", render_markdown(report.document).encode("utf-8"))
-    write_atomically(folder / "report.html", render_html(report.document).encode("utf-8"))
+    write_atomically(folder / "results.csv", report.csv)
+    write_atomically(folder / "report.md", render_markdown(report.document))
+    write_atomically(folder / "report.html", render_html(report.document))
     return report

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, TypeVar
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -48,7 +48,6 @@ from experiments.runs.run_files import (
 TOLERANCE = 0.01  # percentage points by which summary.json may differ from metrics.jsonl
 COMPLETE = "complete"
 Arrays = Mapping[str, np.ndarray]
-T = TypeVar("T")
 
 
 class Configuration(TypedDict):
@@ -96,6 +95,11 @@ class CellNote(TypedDict):
     departures: Object | None  # null: it was no cell of the paper's
 
 
+_EXTRAS = {  # may be missing, or damaged: the run counts without them
+    "weights": ("example_weights.parquet", read_example_weights),
+    "extremes": ("extreme_examples.npz", read_extreme_examples),
+    "snapshots": ("snapshots.npz", read_snapshots),
+}
 _LINES = {"eval": Evaluation, "lambda": LambdaStep}
 
 
@@ -281,23 +285,12 @@ def read_run(folder: Path, name: str = "", *, arrays: bool = True) -> RunRecord 
     _check_agreement(summary, evals)
     remarks: list[str] = []
     extras = {}
-    if arrays:
-        extras = {
-            "weights": _optional(read_example_weights, folder / "example_weights.parquet", remarks),
-            "extremes": _optional(read_extreme_examples, folder / "extreme_examples.npz", remarks),
-            "snapshots": _optional(read_snapshots, folder / "snapshots.npz", remarks),
-        }
+    for kind, (file, read) in _EXTRAS.items() if arrays else ():
+        try:
+            extras[kind] = read(folder / file) if (folder / file).exists() else None
+        except RunError as error:
+            remarks.append(str(error))
     return RunRecord(name, summary, config, evals, lambdas, **extras, remarks=tuple(remarks))
-
-
-def _optional(read: Callable[[Path], T], path: Path, remarks: list[str]) -> T | None:
-    if not path.exists():
-        return None
-    try:
-        return read(path)
-    except RunError as error:
-        remarks.append(str(error))
-        return None
 
 
 def _check_agreement(summary: Summary, evals: tuple[Mapping[str, Any], ...]) -> None:

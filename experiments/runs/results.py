@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from pathlib import Path
@@ -16,6 +15,7 @@ from experiments.assemble.build import Run
 from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
+from experiments.pages.files import replacing
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import record, run_files
 from experiments.runs.state import options_as_json
@@ -147,7 +147,7 @@ def _save_averaged_model(run, path):
     for variable, average in zip(variables, averages, strict=True):
         variable.assign(average.value)
     try:
-        with run_files.replacing(path) as temporary:
+        with replacing(path) as temporary:
             mean_model([t.model for t in members]).save(temporary)
     finally:
         for variable, value in zip(variables, raw, strict=True):
@@ -156,8 +156,7 @@ def _save_averaged_model(run, path):
 
 def _summary(run, seconds, lambda_share):
     c, splits, store = run.config, run.splits, run.trainer.store
-    lines = (Path(c.out) / "metrics.jsonl").read_text().splitlines()
-    evals = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
+    evals, _ = record.read_metrics(Path(c.out) / "metrics.jsonl")
     return {
         "status": record.COMPLETE,
         "smoke": c.smoke,

@@ -6,18 +6,18 @@ Nothing half written is left behind by a writer; a reader returns checked plain 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import os
 import typing
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+
+from experiments.pages.files import replacing, write_atomically
 
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
@@ -175,34 +175,7 @@ def write_object(path: Path, values: Mapping[str, Any], schema: type) -> None:
     unknown = values.keys() - kinds_of(schema).keys()
     if unknown:
         raise RunError(f"{path.name}: unknown to its schema: {', '.join(sorted(unknown))}")
-    write_text(path, json.dumps(values, indent=1, allow_nan=False))
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path and, once it has been written, put it in the place of `path`.
-
-    A full disk or a kill leaves the file that was there as it was.
-
-    Raises:
-        OSError: the file could not be written; names it.
-    """
-    temporary = path.with_name(f"partial-{path.name}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, content: str) -> None:
-    """Replace a text file in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")
+    write_atomically(path, json.dumps(values, indent=1, allow_nan=False))
 
 
 def write_example_weights(path: Path, columns: Mapping[str, Any]) -> None:

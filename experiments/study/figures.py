@@ -58,7 +58,7 @@ def error_picture(family: Family) -> Picture | None:
     png = draw(7.2, 0.9 + 0.27 * len(methods), paint)
     caption = f"{_POINTS} Dashed: mean of the base algorithm (λ = 1); red: it, and λ tuned on V."
     if family.missing:  # means over different seeds
-        caption += " Runs are missing: compare by the paired differences above."
+        caption += " Runs are missing: compare by the paired differences below."
     return Picture(slug("errors", family.plan.name), png, title, caption)
 
 

@@ -1,4 +1,4 @@
-"""docs/study: the page, its pictures and the record, from rows alone."""
+"""docs/study from rows alone: the answers, a page a family, the method, pictures, the record."""
 
 from __future__ import annotations
 
@@ -22,19 +22,32 @@ from experiments.pages.render_markdown import render_markdown
 from experiments.pages.wording import plural, unique
 from experiments.study import figures as study_figures
 from experiments.study import tables as study_tables
-from experiments.study.families_found import (
-    BASE,
-    EVERY_STEP,
-    LEARNED,
-    TUNED,
-    V_AS_LABELS,
-    Family,
-    FamilyPlan,
-)
+from experiments.study.families_found import Family, FamilyPlan
 from experiments.study.families_found import families as sort_into
 from experiments.study.rows import Key, Row, rows_text
 
 TITLE = "The study: is a weight for each unlabeled example worth its labels?"
+METHOD = "method.md"
+CONTENTS = (
+    Bullet("Answers:", "what the intervals say, in one page.", "README.md#answers"),
+    Bullet(
+        "Setting by setting:",
+        "the numbers, each linked to its tables.",
+        "README.md#setting-by-setting",
+    ),
+    Bullet("What we make of it,", "with what was tried beside it.", "findings.md"),
+    Bullet("Method:", "how to read the tables, how to make the runs, what was not run.", METHOD),
+    Bullet("runs.csv:", "one line a run; all pages are made from it.", "runs.csv"),
+)
+SHORT = (
+    "Test errors in percent, compared over runs that share seed, split, source, devices and "
+    "precision; two-sided 95 % t-intervals, not corrected for their number. Better: the interval "
+    "of the difference lies below zero; worse: above it. Counted over the primary settings."
+)
+OVERVIEW = (
+    "Differences in points with the number of seeds; bold where the interval leaves zero. A dash: "
+    "not both were run."
+)
 RULES = (
     "The number that is compared is the test error in percent: median of the last 20 evaluations, "
     "which are the last half of each run, EMA parameters: a method that works late gains less by "
@@ -67,8 +80,18 @@ RULES = (
     "The oracle knows the true labels and drops the rows whose pseudo-label is wrong: a mark to "
     "measure learned weights by, no bound.",
 )
+MOVED = (
+    "λ is over all of U, at the end; of the shuffled controls as it was learned, before it is "
+    "dealt to other examples. Moved: share of U updated at least once. Between classes: share of "
+    "the variance of the moved λ that lies between pseudo-classes; 100 % were one weight a class."
+)
+FOUND = (
+    "AUROC over the examples whose λ was updated: 1 ranks all suspects first, 0.5 is chance. "
+    "Pseudo-label, confidence and loss are the final model's. Within a pseudo-class: the mean of "
+    "the areas among examples with one pseudo-label, which a weight a class cannot tell apart."
+)
 MEASURED = (
-    "What the Λ-steps measured, medians over the steps. Cosine: of the solved direction and the "
+    "Medians over the Λ-steps. Cosine: of the solved direction and the "
     "validation gradient, 1 where the Hessian does not matter. H over damping: norm of the Hessian "
     "over what is added to it. ρ: rank correlation of two measurements of the same scores: by the "
     "last direction and the fresh one, by two halves of V, by the two models of a cross-fit. "
@@ -82,131 +105,93 @@ COMMANDS = (
 )
 
 
-def study_document(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> Document:
-    """Build the page of whatever was run."""
+def study_documents(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> dict[str, Document]:
+    """Build the pages of whatever was run: file -> page, the one to begin with last."""
     families, unused = sort_into(plans, rows)
     there = [family for family in families if family.rows]
-    primary = [family for family in there if not family.plan.secondary]
-    count = sum(len(family.rows) for family in families)
-    wanted = sum(len(f.plan.options) for f in families)
-    blocks = [
-        Lead((*RULES[:1],)) if there else Lead(("No run of the study is finished.",)),
-        *(_findings(primary) if primary else []),
-        *[Paragraph(text) for text in RULES[1:]],
-        *_validation_blocks(there),
-        Heading("Results"),
-        *[block for family in primary for block in _family_blocks(family)],
-        *_mechanics_blocks(there),
-        *_secondary_blocks(there),
-        *_missing_blocks(families, unused),
-        *_origin_blocks(there),
-    ]
-    subtitle = f"{count} of {plural(wanted, 'run')} finished; what is missing is listed below."
-    return Document(TITLE, subtitle, tuple(blocks))
+    pages = {f"families/{family.plan.name}.md": _family_page(family) for family in there}
+    blocks = (*map(Paragraph, RULES), *_missing_blocks(families, unused), *_origin_blocks(there))
+    subtitle = "How to read the tables, how the runs were made, and what was not run."
+    pages[METHOD] = Document("The study: method", subtitle, (Bullets(CONTENTS[:1]), *blocks))
+    count, wanted = len(rows) - len(unused), sum(len(f.plan.options) for f in families)
+    subtitle = f"{count} of {plural(wanted, 'run')} finished; method.md lists what is missing."
+    pages["README.md"] = Document(TITLE, subtitle, tuple(_front_blocks(families)))
+    return pages
 
 
 def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path | str) -> Document:
-    """Write figures/*.png, runs.csv and README.md below `out`, the page last.
+    """Write figures/*.png, runs.csv and the pages below `out`, README.md last; return that page.
 
-    Pictures of an earlier page that this one does not show are deleted.
+    Pictures and pages of families that an earlier study had and this one has not are deleted.
 
     Raises:
         OSError: `out` cannot be written.
     """
-    folder, document = Path(out), study_document(plans, rows)
-    pictures = {f"{one.name}.png": one.png for one in pictures_in(document.blocks)}
-    for name, png in pictures.items():
-        write_atomically(folder / "figures" / name, png)
-    write_atomically(folder / "runs.csv", rows_text(rows.values()).encode("utf-8"))
-    write_atomically(folder / "README.md", render_markdown(document).encode("utf-8"))
-    for path in folder.glob("figures/*.png"):
-        if path.name not in pictures:
+    folder, pages = Path(out), study_documents(plans, rows)
+    pictures = {p.name: p.png for page in pages.values() for p in pictures_in(page.blocks)}
+    files = {f"figures/{name}.png": png for name, png in pictures.items()}
+    files["runs.csv"] = rows_text(rows.values())
+    for name, page in pages.items():
+        figures = "../figures" if "/" in name else "figures"
+        files[name] = render_markdown(page, figures)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for path in (*folder.glob("figures/*.png"), *folder.glob("families/*.md")):
+        if path.relative_to(folder).as_posix() not in files:
             path.unlink()
-    return document
+    return pages["README.md"]
 
 
-def _findings(families) -> list[Block]:
-    """Return what the intervals say, family by family; nothing else is claimed."""
-    items = []
-    for family in families:
-        parts = []
-        for method, reference in (
-            (BASE, "supervised"),
-            (LEARNED, BASE), (LEARNED, TUNED), (LEARNED, "single"), (LEARNED, "shuffled"),
-            (LEARNED, V_AS_LABELS), (EVERY_STEP, BASE), (EVERY_STEP, LEARNED), (EVERY_STEP, TUNED),
-            (EVERY_STEP, "shuffled_every_step"), ("oracle", BASE), ("cross_fit", BASE),
-            ("cross_fit", "cross_fit_fixed"),
-        ):  # fmt: skip
-            difference = family.difference(method, reference)
-            if difference is not None:
-                verdict = study_tables.reading(difference, "better", "worse")
-                names = f"{study_tables.label(method)} against {study_tables.label(reference)}"
-                parts.append(f"{names}: {study_tables.difference_text(difference)}, {verdict}")
-        if parts:
-            items.append(Bullet(f"{family.title}.", ". ".join(parts) + "."))
-    return [Heading("What the intervals say"), Bullets(tuple(items))] if items else []
+def _back(folder):
+    return Bullets(
+        (
+            Bullet("The answers, and all settings.", "", f"{folder}README.md"),
+            Bullet("How to read the tables.", "", f"{folder}{METHOD}"),
+        )
+    )
 
 
-def _family_blocks(family: Family) -> list[Block]:
-    blocks: list[Block] = [Heading(family.title, 3), study_tables.results_table(family)]
-    differences = study_tables.differences_table(family)
-    if differences.rows:
-        blocks.append(differences)
-    picture = None if family.plan.secondary else study_figures.error_picture(family)
-    return blocks + ([picture] if picture else [])
-
-
-def _secondary_blocks(families) -> list[Block]:
-    found = [family for family in families if family.plan.secondary]
-    blocks = [block for family in found for block in _family_blocks(family)]
-    return [Heading("Secondary"), *blocks] if blocks else []
-
-
-def _validation_blocks(families) -> list[Block]:
-    table = study_tables.validation_table(families)
-    if not table.rows:
-        return []
-    clean = [f for f in families if f.plan.contamination == "none" and not f.plan.variant]
-    pictures = []
+def _front_blocks(families):
+    there = [family for family in families if family.rows]
+    primary = [family for family in there if not family.plan.secondary]
+    if not there:
+        return [Lead(("No run of the study is finished.",)), Bullets(CONTENTS[-2:])]
+    pictures = [study_figures.error_picture(family) for family in primary[:1]]
+    clean = [f for f in there if f.plan.contamination == "none" and not f.plan.variant]
     for name in unique([family.plan.dataset for family in clean]):
-        same = [family for family in clean if family.plan.dataset == name]
-        pictures.append(study_figures.size_picture(same))
-    pictures = [picture for picture in pictures if picture]
-    text = "V is extra labels. This is what they are worth as labels, beside learning Λ on them."
-    shown = [Pictures(tuple(pictures))] if pictures else []
-    return [Heading("Learn Λ on V, or train on V?"), Paragraph(text), table, *shown]
-
-
-def _mechanics_blocks(families) -> list[Block]:
-    movement = study_tables.movement_table(families)
-    if not movement.rows:
-        return []
-    contaminated = [f for f in families if f.plan.contamination != "none"]
-    pictures = [study_figures.group_picture(family) for family in contaminated]
-    pictures = tuple(picture for picture in pictures if picture)
+        pictures.append(study_figures.size_picture([f for f in clean if f.plan.dataset == name]))
     return [
-        Heading("What λ does"),
-        Paragraph(
-            "λ is over all of U, at the end; of the shuffled controls as it was learned, before it "
-            "is dealt to other examples. Moved: share of U updated at least once. Between classes: "
-            "share of the variance of the moved λ that lies between pseudo-classes; 100 % were one "
-            "weight a class."
-        ),
-        movement,
-        Paragraph(MEASURED),
-        study_tables.measurement_table(families),
-        Heading("λ by group", 3),
-        study_tables.groups_table(families),
-        *([Pictures(pictures)] if pictures else []),
-        Heading("Does −λ find what should weigh little?", 3),
-        Paragraph(
-            "AUROC over the examples whose λ was updated: 1 ranks all suspects first, 0.5 is "
-            "chance. Pseudo-label, confidence and loss are the final model's. Within a "
-            "pseudo-class: the mean of the areas among examples with one pseudo-label, which a "
-            "weight a class cannot tell apart."
-        ),
-        study_tables.detection_table(families),
+        Bullets(CONTENTS),
+        Heading("Answers"),
+        Lead((SHORT,)),
+        study_tables.answers(primary),
+        Pictures(tuple(picture for picture in pictures if picture)),
+        Heading("Setting by setting"),
+        Paragraph(OVERVIEW),
+        study_tables.overview_table(there),
     ]
+
+
+def _family_page(family: Family) -> Document:
+    plan = family.plan
+    errors = None if plan.secondary else study_figures.error_picture(family)
+    groups = study_figures.group_picture(family) if plan.contamination != "none" else None
+    blocks: list[Block] = [_back("../")]
+    for title, text, table, picture in (
+        ("Test error", "", study_tables.results_table(family), errors),
+        ("Paired differences", "", study_tables.differences_table(family), None),
+        ("What they say", "", study_tables.comparisons_table(family), None),
+        ("What λ does", MOVED, study_tables.movement_table(family), None),
+        ("What the Λ-steps measured", MEASURED, study_tables.measurement_table(family), None),
+        ("λ by group", "", study_tables.groups_table(family), groups),
+        ("Does −λ find suspects?", FOUND, study_tables.detection_table(family), None),
+    ):
+        if table.rows:
+            blocks += [Heading(title), *([Paragraph(text)] if text else []), table]
+            blocks += [picture] if picture else []
+    count = f"{len(family.rows)} of {plural(len(plan.options), 'run')} finished"
+    kind = "secondary" if plan.secondary else "primary"
+    return Document(family.title, f"Family {plan.name}, {kind}: {count}.", tuple(blocks))
 
 
 def _missing_blocks(families, unused) -> list[Block]:

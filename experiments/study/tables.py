@@ -1,17 +1,19 @@
-"""The tables of the study: errors, paired differences, λ's movement, detection, V as labels."""
+"""The tables of the study: the answers, errors, paired differences, λ's movement, detection."""
 
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from experiments.pages.document import Table
+from experiments.pages.document import Bullet, Bullets, Cell, Table
 from experiments.pages.statistics import PairedDifference, mean_std
 from experiments.pages.wording import (
     MISSING,
     error_text,
     interval_text,
     left_out,
+    plural,
     share_text,
     signed,
     spread_text,
@@ -31,6 +33,21 @@ from experiments.study.rows import Row, group_names
 
 DAGGER = "† Optimistic: V chose the evaluation and had taught the run something before."
 Get = Callable[[Row], float | None]
+# What a reader wants to know first: question, method, reference.
+QUESTIONS = (
+    ("Does the base algorithm gain from U?", BASE, "supervised"),
+    ("Do learned weights beat λ = 1?", LEARNED, BASE),
+    ("And with every step scored?", EVERY_STEP, BASE),
+    ("Do they beat one scalar tuned on the same V?", EVERY_STEP, TUNED),
+    ("Does it matter which example has which weight?", LEARNED, "shuffled"),
+    ("Should V rather be trained on?", V_AS_LABELS, LEARNED),
+    ("What if every wrong pseudo-label were dropped?", "oracle", BASE),
+)
+COMPARISONS = (
+    *((method, reference) for _, method, reference in QUESTIONS),
+    (LEARNED, TUNED), (LEARNED, "single"), (EVERY_STEP, LEARNED),
+    (EVERY_STEP, "shuffled_every_step"), ("cross_fit", BASE), ("cross_fit", "cross_fit_fixed"),
+)  # fmt: skip
 
 
 def results_table(family: Family) -> Table:
@@ -105,70 +122,76 @@ def reading(difference: PairedDifference | None, better: str, worse: str) -> str
         return "not run"
     if difference.low is None or difference.high is None:
         return "one seed, no interval"
-    if difference.high < 0.0:
-        return better
-    return worse if difference.low > 0.0 else "no reliable difference"
+    if not is_sure(difference):
+        return "no reliable difference"
+    return better if difference.high < 0.0 else worse
 
 
-def validation_table(families: Sequence[Family]) -> Table:
-    """Return one row a family that learned Λ on V and trained on V: which is better?"""
+def is_sure(difference: PairedDifference) -> bool:
+    """Return whether the 95 % interval, where there is one, leaves zero."""
+    return difference.low is not None and (difference.high < 0.0 or difference.low > 0.0)
+
+
+def comparisons_table(family: Family) -> Table:
+    """Return one row a comparison of two methods that were run: difference, and what it says."""
+    rows = []
+    for method, reference in COMPARISONS:
+        if difference := family.difference(method, reference):
+            name = f"{label(method)} − {label(reference)}"
+            rows.append((name, difference_text(difference), reading(difference, "better", "worse")))
+    return Table(("Comparison", "Difference", "Reading"), tuple(rows), text_columns=(0, 2))
+
+
+def overview_table(families: Sequence[Family]) -> Table:
+    """Return one row a family, linked to its page: the differences behind the answers, runs."""
     rows = []
     for family in families:
-        if not (family.of(LEARNED) and family.of(V_AS_LABELS)):
-            continue
-        difference = family.difference(LEARNED, V_AS_LABELS)
-        methods = (BASE, TUNED, LEARNED, EVERY_STEP, V_AS_LABELS)
-        methods += ("cross_fit", "cross_fit_v_as_labels")
-        errors = [family.errors(method) for method in methods]
-        rows.append(
-            (
-                family.title,
-                *(error_text(list(found.values())) for found in errors),
-                difference_text(difference),
-                reading(difference, "learn Λ on V", "train on V"),
-            )
-        )
-    columns = ("Setting", label(BASE), label(TUNED), label(LEARNED), "every step scored")
-    columns += (
-        label(V_AS_LABELS),
-        "cross-fit, no V",
-        "cross-fit, V as labels",
-        "Λ − V as labels",
-        "Reading",
-    )
-    return Table(columns, tuple(rows), text_columns=(0, 9))
+        found = [family.difference(method, reference) for _, method, reference in QUESTIONS]
+        cells = [
+            Cell(difference_text(one), strong=one is not None and is_sure(one)) for one in found
+        ]
+        count = f"{len(family.rows)} of {len(family.plan.options)}"
+        title = Cell(family.title, link=f"families/{family.plan.name}.md")
+        rows.append((title, *cells, count))
+    heads = (f"{label(method)} − {label(reference)}" for _, method, reference in QUESTIONS)
+    return Table(("Setting", *heads, "Runs"), tuple(rows))
 
 
-def movement_table(families: Sequence[Family]) -> Table:
+def answers(families: Sequence[Family]) -> Bullets:
+    """Return one point a question: in how many settings the interval says what."""
+    points = []
+    for question, method, reference in QUESTIONS:
+        found = [family.difference(method, reference) for family in families]
+        read = Counter(reading(one, "better", "worse") for one in found if one)
+        words = dict.fromkeys(("better", "worse", *read))
+        counts = ", ".join(f"{word} in {read[word]}" for word in words)
+        names = f"{label(method)}, against {label(reference)}"
+        if read:
+            text = f"{names}: {counts} of {plural(read.total(), 'setting')}."
+            points.append(Bullet(question, text))
+    return Bullets(tuple(points))
+
+
+def movement_table(family: Family) -> Table:
     """Return how far and how often λ moved."""
     gets = [operator.attrgetter(name) for name in ("lam_mean", "lam_std", "lam_low", "lam_high")]
-    rows = []
-    for family, method, runs in _with_weights(families):
-        rows.append(
-            (
-                family.title,
-                label(method),
-                *(number(values(runs, get)) for get in gets),
-                share_text(values(runs, lambda row: row.between_classes)),
-                share_text(values(runs, lambda row: row.moved)),
-                number(values(runs, lambda row: row.visits), 1),
-                number(values(runs, lambda row: row.lambda_steps), 0),
-                share_text(values(runs, lambda row: row.lambda_share)),
-            )
+    rows = tuple(
+        (
+            label(method),
+            *(number(values(runs, get)) for get in gets),
+            share_text(values(runs, lambda row: row.between_classes)),
+            share_text(values(runs, lambda row: row.moved)),
+            number(values(runs, lambda row: row.visits), 1),
+            number(values(runs, lambda row: row.lambda_steps), 0),
+            share_text(values(runs, lambda row: row.lambda_share)),
         )
+        for method, runs in _with_weights(family)
+    )
     columns = (
-        "Setting",
-        "Method",
-        "λ mean",
-        "λ std",
-        "λ 5 %",
-        "λ 95 %",
-        "between classes",
-        "moved",
-    )
-    return Table(
-        (*columns, "updates of one", "Λ-steps", "time on Λ"), tuple(rows), text_columns=(0, 1)
-    )
+        "Method", "λ mean", "λ std", "λ 5 %", "λ 95 %", "between classes", "moved",
+        "updates of one", "Λ-steps", "time on Λ",
+    )  # fmt: skip
+    return Table(columns, rows)
 
 
 _MEASURED = {
@@ -181,14 +204,13 @@ _MEASURED = {
 }
 
 
-def measurement_table(families: Sequence[Family]) -> Table:
+def measurement_table(family: Family) -> Table:
     """Return what the Λ-steps said of themselves: mean over runs of the median over Λ-steps."""
-    rows = [
-        (family.title, label(method), *(_medians(runs, name) for name in _MEASURED))
-        for family, method, runs in _with_weights(families)
-    ]
-    columns = ("Setting", "Method", *_MEASURED.values())
-    return Table(columns, tuple(rows), text_columns=(0, 1))
+    rows = tuple(
+        (label(method), *(_medians(runs, name) for name in _MEASURED))
+        for method, runs in _with_weights(family)
+    )
+    return Table(("Method", *_MEASURED.values()), rows)
 
 
 def _medians(runs, name):
@@ -196,17 +218,16 @@ def _medians(runs, name):
     return f"{mean_std(found).mean:.3g}" if found else MISSING
 
 
-def groups_table(families: Sequence[Family]) -> Table:
+def groups_table(family: Family) -> Table:
     """Return λ by group of U: mean over runs of the groups' means and deviations."""
     rows = []
-    for family, method, runs in _with_weights(families):
+    for method, runs in _with_weights(family):
         for group in group_names(runs):
             having = [row for row in runs if group in row.lam_by_group]
             found = [row.lam_by_group[group] for row in having]
             sizes = [row.lam_by_group[group][0] / row.num_unlabeled for row in having]
             rows.append(
                 (
-                    family.title,
                     label(method),
                     group,
                     share_text(sizes),
@@ -215,22 +236,22 @@ def groups_table(families: Sequence[Family]) -> Table:
                     share_text([one[3] for one in found]),
                 )
             )
-    columns = ("Setting", "Method", "Group", "of U", "λ mean", "λ std within", "moved")
-    return Table(columns, tuple(rows), text_columns=(0, 1, 2))
+    columns = ("Method", "Group", "of U", "λ mean", "λ std within", "moved")
+    return Table(columns, tuple(rows), text_columns=(0, 1))
 
 
-def detection_table(families: Sequence[Family]) -> Table:
+def detection_table(family: Family) -> Table:
     """Return the AUROC of −λ for what should weigh little, beside confidence and loss."""
     rows = []
-    for family, method, runs in _with_weights(families):
+    for method, runs in _with_weights(family):
         for what in dict.fromkeys(name.partition("/")[0] for row in runs for name in row.auroc):
             areas = (
                 number(values(runs, lambda row, key=f"{what}/{score}": row.auroc.get(key)), 3)
                 for score in ("lam", "confidence", "loss")
             )
-            rows.append((family.title, label(method), what, *areas))
-    columns = ("Setting", "Method", "Finds", "−λ", "1 − confidence", "loss")
-    return Table(columns, tuple(rows), text_columns=(0, 1, 2))
+            rows.append((label(method), what, *areas))
+    columns = ("Method", "Finds", "−λ", "1 − confidence", "loss")
+    return Table(columns, tuple(rows), text_columns=(0, 1))
 
 
 def missing_table(families: Sequence[Family]) -> Table:
@@ -255,12 +276,11 @@ def missing_table(families: Sequence[Family]) -> Table:
     return Table(columns, tuple(rows), text_columns=(0, 1, 3))
 
 
-def _with_weights(families: Sequence[Family]):
-    for family in families:
-        for method in family.methods():
-            runs = list(family.of(method).values()) if method != TUNED else []
-            if runs and runs[0].lam_mean is not None:
-                yield family, method, runs
+def _with_weights(family: Family):
+    for method in family.methods():
+        runs = list(family.of(method).values()) if method != TUNED else []
+        if runs and runs[0].lam_mean is not None:
+            yield method, runs
 
 
 def values(runs, get: Get) -> list[float]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from experiments.runs.run_files import RunError
 from experiments.study import tables as study_tables
 from experiments.study.families_found import families
 from experiments.study.figures import error_picture
-from experiments.study.page import study_document, write_study
+from experiments.study.page import study_documents, write_study
 from experiments.study.rows import Row, group_names, read_rows, row_of, rows_text
 
 ERRORS = {
@@ -81,8 +82,9 @@ def test_missing_and_foreign_rows_are_told_apart():
     found, unused = family(rows)
     assert found.missing == {"per_example": [3], "cross_fit": [1, 2, 3]}
     assert unused == [("fashion_mnist_v160", "per_example", 3)]
-    text = render_markdown(study_document([plan()], by_key(rows)))
-    assert "14 of 18 runs finished" in text
+    pages = study_documents([plan()], by_key(rows))
+    assert "14 of 18 runs finished" in render_markdown(pages["README.md"])
+    text = render_markdown(pages["method.md"])
     assert "| 4 of 18 | per\\_example (seed 3); cross\\_fit (seed 1, 2, 3) |" in text
     assert "counted nowhere: fashion\\_mnist\\_v160/per\\_example/3." in text
 
@@ -96,13 +98,21 @@ def test_tables_by_hand():
         "3 of 3",
     )
     assert table["Λ per example"][2] == "31.33 ± 1.53 †"
-    (line,) = study_tables.validation_table([found]).rows
-    assert line[-2:] == ("+10.33 [+8.90, +11.77] (3)", "train on V")
+    (line,) = study_tables.overview_table([found]).rows
+    assert line[0].link == "families/fashion_mnist_v160.md" and line[-1] == "15 of 18"
+    assert (line[6].text, line[6].strong) == ("−10.33 [−11.77, −8.90] (3)", True)
+    assert (line[2].text, line[2].strong) == ("−1.00 [−1.00, −1.00] (3)", True)
+    readings = {r[0]: r[1:] for r in study_tables.comparisons_table(found).rows}
+    name = "base, V as labels − Λ per example"
+    assert readings[name] == ("−10.33 [−11.77, −8.90] (3)", "better")
+    (answer,) = (p for p in study_tables.answers([found]).items if "trained on" in p.opening)
+    expected = "base, V as labels, against Λ per example: better in 1, worse in 0 of 1 setting."
+    assert answer.text == expected
     assert study_tables.reading(found.difference("v_as_labels", "per_example"), "b", "w") == "b"
     assert study_tables.reading(None, "b", "w") == "not run"
-    groups = {r[2]: r[3:] for r in study_tables.groups_table([found]).rows}
+    groups = {r[1]: r[2:] for r in study_tables.groups_table(found).rows}
     assert groups["foreign"] == ("40.0 %", "0.800 ± 0.000", "0.100 ± 0.000", "90.0 %")
-    finds = {r[2]: r[3:] for r in study_tables.detection_table([found]).rows}
+    finds = {r[1]: r[2:] for r in study_tables.detection_table(found).rows}
     assert finds["wrong"] == ("0.510 ± 0.000", "0.900 ± 0.000", "–")
 
 
@@ -149,11 +159,20 @@ def test_the_page_of_partial_results(tmp_path):
         rows += rows_of({"fixed_1": (30.0, 31.0), "per_example": (29.0, 33.0)}, family=name)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "old.png").touch()
+    (tmp_path / "families").mkdir()
+    (tmp_path / "families" / "old.md").touch()
+    (tmp_path / "findings.md").write_text("# By hand\n")
     write_study(plans, by_key(rows), tmp_path)
-    text = (tmp_path / "README.md").read_text()
+    pages = {path: path.read_text() for path in tmp_path.rglob("*.md")}
+    assert {path.name for path in pages} == {
+        "README.md", "findings.md", "method.md", "cifar10_v50.md",
+        *(f"fashion_mnist_{name}.md" for name in ("v160", "v10", "foreign_v160")),
+    }  # fmt: skip
+    text = "".join(pages.values())
     assert "CIFAR-10, JPEG copy, not comparable with published numbers: 40 labels" in text
-    assert "| cifar10\\_v1024 | primary | 18 of 18 | all |" in text
-    shown = set(re.findall(r"\(figures/([\w-]+\.png)\)", text))
+    assert "| cifar10\\_v1024 | primary | 18 of 18 | all |" in pages[tmp_path / "method.md"]
+    assert broken_links(tmp_path) == []
+    shown = set(re.findall(r"figures/([\w-]+\.png)\)", text))
     assert shown == {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"groups-fashion-mnist-foreign-v160.png", "sizes-fashion-mnist.png"} < shown
     assert all((tmp_path / "figures" / name).stat().st_size < 150_000 for name in shown)
@@ -161,8 +180,29 @@ def test_the_page_of_partial_results(tmp_path):
 
 
 def test_an_empty_study_says_so():
-    text = render_markdown(study_document([plan()], {}))
-    assert "No run of the study is finished." in text and "| 18 of 18 | all |" in text
+    pages = study_documents([plan()], {})
+    assert "No run of the study is finished." in render_markdown(pages["README.md"])
+    assert "| 18 of 18 | all |" in render_markdown(pages["method.md"])
+
+
+def broken_links(folder):
+    """Return the links of a folder's pages that lead nowhere: files, and headings in them."""
+    found = []
+    for path in folder.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+            name, _, anchor = link.partition("#")
+            target = (path.parent / name).resolve() if name else path
+            titles = re.findall(r"(?m)^#+ (.+)$", target.read_text("utf-8")) if anchor else ()
+            anchors = {re.sub(r"[^\w\- ]", "", t).strip().lower().replace(" ", "-") for t in titles}
+            if "://" not in link and not (target.is_file() and anchor in {"", *anchors}):
+                found.append(f"{path.name}: {link}")
+    return found
+
+
+def test_every_link_in_the_repository_s_study_leads_somewhere():
+    folder = Path(__file__).parents[2] / "docs" / "study"
+    assert broken_links(folder) == [] and len(list(folder.rglob("*.md"))) > 10
+    assert len((folder / "README.md").read_text().split()) < 2000, "one page of answers"
 
 
 def test_the_record_survives_its_file(tmp_path):

@@ -169,9 +169,8 @@ def test_make_study_reads_folders_and_keeps_the_record(monkeypatch, tmp_path, ca
     assert rows[FAMILY, "fixed_1", 1].commit == "old"
     assert is_recorded(one, rows) and is_recorded(two, rows)
     assert "2 of " in capsys.readouterr().out
-    text = (out / "README.md").read_text()
-    assert "| base (λ = 1) | 27.50 ± 3.54 |" in text
-    assert "| cifar10\\_v50 | primary |" in text
+    assert "| base (λ = 1) | 27.50 ± 3.54 |" in (out / f"families/{FAMILY}.md").read_text()
+    assert "| cifar10\\_v50 | primary |" in (out / "method.md").read_text()
 
 
 def test_make_study_refuses_a_folder_that_is_not_there(monkeypatch, tmp_path, capsys):
