@@ -26,7 +26,7 @@ from experiments.options.presets import make_config
 from experiments.runs import state as run_state
 from experiments.runs.execute import execute
 from ssl_weighting.checkpointing import Checkpoints
-from ssl_weighting.theta.devices import Devices, average, divided, is_first, share
+from ssl_weighting.theta.devices import Devices, average, divided, is_first, loss_per_device
 
 SHARED = {"labeled_batch": 4, "unlabeled_ratio": 3}
 
@@ -81,7 +81,7 @@ def _passes(net, forward, x, cotangent):
     with tf.GradientTape() as tape:
         z = forward(x)["logits"]
         loss = tf.reduce_sum(z**2 * cotangent) + tf.reduce_sum(params[0] ** 2)
-        mine = share(loss)
+        mine = loss_per_device(loss)
     return z, of_inputs, loss, tape.gradient(mine, params)
 
 
