@@ -69,7 +69,7 @@ def test_lambda_steps_fall_due_after_every_n_theta_steps(settings, due):
 
 
 def test_lambda_pass_changes_nothing_but_the_weights_of_its_batch():
-    model = wide_resnet((8, 8, 1), 2, depth=10, width=1, base_filters=2, batch_norm_decay=0.9)
+    model = wide_resnet((8, 8, 1), 2, depth=10, width=1, base_filters=8, batch_norm_decay=0.9)
 
     class Images(TinySource):
         def __init__(self):

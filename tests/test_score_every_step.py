@@ -34,9 +34,9 @@ def test_a_theta_step_adds_the_score_that_a_lambda_step_with_that_direction_give
     expected = -parameters.dot_products(prepared, tf.constant(direction, tf.float64))
     ids, expected = lam_gradient(rows, expected, 20)
     trainer.train(1)
-    np.testing.assert_allclose(
-        tf.gather(trainer.scores.total.value, ids), expected, rtol=1e-4, atol=1e-7
-    )
+    found = tf.gather(trainer.scores.total.value, ids)
+    rounding = 1e-5 * np.abs(expected).max()  # of float32 sums whose terms cancel in small scores
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=rounding)
     assert trainer.scores.count.numpy().sum() == 20
     assert np.abs(expected).max() > 1e-3
     assert logit_gradient(rows.loss_of_logits, rows.logits).shape == rows.logits.shape

@@ -247,7 +247,7 @@ def test_plan_names_each_layers_path_and_memory():
     paths = {r.layer: r.path for r in layer_plan(Network(attention), ids, "forward")}
     assert paths["norm"] == paths["embedding"] == "forward, accumulator"
     stem = next(r for r in rows if r.layer.endswith("stem"))
-    assert stem.bytes_per_example == 8 * (3 * 3 * 2 * 4 + 4 + 2 * 6 * 6 * 4)
+    assert stem.bytes_per_example == 8 * (3 * 3 * 2 * 8 + 8 + 2 * 6 * 6 * 8)
     need = {e: bytes_per_example(network, inputs, e) for e in ("serial", "layerwise", "ghost")}
     assert need["serial"] == 8 * network.size
     assert need["layerwise"] == need["serial"] + need["ghost"] > need["ghost"] > 0
