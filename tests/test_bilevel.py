@@ -337,7 +337,7 @@ def test_theta_learns_to_ignore_wrong_pseudo_labels():
         ),
         (
             lambda: LambdaStepSettings(infl_bn="eval"),
-            "`batch_norm` must be one of batch, moving",
+            "`infl_bn` must be one of batch, moving",
         ),
         (lambda: LambdaStepSettings(curvature="fisher"), "`curvature` must be one of"),
         (lambda: LambdaStepSettings(hess_l2_coeff=-1.0), "`hess_l2_coeff` must be >= 0"),
