@@ -83,14 +83,33 @@ def _shared_source(splits, labeled, unlabeled, seed, augmentation, stream):
 
 
 def _restartable(source):
-    """One tf.data pipeline for all runs, whose first step is a variable."""
+    """One tf.data pipeline for all runs, whose first step is a variable.
+
+    Batches are made by `source.at` as plain calls: a pipeline that holds the function of the views
+    readies it anew at every start of an iterator, which takes seconds.
+    """
     first, made = tf.Variable(0, dtype=tf.int64), []
 
     def dataset(start):
         if not made:
-            made.append(tf.data.Dataset.counter().map(lambda k: source.at(k + first)))
+            like = source.at(0)
+            parts = [part for part in tf.nest.flatten(like) if part is not None]
+
+            def batch(k):
+                found = tf.py_function(call, [k + first], [part.dtype for part in parts])
+                for tensor, part in zip(found, parts, strict=True):
+                    tensor.set_shape(part.shape)
+                left = iter(found)
+                return tf.nest.map_structure(
+                    lambda part: part if part is None else next(left), like
+                )
+
+            made.append(tf.data.Dataset.counter().map(batch))
         first.assign(start)
         return made[0]
+
+    def call(k):
+        return [part for part in tf.nest.flatten(source.at(k)) if part is not None]
 
     return dataset
 
