@@ -63,10 +63,7 @@ class AlgorithmOptions:
         needs=_of("uda", "mixmatch", "remixmatch"),
     )
     entropy_coefficient: float = _option(
-        0.0,
-        "UDA, VAT: of the entropy of predictions on U",
-        NOT_NEGATIVE,
-        needs=_of("uda", "vat"),
+        0.0, "UDA, VAT: of the entropy of predictions on U", NOT_NEGATIVE, needs=_of("uda", "vat")
     )
     tsa: str = _option(
         "none",

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import (
-    CONTENT,
-    FRACTION,
-    NOT_NEGATIVE,
-    POSITIVE,
-    Group,
-    Need,
-)
+from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need
 from ssl_weighting.data.images.contamination import KINDS
 from ssl_weighting.data.images.uda_labels import LABELED_SETS
 from ssl_weighting.data.splits import VAL_ORDERS

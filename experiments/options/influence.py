@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import (
-    NOT_NEGATIVE,
-    OR_MINUS_ONE,
-    POSITIVE,
-    ROUNDING,
-    Group,
-    Need,
-)
+from experiments.options.entry import NOT_NEGATIVE, OR_MINUS_ONE, POSITIVE, ROUNDING, Group, Need
 from experiments.options.lam import LEARNS
 
 LAST_LAYER = "last_layer"  # as `lambda_step.LAST_LAYER`, which imports TensorFlow
@@ -115,10 +108,7 @@ class InfluenceOptions:
         needs=LEARNS,
     )
     lambda_batch: int = _option(
-        0,
-        "U' of a fresh Lambda-step; 0: the training batch's size",
-        NOT_NEGATIVE,
-        needs=LEARNS,
+        0, "U' of a fresh Lambda-step; 0: the training batch's size", NOT_NEGATIVE, needs=LEARNS
     )
     infl_bn: str = _option(
         "batch",

@@ -46,10 +46,7 @@ class ModelOptions:
     width: int = _option(2, "Wide-ResNet widening factor", POSITIVE, needs=_WIDE_RESNET)
     base_filters: int = _option(16, "Wide-ResNet stem channels", POSITIVE, needs=_WIDE_RESNET)
     wrn_variant: str = _option(
-        "fixmatch",
-        "whose Wide-ResNet",
-        choices=("fixmatch", "uda", "uda_2019"),
-        needs=_WIDE_RESNET,
+        "fixmatch", "whose Wide-ResNet", choices=("fixmatch", "uda", "uda_2019"), needs=_WIDE_RESNET
     )
     pixel_scaling: str = _option(
         "symmetric",

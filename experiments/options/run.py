@@ -39,10 +39,7 @@ class RunOptions:
     )
     # XLA rounds otherwise, as another processor does.
     jit: bool = _option(
-        False,
-        "compile the theta-step and the evaluation with XLA",
-        effect=ROUNDING,
-        free=True,
+        False, "compile the theta-step and the evaluation with XLA", effect=ROUNDING, free=True
     )
     smoke: bool = _option(
         False,
