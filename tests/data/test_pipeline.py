@@ -282,5 +282,5 @@ def test_impossible_validation_batches_are_refused():
     with pytest.raises(ValueError, match=r"`validation` must have at least one example"):
         validation_batch_at(validation.take(np.arange(0)), 0, 1, 0, val_replace=True)
     for size, replace in ((10, False), (0, True)):
-        with pytest.raises(ValueError, match=rf"\|V\| = 9.* size={size}, replace={replace}"):
+        with pytest.raises(ValueError, match=rf"\|V\| = 9.* size={size}, val_replace={replace}"):
             validation_batch_at(validation, 0, size, 0, val_replace=replace)
