@@ -97,6 +97,8 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     _announce(run)
     with Stop() as stop, log:
         finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
+    for member in run.trainer.members:  # they hold memory and threads
+        member.theta.forget()
     if not finished:
         return None
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
