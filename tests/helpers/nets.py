@@ -23,7 +23,7 @@ def mlp(dtype):
 def conv(dtype):
     """Functional: strides, both paddings, dilation, groups, depthwise, BatchNormalization."""
     x = inputs = keras.Input([6, 6, 2], dtype=dtype)
-    # Eight: for fewer, oneDNN on AVX2 reads past the end in the gradient of the shortcut's kernel.
+    # Eight: for fewer, oneDNN held to AVX2 gives a wrong gradient of the shortcut's kernel.
     x = layers.Conv2D(8, 3, padding="same", dtype=dtype, name="stem")(x)
     x = layers.BatchNormalization(dtype=dtype, name="norm_1", momentum=0.7)(x)
     x = layers.Activation("tanh", dtype=dtype)(x)

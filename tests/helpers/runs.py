@@ -26,8 +26,8 @@ from ssl_weighting.data.images.augmentation import Augmentation
 from ssl_weighting.data.pipeline import BatchSource
 
 # Lambda really moves: no mask, a Lambda-step every three steps, every id visited. Eight filters:
-# where a strided 1x1 convolution has fewer channels, oneDNN on a machine with AVX2 and no AVX-512
-# reads past their end for the gradient of its kernel, and equal runs differ.
+# where a strided 1x1 convolution has fewer channels, oneDNN held to AVX2 (ONEDNN_MAX_CPU_ISA) gives
+# a wrong gradient of its kernel, another one each time, and equal runs differ.
 DIGITS = {
     "dataset": "digits", "image_size": 8, "depth": 10, "width": 1, "base_filters": 8,
     "threshold": 0.0, "inner_steps": 3, "steps": 24, "eval_every": 8, "checkpoint_every": 6,
