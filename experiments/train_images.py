@@ -17,7 +17,7 @@ from experiments.options.text_recipes import is_text
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.start import TERMINATED, execute
-from ssl_weighting.data.images.by_name import NAMES
+from ssl_weighting.data.images.by_name import NAMES, check_images
 from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 
 
@@ -38,6 +38,8 @@ def main(argv: list[str]) -> int:
                 f"{config.dataset!r}. Use python -m experiments."
                 f"{'train_synthetic' if toy else 'train_text'}"
             )
+        if not config.smoke:
+            check_images(config.dataset, config.data_dir or None)
         summary = execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))
     return 0 if summary else TERMINATED
 

@@ -23,7 +23,7 @@ from experiments.options.text_recipes import is_text, text_recipe
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.start import TERMINATED, execute
-from ssl_weighting.data.texts.by_name import NAMES
+from ssl_weighting.data.texts.by_name import NAMES, check_texts
 
 # What --smoke alone means.
 _SMOKE = {"dataset": lambda: "rotten_tomatoes", "out": lambda: tempfile.mkdtemp(prefix="smoke-")}
@@ -44,6 +44,7 @@ def main(argv: list[str]) -> int:
                 f"--dataset must be one of {', '.join(NAMES)} or csv:PATH. Received: "
                 f"{config.dataset!r}. Use python -m experiments.train_images for images"
             )
+        check_texts(config.dataset, config.data_dir or None)
         summary = execute(config, "train_text", cache_dir=cache_dir(flags.FLAGS.cache_dir))
     return 0 if summary else TERMINATED
 

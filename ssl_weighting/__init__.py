@@ -32,7 +32,7 @@ _NAMES_OF = {
     "objective": "row_weights weighted_objective",
     "influence": "Influence lam_gradient",
     "lambda_step": "LambdaStep LambdaStepSettings Measured",
-    "bilevel": "BilevelSettings BilevelTrainer NonFiniteError",
+    "bilevel": "BilevelSettings BilevelTrainer",
     "cross_fit": "CrossFitTrainer Ensemble",
     "madam": "MAdam madam_update",
     "weight_store": "WeightStore",
@@ -41,6 +41,7 @@ _NAMES_OF = {
     "parameters": "Parameters",
     "parameters.last_layer": "LastLayer",
     "parameters.subnetwork": "Subnetwork",
+    "theta.step": "NonFiniteError",
     "theta.ema": "ExponentialMovingAverage",
     "algorithms": """
         ALGORITHMS FixMatch MeanTeacher MixMatch PseudoLabel ReMixMatch Supervised UDA VAT
@@ -54,8 +55,10 @@ __all__ = [*_MODULE_OF]
 
 
 def __getattr__(name: str):
-    """Return the public name `name` from its module (PEP 562)."""
+    """Return the public name, or the module of this package, called `name` (PEP 562)."""
     if name not in _MODULE_OF:
+        if name.isidentifier() and importlib.util.find_spec(f"{__name__}.{name}"):
+            return importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(
             f"`ssl_weighting` has no public name {name!r}. Known: {', '.join(sorted(_MODULE_OF))}"
         )

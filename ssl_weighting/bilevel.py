@@ -24,7 +24,6 @@ from ssl_weighting.lambda_step import (
 from ssl_weighting.stale_scores import StaleScores
 from ssl_weighting.theta.devices import Devices, check_devices
 from ssl_weighting.theta.replay import Replay
-from ssl_weighting.theta.step import NonFiniteError as NonFiniteError
 from ssl_weighting.theta.step import ThetaStep
 from ssl_weighting.theta.weight_decay import SCOPES
 
@@ -86,6 +85,8 @@ class BilevelSettings:
                 "Lambda-step is part of a theta-step. Received: "
                 f"stale_w={self.stale_w}, infl_fresh_batch={self.infl_fresh_batch}"
             )
+        if self.infl_own_features and self.measure_noise:
+            raise ValueError("`measure_noise` must be off with `infl_own_features`. Received: both")
 
     def lambda_due(self, step: int) -> bool:
         """Return whether a Lambda-step stands before theta-step number `step` (from 0)."""
@@ -176,8 +177,8 @@ class BilevelTrainer:
         parts = {"parameters": p, "replay": self.replay}
         self._lambda_step = LambdaStep(model, algorithm, store, solve, **parts)
         self._both_steps = tf.function(self._both_steps_fn, autograph=False)
-        old = self._within_theta_step if s.infl_own_features else self._around_theta_step
-        self._move_lambda = old if s.stale_w else self._before_theta_step
+        stale = self._within_theta_step if s.infl_own_features else self._around_theta_step
+        self._move_lambda = stale if s.stale_w else self._before_theta_step
 
     @property
     def members(self) -> tuple[BilevelTrainer, ...]:

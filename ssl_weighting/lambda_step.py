@@ -122,6 +122,12 @@ class LambdaStep:
     ):
         self.algorithm, self.store, self.replay = algorithm, store, replay
         self.settings = settings or LambdaStepSettings()
+        if (self.settings.inverse_hessian == "unrolled") != (replay is not None):
+            raise ValueError(
+                '`replay` must be given for inverse_hessian="unrolled" and for no other method; '
+                f"`BilevelTrainer` makes it. Received: inverse_hessian="
+                f"{self.settings.inverse_hessian!r}, replay={replay}"
+            )
         self.parameters = parameters or make_parameters(model, self.settings, weight_decay)
         self._measure = tf.function(self._measure_fn, autograph=False)
         self._apply = tf.function(self._apply_fn, autograph=False)
@@ -163,13 +169,9 @@ class LambdaStep:
             scores: gathered since the last Lambda-step; they move the weights too.
 
         Raises:
-            FloatingPointError: the measurement met a value that is not finite; nothing has moved.
+            NonFiniteError: the measurement met a value that is not finite; nothing has moved.
         """
-        if not measured.report["finite"]:
-            raise FloatingPointError(
-                f"The Lambda-step must be finite. Received: {measured.report}. Lambda "
-                "is untouched: check the inputs, raise the damping or lower the learning rate"
-            )
+        refuse_non_finite(measured)
         if measured.report["skipped"]:
             return
         stale = self._apply(measured.ids, measured.lam_gradient, measured.val_direction, scores)
@@ -267,16 +269,17 @@ def make_parameters(
     return Subnetwork(model, s.influence_params, **options, **shared)
 
 
-def refuse_non_finite(measured: Measured, step: int) -> None:
-    """Stop where a measurement met a value that is not finite.
+def refuse_non_finite(measured: Measured, step: int | None = None) -> None:
+    """Stop where a measurement, at theta-step `step`, met a value that is not finite.
 
     Raises:
-        NonFiniteError: it did, at theta-step `step`.
+        NonFiniteError: it did.
     """
     if not measured.report["finite"]:
+        where = "" if step is None else f" at step {step}"
         raise NonFiniteError(
-            f"The Lambda-step at step {step} met a non-finite value: {measured.report}. "
-            "Lambda is untouched. Raise the damping or lower the learning rate."
+            f"The Lambda-step{where} met a non-finite value: {measured.report}. Lambda is "
+            "untouched. Raise the damping, lower the learning rate or check the inputs."
         )
 
 

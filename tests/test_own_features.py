@@ -69,6 +69,8 @@ def test_a_validation_loss_that_is_not_finite_leaves_lambda():
 def test_it_needs_old_weights_and_the_same_batch():
     with pytest.raises(ValueError, match="`infl_own_features` must come with stale_w=True"):
         BilevelSettings(infl_own_features=True)
+    with pytest.raises(ValueError, match="`measure_noise` must be off with `infl_own_features`"):
+        BilevelSettings(infl_own_features=True, measure_noise=True, **OLD)
     with pytest.raises(ValueError, match="influence_params=last_layer and not with unrolled"):
         make_trainer(
             settings=BilevelSettings(infl_own_features=True, **OLD),

@@ -40,7 +40,7 @@ def weight_store(config: Config, num_unlabeled: int) -> WeightStore:
     """Return Lambda, initial, with its optimizer where it learns."""
     optimizer = {
         "madam": lambda: MAdam(
-            config.lambda_lr,
+            learning_rate=config.lambda_lr,
             epsilon=config.madam_epsilon,
             step_count=config.madam_t,
             mask=config.madam_mask,

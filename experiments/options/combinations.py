@@ -7,6 +7,7 @@ import re
 from experiments.options.algorithm import MIXING
 from experiments.options.influence import LAST_LAYER
 from experiments.options.lam import ORACLE
+from ssl_weighting.data.images.uda_labels import UDA_SETS_OF
 
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as the library's, without TensorFlow
@@ -47,6 +48,12 @@ def check_combinations(config) -> None:
 
 
 def _check_labeled_set(config):
+    sets = UDA_SETS_OF.get(config.labeled_set)
+    if sets and config.dataset and config.dataset not in sets:
+        raise ValueError(
+            f"--labeled_set={config.labeled_set} needs --dataset={' or '.join(sets)}. "
+            f"Received: --dataset={config.dataset}. Use --labeled_set=drawn"
+        )
     if config.labeled_set != "drawn" and config.contamination == "foreign":
         raise ValueError(
             f"--labeled_set={config.labeled_set} labels all classes, of which "

@@ -18,7 +18,7 @@ from experiments.options.text import TextOptions
 
 # Making batches anew with other rates takes the time of compiling them, one or two seconds.
 PUBLISH_EVERY = 256
-# Of the supervised base they stand in the report alone.
+# The supervised base trains on none; its table of examples has a loss on strong views all the same.
 _OWN_STRONG_VIEWS = {
     "fixmatch": "randaugment",
     "uda": "uda_randaugment",
@@ -66,7 +66,7 @@ class Config(
 
     @property
     def strong_views(self) -> str:
-        """What `strong_augment` comes to."""
+        """The kind of strong views, `auto` resolved."""
         own = _OWN_STRONG_VIEWS.get(self.algorithm, "weak")
         return own if self.strong_augment == "auto" else self.strong_augment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need
+from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need, Range
 from experiments.options.text import TEXTS
 
 _option = Group("model")
@@ -42,7 +42,12 @@ class ModelOptions:
         choices=("auto", "none", "half", "paper"),
         needs=TEXTS,
     )
-    depth: int = _option(28, "Wide-ResNet depth, 6n + 4", needs=_WIDE_RESNET)
+    depth: int = _option(
+        28,
+        "Wide-ResNet depth, 6n + 4",
+        Range("6n + 4 with n >= 1 (10, 16, 22, 28)", lambda x: x >= 10 and x % 6 == 4),
+        needs=_WIDE_RESNET,
+    )
     width: int = _option(2, "Wide-ResNet widening factor", POSITIVE, needs=_WIDE_RESNET)
     base_filters: int = _option(16, "Wide-ResNet stem channels", POSITIVE, needs=_WIDE_RESNET)
     wrn_variant: str = _option(

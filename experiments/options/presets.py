@@ -158,7 +158,7 @@ def make_config(**given) -> Config:
     dataset = DATASET_RECIPES.get(name) or text_recipe(name, given.get("algorithm", ""))
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)
-    if given.get("devices", defaults.devices) != defaults.devices:  # not to be had with XLA
+    if given.get("devices", defaults.devices) != defaults.devices:  # XLA excludes several devices
         dataset = {option: value for option, value in dataset.items() if option != "jit"}
     if given.get("validation") == "cross_fit":  # reads no V; asked for, V is still kept out of U
         dataset = dataset | {"val_size": 0}

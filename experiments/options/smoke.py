@@ -50,7 +50,7 @@ def shrunk(config: Config) -> dict[str, int]:
         "inner_steps": INNER_STEPS,
         "lambda_warmup_steps": min(config.lambda_warmup_steps, 1),
         "lr_warmup_steps": min(config.lr_warmup_steps, 1),
-        "lambda_init": config.lambda_init,  # of UDA it hangs on the number of labels
+        "lambda_init": config.lambda_init,  # UDA's depends on the number of labels
         "eval_every": STEPS,
         "checkpoint_every": STEPS,
         "log_every": STEPS,

@@ -14,7 +14,7 @@ TEXT = {
     "algorithm": "uda", "eval_every": 500, "checkpoint_every": 500, "keep_checkpoints": 2,
 }  # fmt: skip
 # UDA's text script masks nothing; its supervised base.
-TEXT_ALGORITHMS = {
+ALGORITHM_TEXTS = {
     "uda": {"threshold": 0.0},
     "supervised": {
         "learning_rate": 3e-5, "steps": 3000, "labeled_batch": 32,
@@ -39,7 +39,7 @@ def text_recipe(dataset: str, algorithm: str) -> dict:
     if not is_text(dataset):
         return {}
     own = OFFLINE if dataset == "rotten_tomatoes" else {}
-    return TEXT | own | TEXT_ALGORITHMS.get(algorithm or TEXT["algorithm"], {})
+    return TEXT | own | ALGORITHM_TEXTS.get(algorithm or TEXT["algorithm"], {})
 
 
 def shrunk(config: Config) -> dict:

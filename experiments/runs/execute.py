@@ -15,12 +15,11 @@ from experiments.assemble.hardware import divide_the_cpu
 from experiments.options.config import Config
 from experiments.options.deviations import deviations
 from experiments.runs import results
-from experiments.runs import state as run_state
 from experiments.runs.lock import held
 from experiments.runs.log import RunLog
-from experiments.runs.record import is_complete as is_complete
-from ssl_weighting.bilevel import NonFiniteError
+from experiments.runs.state import capture, checkpoints_of, restore
 from ssl_weighting.lambda_step import LAST_LAYER
+from ssl_weighting.theta.step import NonFiniteError
 
 RAISE = "Raise --damping"
 ADVICE = {
@@ -89,7 +88,7 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     out = Path(config.out)
     splits = load_splits(config, cache_dir)
     run = build(config, splits)
-    checkpoints = run_state.checkpoints_of(config, run)
+    checkpoints = checkpoints_of(config, run)
     metrics_bytes = _resume(run, checkpoints)
     log = RunLog(out, config.steps, metrics_bytes, run.trainer.step)
     (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so
@@ -126,7 +125,7 @@ def _resume(run, checkpoints):
     for complaint in complaints:
         print(f"{complaint} Falling back to the checkpoint before it.", flush=True)
     print(f"resuming at step {step}", flush=True)
-    return run_state.restore(run, step, state)
+    return restore(run, step, state)
 
 
 def _announce(run):
@@ -191,7 +190,7 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
             _evaluate(run, log)
         stopping = stop.received is not None  # read once: it may change on any line
         if stopping or _checkpoint_due(event.step, config):
-            checkpoints.save(event.step, run_state.capture(run, log.bytes_written))
+            checkpoints.save(event.step, capture(run, log.bytes_written))
         log.progress(event.step, Path(config.out).name)
         if stopping and event.step < config.steps:
             return False

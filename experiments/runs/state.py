@@ -11,8 +11,8 @@ from experiments.assemble.build import Run
 from experiments.options.config import RETIRED, Config, options_as_json
 from experiments.options.effects import effect_of, is_free
 from experiments.options.entry import CONTENT
-from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints
+from ssl_weighting.theta.step import NonFiniteError
 
 _MODEL = ("params/", "non_trainable/", "ema/")
 _NUMBERING = re.compile(r"_\d+(?=[/_]|$)")

@@ -181,4 +181,3 @@ PROBLEMS = {
         "are not isolated (channels between two linear layers can be turned into each other).",
     ),
 }  # fmt: skip
-KINKED = PROBLEMS["wide_resnet"]._replace(build=kinked_wide_resnet)

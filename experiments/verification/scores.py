@@ -11,8 +11,8 @@ import tensorflow as tf
 from experiments.assemble.build import Run, build, lambda_settings, load_splits
 from experiments.options.config import config_from_json
 from experiments.pages.statistics import auroc
-from experiments.runs import state as run_state
 from experiments.runs.record import read_config
+from experiments.runs.state import checkpoints_of, restore
 from ssl_weighting.algorithms import ORACLE_ALGORITHMS
 from ssl_weighting.algorithms.oracle import pseudo_labels
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
@@ -50,11 +50,11 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
     larger = dataclasses.replace(config, lambda_batch=examples, infl_fresh_batch=True)
     run = build(larger, load_splits(larger, cache))
     there = dataclasses.replace(config, out=str(folder))  # wherever it was made
-    found = run_state.checkpoints_of(there, run).restore()
+    found = checkpoints_of(there, run).restore()
     if found is None:
         raise FileNotFoundError(f"--run must hold a checkpoint. Received: {folder} with none")
     step, state, _ = found
-    run_state.restore(run, step, state)
+    restore(run, step, state)
     return run
 
 

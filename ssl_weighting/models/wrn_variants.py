@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SHORTCUTS = ("convolve", "pad")
-
 
 class Variant(NamedTuple):
     """One upstream project's reading of the Wide-ResNet.

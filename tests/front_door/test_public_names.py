@@ -79,3 +79,5 @@ from ssl_weighting import BilevelTrainer, influence, lam_gradient, objective
 print(influence.lam_gradient is lam_gradient, callable(influence.influence), objective.__name__)
 """
     assert python(code).stdout.split() == ["True", "True", "ssl_weighting.objective"]
+    code = "import ssl_weighting; print(ssl_weighting.influence.__name__)"
+    assert python(code).stdout.split() == ["ssl_weighting.influence"], "in whatever order"

@@ -127,6 +127,8 @@ OTHER_LISTS = {
     ("experiments/run_cell.py", "seed", "out"),  # what the cell's program sets itself
     ("experiments/options/flags.py", "dataset", "out"),  # what must be given
     ("experiments/report/grouping.py", "seed", "val_seed"),  # what repeats a run
+    ("experiments/report/grouping.py", "data_dir"),  # and what the recorded source stands for
+    ("experiments/run_cell.py", "smoke"),  # no departure from a cell
     # The recipe that the suite times, as attributes of its own.
     (
         "experiments/benchmarks/train_step.py",
@@ -148,9 +150,9 @@ def lists_of_options(text):
     found = [
         [e.value for e in one.elts if isinstance(e, ast.Constant)]
         for one in literals
-        if len(one.elts) > 1 and all(isinstance(e, ast.Constant) for e in one.elts)
+        if len(one.elts) > 1 and all(isinstance(e, (ast.Constant, ast.Starred)) for e in one.elts)
     ]
-    return [tuple(names) for names in found if set(names) <= ENTRIES.keys()]
+    return [tuple(names) for names in found if names and {*names} <= ENTRIES.keys()]
 
 
 def test_no_option_stands_in_a_second_list():

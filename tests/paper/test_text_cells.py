@@ -6,7 +6,7 @@ from cell_runs import CELLS, entries, finish
 from experiments import run_cell, run_paper
 from experiments.options.deviations import text_deviations
 from experiments.options.presets import make_config
-from experiments.options.text_recipes import BERT, TEXT, TEXT_ALGORITHMS
+from experiments.options.text_recipes import ALGORITHM_TEXTS, BERT, TEXT
 from experiments.paper import comparison, estimates, others, scripts
 from ssl_weighting.models.bert import BertShape
 
@@ -17,7 +17,7 @@ def test_cells_of_texts_are_the_recipe_of_texts():
     (supervised, uda, ours, longer) = (c for c in CELLS.values() if c.table == "Table 2")
     for cell in (uda, ours):
         made = vars(run_cell.configurations(run_cell.parsed(scripts.arguments(cell)))[0])
-        recipe = TEXT | TEXT_ALGORITHMS["uda"] | {"bert": BERT, "max_len": 128}
+        recipe = TEXT | ALGORITHM_TEXTS["uda"] | {"bert": BERT, "max_len": 128}
         assert recipe.items() <= made.items() and made["weighting"] == cell.options["weighting"]
         assert made["steps"] == 20 * made["eval_every"], "upstream: 20 checkpoints"
     assert {**ours.options, "weighting": "fixed"} == uda.options and ours.base == uda.name

@@ -1,4 +1,4 @@
-"""Part 2's engines on BERT: every one against a loop of one; Eq. 6's scopes against each other."""
+"""The engines on BERT: each against a loop of one; the last layer against autodiff."""
 
 import dataclasses
 

@@ -22,7 +22,7 @@ _LOADERS = {
     "mnist": load_mnist,
 }
 NAMES = (*_LOADERS, "digits")
-_PREFIXES = ("npz", "folder")
+_KINDS = {"npz": "file", "folder": "folder"}  # of PREFIX:PATH
 
 
 def load_images(
@@ -46,8 +46,23 @@ def load_images(
         FileNotFoundError: if no source has the data, or there is no folder `data_dir`.
         ValueError: if the name is unknown, an argument does not fit, or a file is damaged.
     """
+    check_images(dataset, data_dir)
+    if image_size is not None:
+        check_side(image_size)
     kind, _, path = dataset.partition(":")
-    if dataset not in NAMES and not (kind in _PREFIXES and path):
+    raw = _load(kind, path, data_dir, image_size, cache_dir)
+    return raw if image_size is None else resize_dataset(raw, image_size)
+
+
+def check_images(dataset: str, data_dir: str | os.PathLike | None = None) -> None:
+    """Check what `load_images` is to load, before anything is read.
+
+    Raises:
+        FileNotFoundError: there is no folder `data_dir`, or nothing at a PATH.
+        ValueError: the name is unknown, or it needs no `data_dir`.
+    """
+    kind, _, path = dataset.partition(":")
+    if dataset not in NAMES and not (kind in _KINDS and path):
         raise ValueError(
             f"`dataset` must be one of {', '.join(NAMES)}, npz:PATH or folder:PATH. "
             f"Received: dataset={dataset!r}."
@@ -58,10 +73,10 @@ def load_images(
             f"Received: data_dir={os.fspath(data_dir)!r} for dataset={dataset!r}."
         )
     check_folder(data_dir)
-    if image_size is not None:
-        check_side(image_size)
-    raw = _load(kind, path, data_dir, image_size, cache_dir)
-    return raw if image_size is None else resize_dataset(raw, image_size)
+    if path and not os.path.exists(path):
+        raise FileNotFoundError(
+            f"`dataset` must name a {_KINDS[kind]}. Received: {dataset}, which is not there."
+        )
 
 
 def _load(kind, path, data_dir, image_size, cache_dir) -> RawDataset:

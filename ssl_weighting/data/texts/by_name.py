@@ -30,22 +30,37 @@ def load_texts(
         FileNotFoundError: if no source has the data.
         ValueError: if the name is unknown, an argument does not fit, or a file is damaged.
     """
+    check_texts(dataset, data_dir)
+    kind, _, path = dataset.partition(":")
+    if kind == "csv":
+        return load_csv(path)
+    if dataset == "imdb":
+        return load_imdb(data_dir, cache_dir)
+    return load_rotten_tomatoes(data_dir)
+
+
+def check_texts(dataset: str, data_dir: str | os.PathLike | None = None) -> None:
+    """Check what `load_texts` is to load, before anything is read.
+
+    Raises:
+        FileNotFoundError: there is no file at csv:PATH.
+        ValueError: the name is unknown, or it needs no `data_dir`.
+    """
     kind, _, path = dataset.partition(":")
     if dataset not in NAMES and not (kind == "csv" and path):
         raise ValueError(
             f"`dataset` must be one of {', '.join(NAMES)}, or csv:PATH. "
             f"Received: dataset={dataset!r}."
         )
-    if kind == "csv":
-        if data_dir is not None:
-            raise ValueError(
-                "`data_dir` must be left out for csv:PATH, which names its file. "
-                f"Received: data_dir={os.fspath(data_dir)!r}."
-            )
-        return load_csv(path)
-    if dataset == "imdb":
-        return load_imdb(data_dir, cache_dir)
-    return load_rotten_tomatoes(data_dir)
+    if kind == "csv" and data_dir is not None:
+        raise ValueError(
+            "`data_dir` must be left out for csv:PATH, which names its file. "
+            f"Received: data_dir={os.fspath(data_dir)!r}."
+        )
+    if path and not os.path.exists(path):
+        raise FileNotFoundError(
+            f"`dataset` must name a file. Received: {dataset}, which is not there."
+        )
 
 
 def make_text_splits(

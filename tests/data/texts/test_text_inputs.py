@@ -17,7 +17,6 @@ from experiments.assemble import build, text_data
 from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import given
 from experiments.options.presets import make_config
-from experiments.runs import execute as running
 from ssl_weighting.data.texts import back_translation, hidden_states
 from ssl_weighting.data.texts.csv_text import load_csv
 from ssl_weighting.data.texts.hidden_states import HiddenStates
@@ -143,7 +142,7 @@ def test_a_run_does_not_go_on_with_other_paraphrases_or_another_bert(tiny, tmp_p
     def fingerprint(**other):
         config = make_config(**tiny | options | other | {"out": str(tmp_path / "out")})
         run = build.build(config, build.load_splits(config))
-        return running.run_state.fingerprint(config, run)
+        return fingerprint(config, run)
 
     first = fingerprint()
     assert fingerprint() == first
