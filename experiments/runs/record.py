@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from experiments.options.config import RETIRED
+from experiments.options.config import without_retired
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs.run_files import (
     Count,
@@ -243,16 +243,13 @@ def write_summary(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> Configuration:
-    """Return config.json of a run, finished or not.
-
-    Options that are retired by now are left out where they were at what is done today.
+    """Return config.json of a run, finished or not; its options are those `without_retired`.
 
     Raises:
         RunError: it is missing, broken or wrong.
     """
     found = read_object(folder / "config.json", Configuration)
-    options = {k: v for k, v in found["config"].items() if k not in RETIRED or RETIRED[k] != v}
-    return {**found, "config": options}
+    return {**found, "config": without_retired(found["config"])}
 
 
 def summary_of(folder: str | Path) -> dict[str, Any]:
