@@ -20,11 +20,12 @@ from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import define, given
 from experiments.options.presets import make_config
 from experiments.options.smoke import MARK
-from experiments.paper.cells import Cell, cells
+from experiments.paper.cell import Cell, CellNote
+from experiments.paper.cells import cells
 from experiments.paper.scripts import arguments, paper_text
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
-from experiments.runs.record import CellNote, is_complete, summary_of
+from experiments.runs.record import is_complete, summary_of
 from experiments.runs.run_files import write_object
 from experiments.runs.start import TERMINATED, execute, refuse_if_changed
 

@@ -95,13 +95,18 @@ def options_as_json(config: Config) -> dict[str, Any]:
     return {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}
 
 
+def without_retired(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options but those that are retired by now and were at what is done today."""
+    return {k: v for k, v in options.items() if k not in RETIRED or RETIRED[k] != v}
+
+
 def config_from_json(options: Mapping[str, Any]) -> Config:
     """Return the configuration that config.json holds; options that it lacks have their defaults.
 
     Raises:
         ValueError: it has an option that is retired, at a value that cannot be given any more.
     """
-    known = {k: v for k, v in options.items() if k not in RETIRED or RETIRED[k] != v}
+    known = without_retired(options)
     if unknown := {k: v for k, v in known.items() if k not in ENTRIES}:
         raise ValueError(f"The run must have options that exist. Received: {unknown}")
     return Config(**{k: float(v) if v == "inf" else v for k, v in known.items()})

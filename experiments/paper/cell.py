@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TypedDict
 
 from experiments.paper.numbers import Printed
+from experiments.runs.run_files import Object, Text
 
 FIVE, THREE = (1, 2, 3, 4, 5), (1, 2, 3)
 TEST, VALIDATION = "test error", "validation error"
 TRAIN, BENCHMARK = "run_cell", "benchmark"  # programs of experiments/
 FIXED, LEARNED = {"weighting": "fixed"}, {"weighting": "per_example"}
 IMDB = "imdb"
+
+
+class CellNote(TypedDict):
+    """The fields of cell.json: where a command departed from the paper's cell."""
+
+    cell: Text
+    departures: Object | None  # null: it was no cell of the paper's
 
 
 @dataclasses.dataclass(frozen=True)

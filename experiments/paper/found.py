@@ -9,8 +9,8 @@ from pathlib import Path
 from experiments.options.effects import effect_of
 from experiments.options.entry import RESULT
 from experiments.pages.statistics import mean_std, median_of_last
-from experiments.paper.cells import VALIDATION, Cell
-from experiments.runs.record import CellNote, RunRecord, read_run
+from experiments.paper.cell import VALIDATION, Cell, CellNote
+from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import RunError, read_object
 
 

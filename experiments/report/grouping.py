@@ -166,19 +166,7 @@ def relevant_settings(run: RunRecord) -> dict[str, Any]:
         if name not in (*SEEDS, "data_dir") and effect_of(name) != BOOKKEEPING
     }
     sizes = {"steps": run.summary.steps, "val_size": run.summary.val_size}
-    return options | sizes | _contents(run)
-
-
-def _contents(run: RunRecord) -> dict[str, str]:
-    # Word replacement records its seed too; it is told by options, as an empty folder's.
-    inputs = run.config.get("inputs") or {}
-    found = {"source": run.source}  # of what lies in data_dir
-    if "strong_views" in inputs:
-        views = inputs["strong_views"]
-        found["back_translation_dir"] = views if views.startswith("back_translation") else ""
-    if "weights" in inputs:
-        found["bert"] = f"{inputs['weights']} {inputs.get('vocabulary', '')}"
-    return found
+    return options | sizes | {"source": run.source} | run.contents  # the source: of data_dir
 
 
 def _labels(label: str, variants: list[tuple[RunRecord, ...]]) -> list[str]:

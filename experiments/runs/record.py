@@ -4,7 +4,7 @@
     metrics.jsonl          a line an event: `Evaluation`, `LambdaStep`, and "train" (never read)
     summary.json           `Summary`; written last: a run is finished once it is there
     example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
-    cell.json              `CellNote`, of the paper's cells
+    cell.json              `paper.cell.CellNote`, of the paper's cells
     timing.jsonl, tensorboard/, checkpoints/, model.keras           no part of the record
 
 Nothing here needs TensorFlow.
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from experiments.options.config import RETIRED
+from experiments.options.config import without_retired
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs.run_files import (
     Count,
@@ -88,13 +88,6 @@ class LambdaStep(TypedDict):
     lam_quantiles: Numbers | None
 
 
-class CellNote(TypedDict):
-    """The fields of cell.json: where a command departed from the paper's cell."""
-
-    cell: Text
-    departures: Object | None  # null: it was no cell of the paper's
-
-
 _EXTRAS = {  # may be missing, or damaged: the run counts without them
     "weights": ("example_weights.parquet", read_example_weights),
     "extremes": ("extreme_examples.npz", read_extreme_examples),
@@ -144,6 +137,8 @@ class Circumstances(NamedTuple):
     source: str
     split: str
     with_v: bool  # V became labels, which changes the split by design
+    views: str | None = None  # the paraphrases, "" for word replacement; None: unknown, or no views
+    bert: str | None = None  # its weights and vocabulary; None: unknown, or no BERT
 
 
 def comparable(a: Any, b: Any) -> list[str]:
@@ -153,8 +148,9 @@ def comparable(a: Any, b: Any) -> list[str]:
         a, b: anything with `circumstances`, of one seed.
     """
     one, other = a.circumstances, b.circumstances
-    found = [n for n in ("devices", "precision", "source") if getattr(one, n) != getattr(other, n)]
-    return found + ["split"] * (one.with_v == other.with_v and one.split != other.split)
+    by_design = ("with_v", "split") if one.with_v != other.with_v else ()
+    named = zip(one._fields, one, other, strict=True)
+    return [n for n, x, y in named if x != y and None not in (x, y) and n not in by_design]
 
 
 def unlike_pairs(runs: Mapping[int, Any], others: Mapping[int, Any]) -> dict[int, list[str]]:
@@ -198,14 +194,30 @@ class RunRecord:
         return re.sub(rf"\bseed {self.seed}\b", "the run's seed", self.summary.source)
 
     @property
+    def contents(self) -> dict[str, str]:
+        """Option that names a folder -> what lay there, as far as the run recorded it."""
+        inputs = self.config.get("inputs") or {}
+        found = {}
+        if "strong_views" in inputs:
+            # Word replacement records its seed too; it is told by options, as an empty folder's.
+            views = inputs["strong_views"]
+            found["back_translation_dir"] = views if views.startswith("back_translation") else ""
+        if "weights" in inputs:
+            found["bert"] = f"{inputs['weights']} {inputs.get('vocabulary', '')}"
+        return found
+
+    @property
     def circumstances(self) -> Circumstances:
         """What `comparable` compares."""
+        has_views = (self.config.get("inputs") or {}).get("strong_views")
         return Circumstances(
             devices=self.summary.devices,
             precision=self.config["config"].get("precision", "float32"),
             source=self.summary.source,
             split=self.config["split_hash"],
             with_v=self.summary.validation_as_labels,
+            views=self.contents.get("back_translation_dir") if has_views else None,
+            bert=self.contents.get("bert"),
         )
 
     @property
@@ -231,16 +243,13 @@ def write_summary(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> Configuration:
-    """Return config.json of a run, finished or not.
-
-    Options that are retired by now are left out where they were at what is done today.
+    """Return config.json of a run, finished or not; its options are those `without_retired`.
 
     Raises:
         RunError: it is missing, broken or wrong.
     """
     found = read_object(folder / "config.json", Configuration)
-    options = {k: v for k, v in found["config"].items() if k not in RETIRED or RETIRED[k] != v}
-    return {**found, "config": options}
+    return {**found, "config": without_retired(found["config"])}
 
 
 def summary_of(folder: str | Path) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Row:
 
     @property
     def circumstances(self) -> Circumstances:
-        """What `comparable` compares; the options that the plan asks for fix the first two."""
+        """What `comparable` compares; the plan's options fix devices and precision."""
         with_v = "v_as_labels" in self.method
         return Circumstances(1, "float32", self.source, self.split, with_v)
 

@@ -101,6 +101,24 @@ def test_how_strong_views_were_made_is_said_and_counts_either_way(tmp_path):
     assert ours.endswith(f"does; {views}") and fixed.endswith("with --back_translation_dir=bt")
 
 
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"strong_views": f"back_translation {'b' * 64}"}, "views"),
+        ({"weights": "e" * 64}, "bert"),
+    ],
+)
+def test_runs_of_other_strong_views_or_another_bert_are_not_paired(tmp_path, changed, why):
+    inputs = {"strong_views": "1 tf_idf 0.7 1", "weights": "a" * 64, "vocabulary": "c" * 64}
+    for folder, own, gain in (
+        ("alike", inputs, "-2.00 (1 seed, no interval)"),
+        ("unlike", inputs | changed, f"- (seed 1 left out: unlike {why})"),
+    ):
+        finish_text(tmp_path / folder, FIXED, [11.0], config={"inputs": inputs})
+        finish_text(tmp_path / folder, OURS, [9.0], config={"inputs": own})
+        assert entries(tmp_path / folder, OURS)["minus fixed weights"] == gain
+
+
 def test_a_copy_of_the_cell_s_bert_counts_and_another_does_not(tmp_path):
     heading, smaller = "ours, median of last 20", "extra_imdb_512_uda_base"
     for name, bert in ((OURS, f"/models/{BERT}"), (FIXED, "minilm"), (smaller, None)):

@@ -80,3 +80,31 @@ def test_a_pair_shares_all_but_the_method(tmp_path, changed, names):
     one = read_run(write_run(tmp_path, "one"))
     other = read_run(write_run(tmp_path, "other", algorithm="fixmatch", **changed))
     assert comparable(one, other) == comparable(other, one) == names
+
+
+def with_inputs(views, weights="a", vocabulary="c"):
+    return {"strong_views": views, "weights": weights, "vocabulary": vocabulary}
+
+
+WORDS, PARAPHRASES = "1 tf_idf 0.7 1", "back_translation b"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "others", "names"),
+    [
+        (with_inputs(PARAPHRASES), with_inputs(PARAPHRASES), []),
+        (with_inputs(PARAPHRASES), with_inputs("back_translation d"), ["views"]),
+        (with_inputs(PARAPHRASES), with_inputs(WORDS), ["views"]),
+        (with_inputs(WORDS), with_inputs("1 uniform 0.5 1"), []),  # told by options
+        (with_inputs(""), with_inputs(PARAPHRASES), []),  # supervised
+        (with_inputs(""), with_inputs(WORDS, weights="e"), ["bert"]),
+        (with_inputs(WORDS), with_inputs(WORDS, vocabulary="e"), ["bert"]),
+        (with_inputs(WORDS), with_inputs(PARAPHRASES, weights="e"), ["views", "bert"]),
+        (with_inputs(PARAPHRASES), {}, []),  # of images
+        (with_inputs(PARAPHRASES), None, []),  # older
+    ],
+)
+def test_a_pair_shares_the_content_that_both_recorded(tmp_path, inputs, others, names):
+    one = read_run(write_run(tmp_path, "one", config={"inputs": inputs}))
+    other = read_run(write_run(tmp_path, "other", config={"inputs": others}))
+    assert comparable(one, other) == comparable(other, one) == names
