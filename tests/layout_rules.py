@@ -1,4 +1,4 @@
-"""The layout rules of this repository as pure functions of source text, for `test_layout.py`.
+"""The layout rules of this repository as pure functions of paths and text, for `test_layout.py`.
 
 Each rule yields one message a finding, `path:line: what is wrong`, and nothing when all is well.
 """
@@ -9,7 +9,6 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 
 # Who may import whom: only downwards, or within one group. A group is a tuple of patterns.
@@ -68,8 +67,12 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# What may stand at each top: a new file goes into a room, a new room is named here first.
+# The Python files that may stand at each top, the repository's own top being "": a new file goes
+# into a room, a new room is named here first.
 TOPS: dict[str, frozenset[str]] = {
+    "": _names("setup"),
+    ".ci": frozenset(),
+    "docs": frozenset(),
     "ssl_weighting": _names("""
         __init__ structs objective losses influence lambda_step stale_scores bilevel cross_fit
         madam weight_store evaluation checkpointing"""),
@@ -84,11 +87,23 @@ TOPS: dict[str, frozenset[str]] = {
         test_measure_noise test_objective test_own_features test_score_every_step
         test_weight_store"""),
 }
+# The other files that may stand there. Inside a room any file may stand.
+OTHER_FILES: dict[str, frozenset[str]] = {
+    "": _names("""
+        .gitignore CHANGELOG.md LICENSE README.md pyproject.toml requirements-cpu.lock
+        requirements-gpu.lock run_all.sh"""),
+    ".ci": _names("run"),
+    "docs": _names("architecture.md benchmarks.md influence.md recipes.md"),
+    "experiments": _names("environment.sh python.sh"),
+    "third_party": _names("README.md"),
+    "tests": _names("run.sh"),
+}
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
     data/texts""")
 _PROGRAMS = _names("options assemble runs report pages study paper benchmarks verification")
 FOLDERS: dict[str, frozenset[str]] = {
+    "docs": _names("images study study/families study/figures"),
     "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),
     "experiments": _PROGRAMS | _names("cells benchmarks/peers"),
     "third_party": _names("ssl_weighting_upstream"),
@@ -141,7 +156,7 @@ class Source:
 
 
 def imports(source: Source, nodes: Iterable[ast.AST] | None = None) -> Iterator[tuple[int, str]]:
-    """Yields (line, dotted name) of everything imported, `from a import b` as `a.b`."""
+    """Yield (line, dotted name) of everything imported, `from a import b` as `a.b`."""
     for node in ast.walk(source.tree) if nodes is None else nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -151,78 +166,24 @@ def imports(source: Source, nodes: Iterable[ast.AST] | None = None) -> Iterator[
 
 
 def _anchor(source: Source, level: int) -> str:
-    """Returns the package that a relative import of this level starts from."""
+    """Return the package that a relative import of this level starts from."""
     parts = source.module.split(".")
     climbs = level - source.path.endswith("__init__.py")
     return ".".join(parts[: len(parts) - climbs]) if level else ""
 
 
-def own_imports(source: Source, modules: frozenset[str]) -> Iterator[tuple[int, str]]:
-    """Yields (line, module) for imports of this repository's own modules."""
-    for line, name in imports(source):
-        if name.split(".")[0] in ROOMS:
-            yield line, name if name in modules else name.rpartition(".")[0] or name
-
-
-def place(module: str) -> tuple[int, tuple[str, ...]] | None:
-    """Returns the floor and the group of a module, None if the table does not know it."""
-    for floor, groups in enumerate(FLOORS):
-        for group in groups:
-            if any(fnmatchcase(module, pattern) for pattern in group):
-                return floor, group
-    return None
-
-
-def check_floors(source: Source, modules: frozenset[str]) -> Iterator[str]:
-    """Imports go downwards, or stay within one group."""
-    if source.room not in ROOMS:
-        return
-    if (here := place(source.module)) is None:
-        yield source.finding(1, f"{source.module} is on no floor: add it to FLOORS")
-        return
-    for line, target in own_imports(source, modules):
-        there = place(target)
-        own_package = source.path.endswith("__init__.py") and target.startswith(source.module + ".")
-        if there is None:
-            yield source.finding(line, f"{target} is on no floor: add it to FLOORS")
-        elif not (
-            there[0] < here[0]
-            or there == here
-            or own_package
-            or (source.module, target) in SIDEWAYS
-        ):
-            yield source.finding(line, f"{source.module} must not import {target}")
-
-
-def check_cycles(sources: Iterable[Source], modules: frozenset[str]) -> Iterator[str]:
-    """No module reaches itself by imports, those inside functions included."""
-    graph = {s.module: {name for _, name in own_imports(s, modules)} - {s.module} for s in sources}
-    state: dict[str, str] = {}
-
-    def visit(module: str, trail: tuple[str, ...]) -> Iterator[str]:
-        if state.get(module) == "open":
-            yield "import cycle: " + " -> ".join((*trail[trail.index(module) :], module))
-        if module in state:
-            return
-        state[module] = "open"
-        for target in sorted(graph.get(module, ())):
-            yield from visit(target, (*trail, module))
-        state[module] = "done"
-
-    for module in sorted(graph):
-        yield from visit(module, ())
-
-
-def check_places(source: Source) -> Iterator[str]:
+def check_places(path: str) -> Iterator[str]:
     """A file stands in a room of the list; each top holds the names of its list and no other."""
-    top, _, place = source.path.partition("/")
-    if top not in TOPS:
-        return
+    top, place = path.split("/", 1) if "/" in path else ("", path)
     folder, _, name = place.rpartition("/")
-    if not folder and name.removesuffix(".py") not in TOPS[top]:
-        yield source.finding(1, f"{name} stands at the top of {top}/: put it into a room")
-    elif folder and folder not in FOLDERS[top]:
-        yield source.finding(1, f"{top}/{folder}/ is no room: choose one, or add it to FOLDERS")
+    if top not in TOPS:
+        yield f"{path}:1: {top}/ is no folder of this repository: choose one, or add it to TOPS"
+    elif folder and folder not in FOLDERS.get(top, ()):
+        yield f"{path}:1: {top}/{folder}/ is no room: choose one, or add it to FOLDERS"
+    elif not folder and name not in {f"{stem}.py" for stem in TOPS[top]} | OTHER_FILES.get(
+        top, frozenset()
+    ):
+        yield f"{path}:1: {name} stands at the top of {top or '.'}/: put it into a room"
 
 
 def check_flags(source: Source) -> Iterator[str]:
@@ -337,7 +298,6 @@ def check_text(path: str, text: str) -> Iterator[str]:
 
 
 FILE_RULES = (
-    check_places,
     check_flags,
     check_private_names,
     check_statements,

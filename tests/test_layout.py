@@ -3,36 +3,32 @@
 Every rule is also shown a snippet that breaks it, for a check that cannot fail is no check.
 """
 
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 
+import layout_floors as floors
 import layout_rules as rules
 import pytest
+from conftest import LONGEST
 from layout_rules import Source
+from repository import ROOT, repository_files
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = (*rules.TOPS, "docs", ".ci")
 TEXT_SUFFIXES = {".py", ".sh", ".md", ".toml", ".lock", ".txt", ".cfg", ".html", ".svg", ""}
 
 
 @cache
-def text_files() -> tuple[Path, ...]:
-    """Returns the files that belong to the repository; results and environments lie elsewhere."""
-    inside = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
-    return tuple(
-        path
-        for path in sorted([*ROOT.iterdir(), *inside])
-        if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts
-        if path.parent != ROOT or path.name != ".git"  # a file, in a work tree
-    )
+def text_files(root: Path = ROOT) -> tuple[Path, ...]:
+    paths = (root / name for name in repository_files(root))
+    return tuple(path for path in paths if path.is_file() and path.suffix in TEXT_SUFFIXES)
 
 
 @cache
-def sources() -> tuple[Source, ...]:
+def sources(root: Path = ROOT) -> tuple[Source, ...]:
     return tuple(
-        Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
-        for path in text_files()
+        Source(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
+        for path in text_files(root)
         if path.suffix == ".py"
     )
 
@@ -50,7 +46,7 @@ def bash_errors(text: str) -> str:
 
 
 def expect_none(findings) -> None:
-    """Fails with every finding on its own line; pytest would show the first one only."""
+    """Fail with every finding on its own line; pytest would show the first one only."""
     if lines := list(findings):
         pytest.fail("\n".join(lines), pytrace=False)
 
@@ -68,19 +64,27 @@ def test_files_keep_the_rule(rule):
     expect_none(finding for source in sources() for finding in rule(source))
 
 
+def test_every_file_has_its_place():
+    expect_none(finding for path in repository_files() for finding in rules.check_places(path))
+
+
+def test_longest_test_files_exist():
+    assert {*LONGEST} <= {Path(path).stem for path in repository_files() if path[:6] == "tests/"}
+
+
 def test_imports_go_downwards():
     modules = modules_of(sources())
-    expect_none(finding for s in sources() for finding in rules.check_floors(s, modules))
+    expect_none(finding for s in sources() for finding in floors.check_floors(s, modules))
 
 
 def test_every_sideways_exception_is_used():
     modules = modules_of(sources())
-    used = {(s.module, name) for s in sources() for _, name in rules.own_imports(s, modules)}
+    used = {(s.module, name) for s in sources() for _, name in floors.own_imports(s, modules)}
     assert used >= rules.SIDEWAYS
 
 
 def test_no_import_cycles():
-    expect_none(rules.check_cycles(sources(), modules_of(sources())))
+    expect_none(floors.check_cycles(sources(), modules_of(sources())))
 
 
 def test_paper_objects_open_one_docstring_each():
@@ -100,15 +104,86 @@ def test_shell_scripts_parse():
     expect_none(f"{path}: {error}" for path, error in errors if error)
 
 
+@pytest.mark.parametrize("git", [True, False])
+def test_a_new_folder_is_read(git, tmp_path):
+    texts = {
+        ".gitignore": "# caches\n.venv*/\n\nresults/\n",
+        "helpers2/a.py": "try:\n    assert True\nexcept:\n    pass\n",
+        "helpers2/b.json": "{}",
+        "c d.txt": "",
+        ".venv-gpu/lib/e.py": "assert True\n",
+        "tests/results/f.py": "assert True\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    if git:
+        if not shutil.which("git"):
+            pytest.skip("git is not installed")
+        subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert (
+        " ".join(repository_files(tmp_path)) == ".gitignore c d.txt helpers2/a.py helpers2/b.json"
+    )
+    findings = [text for source in sources(tmp_path) for text in rules.check_statements(source)]
+    assert [text[:15] for text in sorted(findings)] == ["helpers2/a.py:2", "helpers2/a.py:3"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("helpers2/a.py", "helpers2/ is no folder of this repository"),
+        (".github/workflows/a.yml", ".github/ is no folder of this repository"),
+        ("stray.py", "stray.py stands at the top of ./"),
+        ("run", "run stands at the top of ./"),
+        (".ci/run.py", "run.py stands at the top of .ci/"),
+        (".ci/jobs/run", ".ci/jobs/ is no room"),
+        ("docs/a.md", "a.md stands at the top of docs/"),
+        ("docs/old/a.md", "docs/old/ is no room"),
+        ("ssl_weighting/a.py", "a.py stands at the top of ssl_weighting/"),
+        ("ssl_weighting/losses", "losses stands at the top of ssl_weighting/"),
+        ("ssl_weighting/junk/a.json", "ssl_weighting/junk/ is no room"),
+        ("ssl_weighting/utils/a.py", "ssl_weighting/utils/ is no room"),
+        ("ssl_weighting/data/old/a.py", "ssl_weighting/data/old/ is no room"),
+        ("experiments/a.py", "a.py stands at the top of experiments/"),
+        ("experiments/stray.sh", "stray.sh stands at the top of experiments/"),
+        ("third_party/a.py", "a.py stands at the top of third_party/"),
+        ("tests/test_a.py", "test_a.py stands at the top of tests/"),
+        ("tests/utils/test_a.py", "tests/utils/ is no room"),
+        ("tests/x2/n.txt", "tests/x2/ is no room"),
+    ],
+)
+def test_places_find_what_is_wrong(path, message):
+    (finding,) = rules.check_places(path)
+    assert finding.startswith(f"{path}:1: {message}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "setup.py",
+        "README.md",
+        "requirements-gpu.lock",
+        ".gitignore",
+        ".ci/run",
+        "docs/recipes.md",
+        "docs/study/figures/a.png",
+        "ssl_weighting/madam.py",
+        "ssl_weighting/theta/a.py",
+        "experiments/python.sh",
+        "experiments/cells/a.sh",
+        "third_party/README.md",
+        "third_party/ssl_weighting_upstream/a.md",
+        "tests/run.sh",
+        "tests/data/images/test_a.py",
+        "tests/models/a.npz",
+    ],
+)
+def test_places_accept_what_is_right(path):
+    assert list(rules.check_places(path)) == []
+
+
 UPSTREAM = "third_party/ssl_weighting_upstream"
 BAD_FILES = [
-    (rules.check_places, "ssl_weighting/a.py", "", "a.py stands at the top of ssl_weighting/"),
-    (rules.check_places, "experiments/a.py", "", "a.py stands at the top of experiments/"),
-    (rules.check_places, "tests/test_a.py", "", "test_a.py stands at the top of tests/"),
-    (rules.check_places, "third_party/a.py", "", "a.py stands at the top of third_party/"),
-    (rules.check_places, "ssl_weighting/utils/a.py", "", "ssl_weighting/utils/ is no room"),
-    (rules.check_places, "ssl_weighting/data/old/a.py", "", "ssl_weighting/data/old/ is no room"),
-    (rules.check_places, "tests/utils/test_a.py", "", "tests/utils/ is no room"),
     (rules.check_flags, "ssl_weighting/data/a.py", "from absl import flags\n", "absl.flags"),
     (rules.check_flags, "ssl_weighting/a.py", "def f():\n    import absl.flags\n", "absl.flags"),
     (rules.check_flags, "third_party/a.py", "from absl.flags import FLAGS\n", "absl.flags"),
@@ -147,10 +222,6 @@ def test_file_rules_find_what_is_wrong(rule, path, text, message):
 
 
 GOOD_FILES = [
-    (rules.check_places, "ssl_weighting/madam.py", ""),
-    (rules.check_places, "ssl_weighting/theta/a.py", ""),
-    (rules.check_places, "experiments/cells/a.py", ""),
-    (rules.check_places, "tests/data/images/test_a.py", ""),
     (rules.check_flags, "experiments/a.py", "from absl import flags\n"),
     (rules.check_flags, "ssl_weighting/a.py", "from absl import logging\n"),
     (rules.check_private_names, "tests/a.py", "import tensorflow as tf\ntf.__version__\nx._y\n"),
@@ -177,7 +248,7 @@ def floor_findings(path: str, text: str) -> list[str]:
     known = {"ssl_weighting.data.splits", "ssl_weighting.objective", "ssl_weighting.influence"}
     known |= {"experiments.runs", "experiments.report"}
     source = Source(path, text)
-    return list(rules.check_floors(source, frozenset(known | {source.module})))
+    return list(floors.check_floors(source, frozenset(known | {source.module})))
 
 
 @pytest.mark.parametrize(
@@ -225,9 +296,9 @@ def test_cycles_are_found():
         Source("ssl_weighting/data/a.py", "def f():\n    from ssl_weighting.data import b\n"),
         Source("ssl_weighting/data/b.py", "from ssl_weighting.data.a import f\n"),
     )
-    (finding,) = rules.check_cycles(pair, modules_of(pair))
+    (finding,) = floors.check_cycles(pair, modules_of(pair))
     assert "ssl_weighting.data.a -> ssl_weighting.data.b -> ssl_weighting.data.a" in finding
-    assert list(rules.check_cycles(pair[:1], modules_of(pair))) == []
+    assert list(floors.check_cycles(pair[:1], modules_of(pair))) == []
 
 
 @pytest.mark.parametrize(
