@@ -9,9 +9,10 @@ from tiny import NUM_UNLABELED, TinySource, damped, make_trainer, run
 
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.rows import softmax_rows
-from ssl_weighting.bilevel import BilevelSettings, NonFiniteError
+from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.models import mlp, wide_resnet
+from ssl_weighting.theta.step import NonFiniteError
 
 
 def params(trainer):

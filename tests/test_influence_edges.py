@@ -119,7 +119,7 @@ def test_what_is_not_finite_is_an_error_and_leaves_lambda_alone(method, where):
         validation = validation._replace(inputs=validation.inputs + bad[:5])
     state = [np.array(v.value) for v in step.store.variables]
     measured = step.measure(labeled, unlabeled, validation, 0)
-    with pytest.raises(FloatingPointError, match=r"must be finite\. Received: .*is untouched"):
+    with pytest.raises(FloatingPointError, match=r"met a non-finite value: .*is untouched"):
         step.apply(measured)
     for before, after in zip(state, step.store.variables, strict=True):
         np.testing.assert_array_equal(before, after.numpy())
@@ -178,3 +178,9 @@ def test_a_last_layer_too_large_for_a_matrix_never_forms_one(monkeypatch):
         assert (found.report["iterations"] > 0) == (len(sizes[0].label) == 4)
         if len(sizes[0].label) == 4:
             np.testing.assert_allclose(found.lam_gradient, dense.lam_gradient, rtol=1e-6)
+
+
+def test_unrolled_needs_the_steps_to_look_back_on():
+    model = keras.Sequential([keras.Input([4]), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"`replay` must be given .*inverse_hessian='unrolled'"):
+        step_of(model, inverse_hessian="unrolled")

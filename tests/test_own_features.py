@@ -6,8 +6,9 @@ import pytest
 from tiny import make_trainer, run
 
 from experiments.options.presets import make_config
-from ssl_weighting.bilevel import BilevelSettings, NonFiniteError
+from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.theta.step import NonFiniteError
 
 OLD = {"inner_steps": 4, "infl_fresh_batch": False, "stale_w": True}
 

@@ -27,6 +27,7 @@ from experiments.options.config import ENTRIES
 from experiments.options.presets import make_config
 from experiments.runs import execute as running
 from experiments.runs.errors import friendly
+from experiments.runs.record import is_complete
 from experiments.runs.snapshots import steps_of_iterations
 from ssl_weighting import checkpointing
 
@@ -44,7 +45,7 @@ from ssl_weighting import checkpointing
         (
             train_images,
             ["--dataset=folder:none", "--out=OUT"],
-            "Received: folder:none, not a folder",
+            "Received: folder:none, which is not there",
         ),
         (train_images, ["--dataset=moons", "--out=x"], "Use python -m experiments.train_synthetic"),
         (train_images, ["--dataset=digits", "--out=x", "--algorithm=nope"], "Received: 'nope'"),
@@ -53,7 +54,7 @@ from ssl_weighting import checkpointing
             ["--dataset=digits", "--out=OUT", "--model=mlp"],
             "--model=mlp takes points",
         ),
-        (train_images, ["--dataset=digits", "--out=OUT", "--depth=11"], "`depth` must be 6n + 4"),
+        (train_images, ["--dataset=digits", "--out=OUT", "--depth=11"], "--depth must be 6n + 4"),
         (
             train_images,
             ["--dataset=digits", "--out=OUT", "--num_labeled=3"],
@@ -313,7 +314,7 @@ def test_a_profile_refuses_a_finished_run_with_other_options(profile, tmp_path, 
 def test_a_run_is_complete_when_its_summary_says_so(tmp_path, content, complete):
     if content is not None:
         (tmp_path / "summary.json").write_text(content)
-    assert running.is_complete(tmp_path) is complete
+    assert is_complete(tmp_path) is complete
 
 
 def test_an_error_that_nobody_expects_keeps_its_traceback():

@@ -20,6 +20,7 @@ from experiments.options.presets import make_config
 from experiments.report.report import write_report
 from experiments.runs import execute as running
 from experiments.runs import state as run_state
+from experiments.runs.record import is_complete
 from ssl_weighting.models.bert_weights import MINILM, bert_folder
 from ssl_weighting.objective import weighted_objective
 
@@ -235,7 +236,7 @@ def test_smoke_runs_the_program(tmp_path, monkeypatch, capsys):
     assert runs.call(train_text, monkeypatch, *arguments) == 0
     printed = capsys.readouterr().out
     assert "SMOKE" in printed and "finished" in printed
-    assert running.is_complete(tmp_path / "out")
+    assert is_complete(tmp_path / "out")
 
 
 def test_a_set_of_images_is_refused(tmp_path, monkeypatch, capsys):

@@ -22,10 +22,10 @@ from experiments.runs import execute as running
 from experiments.runs import results
 from experiments.runs import state as run_state
 from ssl_weighting import checkpointing
-from ssl_weighting.bilevel import NonFiniteError
 from ssl_weighting.checkpointing import Checkpoints, CorruptError, MismatchError
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.lambda_step import LambdaStep
+from ssl_weighting.theta.step import NonFiniteError
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from experiments.study import plan as study_plan
 from experiments.study.families import STUDY
 from experiments.study.plan import chosen, is_recorded, key_of, options_hash, plans
 from experiments.study.rows import read_rows, rows_text
-from ssl_weighting.bilevel import NonFiniteError
+from ssl_weighting.theta.step import NonFiniteError
 
 FAMILY = "fashion_mnist_v160"
 

@@ -139,24 +139,24 @@ def test_a_run_does_not_go_on_with_other_paraphrases_or_another_bert(tiny, tmp_p
     options = {"back_translation_dir": folder, "bert": str(bert)}
     options["bert_trainable_layers"] = trainable
 
-    def fingerprint(**other):
+    def made(**other):
         config = make_config(**tiny | options | other | {"out": str(tmp_path / "out")})
         run = build.build(config, build.load_splits(config))
         return fingerprint(config, run)
 
-    first = fingerprint()
-    assert fingerprint() == first
+    first = made()
+    assert made() == first
     moved = shutil.copytree(bert, tmp_path / "elsewhere")
-    assert fingerprint(bert=str(moved)) == first
+    assert made(bert=str(moved)) == first
     write_paraphrases(tmp_path / "bt", texts, lambda text: f"{swapped(text)} .")
-    second = fingerprint()
+    second = made()
     assert {k for k in first if first[k] != second[k]} == {"inputs"}
     from safetensors.numpy import load_file, save_file
 
     weights = load_file(bert / "model.safetensors")
     weights["encoder.layer.0.output.dense.bias"] += 1
     save_file(weights, bert / "model.safetensors")
-    third = fingerprint()
+    third = made()
     assert {k for k in second if second[k] != third[k]} == {"inputs"}
 
 
