@@ -17,6 +17,7 @@ from experiments.assemble import build, text_data
 from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import given
 from experiments.options.presets import make_config
+from experiments.runs.state import fingerprint
 from ssl_weighting.data.texts import back_translation, hidden_states
 from ssl_weighting.data.texts.csv_text import load_csv
 from ssl_weighting.data.texts.hidden_states import HiddenStates
