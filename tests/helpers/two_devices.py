@@ -20,7 +20,7 @@ import runs
 import tensorflow as tf
 
 from experiments.assemble import build as building
-from experiments.assemble import hardware
+from experiments.assemble import hardware, views
 from experiments.compare_runs import differences, newest_checkpoint
 from experiments.options.presets import make_config
 from experiments.runs import state as run_state
@@ -121,13 +121,13 @@ def images(folder):
     plain = building._model
     splits, found = None, {}
 
-    def frozen(config, splits):
-        model = plain(config, splits)
+    def frozen(config, splits, seed):
+        model = plain(config, splits, seed)
         for layer in model.layers:
             layer.trainable = "norm" not in layer.name
         return model
 
-    building._model, building.Augmentation = frozen, runs._WeakViews
+    building._model, views.Augmentation = frozen, runs._WeakViews
     for name, extra in (
         ("fixmatch", {}),
         ("mixmatch", {"algorithm": "mixmatch", "threshold": 0.95}),
