@@ -24,8 +24,8 @@ from experiments.paper.numbers import CITED
 from experiments.paper.scripts import FOLDER, hours_of, hours_text, paper_text
 from experiments.runs.errors import friendly
 from experiments.runs.record import is_complete
+from experiments.runs.start import TERMINATED
 
-TERMINATED = 143
 BENCHMARK_FILE = "sec44_running_time.jsonl"
 
 
