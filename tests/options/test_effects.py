@@ -24,12 +24,12 @@ def test_every_option_has_one_of_four_effects():
 
 def test_what_a_resumed_run_may_change():
     free = {name for name in NAMES if is_free(name)}
-    assert free == {"out", "resume", "keep_checkpoints", "data_dir", "jit"}
+    assert free == {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_study_counts_a_run_by_what_was_computed(name):
     other = options_as_json(Config()) | {name: "another"}
     same = options_hash(other) == options_hash(options_as_json(Config()))
-    ignored = {"out", "resume", "keep_checkpoints", "data_dir", "jit"}
+    ignored = {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads"}
     assert same == (name in ignored | {"checkpoint_every", "log_every"})
