@@ -20,6 +20,7 @@ from absl import app, flags
 
 from experiments.runs.errors import friendly
 from experiments.runs.record import read_config
+from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
 
@@ -92,13 +93,10 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
 
 def _read_npz(path, channels):
     """Return the array x of an .npz file, checked: uint8 [n, H, W, channels]."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found, x = file.files, file["x"] if "x" in file.files else None
-    except (zipfile.BadZipFile, ValueError, TypeError, AttributeError, EOFError) as error:
-        raise ValueError(f"{path} must be an .npz file of plain arrays: {error}") from error
-    if x is None:
-        raise ValueError(f"{path} must hold an array `x`. Received: {', '.join(found)}")
+    arrays = read_npz(path)
+    if "x" not in arrays:
+        raise ValueError(f"{path} must hold an array `x`. Received: {', '.join(arrays)}")
+    x = arrays["x"]
     if x.ndim == 3 and channels == 1:
         x = x[..., None]
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != channels or not len(x):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import typing
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from experiments.pages.files import replacing, write_atomically
+from ssl_weighting.data.damage import DAMAGE
 
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
@@ -220,11 +219,7 @@ def _read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in names}
-    # The zip layer has its own ways to fail on a damaged file; none of them is our mistake.
-    except (
-        OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, NotImplementedError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except DAMAGE as error:
         reason = str(error).replace(str(path), path.name)
         raise RunError(f"{path.name} cannot be read: {reason}") from error
 

