@@ -15,11 +15,14 @@ _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?")
 
 def csv_of(rows: Iterable[Sequence[object]]) -> str:
     """Return rows as CSV; an empty field for None."""
+    return "".join(map(_line, rows))
+
+
+def _line(row):
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    for row in rows:
-        writer.writerow([guarded(cell) if isinstance(cell, str) else cell for cell in row])
-    return stream.getvalue()
+    # With its own ends of lines the writer also quotes a carriage return inside a cell.
+    csv.writer(stream).writerow([guarded(c) if isinstance(c, str) else c for c in row])
+    return stream.getvalue().removesuffix("\r\n") + "\n"
 
 
 def guarded(text: str) -> str:
