@@ -6,7 +6,8 @@
 
 The folder holds image files (sub-folders too); the .npz file an array `x`, uint8 [n, H, W, C]; the
 .csv file, UTF-8, a column `text`. Writes one line per image or text: name (without files its row,
-from 0), class, confidence.
+from 0), class, confidence. An image that cannot be read gets a line with the reason, and the
+program exits with 2; --on_error=stop ends it there instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
 
+SKIPPED = 2  # exit code: there are answers, but not for every image
+
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
@@ -31,6 +34,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     text = "folder:PATH of image files, npz:FILE with an array x, or csv:FILE with a column text"
     flags.DEFINE_string("input", "", text, values)
     flags.DEFINE_string("out", "labels.csv", "file to write", values)
+    text = "at an image that cannot be read"
+    flags.DEFINE_enum("on_error", "skip", ("skip", "stop"), text, values)
 
 
 def load_model(folder: Path) -> tuple:
@@ -66,8 +71,13 @@ def is_text_run(config: dict) -> bool:
     return config["config"]["model"] == "bert"
 
 
-def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
-    """Return names and uint8 images [n, *shape] of folder:PATH or npz:FILE.
+def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
+    """Return names, uint8 images [n, *shape] and (name, reason) of what is skipped.
+
+    Args:
+        spec: folder:PATH or npz:FILE.
+        shape: of the model's inputs.
+        on_error: as of `read_images`.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -79,7 +89,7 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
         raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
     if kind == "folder" and height == width:
-        return read_images(path, height, channels)
+        return read_images(path, height, channels, on_error)
     x = _read_npz(path, channels) if kind == "npz" else None
     if x is not None and height == width and x.shape[1:3] != (height, width):
         x = resize_images(x, height)
@@ -88,7 +98,7 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
             f"--input must be npz:FILE with images of {height}x{width} pixels, as this run was "
             f"trained on: images are resized to squares only. Received: --input={spec}"
         )
-    return [str(k) for k in range(len(x))], x
+    return [str(k) for k in range(len(x))], x, ()
 
 
 def _read_npz(path, channels):
@@ -120,23 +130,23 @@ def predict(model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def label(model, config: dict, spec: str) -> tuple[list[str], np.ndarray]:
-    """Return names and class probabilities [n, C] of --input.
+def label(model, config: dict, spec: str, on_error: str) -> tuple:
+    """Return names and class probabilities [n, C] of --input, and (name, reason) of the rest.
 
     Raises:
         OSError, ValueError: it cannot be read or does not fit the run.
     """
     if not is_text_run(config):
-        names, images = load_inputs(spec, config["input_shape"])
-        return names, predict(model, images)
+        names, images, skipped = load_inputs(spec, config["input_shape"], on_error)
+        return names, predict(model, images), skipped
     from experiments.assemble import predict_texts
 
     texts = predict_texts.load_texts(spec)
-    return [str(k) for k in range(len(texts))], predict_texts.predict(model, config, texts)
+    return [str(k) for k in range(len(texts))], predict_texts.predict(model, config, texts), ()
 
 
-def main(argv: list[str]) -> None:
-    """Label the input of the command line."""
+def main(argv: list[str]) -> int:
+    """Label the input of the command line; return the exit code."""
     given = flags.FLAGS
     if len(argv) > 1 or not given.run or not given.input:
         raise app.UsageError("--run and --input must be given, and nothing else but flags.")
@@ -147,13 +157,18 @@ def main(argv: list[str]) -> None:
                 f"--out must name a file in a folder that is there. Received: --out={given.out}"
             )
         model, config = load_model(Path(given.run))
-        names, probabilities = label(model, config, given.input)
+        names, probabilities, skipped = label(model, config, given.input, given.on_error)
         with open(given.out, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["name", "class", "confidence"])
+            problem = ["problem"] if skipped else []
+            writer.writerow(["name", "class", "confidence", *problem])
             for name, p in zip(names, probabilities, strict=True):
                 writer.writerow([name, config["class_names"][int(p.argmax())], f"{p.max():.4f}"])
+            writer.writerows([name, "", "", reason] for name, reason in skipped)
     print(f"labeled {len(names)} {'texts' if is_text_run(config) else 'images'}: {given.out}")
+    if skipped:
+        print(f"{len(skipped)} could not be read: see `problem` there, such as {skipped[0]}")
+    return SKIPPED if skipped else 0
 
 
 if __name__ == "__main__":
