@@ -7,12 +7,12 @@
 The folder holds image files (sub-folders too); the .npz file an array `x`, uint8 [n, H, W, C]; the
 .csv file, UTF-8, a column `text` (--text_column, --id_column, --delimiter for other layouts).
 Writes one line per image or text: name (without files or --id_column its row, from 0), class,
-confidence. Earlier answers stay until the new ones are complete.
+confidence. What cannot be read gets a line with the reason, and the program exits with 2;
+--on_error=stop ends it there instead. Earlier answers stay until the new ones are complete.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,8 @@ from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, Layout
 
+SKIPPED = 2  # exit code: there are answers, but not for every image
+
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
@@ -39,12 +41,17 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("text_column", "", "csv: column of texts; the run's if not given", values)
     flags.DEFINE_string("id_column", "", "csv: column of names for the answers", values)
     flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "csv: between columns", values)
-    text = "what cannot be read: leave it out and say so, or stop"
-    flags.DEFINE_enum("on_error", SKIP, [SKIP, STOP], text, values)
+    text = "at an image or a text that cannot be read"
+    flags.DEFINE_enum("on_error", SKIP, (SKIP, STOP), text, values)
 
 
-def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
-    """Return names and uint8 images [n, *shape] of folder:PATH or npz:FILE.
+def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
+    """Return names, uint8 images [n, *shape] and (name, reason) of what is skipped.
+
+    Args:
+        spec: folder:PATH or npz:FILE.
+        shape: of the model's inputs.
+        on_error: as of `read_images`.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -56,7 +63,7 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
         raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
     if kind == "folder" and height == width:
-        return read_images(path, height, channels)
+        return read_images(path, height, channels, on_error)
     x = _read_npz(path, channels) if kind == "npz" else None
     if x is not None and height == width and x.shape[1:3] != (height, width):
         x = resize_images(x, height)
@@ -65,7 +72,7 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
             f"--input must be npz:FILE with images of {height}x{width} pixels, as this run was "
             f"trained on: images are resized to squares only. Received: --input={spec}"
         )
-    return [str(k) for k in range(len(x))], x
+    return [str(k) for k in range(len(x))], x, ()
 
 
 def _read_npz(path, channels):
@@ -116,8 +123,8 @@ def label(model, config: dict, given: Any) -> Answers:
         OSError, ValueError: it cannot be read or does not fit the run.
     """
     if not is_text_run(config):
-        names, images = load_inputs(given.input, config["input_shape"])
-        return Answers(names, predict(model, images), ())
+        names, images, skipped = load_inputs(given.input, config["input_shape"], given.on_error)
+        return Answers(names, predict(model, images), skipped)
     from experiments.assemble import predict_texts
 
     column = given.text_column or config["config"].get("text_column", "text")
@@ -145,7 +152,7 @@ def check_out(out: str, spec: str) -> None:
 
 
 def answers_text(answers: Answers, class_names: Sequence[str]) -> str:
-    """Return the answers as CSV, one line each.
+    """Return the answers as CSV, one line each, then one for each input that is skipped.
 
     Raises:
         ValueError: the model gives no finite probabilities.
@@ -153,13 +160,15 @@ def answers_text(answers: Answers, class_names: Sequence[str]) -> str:
     p = answers.probabilities
     if not np.isfinite(p).all():
         raise ValueError("The model of --run must give finite probabilities. Received: NaN")
-    found = [(class_names[k], f"{best:.4f}") for k, best in zip(p.argmax(1), p.max(1), strict=True)]
-    rows = [(name, *pair) for name, pair in zip(answers.names, found, strict=True)]
-    return csv_of([("name", "class", "confidence"), *rows])
+    found = zip(answers.names, p.argmax(1), p.max(1), strict=True)
+    rows = [(name, class_names[k], f"{best:.4f}") for name, k, best in found]
+    skipped = [(name, "", "", reason) for name, reason in answers.skipped]
+    header = ("name", "class", "confidence", *(["problem"] if skipped else []))
+    return csv_of([header, *rows, *skipped])
 
 
-def main(argv: list[str]) -> None:
-    """Label the input of the command line."""
+def main(argv: list[str]) -> int:
+    """Label the input of the command line; return the exit code."""
     given = flags.FLAGS
     if len(argv) > 1 or not given.run or not given.input:
         raise app.UsageError("--run and --input must be given, and nothing else but flags.")
@@ -168,11 +177,11 @@ def main(argv: list[str]) -> None:
         model, config = load_model(Path(given.run))
         answers = label(model, config, given)
         write_atomically(Path(given.out), answers_text(answers, config["class_names"]))
-    for name, reason in answers.skipped:
-        print(f"skipped {name}: {reason}", file=sys.stderr)
-    kind = "texts" if is_text_run(config) else "images"
-    skipped = f", skipped {len(answers.skipped)}" if answers.skipped else ""
-    print(f"labeled {len(answers.names)} {kind}{skipped}: {given.out}")
+    kind, skipped = "texts" if is_text_run(config) else "images", answers.skipped
+    print(f"labeled {len(answers.names)} {kind}: {given.out}")
+    if skipped:
+        print(f"{len(skipped)} could not be read: see `problem` there, such as {skipped[0]}")
+    return SKIPPED if skipped else 0
 
 
 if __name__ == "__main__":

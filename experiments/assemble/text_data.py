@@ -27,14 +27,12 @@ class TextSplits(DataSplits):
 
     Args:
         augmented: [|U|, K, L] int32, K copies of each text; None: the algorithm has no strong view.
-        notes: what a reader of results must know of the data.
         cache_dir: where prepared data lies; None: nothing is kept.
         strong_views: all that `augmented` depends on beside U.
         vocabulary: digest of the tokenizer's words.
     """
 
     augmented: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
     cache_dir: str | None = None
     strong_views: str = ""
     vocabulary: str = ""
@@ -54,7 +52,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         config.data_dir or None,
         cache_dir,
         layout_of(config),
-        getattr(config, "on_error", "auto"),
+        config.on_error,
     )
     tokens = texts.tokenised(functools.partial(cache.encode, encoder))
     splits = make_text_splits(
@@ -68,7 +66,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         validation_as_labels=config.validation_as_labels,
     )
     method = augmentation(config)
-    augmented, notes = None, texts.notes
+    augmented, notes = None, ()
     if method is not None:
         strings = splits.unlabeled.texts
         augmented = augmented_tokens(strings, encoder, cache, method, config.text_copies)
@@ -77,9 +75,8 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
     splits, augmented = without_padding(splits, augmented)
     parts = {f.name: getattr(splits, f.name) for f in dataclasses.fields(DataSplits) if f.init}
     return TextSplits(
-        **parts,
+        **parts | {"notes": parts["notes"] + notes},
         augmented=augmented,
-        notes=notes,
         cache_dir=cache_dir,
         strong_views="" if method is None else method.recipe,
         vocabulary=encoder.vocabulary,

@@ -134,7 +134,7 @@ def _announce(run):
     sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
     print(f"{c.out}: {results.method_name(c)} on {s.name}, {sizes}", flush=True)
     print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
-    for line in (*getattr(s, "notes", ()), *deviations(c)):
+    for line in (*s.notes, *deviations(c)):
         print(f"  {line}", flush=True)
     if run.trainer.store.learns and c.influence_params != LAST_LAYER:
         one = run.evaluator.preprocess(s.labeled.inputs[:1])

@@ -57,7 +57,7 @@ def write_config(run: Run, program: str) -> None:
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
         "commit": _commit(),
-        "notes": list(getattr(run.splits, "notes", ())),
+        "notes": list(run.splits.notes),
         "versions": {
             "ssl_weighting": ssl_weighting.__version__,
             "python": platform.python_version(),

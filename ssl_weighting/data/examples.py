@@ -87,6 +87,9 @@ class RawDataset:
         source: where the data came from, for people.
         unlabeled: further examples without labels, if the source has any.
         validation: the source's own validation set, if it has one.
+        notes: what a reader of results must know of the data, one sentence each.
+        skipped: (name, reason) of each file that could not be read and was left out.
+        copies_are_one: exact copies count as one example, as in people's own data.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -99,6 +102,9 @@ class RawDataset:
     source: str
     unlabeled: Examples | None = None
     validation: Examples | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    copies_are_one: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "name", printable(self.name))
@@ -130,6 +136,7 @@ class DataSplits:
         class_names: C names.
         source: where the data came from, for people.
         groups: what is known of each unlabeled example, for reports ("foreign"); None: nothing.
+        notes, skipped: as in `RawDataset`.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -143,6 +150,8 @@ class DataSplits:
     class_names: tuple[str, ...]
     source: str
     groups: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
     split_hash: str = field(init=False)  # follows from the rest, also after dataclasses.replace
 
     def __post_init__(self):
@@ -265,6 +274,11 @@ def _check_class_names(class_names: tuple[str, ...]) -> None:
             "`class_names` must be at least two different names. "
             f"Received: class_names={class_names}. One class leaves nothing to learn."
         )
+    for name in class_names:
+        if name.encode("utf-8", "replace").decode() != name:  # a lone half of a surrogate pair
+            raise ValueError(
+                f"`class_names` must be names that UTF-8 can write. Received: {name!r}. Rename it."
+            )
 
 
 def _check_known(part: str, examples: Examples, num_classes: int) -> None:

@@ -37,6 +37,7 @@ BASES = [
         {"dataset": "cifar10", "algorithm": "mixmatch", "lambda_optimizer": "sgd"},
         {"dataset": "cifar10", "influence_params": "all", "inverse_hessian": "stochastic_cg"},
         {"dataset": "cifar10", "inverse_hessian": "conjugate_gradient"},
+        {"dataset": "folder:mine"},
         {"dataset": "moons"},
         {"dataset": "imdb"},
         {"dataset": "imdb", "algorithm": "fixmatch", "back_translation_dir": "there"},

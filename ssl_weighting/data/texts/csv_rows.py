@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.names import is_blank, shape_of
 
-AUTO, SKIP, STOP = "auto", "skip", "stop"
+AUTO, SKIP, STOP = ON_ERROR
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 SPLIT = "split"  # the column that names the part of a row
 _LONGEST = 2**24  # characters of a field; csv's own limit is 2**17

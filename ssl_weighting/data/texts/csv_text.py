@@ -71,7 +71,14 @@ def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AU
     notes = csv_rows.said_of_skipped(path, skipped)
     if found.others:
         notes += (f"columns of {base_name(path)} that are not read: {', '.join(found.others)}",)
-    return RawTexts(Path(path).stem, class_names=names, source=source, notes=notes, **parts)
+    return RawTexts(
+        Path(path).stem,
+        class_names=names,
+        source=source,
+        notes=notes,
+        skipped=_reasons(skipped),
+        **parts,
+    )
 
 
 def read_texts(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = STOP) -> NewTexts:
@@ -95,8 +102,12 @@ def read_texts(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = 
     return NewTexts(
         [_name(row) for row in sound],
         [row.fields["text"] for row in sound],
-        [(_name(row), row.fault) for row in skipped],
+        list(_reasons(skipped)),
     )
+
+
+def _reasons(skipped):
+    return tuple((_name(row), row.fault) for row in skipped)
 
 
 def _name(row: Row) -> str:

@@ -67,7 +67,7 @@ class RawTexts:
     Args:
         name, train, test, class_names, source, unlabeled, validation: as in `RawDataset`.
         labeled_rows: [k] int64 rows of `train` that are D where the set's authors chose it.
-        notes: what a reader of results must know of the data, one sentence each.
+        notes, skipped: as in `RawDataset`.
     """
 
     name: str
@@ -79,6 +79,7 @@ class RawTexts:
     validation: Texts | None = None
     labeled_rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def tokenised(self, encode: Encode) -> RawDataset:
         """Return the set as tokens, ready for `make_splits`.
@@ -98,7 +99,14 @@ class RawTexts:
                 ("validation", self.validation),
             )
         }
-        return RawDataset(self.name, class_names=self.class_names, source=self.source, **parts)
+        return RawDataset(
+            self.name,
+            class_names=self.class_names,
+            source=self.source,
+            notes=self.notes,
+            skipped=self.skipped,
+            **parts,
+        )
 
 
 def _objects(strings):
