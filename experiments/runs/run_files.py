@@ -193,8 +193,9 @@ def write_example_weights(path: Path, columns: Mapping[str, Any]) -> None:
 
     arrays = {name: np.asarray(columns[name], kind) for name, kind in WEIGHT_COLUMNS.items()}
     arrays |= {name: columns[name] for name in OPTIONAL_COLUMNS if name in columns}
-    with replacing(path) as temporary:
-        pd.DataFrame(arrays).to_parquet(temporary, index=False)
+    # Files are opened here: pyarrow opens none whose name is not UTF-8.
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        pd.DataFrame(arrays).to_parquet(file, index=False)
 
 
 def read_example_weights(path: Path) -> dict[str, np.ndarray]:
@@ -208,10 +209,11 @@ def read_example_weights(path: Path) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
     try:
-        present = pq.read_schema(path).names
-        kinds = {n: kind for n, kind in WEIGHT_COLUMNS.items() if n != "last_influence"}
-        kinds |= {n: kind for n, kind in OPTIONAL_COLUMNS.items() if n in present}
-        frame = pd.read_parquet(path, columns=list(kinds), engine="pyarrow")
+        with open(path, "rb") as file:
+            present = pq.read_schema(file).names
+            kinds = {n: kind for n, kind in WEIGHT_COLUMNS.items() if n != "last_influence"}
+            kinds |= {n: kind for n, kind in OPTIONAL_COLUMNS.items() if n in present}
+            frame = pd.read_parquet(file, columns=list(kinds), engine="pyarrow")
         columns = {name: frame[name].to_numpy(kind) for name, kind in kinds.items()}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = str(error).replace(str(path), path.name)

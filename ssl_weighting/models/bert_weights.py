@@ -100,7 +100,16 @@ def read_shape(folder: str | Path) -> BertShape:
             f"{folder}/config.json must have a hidden_act of {', '.join(_ACTIVATIONS)}. "
             f"Received: {c.hidden_act!r}"
         )
-    shape = BertShape(
+    try:
+        shape = _shape(c)
+    except ValueError as error:
+        raise ValueError(f"{folder}/config.json must describe a BERT: {error}") from error
+    _check_sizes(Path(folder), shape)
+    return shape
+
+
+def _shape(c):
+    return BertShape(
         vocabulary=c.vocab_size,
         width=c.hidden_size,
         num_layers=c.num_hidden_layers,
@@ -113,11 +122,9 @@ def read_shape(folder: str | Path) -> BertShape:
         attention_dropout=c.attention_probs_dropout_prob,
         epsilon=c.layer_norm_eps,
     )
-    _check_claim(Path(folder), shape)
-    return shape
 
 
-def _check_claim(folder, shape):
+def _check_sizes(folder, shape):
     """Check the sizes before memory is taken for them: a number has a byte at least.
 
     Raises:

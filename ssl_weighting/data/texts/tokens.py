@@ -112,7 +112,10 @@ def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> Tex
             "and tokenizer_config.json), or a name on the hub, which needs the network. "
             f"Received: bert={bert!r}: {reason}"
         ) from error
-    return TextEncoder(tokenizer, max_len, truncation)
+    try:
+        return TextEncoder(tokenizer, max_len, truncation)
+    except ValueError as error:
+        raise ValueError(f"{error} Read from bert={bert!r}.") from error
 
 
 class TokenCache:
