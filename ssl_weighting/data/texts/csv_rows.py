@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ssl_weighting.data.examples import base_name
 from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.names import is_blank, shape_of
 
@@ -121,7 +122,7 @@ def said_of_skipped(path, skipped: Sequence[Row]) -> tuple[str, ...]:
     lines = ", ".join(str(row.line) for row in skipped[:_SHOWN])
     more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     return (
-        f"{len(skipped)} rows of {Path(path).name} skipped, in lines {lines}{more}; the first: "
+        f"{len(skipped)} rows of {base_name(path)} skipped, in lines {lines}{more}; the first: "
         f"{skipped[0].fault}",
     )
 
