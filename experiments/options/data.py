@@ -33,9 +33,11 @@ class DataOptions:
     )
     on_error: str = _option(
         "auto",
-        "at a file that cannot be read: skip and list it, or stop; auto skips unlabeled ones alone",
+        "at what cannot be read: skip and list it, or stop; auto skips what is unlabeled alone",
         choices=ON_ERROR,
-        needs=Need("--dataset=folder:PATH", lambda c: c.dataset.startswith("folder:")),
+        needs=Need(
+            "--dataset=folder:PATH or csv:PATH", lambda c: c.dataset.startswith(("folder:", "csv:"))
+        ),
     )
     num_labeled: int = _option(250, "labeled examples n", POSITIVE)
     val_size: int = _option(

@@ -105,6 +105,8 @@ def example_table(run: Run) -> dict:
     groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
     if unlabeled.texts is not None:
         groups["text"] = list(unlabeled.texts)
+    if unlabeled.names is not None:
+        groups["name"] = list(unlabeled.names)
     return {
         "id": np.arange(len(pseudo)),
         "lam": store.table().numpy(),

@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments.pages.files import replacing, write_atomically
 from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.names import printable
 
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
@@ -24,7 +25,7 @@ WEIGHT_COLUMNS = {
     "confidence": np.float32, "loss": np.float32, "true_label": np.int32,
     "last_influence": np.float32,
 }  # fmt: skip
-OPTIONAL_COLUMNS = {"group": str, "text": object}
+OPTIONAL_COLUMNS = {"group": str, "text": object, "name": object}
 EXTREME_ARRAYS = ("down_ids", "down_images", "up_ids", "up_images")
 SNAPSHOT_ARRAYS = (
     "iterations", "grid_x", "grid_y", "probability", "lam", "unlabeled", "unlabeled_label",
@@ -131,7 +132,16 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
         raise RunError(f"{where} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise RunError(f"{where} must hold a JSON object. Received: {type(value).__name__}")
-    return value
+    return _printable(value) if "\\ud" in text.lower() else value
+
+
+def _printable(value):
+    """Return the value with `printable` texts: a JSON file holds some that no page can hold."""
+    if isinstance(value, dict):
+        return {printable(key): _printable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _refuse_constant(name: str) -> None:

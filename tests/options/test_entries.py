@@ -42,6 +42,7 @@ BASES = [
         {"dataset": "imdb"},
         {"dataset": "imdb", "algorithm": "fixmatch", "back_translation_dir": "there"},
         {"dataset": "imdb", "text_augment": "none"},
+        {"dataset": "csv:mine.csv"},
     )
 ]
 RANGES = [(name, k) for name, entry in ENTRIES.items() for k, _ in enumerate(entry.ranges)]
