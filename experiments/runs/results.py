@@ -44,7 +44,10 @@ def method_name(config) -> str:
 
 
 def write_config(run: Run, program: str) -> None:
-    """Write config.json: all options, the data source, the split hash, the versions."""
+    """Write config.json: all options, the data source, the split hash, the versions.
+
+    And skipped.csv, where files of the data are left out.
+    """
     content = {
         "program": program,
         "config": options_as_json(run.config),
@@ -66,6 +69,8 @@ def write_config(run: Run, program: str) -> None:
             "numpy": np.__version__,
         },
     }
+    if run.splits.skipped:
+        run_files.write_skipped(Path(run.config.out) / "skipped.csv", run.splits.skipped)
     record.write_config(Path(run.config.out), content)
 
 

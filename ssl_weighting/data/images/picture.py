@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.names import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MOST_PIXELS = 2**28 // 3  # as many as Pillow takes without a warning
@@ -27,7 +28,7 @@ class PictureError(ValueError):
     def __init__(self, name: str, reason: str):
         super().__init__(
             f"{name} must be a readable PNG, JPEG, WebP or BMP image with 8 bits a channel. "
-            f"Received: {reason}. Repair, convert or remove it."
+            f"Received: {reason}. Repair, convert or remove it, or skip such files: on_error=skip."
         )
         self.name, self.reason = name, reason
 
@@ -38,7 +39,7 @@ def read_picture(path: Path, image_size: int | None = None) -> np.ndarray:
     Raises:
         PictureError: if it is no regular file with one of `SUFFIXES`, or cannot be decoded.
     """
-    name = printable(path)
+    name = printable(str(path))
     try:
         if path.suffix.lower() not in SUFFIXES:
             raise ValueError(f"a name that does not end in {', '.join(SUFFIXES)}")
@@ -81,11 +82,6 @@ def decode(file: BinaryIO, name: str, image_size: int | None = None) -> np.ndarr
     if image_size is not None:
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(image)
-
-
-def printable(path: os.PathLike | str) -> str:
-    """Return a path as text that can be written as UTF-8, other bytes as backslash escapes."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _reason(error: BaseException) -> str:
