@@ -5,7 +5,7 @@
     summary.json           `Summary`; written last: a run is finished once it is there
     example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
     cell.json              `paper.cell.CellNote`, of the paper's cells
-    timing.jsonl, tensorboard/, checkpoints/, model.keras           no part of the record
+    timing.jsonl, tensorboard/, checkpoints/, model.keras, skipped.csv     no part of the record
 
 Nothing here needs TensorFlow.
 """

@@ -16,7 +16,8 @@ from experiments.options.config import options_as_json
 from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
-from experiments.pages.files import replacing
+from experiments.pages.csv_cells import csv_of
+from experiments.pages.files import replacing, write_atomically
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import record, run_files
 from ssl_weighting.evaluation import log_softmax
@@ -46,7 +47,7 @@ def method_name(config) -> str:
 def write_config(run: Run, program: str) -> None:
     """Write config.json: all options, the data source, the split hash, the versions.
 
-    And skipped.csv, where files of the data are left out.
+    And skipped.csv: what could not be read and was left out.
     """
     content = {
         "program": program,
@@ -69,9 +70,10 @@ def write_config(run: Run, program: str) -> None:
             "numpy": np.__version__,
         },
     }
+    out = Path(run.config.out)
     if run.splits.skipped:
-        run_files.write_skipped(Path(run.config.out) / "skipped.csv", run.splits.skipped)
-    record.write_config(Path(run.config.out), content)
+        write_atomically(out / "skipped.csv", csv_of([("name", "problem"), *run.splits.skipped]))
+    record.write_config(out, content)
 
 
 def _commit():

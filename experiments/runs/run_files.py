@@ -9,13 +9,12 @@ from __future__ import annotations
 import functools
 import json
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from experiments.pages.csv_cells import csv_of
 from experiments.pages.files import replacing, write_atomically
 from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.names import printable
@@ -186,11 +185,6 @@ def write_object(path: Path, values: Mapping[str, Any], schema: type) -> None:
     if unknown:
         raise RunError(f"{path.name}: unknown to its schema: {', '.join(sorted(unknown))}")
     write_atomically(path, json.dumps(values, indent=1, allow_nan=False))
-
-
-def write_skipped(path: Path, skipped: Iterable[tuple[str, str]]) -> None:
-    """Write skipped.csv: (name, reason) of each file of the data that could not be read."""
-    write_atomically(path, csv_of([("name", "reason"), *skipped]))
 
 
 def write_example_weights(path: Path, columns: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -17,9 +18,9 @@ MISSING = frozenset(
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
-def printable(name: str) -> str:
+def printable(name: str | os.PathLike) -> str:
     """Return a name that every file can hold: bytes that are not UTF-8 become \\udcXX."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def shape_of(name: str) -> str:

@@ -47,7 +47,7 @@ def test_files_that_are_left_out_are_listed_in_the_run_s_folder(tmp_path):
     run = SimpleNamespace(config=config, splits=load_splits(config), inputs={})
     results.write_config(run, "train_images")
     assert (tmp_path / "skipped.csv").read_text().splitlines() == [
-        "name,reason",
+        "name,problem",
         "'=cat/=bad.png,content of none of these formats",
         "unlabeled/=bad.png,content of none of these formats",
     ]
