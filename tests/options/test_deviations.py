@@ -61,3 +61,12 @@ def test_a_cell_of_table_1_departs_in_the_age_of_ctaugment_s_rates_alone(cell):
     found = deviations(make_config(**cell.options | flip))
     assert len(found) == (cell.options.get("strong_augment") == "ctaugment")
     assert all("CTAugment rates" in text for text in found)
+
+
+@pytest.mark.parametrize(("steps", "told"), [(2**20, 256), (100, 5), (80, None), (1, None)])
+def test_rates_that_are_no_older_than_upstream_s_are_no_departure(steps, told):
+    config = make_config(algorithm="remixmatch", weighting="fixed", steps=steps)
+    found = [text for text in deviations(config) if "CTAugment rates" in text]
+    assert [text.split("up to ")[1:] for text in found] == (
+        [] if told is None else [[f"{told} steps old instead of ", "4"]]
+    )
