@@ -17,13 +17,15 @@ def test_deviations_name_every_departure_from_the_paper():
     found = deviations(make_config(**given))
     assert found == [
         "DEVIATION: num_unlabeled 400 instead of 0",
+        "DEVIATION: batch_norm_decay 0.99 instead of 0.999",
         "DEVIATION: threshold 0.8 instead of 0.95",
         "DEVIATION: steps 1000 instead of 1048576",
+        "DEVIATION: ema_decay 0.99 instead of 0.999",
         "DEVIATION: lambda_optimizer sgd instead of madam",
         "DEVIATION: inner_steps 50 instead of 512",
     ]
     fixed = deviations(make_config(weighting="fixed", **given))
-    assert fixed == found[:3], "what moves Lambda does not matter where it stands still"
+    assert fixed == found[:5], "what moves Lambda does not matter where it stands still"
     (toy,) = deviations(make_config(dataset="moons"))
     assert toy.startswith("DEVIATION: the paper prints no constants") and "optimizer adam" in toy
 
