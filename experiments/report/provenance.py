@@ -24,6 +24,7 @@ from experiments.pages.document import (
 from experiments.pages.wording import plural, unique
 from experiments.report.collect import Collection
 from experiments.report.grouping import Setting
+from experiments.runs.machine import DECISIVE
 from experiments.runs.record import RunRecord
 
 
@@ -49,16 +50,18 @@ def _users_text(where: dict[str, list[str]]) -> str:
 
 
 def version_blocks(runs: Sequence[RunRecord]) -> list[Block]:
-    """Return a table of versions; several values in a cell mean that the runs differ."""
+    """Return a table of versions and machines; several values in a cell: the runs differ."""
     values: dict[str, list[str]] = defaultdict(list)
     for run in runs:
-        for name, version in (run.config.get("versions") or {}).items():
-            values[str(name)].append(str(version))
-    heading = Heading("Versions")
+        machines = [{k: m[k] for k in DECISIVE if k in m} for m in run.config.get("machines") or ()]
+        for part in (run.config.get("versions") or {}, *machines):
+            for name, version in part.items():
+                values[str(name)].append(str(version))
+    heading = Heading("Versions and machines")
     if not values:
         return [heading, Paragraph("No run recorded its versions.")]
     rows = tuple((name, " / ".join(unique(values[name]))) for name in sorted(values))
-    return [heading, Table(("Package", "Version"), rows, text_columns=(0, 1))]
+    return [heading, Table(("What", "Which"), rows, text_columns=(0, 1))]
 
 
 def command_blocks(settings: Sequence[Setting]) -> list[Block]:

@@ -18,7 +18,7 @@ from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.files import replacing
 from experiments.pages.statistics import best_on_validation, median_of_last
-from experiments.runs import record, run_files
+from experiments.runs import machine, record, run_files
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 
@@ -65,6 +65,7 @@ def write_config(run: Run, program: str) -> None:
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
+        "machines": machine.continued(Path(run.config.out), run.trainer.step),
     }
     record.write_config(Path(run.config.out), content)
 
