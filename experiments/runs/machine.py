@@ -63,7 +63,11 @@ def _cpu():
     return "; ".join((*parts, " ".join(one for one in _SETS if one in has))).removesuffix("; ")
 
 
-def continued(folder: Path, step: int, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+def _aloud(line):
+    print(line, flush=True)
+
+
+def continued(folder: Path, step: int, say: Callable[[str], None] = _aloud) -> list[dict[str, Any]]:
     """Return the machines of a run that goes on here, each with the step from which it trained.
 
     Args:
