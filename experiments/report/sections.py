@@ -43,7 +43,7 @@ DIFFERENCES = (
         "differences-base",
         "Learned weights against their base algorithm",
         "Dots: mean paired difference of test error; bars: 95 % t-interval (none for one seed). "
-        "Blue: lower error; orange: higher; hollow grey: no claim.",
+        "Blue: lower error; orange: higher; hollow grey: neither.",
         Role.BASE,
     ),
     (

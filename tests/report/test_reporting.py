@@ -28,6 +28,9 @@ ERRORS = {
 }
 
 
+OPEN = "helped in 0 of 1 case, undecided with 3 seeds in 1. Undecided: "
+
+
 def load(folder):
     settings, _ = group_runs(collect_runs(folder).finished)
     return settings
@@ -136,9 +139,9 @@ def test_v_as_labels_and_controls_are_held_against_the_method(tmp_path):
     [
         (-2.0, (0.1, -0.1, 0.05), "helped in 1 of 1 case. Helped: "),
         (2.0, (0.1, -0.1, 0.05), "helped in 0 of 1 case and made the error larger in 1."),
-        (0.0, (1.0, -1.0, 0.0), "helped in 0 of 1 case, undecided with 3 seeds in 1. Undecided: "),
+        (0.0, (1.0, -1.0, 0.0), OPEN),
         # Zero, and more than half a point on one side alone.
-        (-0.3, (0.15, -0.15, 0.0), "helped in 0 of 1 case, undecided with 3 seeds in 1. Undecided: "),
+        (-0.3, (0.15, -0.15, 0.0), OPEN),
         (0.3, (0.1, -0.1), "helped in 0 of 1 case, undecided with 2 seeds in 1."),
         (
             -0.2, (0.1, -0.1, 0.0),
