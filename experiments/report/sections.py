@@ -59,7 +59,7 @@ CURVES = (
 )
 SCATTERS = (
     "λ against the final model's confidence, first seed of each method: unlabeled examples whose "
-    f"λ was updated (a random {MAX_POINTS:,} where there are more)."
+    f"λ was updated (a random {MAX_POINTS:,} where there are more), and labeled ones among them."
 )
 HEATMAPS = (
     "Colour: share of the unlabeled examples in each bin of λ (logarithmic). White lines: median "

@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-import numpy as np
-
 from experiments.options.config import without_retired
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs.machine import threads_of
 from experiments.runs.run_files import (
+    Arrays,
     Count,
     Counts,
     Flag,
@@ -48,7 +47,6 @@ from experiments.runs.run_files import (
 
 TOLERANCE = 0.01  # percentage points by which summary.json may differ from metrics.jsonl
 COMPLETE = "complete"
-Arrays = Mapping[str, np.ndarray]
 
 
 class Configuration(TypedDict):

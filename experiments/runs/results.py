@@ -18,7 +18,8 @@ from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.files import replacing
 from experiments.pages.statistics import best_on_validation, median_of_last
-from experiments.runs import machine, record, run_files
+from experiments.runs import extremes, machine, record, run_files
+from ssl_weighting.data.splits import labeled_in_u
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 
@@ -108,6 +109,7 @@ def example_table(run: Run) -> dict:
         groups["text"] = list(unlabeled.texts)
     return {
         "id": np.arange(len(pseudo)),
+        "labeled": labeled_in_u(run.splits),
         "lam": store.table().numpy(),
         "visits": store.visits.numpy(),
         "pseudo_label": pseudo,
@@ -115,8 +117,19 @@ def example_table(run: Run) -> dict:
         "loss": _strong_view_loss(run, pseudo),
         "true_label": unlabeled.labels,
         "last_influence": store.last_influence.numpy(),
+        "influence": _influence(store),
         **groups,
     }
+
+
+def _influence(store):
+    """Return the influences of each example so far, [|U|]: M-Adam's m, their decayed sum.
+
+    Other optimizers keep none that is of the example alone: there it is the last one.
+    """
+    moments = getattr(store.optimizer, "first_moments", None)
+    found = moments[0] if moments else store.last_influence
+    return np.broadcast_to(found.numpy(), [store.num_unlabeled]).astype(np.float64)
 
 
 def _strong_view_loss(run, pseudo):
@@ -132,11 +145,8 @@ def _strong_view_loss(run, pseudo):
 
 
 def _write_extremes(run, table, path):
-    visited = np.flatnonzero(table["visits"] > 0)
-    order = visited[np.argsort(table["lam"][visited], kind="stable")]
-    count = min(GALLERY, len(order) // 2)
-    down, up = order[:count], order[len(order) - count :][::-1]
-    images = run.splits.unlabeled.inputs
+    init, images = run.config.lambda_init, run.splits.unlabeled.inputs
+    down, up = (extremes.weighted(table, init, side)[:GALLERY] for side in ("down", "up"))
     run_files.write_extreme_examples(path, (down, images[down], up, images[up]))
 
 

@@ -19,13 +19,15 @@ import numpy as np
 
 from experiments.pages.files import replacing, write_atomically
 
+Arrays = Mapping[str, np.ndarray]
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
     "id": np.int64, "lam": np.float32, "visits": np.int32, "pseudo_label": np.int32,
     "confidence": np.float32, "loss": np.float32, "true_label": np.int32,
     "last_influence": np.float32,
 }  # fmt: skip
-OPTIONAL_COLUMNS = {"group": str, "text": object}
+# labeled: it stands in D too. influence: accumulated, see `results`. Older runs have neither.
+OPTIONAL_COLUMNS = {"labeled": bool, "influence": np.float64, "group": str, "text": object}
 EXTREME_ARRAYS = ("down_ids", "down_images", "up_ids", "up_images")
 SNAPSHOT_ARRAYS = (
     "iterations", "grid_x", "grid_y", "probability", "lam", "unlabeled", "unlabeled_label",

@@ -213,7 +213,8 @@ def test_detection_by_hand(tmp_path):
     options = {"algorithm": "fixmatch", "weighting": "per_example"}
     write_run(tmp_path, "run", table=table, **options)
     (row,) = run_table(detections(tmp_path)).rows
-    assert row[:8] == ("moons, 10 labels", "FixMatch + Λ", "1", "4", "4", "2", "0.500", "0.500")
+    counts = ("4", "0", "4", "2")
+    assert row[:9] == ("moons, 10 labels", "FixMatch + Λ", "1", *counts, "0.500", "0.500")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +239,17 @@ def test_an_undefined_area_says_why(tmp_path, table, reason):
 def test_unknown_true_labels_are_not_scored(tmp_path):
     table = {**weights(), "true_label": np.where(np.arange(20) < 5, np.arange(20) % 2, -1)}
     write_run(tmp_path, "run", algorithm="fixmatch", weighting="per_example", table=table)
-    assert run_table(detections(tmp_path)).rows[0][3:6] == ("20", "5", "2")
+    assert run_table(detections(tmp_path)).rows[0][3:7] == ("20", "0", "5", "2")
+
+
+def test_labeled_examples_inside_u_are_counted_and_not_scored(tmp_path):
+    """Ids 0 and 1, the wrong ones, are labeled: nothing wrong is left."""
+    table = {**weights(), "labeled": np.isin(np.arange(20), (0, 1, 19))}
+    table["visits"][19] = 0
+    write_run(tmp_path, "run", algorithm="fixmatch", weighting="per_example", table=table)
+    found = detections(tmp_path)
+    assert run_table(found).rows[0][3:7] == ("19", "2", "17", "0")
+    assert mean_table(found).notes[0].startswith("Undefined because no pseudo-label is wrong")
 
 
 def test_sources_and_hashes(tmp_path):
