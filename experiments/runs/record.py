@@ -58,6 +58,7 @@ class Configuration(TypedDict):
     without_effect: Texts | None  # options that do nothing in this run
     dataset: Text | None
     class_names: Texts | None
+    class_counts: Object | None  # set -> examples of each class
     source: Text | None
     inputs: Object | None  # name -> digest of what the run depends on beside splits and options
     input_shape: Counts | None

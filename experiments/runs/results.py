@@ -19,6 +19,7 @@ from experiments.options.smoke import MARK
 from experiments.pages.files import replacing
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import extremes, machine, record, run_files
+from experiments.runs.warnings import warnings_of
 from ssl_weighting.data.splits import labeled_in_u
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
@@ -44,14 +45,15 @@ def method_name(config) -> str:
     return f"{MARK} {name}" if config.smoke else name
 
 
-def write_config(run: Run, program: str) -> None:
-    """Write config.json: all options, the data source, the split hash, the versions."""
+def write_config(run: Run, program: str) -> dict:
+    """Write config.json: all options, the data source, the split hash, the versions; return it."""
     content = {
         "program": program,
         "config": options_as_json(run.config),
         "without_effect": without_effect(run.config),
         "dataset": run.splits.name,
         "class_names": list(run.splits.class_names),
+        "class_counts": _class_counts(run.splits),
         "source": run.splits.source,
         "split_hash": run.splits.split_hash,
         "inputs": dict(run.inputs),
@@ -69,6 +71,13 @@ def write_config(run: Run, program: str) -> None:
         "machines": machine.continued(Path(run.config.out), run.trainer.step),
     }
     record.write_config(Path(run.config.out), content)
+    return content
+
+
+def _class_counts(splits):
+    """Return set -> examples of each class; of U the labels are not for the run to know."""
+    sets = {p: getattr(splits, p).labels for p in ("labeled", "validation", "test")}
+    return {p: np.bincount(x, minlength=splits.num_classes).tolist() for p, x in sets.items()}
 
 
 def _commit():
@@ -92,6 +101,7 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
             _write_extremes(run, table, out / "extreme_examples.npz")
     _save_averaged_model(run, out / "model.keras")
     summary = _summary(run, seconds, lambda_share)
+    summary["warnings"] = warnings_of(run.config, record.read_config(out), summary)
     record.write_summary(out, summary)
     return summary
 

@@ -236,6 +236,9 @@ def test_summary(folder, table, splits):
         "lam_quantiles": pytest.approx(np.quantile(lam, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])),
         "deviations": strict(folder / "config.json")["deviations"],
     }  # fmt: skip
+    few = ("20 evaluations", "100 test examples", "5 test examples of a class")
+    warned = [text.partition(" behind")[0].partition(":")[0] for text in found.pop("warnings")]
+    assert warned == [f"fewer than {what}" for what in few]
     timed = {"lambda_share", "seconds"}
     assert found.keys() == expected.keys() | timed
     assert {k: v for k, v in found.items() if k not in timed} == expected
