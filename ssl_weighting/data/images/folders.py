@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset, base_name
+from ssl_weighting.data.progress import counted
 from ssl_weighting.data.splits import hold_out
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -97,7 +98,8 @@ def _read_parts(files: dict[str, list[tuple[Path, int]]], image_size) -> dict[st
     everything = [file for part in files.values() for file, _ in part]
     # Pillow decodes outside Python's lock, so threads do help.
     with ThreadPoolExecutor() as pool:
-        images = list(pool.map(lambda file: _read_image(file, image_size), everything))
+        read = pool.map(lambda file: _read_image(file, image_size), everything)
+        images = list(counted(read, len(everything), "reading images"))
     _check_sizes(everything, images)
     if any(image.ndim == 3 for image in images):
         images = [np.dstack([image] * 3) if image.ndim == 2 else image for image in images]
@@ -176,7 +178,8 @@ def read_images(path: str | os.PathLike, side: int, channels: int) -> tuple[list
     files = sorted(f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES)
     if not files:
         raise ValueError(f"{root} must have images ({', '.join(_SUFFIXES)}). Received: none.")
-    images = [_with_channels(_read_image(file, side), channels) for file in files]
+    named = counted(files, len(files), "reading images")
+    images = [_with_channels(_read_image(file, side), channels) for file in named]
     return [str(file.relative_to(root)) for file in files], np.stack(images)
 
 
