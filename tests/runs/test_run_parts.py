@@ -44,7 +44,8 @@ def test_files_that_are_left_out_are_listed_in_the_run_s_folder(tmp_path):
     with pytest.raises(ValueError, match=r"=cat/=bad.png must be .* on_error=skip"):
         load_splits(make_config(**options))
     config = make_config(**options, on_error="skip", out=str(tmp_path))
-    run = SimpleNamespace(config=config, splits=load_splits(config), inputs={})
+    trainer = SimpleNamespace(step=0)
+    run = SimpleNamespace(config=config, splits=load_splits(config), inputs={}, trainer=trainer)
     results.write_config(run, "train_images")
     assert (tmp_path / "skipped.csv").read_text().splitlines() == [
         "name,problem",

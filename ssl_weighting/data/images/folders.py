@@ -22,6 +22,7 @@ from ssl_weighting.data.images.folder_layout import (
 from ssl_weighting.data.images.own import own_dataset
 from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_picture
 from ssl_weighting.data.names import printable
+from ssl_weighting.data.progress import counted
 
 ON_ERROR = ("auto", "skip", "stop")
 
@@ -183,7 +184,8 @@ def _read_all(
     # no matter here, or are refused by name.
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")
-        for k, image in enumerate(pool.map(lambda file: _attempt(file, image_size), files)):
+        read = pool.map(lambda file: _attempt(file, image_size), files)
+        for k, image in enumerate(counted(read, len(files), "reading images")):
             if isinstance(image, PictureError):
                 if not may_skip(k):
                     raise image

@@ -16,10 +16,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ssl_weighting.data.examples import Examples, UnavailableError, base_name
+from ssl_weighting.data.progress import counted
 
 T = TypeVar("T")
 
 _PROBE_SECONDS = 3.0
+_BATCH = 1000  # images read at once
 _NUMBER = re.compile(rb"\d+$")
 # Errors that another source would meet too: a full or protected disk.
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -226,7 +228,10 @@ def is_reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
 
 def _read(builder, split: str) -> Examples:
     images, labels, places = [], [], []
-    for batch in builder.as_dataset(split=split, batch_size=1000).as_numpy_iterator():
+    batches = builder.as_dataset(split=split, batch_size=_BATCH).as_numpy_iterator()
+    known = builder.info.splits
+    total = known[split].num_examples if split in known else 0
+    for batch in counted(batches, total, f"reading the images of {split}", each=_BATCH):
         images.append(batch["image"])
         labels.append(batch["label"])
         places += [_NUMBER.search(name) for name in batch.get("id", ())]
