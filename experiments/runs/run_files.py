@@ -19,13 +19,17 @@ from experiments.pages.files import replacing, write_atomically
 from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.names import printable
 
+Arrays = Mapping[str, np.ndarray]
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
     "id": np.int64, "lam": np.float32, "visits": np.int32, "pseudo_label": np.int32,
     "confidence": np.float32, "loss": np.float32, "true_label": np.int32,
     "last_influence": np.float32,
 }  # fmt: skip
-OPTIONAL_COLUMNS = {"group": str, "text": object, "name": object}
+# labeled: it stands in D too. influence: accumulated, see `results`. Older runs have neither.
+OPTIONAL_COLUMNS = {
+    "labeled": bool, "influence": np.float64, "group": str, "text": object, "name": object,
+}  # fmt: skip
 EXTREME_ARRAYS = ("down_ids", "down_images", "up_ids", "up_images")
 SNAPSHOT_ARRAYS = (
     "iterations", "grid_x", "grid_y", "probability", "lam", "unlabeled", "unlabeled_label",
@@ -84,6 +88,7 @@ Percent = Annotated[float, Kind(_between(0.0, 100.0), "a number in [0, 100]")]
 Share = Annotated[float, Kind(_between(0.0, 1.0), "a number in [0, 1]")]
 Object = Annotated[dict, Kind(lambda value: isinstance(value, dict), "an object")]
 Texts = Annotated[list, Kind(_list_of(lambda value: isinstance(value, str)), "a list of texts")]
+Objects = Annotated[list, Kind(_list_of(lambda one: isinstance(one, dict)), "a list of objects")]
 Counts = Annotated[list, Kind(_list_of(_is_count), "a list of whole numbers")]
 Numbers = Annotated[list, Kind(_list_of(_is_number), "a list of numbers")]
 Histogram = Annotated[dict, Kind(_is_histogram, "an object of k + 1 increasing edges and k counts")]

@@ -185,6 +185,11 @@ def _held(labels, class_names, size) -> np.ndarray:
     return held
 
 
+def labeled_in_u(splits: DataSplits) -> np.ndarray:
+    """Return [|U|] bool: which unlabeled examples are, or equal, one of D."""
+    return are_copies(splits.unlabeled, splits.labeled)
+
+
 def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
     """Return V and where in the training set its examples are, [n] bool.
 

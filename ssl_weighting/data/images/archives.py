@@ -77,6 +77,8 @@ def read_members(archive: Path, directory: str, files: list[str]) -> dict[str, b
                     if member.size > _LARGEST:
                         raise ValueError(f"{member.name} of {member.size:,} bytes")
                     contents[name] = tar.extractfile(member).read()
+            while tar.fileobj.read(2**20):  # to its end, where the checksum stands
+                pass
     except DAMAGE as error:
         raise ValueError(
             f"{archive} must be a whole tar archive. Received: {error}. Get it again."

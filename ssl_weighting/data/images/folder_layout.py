@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_weighting.data.images.picture import SUFFIXES, printable
+from ssl_weighting.data.images.picture import SUFFIXES
+from ssl_weighting.data.names import look_alikes, printable
 
 PARTS = ("unlabeled", "validation", "test")  # names that no class beside them may have
 _TORCHVISION = {"train": "train", "val": "validation"} | {part: part for part in PARTS}
@@ -67,6 +68,11 @@ def find_parts(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
             f"{base} must have one sub-folder per class. Received: {names}. "
             f"Put the images of each class into {base}/<class>/."
         )
+    if same := look_alikes(classes):
+        raise ValueError(
+            f"{base} must have classes whose names look different. Received: {list(same)}. Rename "
+            "one, or put their images together."
+        )
     return parts, classes
 
 
@@ -80,12 +86,12 @@ def subfolders(root: Path, folder: Path) -> list[str]:
     for entry in found:
         if problem := _link_problem(entry, Path(os.path.realpath(root)), ()):
             raise ValueError(
-                f"{printable(entry)} must stay inside {root}. Received: {problem}. "
+                f"{printable(str(entry))} must stay inside {root}. Received: {problem}. "
                 "Copy the images into the folder."
             )
         if printable(entry.name) != entry.name:
             raise ValueError(
-                f"The name of a class must be UTF-8. Received: {printable(entry)}. Rename it."
+                f"The name of a class must be UTF-8. Received: {printable(str(entry))}. Rename it."
             )
     return [entry.name for entry in found]
 

@@ -20,7 +20,9 @@ from ssl_weighting.data.images.folder_layout import (
     subfolders,
 )
 from ssl_weighting.data.images.own import own_dataset
-from ssl_weighting.data.images.picture import SUFFIXES, PictureError, printable, read_picture
+from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_picture
+from ssl_weighting.data.names import printable
+from ssl_weighting.data.progress import counted
 
 ON_ERROR = ("auto", "skip", "stop")
 
@@ -99,7 +101,7 @@ def read_images(
         raise ValueError(f"{root} must have images ({', '.join(SUFFIXES)}). Received: none.")
     images, errors = _read_all(root, found, side, lambda k: on_error != "stop")
     _check_some(found, errors)
-    names = [printable(file.path.relative_to(root)) for file in found]
+    names = [printable(str(file.path.relative_to(root))) for file in found]
     skipped = tuple((names[k], error.reason) for k, error in errors.items())
     kept = [(name, images[k]) for k, name in enumerate(names) if k not in errors]
     stacked = np.stack([_with_channels(image, channels) for _, image in kept])
@@ -110,9 +112,6 @@ def _folder(path, message: str) -> Path:
     root = Path(path)
     if not root.is_dir():
         raise FileNotFoundError(f"{message}, not a folder.")
-    name = root.resolve().name
-    if printable(name) != name:
-        raise ValueError(f"The folder must have a name in UTF-8. Received: {printable(root)}.")
     return root
 
 
@@ -170,7 +169,7 @@ def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_
         labels = np.array([flat[k][2] for k in rows], np.int32)
         examples = Examples(stacked.reshape(*stacked.shape[:3], -1), labels)
         read[part] = [found[k].path for k in rows], examples
-    names = ((printable(found[k].path.relative_to(root)), e.reason) for k, e in errors.items())
+    names = ((printable(str(found[k].path.relative_to(root))), e.reason) for k, e in errors.items())
     return read, tuple(names)
 
 
@@ -185,7 +184,8 @@ def _read_all(
     # no matter here, or are refused by name.
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")
-        for k, image in enumerate(pool.map(lambda file: _attempt(file, image_size), files)):
+        read = pool.map(lambda file: _attempt(file, image_size), files)
+        for k, image in enumerate(counted(read, len(files), "reading images")):
             if isinstance(image, PictureError):
                 if not may_skip(k):
                     raise image
@@ -201,7 +201,7 @@ def _read_all(
 
 def _attempt(file: Found, image_size: int | None) -> np.ndarray | PictureError:
     if file.problem:
-        return PictureError(printable(file.path), file.problem)
+        return PictureError(printable(str(file.path)), file.problem)
     try:
         return read_picture(file.path, image_size)
     except PictureError as error:

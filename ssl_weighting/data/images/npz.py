@@ -10,7 +10,6 @@ import numpy as np
 from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset, base_name
 from ssl_weighting.data.images.own import own_dataset
-from ssl_weighting.data.images.picture import printable
 
 _REQUIRED = ("x_train", "y_train")
 _PAIRS = (("x_test", "y_test"), ("x_validation", "y_validation"))
@@ -33,9 +32,6 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
         raise FileNotFoundError(
             f"`dataset` must name a file as npz:PATH. Received: npz:{path}, which is not there."
         )
-    name = Path(path).stem
-    if printable(name) != name:
-        raise ValueError(f"The file must have a name in UTF-8. Received: {printable(path)}.")
     arrays = read_npz(path)
     _check_keys(path, arrays)
     parts = {
@@ -44,7 +40,7 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
         if f"x_{part}" in arrays
     }
     return own_dataset(
-        name,
+        Path(path).stem,
         parts,
         _class_names(path, arrays, parts["train"]),
         f"file {base_name(path)}",

@@ -48,7 +48,7 @@ def own_dataset(
         parts["test"], parts["train"] = parts["train"].take(held), parts["train"].take(~held)
         source += f", {held.sum()} images of it held out for testing"
         notes += _without_copies(parts)
-    notes += [_counted(part, parts[part], class_names) for part in ("train", "test")]
+    notes.append(_counted("train", parts["train"], class_names))
     return RawDataset(
         name,
         class_names=class_names,

@@ -28,7 +28,7 @@ class PictureError(ValueError):
     def __init__(self, name: str, reason: str):
         super().__init__(
             f"{name} must be a readable PNG, JPEG, WebP or BMP image with 8 bits a channel. "
-            f"Received: {reason}. Repair, convert or remove it."
+            f"Received: {reason}. Repair, convert or remove it, or skip such files: on_error=skip."
         )
         self.name, self.reason = name, reason
 
@@ -39,7 +39,7 @@ def read_picture(path: Path, image_size: int | None = None) -> np.ndarray:
     Raises:
         PictureError: if it is no regular file with one of `SUFFIXES`, or cannot be decoded.
     """
-    name = printable(path)
+    name = printable(str(path))
     try:
         if path.suffix.lower() not in SUFFIXES:
             raise ValueError(f"a name that does not end in {', '.join(SUFFIXES)}")

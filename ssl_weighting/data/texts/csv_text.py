@@ -11,13 +11,12 @@ import numpy as np
 
 from ssl_weighting.data.examples import Examples, base_name
 from ssl_weighting.data.names import is_missing, look_alikes
-from ssl_weighting.data.splits import hold_out
+from ssl_weighting.data.splits import hold_out_test
 from ssl_weighting.data.texts import csv_rows
 from ssl_weighting.data.texts.csv_rows import AUTO, STOP, USUAL, Layout, Row
 from ssl_weighting.data.texts.raw import RawTexts, Texts
 
 PARTS = ("train", "validation", "test", "unlabeled")
-_TEST_SHARE = 5  # without a test part, one labeled text in five is held out
 
 
 class NewTexts(NamedTuple):
@@ -65,8 +64,7 @@ def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AU
     parts = {part: _part(rows, part, names, layout) for part in PARTS}
     source = f"file {base_name(path)}"
     if parts["test"] is None:
-        _check_two_each(path, parts["train"], names)
-        parts["train"], parts["test"] = _held_out(parts["train"], names)
+        parts["train"], parts["test"] = _held_out(path, parts["train"], names)
         source += f", {len(parts['test'])} texts of it held out for testing"
     notes = csv_rows.said_of_skipped(path, skipped)
     if found.others:
@@ -196,19 +194,7 @@ def _part(rows, part, names, layout) -> Texts | None:
     return Texts(texts, labels, called)
 
 
-def _check_two_each(path, train, names) -> None:
-    counts = np.bincount(train.labels, minlength=len(names))
-    if counts.min() < 2:
-        few = [f"{name!r} ({n})" for name, n in zip(names, counts, strict=True) if n < 2]
-        raise ValueError(
-            f"{path} must have at least two labeled texts of every class, one of which is held out "
-            f"for testing. Received: fewer of {', '.join(few)}. Add texts, or name the test texts "
-            "in a column `split`."
-        )
-
-
-def _held_out(train: Texts, names) -> tuple[Texts, Texts]:
+def _held_out(path, train: Texts, names) -> tuple[Texts, Texts]:
     rows = np.arange(len(train), dtype=np.int32)[:, np.newaxis]  # row numbers in place of the texts
-    size = max(len(train) // _TEST_SHARE, len(names))
-    rest, held = hold_out(Examples(rows, train.labels), names, size)
-    return train.take(rest.inputs[:, 0]), train.take(held.inputs[:, 0])
+    held = hold_out_test(Examples(rows, train.labels), names, str(path))
+    return train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))

@@ -14,6 +14,7 @@ import tensorflow as tf
 from ssl_weighting.data.array_files import kept
 from ssl_weighting.data.damage import machine_memory
 from ssl_weighting.data.examples import DataSplits
+from ssl_weighting.data.progress import counted
 from ssl_weighting.data.texts.pipeline import TextBatchSource
 
 _CHUNK = 256  # texts encoded between two progress lines at most
@@ -147,7 +148,8 @@ def _encoded(tokens, encode):
     # Texts of like length together: `encode` may skip padding that all of them have.
     order = np.argsort((tokens != 0).sum(axis=1), kind="stable")
     states = None
-    for start in range(0, len(order), _CHUNK):
+    starts = range(0, len(order), _CHUNK)
+    for start in counted(starts, len(order), "computing hidden states", each=_CHUNK):
         chosen = order[start : start + _CHUNK]
         part = encode(tokens[chosen])
         if states is None:
