@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags
 
+from experiments.options.config import recorded_option
 from experiments.pages.csv_cells import csv_of
 from experiments.pages.files import write_atomically
 from experiments.runs.errors import friendly
@@ -27,7 +28,7 @@ from experiments.runs.saved_model import is_text_run, load_model
 from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
-from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, Layout
+from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout
 
 SKIPPED = 2  # exit code: there are answers, but not for every image
 
@@ -127,7 +128,8 @@ def label(model, config: dict, given: Any) -> Answers:
         return Answers(names, predict(model, images), skipped)
     from experiments.assemble import predict_texts
 
-    column = given.text_column or config["config"].get("text_column", "text")
+    options = {"text_column": USUAL.text} | config["config"]  # runs of before have none
+    column = given.text_column or recorded_option(options, "text_column")
     layout = Layout(column, id=given.id_column, delimiter=given.delimiter)
     names, texts, skipped = predict_texts.load_texts(given.input, layout, given.on_error)
     return Answers(names, predict_texts.predict(model, config, texts), skipped)
@@ -139,12 +141,13 @@ def check_out(out: str, spec: str) -> None:
     Raises:
         OSError, ValueError: they cannot.
     """
-    path = Path(out)
+    path, source = Path(out), Path(spec.partition(":")[2])
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"--out must name a file in a folder that is there. Received: --out={out}"
         )
-    if path.exists() and (not path.is_file() or path.samefile(spec.partition(":")[2] or ".")):
+    same = path.exists() and source.exists() and path.samefile(source)
+    if same or (path.exists() and not path.is_file()):
         raise ValueError(
             "--out must be a new file, or one of earlier answers that is replaced. "
             f"Received: --out={out}, which is --input or no regular file"

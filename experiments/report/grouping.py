@@ -195,6 +195,6 @@ def _shown(run: RunRecord, name: str, value: Any) -> Any:
     """Return a setting's value; of a folder its name and the start of its content's digest."""
     if effect_of(name) != CONTENT:
         return value
-    folder = Path(run.config["config"].get(name) or "").name
+    folder = Path((_DEFAULTS | run.config["config"]).get(name) or "").name
     digest = "".join(re.findall(r"[0-9a-f]{64}", str(value)))[:8]
     return " ".join(filter(None, (folder, digest))) or "none"

@@ -140,7 +140,8 @@ def test_a_full_disk_leaves_earlier_answers(label, monkeypatch, step):
 
 
 def test_earlier_answers_stay_whatever_cannot_be_read(label, copy, tmp_path):
-    assert "none.npz" in label(f"--input=npz:{tmp_path / 'none.npz'}")
+    for kind, name in (("npz", "none.npz"), ("folder", "none"), ("folder", "new.npz")):
+        assert name in label(f"--input={kind}:{tmp_path / name}")
     (tmp_path / "new.npz").write_bytes(b"damaged")
     assert "must be an .npz file" in label()
 

@@ -314,3 +314,13 @@ def test_commands_deviations_and_versions(tmp_path):
     assert deviations.rows[0][0] == "N 50 instead of 512"
     runs = [run for each in settings for run in each.runs]
     assert version_blocks(runs)[1].rows == (("numpy", "1 / 2.4.6"),)
+
+
+def test_a_run_older_than_an_option_counts_as_one_with_its_default(tmp_path):
+    for seed, flags in ((1, {}), (2, {"text_column": "text", "on_error": "auto"})):
+        write_run(tmp_path, f"run {seed}", seed=seed, flags=flags)
+    write_run(tmp_path, "other", seed=1, flags={"text_column": "title"})
+    (setting,) = load(tmp_path)
+    assert {method.label: len(method.runs) for method in setting.methods} == {
+        "Supervised [text_column=text]": 2, "Supervised [text_column=title]": 1,
+    }  # fmt: skip

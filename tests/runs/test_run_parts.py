@@ -1,7 +1,10 @@
 """Parts of a run: sizes of its sets, its log, its progress line."""
 
+import io
 import json
 import math
+import os
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +18,7 @@ from experiments.options.presets import DATASET_RECIPES, make_config
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
 from experiments.runs import results
+from experiments.runs.errors import friendly
 from experiments.runs.lock import held
 from ssl_weighting.bilevel import Event
 
@@ -176,3 +180,13 @@ def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
     running._evaluate(run, log)
     assert asked == averages
     assert (written["test_error"], written["raw_test_error"]) == (12.5, 25.0 if decay else 12.5)
+
+
+def test_a_program_prints_any_name(monkeypatch):
+    """A terminal that is not UTF-8, and a name that is not."""
+    for encoding, shown in (("ascii", b"\\u03bb caf\\udce9"), ("utf-8", "λ caf\\udce9".encode())):
+        screen = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding=encoding))
+        with friendly():
+            print("λ", os.fsdecode(b"caf\xe9"), flush=True)
+        assert screen.getvalue() == shown + b"\n"
