@@ -4,7 +4,8 @@
 
 Compares the newest checkpoints (theta, EMA, BatchNorm statistics, optimizer state, Lambda, m, v, t,
 counters), metrics.jsonl and example_weights.parquet. Exits 0 only if all are identical; otherwise
-names each difference and exits 1.
+names each difference and exits 1. Runs with different numbers of threads are no such pair, whatever
+their bits: another day they may differ.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from absl import app
 
 from experiments.runs.errors import friendly
+from experiments.runs.machine import machines_of, threads_of
 from ssl_weighting.checkpointing import Checkpoints, read
 
 
@@ -80,13 +82,29 @@ def _comparable(column):
     return column.astype(str) if column.dtype == object else column
 
 
+def compare_threads(a: Path, b: Path) -> list[str]:
+    """Return whether two runs are known to have had different numbers of threads."""
+    x, y = (threads_of(machines_of(folder)) for folder in (a, b))
+    return [] if x == y or None in (x, y) else [f"threads differ: {x} against {y}"]
+
+
+def compare_cpus(a: Path, b: Path) -> list[str]:
+    """Return whether two runs are known to have been made on different kinds of CPU."""
+    x, y = (" then ".join(m.get("cpu", "") for m in machines_of(folder)) for folder in (a, b))
+    return [] if x == y or "" in (x, y) else [f"kinds of CPU differ: {x} against {y}"]
+
+
 def differences(a: Path, b: Path) -> list[str]:
-    """Return every difference between two run folders; empty if they hold the same run."""
+    """Return every difference between two run folders; empty if they hold the same run.
+
+    Of different bits a different CPU is named as what may be behind them.
+    """
     (step_a, state_a), (step_b, state_b) = newest_checkpoint(a), newest_checkpoint(b)
     found = [] if step_a == step_b else [f"step: {step_a} against {step_b}"]
     found += compare_states(state_a, state_b)
     found += compare_metrics(a / "metrics.jsonl", b / "metrics.jsonl")
-    return found + compare_weights(a / "example_weights.parquet", b / "example_weights.parquet")
+    found += compare_weights(a / "example_weights.parquet", b / "example_weights.parquet")
+    return compare_threads(a, b) + (compare_cpus(a, b) if found else []) + found
 
 
 def main(argv: list[str]) -> int:

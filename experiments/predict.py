@@ -5,23 +5,32 @@
     python -m experiments.predict --run=results/runs/text --input=csv:FILE --out=labels.csv
 
 The folder holds image files (sub-folders too); the .npz file an array `x`, uint8 [n, H, W, C]; the
-.csv file, UTF-8, a column `text`. Writes one line per image or text: name (without files its row,
-from 0), class, confidence.
+.csv file, UTF-8, a column `text` (--text_column, --id_column, --delimiter for other layouts).
+Writes one line per image or text: name (without files or --id_column its row, from 0), class,
+confidence. What cannot be read gets a line with the reason, and the program exits with 2;
+--on_error=stop ends it there instead. Earlier answers stay until the new ones are complete.
 """
 
 from __future__ import annotations
 
-import csv
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, flags
 
+from experiments.options.config import recorded_option
+from experiments.pages.csv_cells import csv_of
+from experiments.pages.files import write_atomically
 from experiments.runs.errors import friendly
-from experiments.runs.record import read_config
+from experiments.runs.saved_model import is_text_run, load_model
+from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
+from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout
+
+SKIPPED = 2  # exit code: there are answers, but not for every image
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -30,43 +39,20 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     text = "folder:PATH of image files, npz:FILE with an array x, or csv:FILE with a column text"
     flags.DEFINE_string("input", "", text, values)
     flags.DEFINE_string("out", "labels.csv", "file to write", values)
+    flags.DEFINE_string("text_column", "", "csv: column of texts; the run's if not given", values)
+    flags.DEFINE_string("id_column", "", "csv: column of names for the answers", values)
+    flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "csv: between columns", values)
+    text = "at an image or a text that cannot be read"
+    flags.DEFINE_enum("on_error", SKIP, (SKIP, STOP), text, values)
 
 
-def load_model(folder: Path) -> tuple:
-    """Return the averaged model of a run and its config.json.
+def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
+    """Return names, uint8 images [n, *shape] and (name, reason) of what is skipped.
 
-    Raises:
-        FileNotFoundError: the run is not finished.
-        ValueError: the model file is damaged, or the run's inputs are neither images nor texts.
-    """
-    for name in ("config.json", "model.keras", "summary.json"):
-        if not (folder / name).exists():
-            raise FileNotFoundError(
-                f"--run must be a finished run. Received: {folder}, without {name}."
-            )
-    config = read_config(folder)
-    if len(config["input_shape"]) != 3 and not is_text_run(config):
-        raise ValueError(
-            f"--run must be a run on images or texts. Received: {folder}, trained on "
-            f"{config['dataset']} with inputs of shape {config['input_shape']}"
-        )
-    import keras  # and TensorFlow: seconds, for which no refusal above has to wait
-
-    try:
-        # safe_mode refuses anything that would have to be executed.
-        model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
-    except (zipfile.BadZipFile, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'model.keras'} must be a saved model: {error}") from error
-    return model, config
-
-
-def is_text_run(config: dict) -> bool:
-    """Return whether a run's config.json tells of texts."""
-    return config["config"]["model"] == "bert"
-
-
-def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
-    """Return names and uint8 images [n, *shape] of folder:PATH or npz:FILE.
+    Args:
+        spec: folder:PATH or npz:FILE.
+        shape: of the model's inputs.
+        on_error: as of `read_images`.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -78,7 +64,7 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
         raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
     if kind == "folder" and height == width:
-        return read_images(path, height, channels)
+        return read_images(path, height, channels, on_error)
     x = _read_npz(path, channels) if kind == "npz" else None
     if x is not None and height == width and x.shape[1:3] != (height, width):
         x = resize_images(x, height)
@@ -87,18 +73,15 @@ def load_inputs(spec: str, shape: list[int]) -> tuple[list[str], np.ndarray]:
             f"--input must be npz:FILE with images of {height}x{width} pixels, as this run was "
             f"trained on: images are resized to squares only. Received: --input={spec}"
         )
-    return [str(k) for k in range(len(x))], x
+    return [str(k) for k in range(len(x))], x, ()
 
 
 def _read_npz(path, channels):
     """Return the array x of an .npz file, checked: uint8 [n, H, W, channels]."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found, x = file.files, file["x"] if "x" in file.files else None
-    except (zipfile.BadZipFile, ValueError, TypeError, AttributeError, EOFError) as error:
-        raise ValueError(f"{path} must be an .npz file of plain arrays: {error}") from error
-    if x is None:
-        raise ValueError(f"{path} must hold an array `x`. Received: {', '.join(found)}")
+    arrays = read_npz(path)
+    if "x" not in arrays:
+        raise ValueError(f"{path} must hold an array `x`. Received: {', '.join(arrays)}")
+    x = arrays["x"]
     if x.ndim == 3 and channels == 1:
         x = x[..., None]
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != channels or not len(x):
@@ -122,40 +105,86 @@ def predict(model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def label(model, config: dict, spec: str) -> tuple[list[str], np.ndarray]:
-    """Return names and class probabilities [n, C] of --input.
+class Answers(NamedTuple):
+    """What the model says of an input."""
+
+    names: Sequence[str]
+    probabilities: np.ndarray  # [n, C] float32
+    skipped: Sequence[tuple[str, str]]  # (name, what is wrong with it)
+
+
+def label(model, config: dict, given: Any) -> Answers:
+    """Return what the model of a run says of --input.
+
+    Args:
+        model, config: as of `load_model`.
+        given: the program's flags as attributes.
 
     Raises:
         OSError, ValueError: it cannot be read or does not fit the run.
     """
     if not is_text_run(config):
-        names, images = load_inputs(spec, config["input_shape"])
-        return names, predict(model, images)
+        names, images, skipped = load_inputs(given.input, config["input_shape"], given.on_error)
+        return Answers(names, predict(model, images), skipped)
     from experiments.assemble import predict_texts
 
-    texts = predict_texts.load_texts(spec)
-    return [str(k) for k in range(len(texts))], predict_texts.predict(model, config, texts)
+    options = {"text_column": USUAL.text} | config["config"]  # runs of before have none
+    column = given.text_column or recorded_option(options, "text_column")
+    layout = Layout(column, id=given.id_column, delimiter=given.delimiter)
+    names, texts, skipped = predict_texts.load_texts(given.input, layout, given.on_error)
+    return Answers(names, predict_texts.predict(model, config, texts), skipped)
 
 
-def main(argv: list[str]) -> None:
-    """Label the input of the command line."""
+def check_out(out: str, spec: str) -> None:
+    """Check before any work that the answers can be written, and over nothing but answers.
+
+    Raises:
+        OSError, ValueError: they cannot.
+    """
+    path, source = Path(out), Path(spec.partition(":")[2])
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"--out must name a file in a folder that is there. Received: --out={out}"
+        )
+    same = path.exists() and source.exists() and path.samefile(source)
+    if same or (path.exists() and not path.is_file()):
+        raise ValueError(
+            "--out must be a new file, or one of earlier answers that is replaced. "
+            f"Received: --out={out}, which is --input or no regular file"
+        )
+
+
+def answers_text(answers: Answers, class_names: Sequence[str]) -> str:
+    """Return the answers as CSV, one line each, then one for each input that is skipped.
+
+    Raises:
+        ValueError: the model gives no finite probabilities.
+    """
+    p = answers.probabilities
+    if not np.isfinite(p).all():
+        raise ValueError("The model of --run must give finite probabilities. Received: NaN")
+    found = zip(answers.names, p.argmax(1), p.max(1), strict=True)
+    rows = [(name, class_names[k], f"{best:.4f}") for name, k, best in found]
+    skipped = [(name, "", "", reason) for name, reason in answers.skipped]
+    header = ("name", "class", "confidence", *(["problem"] if skipped else []))
+    return csv_of([header, *rows, *skipped])
+
+
+def main(argv: list[str]) -> int:
+    """Label the input of the command line; return the exit code."""
     given = flags.FLAGS
     if len(argv) > 1 or not given.run or not given.input:
         raise app.UsageError("--run and --input must be given, and nothing else but flags.")
     with friendly():
-        folder = Path(given.out).parent
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"--out must name a file in a folder that is there. Received: --out={given.out}"
-            )
+        check_out(given.out, given.input)
         model, config = load_model(Path(given.run))
-        names, probabilities = label(model, config, given.input)
-        with open(given.out, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["name", "class", "confidence"])
-            for name, p in zip(names, probabilities, strict=True):
-                writer.writerow([name, config["class_names"][int(p.argmax())], f"{p.max():.4f}"])
-    print(f"labeled {len(names)} {'texts' if is_text_run(config) else 'images'}: {given.out}")
+        answers = label(model, config, given)
+        write_atomically(Path(given.out), answers_text(answers, config["class_names"]))
+    kind, skipped = "texts" if is_text_run(config) else "images", answers.skipped
+    print(f"labeled {len(answers.names)} {kind}: {given.out}")
+    if skipped:
+        print(f"{len(skipped)} could not be read: see `problem` there, such as {skipped[0]}")
+    return SKIPPED if skipped else 0
 
 
 if __name__ == "__main__":

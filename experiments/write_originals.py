@@ -16,12 +16,17 @@ from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from ssl_weighting.data.texts.back_translation import write_originals
 from ssl_weighting.data.texts.by_name import NAMES, load_texts
+from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("dataset", "imdb", "as for train_text", values)
     flags.DEFINE_string("data_dir", "", "as for train_text", values)
+    flags.DEFINE_string("text_column", USUAL.text, "as for train_text", values)
+    flags.DEFINE_string("label_column", USUAL.label, "as for train_text", values)
+    flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "as for train_text", values)
+    flags.DEFINE_enum("on_error", AUTO, [AUTO, SKIP, STOP], "as for train_text", values)
     flags.DEFINE_string("back_translation_dir", None, "folder to write to", values, required=True)
     define_flag(values)
 
@@ -42,7 +47,8 @@ def main(argv: list[str]) -> None:
                 f"Received: --dataset={values.dataset}"
             )
         cache = cache_dir(values.cache_dir)
-        raw = load_texts(values.dataset, values.data_dir or None, cache_dir=cache)
+        layout = Layout(values.text_column, values.label_column, delimiter=values.delimiter)
+        raw = load_texts(values.dataset, values.data_dir or None, cache, layout, values.on_error)
         # Labeled texts that are not in D are unlabeled.
         parts = (raw.train, raw.unlabeled) if raw.unlabeled else (raw.train,)
         texts = [text for part in parts for text in part.texts]

@@ -11,21 +11,15 @@ import hashlib
 import json
 import os
 import re
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.damage import DAMAGE
+
 MANIFEST = "manifest"
 _NAME = re.compile(r"ckpt-(\d{9})\.npz")
 _RESERVED = frozenset({MANIFEST, "file", "allow_pickle"})  # the last two: arguments of np.savez
-# What numpy and zipfile raise for damaged bytes, found by flipping every bit of a file: a flipped
-# version, flag, method or size field ends in the less obvious ones.
-_DAMAGE = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
-    OverflowError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 class MismatchError(ValueError):
@@ -156,7 +150,7 @@ def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
         manifest = json.loads(state.pop(MANIFEST).tobytes().decode())
         hashes = manifest["sha256"]
         manifest["step"], manifest["fingerprint"]
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise CorruptError(f"{path} is corrupt ({type(error).__name__}: {error}).") from error
     bad = sorted(
         name

@@ -108,7 +108,11 @@ def _raw(config, cache_dir):
     if config.smoke:
         return stand_in(config.dataset)
     return _load_images(
-        config.dataset, config.data_dir or None, config.image_size or None, cache_dir
+        config.dataset,
+        config.data_dir or None,
+        config.image_size or None,
+        cache_dir,
+        config.on_error,
     )
 
 

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from experiments.assemble.text_model import LowerLayers, frozen_layers
-from ssl_weighting.data.texts.csv_text import read_texts
+from experiments.options.config import recorded_option
+from ssl_weighting.data.texts.csv_rows import STOP, USUAL, Layout
+from ssl_weighting.data.texts.csv_text import NewTexts, read_texts
 from ssl_weighting.data.texts.hidden_states import HiddenStates
 from ssl_weighting.data.texts.tokens import load_encoder
 from ssl_weighting.models.bert_weights import bert_folder, read_shape, weights_digest
@@ -17,8 +19,12 @@ _CHUNK = 1024  # texts whose hidden states are in memory at once
 _BATCH = 64  # texts in the model at once
 
 
-def load_texts(spec: str) -> list[str]:
-    """Return the texts of csv:PATH, its column `text`.
+def load_texts(spec: str, layout: Layout = USUAL, on_error: str = STOP) -> NewTexts:
+    """Return the texts of csv:PATH.
+
+    Args:
+        spec: csv:PATH.
+        layout, on_error: as of `read_texts`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -30,7 +36,7 @@ def load_texts(spec: str) -> list[str]:
             "--input must be csv:PATH, a file with a column `text`: this run was trained on texts. "
             f"Received: --input={spec}"
         )
-    return read_texts(path)
+    return read_texts(path, layout, on_error)
 
 
 def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np.ndarray]:
@@ -48,11 +54,14 @@ def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np
         ValueError: it is another BERT now.
     """
     options = config["config"]
-    folder = bert_folder(options["bert"])
-    encode = load_encoder(str(folder), model.input_shape[1], options["truncation"])
+    bert = recorded_option(options, "bert")
+    trainable = recorded_option(options, "bert_trainable_layers")
+    truncation = recorded_option(options, "truncation")
+    folder = bert_folder(bert)
+    encode = load_encoder(str(folder), model.input_shape[1], truncation)
     _check_same(config, "vocabulary", encode.vocabulary)
     shape = read_shape(folder)
-    frozen = frozen_layers(options["bert"], options["bert_trainable_layers"], shape)
+    frozen = frozen_layers(bert, trainable, shape)
     if not frozen:
         return encode
     digest = weights_digest(folder)
@@ -74,12 +83,12 @@ def _check_same(config, part, digest):
     Raises:
         ValueError: it is not.
     """
-    expected = config.get("inputs", {}).get(part, digest)  # runs of before have none
+    expected = (config.get("inputs") or {}).get(part, digest)  # runs of before have none
     if digest != expected:
         raise ValueError(
             f"--run must find the BERT that it was trained with, whose {part} have the digest "
-            f"{expected[:12]}. Received: --bert={config['config']['bert']} of the run, where it "
-            f"is {digest[:12]}. Put that BERT back there"
+            f"{str(expected)[:12]}. Received: --bert={config['config']['bert']} of the run, where "
+            f"it is {digest[:12]}. Put that BERT back there"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.texts.augmentation import WordReplacement, augmented_tokens
 from ssl_weighting.data.texts.back_translation import Paraphrases
 from ssl_weighting.data.texts.by_name import load_texts, make_text_splits
+from ssl_weighting.data.texts.csv_rows import Layout
 from ssl_weighting.data.texts.pipeline import without_padding
 from ssl_weighting.data.texts.tokens import TokenCache, load_encoder
 from ssl_weighting.models.bert_weights import bert_folder, read_shape
@@ -25,14 +27,12 @@ class TextSplits(DataSplits):
 
     Args:
         augmented: [|U|, K, L] int32, K copies of each text; None: the algorithm has no strong view.
-        notes: what a reader of results must know of the data.
         cache_dir: where prepared data lies; None: nothing is kept.
         strong_views: all that `augmented` depends on beside U.
         vocabulary: digest of the tokenizer's words.
     """
 
     augmented: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
     cache_dir: str | None = None
     strong_views: str = ""
     vocabulary: str = ""
@@ -47,7 +47,13 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
     """
     encoder = _encoder(config)
     cache = TokenCache(Path(cache_dir) / "tokens" if cache_dir else None)
-    texts = _load_texts(config.dataset, config.data_dir or None, cache_dir)
+    texts = _load_texts(
+        config.dataset,
+        config.data_dir or None,
+        cache_dir,
+        layout_of(config),
+        config.on_error,
+    )
     tokens = texts.tokenised(functools.partial(cache.encode, encoder))
     splits = make_text_splits(
         texts,
@@ -60,7 +66,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         validation_as_labels=config.validation_as_labels,
     )
     method = augmentation(config)
-    augmented, notes = None, texts.notes
+    augmented, notes = None, ()
     if method is not None:
         strings = splits.unlabeled.texts
         augmented = augmented_tokens(strings, encoder, cache, method, config.text_copies)
@@ -69,13 +75,17 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
     splits, augmented = without_padding(splits, augmented)
     parts = {f.name: getattr(splits, f.name) for f in dataclasses.fields(DataSplits) if f.init}
     return TextSplits(
-        **parts,
+        **parts | {"notes": parts["notes"] + notes},
         augmented=augmented,
-        notes=notes,
         cache_dir=cache_dir,
         strong_views="" if method is None else method.recipe,
         vocabulary=encoder.vocabulary,
     )
+
+
+def layout_of(config: Any) -> Layout:
+    """Return how csv:PATH is laid out; `config` has the options as attributes."""
+    return Layout(config.text_column, config.label_column, config.id_column, config.delimiter)
 
 
 def _said_of_copies(config, tokens, augmented):

@@ -125,7 +125,11 @@ class LowerLayers:
         self._function = functools.lru_cache(maxsize=1)(self._made)
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        """Return the states [n, L, d] float32 of tokens [n, L] int32."""
+        """Return the states [n, L, d] float32 of tokens [n, L] int32.
+
+        Raises:
+            ValueError: they are not finite.
+        """
         n, length = tokens.shape
         states = np.zeros([n, length, self.shape.width], np.float32)
         longest = int((tokens != 0).sum(axis=1).max())
@@ -136,6 +140,11 @@ class LowerLayers:
             # One shape, one compilation: the last batch is filled up and cut again.
             filled = np.concatenate([part, np.repeat(part[:1], _BATCH - len(part), axis=0)])
             states[start : start + _BATCH, :used] = run(tf.constant(filled)).numpy()[: len(part)]
+        if not np.isfinite(states).all():
+            raise ValueError(
+                f"The BERT in {self.folder} must give finite hidden states. Received: NaN or "
+                "infinity. Its weights may be damaged: get them again."
+            )
         return states
 
     def _made(self, length):

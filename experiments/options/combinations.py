@@ -8,6 +8,7 @@ from experiments.options.algorithm import MIXING
 from experiments.options.influence import LAST_LAYER
 from experiments.options.lam import ORACLE
 from ssl_weighting.data.images.uda_labels import UDA_SETS_OF
+from ssl_weighting.data.names import printable
 
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as the library's, without TensorFlow
@@ -28,6 +29,11 @@ def check_combinations(config) -> None:
         raise ValueError(
             "--lambda_batch must be 0 where the Lambda-step takes the training batch. Received: "
             f"--lambda_batch={config.lambda_batch}. Use --infl_fresh_batch=true"
+        )
+    if printable(config.out) != config.out:
+        raise ValueError(
+            "--out must be a name in UTF-8: not every library writes to others. Received: "
+            f"{printable(config.out)}"
         )
     _check_labeled_set(config)
     _check_steps(config)

@@ -100,6 +100,23 @@ def without_retired(options: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in options.items() if k not in RETIRED or RETIRED[k] != v}
 
 
+def recorded_option(options: Mapping[str, Any], name: str) -> Any:
+    """Return one option of a config.json, which somebody may have edited.
+
+    Raises:
+        ValueError: it is missing, has another type, or a value that it cannot have.
+    """
+    if name not in options:
+        raise ValueError(f"config.json must have the option `{name}`. Received: none")
+    value, kind = options[name], type(getattr(Config(), name))
+    if type(value) is not kind:
+        raise ValueError(
+            f"config.json must have the option `{name}` as {kind.__name__}. Received: {value!r}"
+        )
+    ENTRIES[name].check(name, value)
+    return value
+
+
 def config_from_json(options: Mapping[str, Any]) -> Config:
     """Return the configuration that config.json holds; options that it lacks have their defaults.
 

@@ -6,6 +6,7 @@ import dataclasses
 
 from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need
 from ssl_weighting.data.images.contamination import KINDS
+from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.images.uda_labels import LABELED_SETS
 from ssl_weighting.data.splits import VAL_ORDERS
 
@@ -29,6 +30,14 @@ class DataOptions:
     )  # fmt: skip
     image_size: int = _option(
         0, "side to resize images to; 0: as they are", NOT_NEGATIVE, needs=_IMAGES, departs=True
+    )
+    on_error: str = _option(
+        "auto",
+        "at what cannot be read: skip and list it, or stop; auto skips what is unlabeled alone",
+        choices=ON_ERROR,
+        needs=Need(
+            "--dataset=folder:PATH or csv:PATH", lambda c: c.dataset.startswith(("folder:", "csv:"))
+        ),
     )
     num_labeled: int = _option(250, "labeled examples n", POSITIVE)
     val_size: int = _option(

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from absl import flags
 
 from experiments.options.config import ENTRIES, Config
-from experiments.options.effects import refuse_without_effect
-from experiments.options.presets import make_config
+from experiments.options.effects import refuse_without_effect, without_effect
+from experiments.options.presets import following_steps, make_config
 
 _DEFINE = {
     bool: flags.DEFINE_bool,
@@ -63,4 +63,9 @@ def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | Non
             raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
     config = make_config(**options)
     refuse_without_effect(config, options)
+    idle = without_effect(config)
+    followed = {n: one for n, one in following_steps(**options).items() if n not in idle}
+    if followed:
+        shown = " ".join(f"--{name}={value}" for name, value in followed.items())
+        print(f"--steps={config.steps} makes it {shown}", flush=True)
     return config

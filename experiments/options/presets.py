@@ -58,6 +58,9 @@ PRESETS = {
 INNER_STEPS = {"paper": {"fixmatch": 512}, "released": {}}
 DEFAULT_INNER_STEPS = 100
 UPDATES_OF_A_SHORT_RUN = 20
+# Of a run too short for its recipe, as in the recipes of short runs below: averages over a tenth of
+# it, twenty evaluations (the median is over as many).
+AVERAGES_OF_A_SHORT_RUN = 10
 
 ALGORITHM_RECIPES = {
     "supervised": {"weighting": "fixed"},
@@ -137,7 +140,8 @@ def make_config(**given) -> Config:
     """Return the configuration in which later layers win.
 
     The layers: defaults, preset, algorithm (with UDA's version), what follows from other options
-    (`_derived`), data set, `given`. N = 0 becomes the preset's N, or steps / 20 in a run too short
+    (`_derived`; in a run shorter than the recipe's, averages, evaluations and warm-ups in
+    proportion), data set, `given`. N = 0 becomes the preset's N, or steps / 20 in a run too short
     for twenty Lambda-steps.
 
     Raises:
@@ -175,11 +179,29 @@ def resolved(preset, algorithm, version, above):
     return _with_inner_steps(_with_ramp(Config(**layers)))
 
 
+def following_steps(**given) -> dict:
+    """Return the options that have other values than the recipe's because of --steps.
+
+    Args:
+        given: options of a command line that `make_config` takes.
+    """
+    if given.get("smoke"):
+        return {}
+    ours = vars(make_config(**given))
+    try:
+        whole = vars(make_config(**{name: one for name, one in given.items() if name != "steps"}))
+    except ValueError:  # the recipe's steps do not go with the other options: nothing to hold it to
+        return {}
+    return {n: one for n, one in ours.items() if n not in given and one != whole[n]}
+
+
 def _derived(options):
     """Return defaults that follow from other options."""
     found = {}
     if options["wrn_variant"] in BATCH_NORM_DECAYS:
         found["batch_norm_decay"] = BATCH_NORM_DECAYS[options["wrn_variant"]]
+    if options["model"] == "wide_resnet" and not options["smoke"]:  # the others' are made for less
+        found |= _in_time(options | found)
     if options["model"] == "bert":  # both a tenth of the run, as in App. D
         found["lambda_warmup_steps"] = options["steps"] // 10
         if options["lr_schedule"] != "constant":
@@ -194,6 +216,21 @@ def _derived(options):
             init = LAMBDA_INIT_OF_UDA.get(options["num_labeled"], options["lambda_init"])
             found["lambda_init"] = init
     return found
+
+
+def _in_time(options):
+    """Return what is made for a million steps so that a shorter run has it in proportion.
+
+    The sets of data that come with steps of their own come with these too, which win.
+    """
+    updates = max(1, options["steps"] // UPDATES_OF_A_SHORT_RUN)
+    decay = max(0.0, round(1 - AVERAGES_OF_A_SHORT_RUN / max(1, options["steps"]), 5))
+    return {
+        "ema_decay": min(options["ema_decay"], decay),
+        "batch_norm_decay": min(options["batch_norm_decay"], decay),
+        "eval_every": min(options["eval_every"], updates),
+        "lambda_warmup_steps": min(options["lambda_warmup_steps"], updates),
+    }
 
 
 def _with_ramp(config):

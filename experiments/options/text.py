@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import AT_MOST_ONE, CONTENT, POSITIVE, Group, Need, Range
+from experiments.options.entry import (
+    AT_MOST_ONE,
+    BOOKKEEPING,
+    CONTENT,
+    POSITIVE,
+    Group,
+    Need,
+    Range,
+)
+from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS
 
 STRONG = ("uda", "fixmatch")  # algorithms with a strong view
 
 _option = Group("text")
 _TEXTS = "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)"
 TEXTS = Need(_TEXTS, lambda c: c.model == "bert")
+# What these columns hold is part of the split; where it stands is not.
+_OWN = {
+    "needs": Need(
+        "texts of one's own (--dataset=csv:PATH)", lambda c: c.dataset.startswith("csv:")
+    ),
+    "effect": CONTENT,
+    "departs": False,
+}
 
 
 def _has_strong_view(config):
@@ -19,8 +36,21 @@ def _has_strong_view(config):
 
 @dataclasses.dataclass(frozen=True)
 class TextOptions:
-    """What a text becomes."""
+    """Where texts stand in a file of one's own, and what a text becomes."""
 
+    text_column: str = _option("text", "csv:PATH: name of the column of texts", **_OWN)
+    label_column: str = _option("label", "csv:PATH: name of the column of labels", **_OWN)
+    id_column: str = _option(
+        "",
+        "csv:PATH: name of a column of names, each different, that tables show for their rows",
+        **_OWN | {"effect": BOOKKEEPING, "free": True},
+    )
+    delimiter: str = _option(
+        AUTO,
+        "csv:PATH: what stands between columns; auto: what makes these columns of the first line",
+        choices=(AUTO, *DELIMITERS),
+        **_OWN,
+    )
     max_len: int = _option(
         128,
         "texts: tokens of an input",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import RunError, parse_object
+from ssl_weighting.data.names import printable
 
 RUN_FILES = ("summary.json", "config.json", "metrics.jsonl")
 
@@ -42,7 +43,7 @@ def collect_runs(folder: Path | str) -> Collection:
         )
     finished, unfinished, corrupt = [], [], []
     for path in sorted(_run_folders(root)):
-        name = path.relative_to(root).as_posix() if path != root else path.name
+        name = printable(path.relative_to(root).as_posix() if path != root else path.name)
         try:
             record = read_run(path, name)
             if record is None:

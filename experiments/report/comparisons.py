@@ -22,12 +22,18 @@ class Role(Enum):
     SUPERVISED = "supervised"
 
 
+# Points of test error; a difference below it would change nobody's mind. (The paper's gains over
+# its own FixMatch runs are of this size.)
+SMALLEST_EFFECT = 0.5
+
+
 class Verdict(Enum):
     """What the 95 % interval of the difference of errors says."""
 
     BETTER = "better"  # wholly below zero
     WORSE = "worse"  # wholly above zero
-    UNDECIDED = "no reliable difference"  # includes zero
+    EQUAL = f"no difference larger than {SMALLEST_EFFECT:g} points"  # zero and little else in it
+    UNDECIDED = "undecided"  # it includes zero, and differences that would matter
     ONE_SEED = "one seed, no interval"
     NO_PAIR = "no pair"
 
@@ -52,7 +58,21 @@ class Comparison:
             return Verdict.ONE_SEED
         if self.difference.high < 0.0:
             return Verdict.BETTER
-        return Verdict.WORSE if self.difference.low > 0.0 else Verdict.UNDECIDED
+        if self.difference.low > 0.0:
+            return Verdict.WORSE
+        largest = max(-self.difference.low, self.difference.high)
+        return Verdict.EQUAL if largest <= SMALLEST_EFFECT else Verdict.UNDECIDED
+
+    @property
+    def reading(self) -> str:
+        """The verdict in words; an open one names the seeds that were too few."""
+        return undecided([self]) if self.verdict is Verdict.UNDECIDED else self.verdict.value
+
+
+def undecided(items: Sequence[Comparison]) -> str:
+    """Return "undecided with 3 seeds", or "with 3 or 5 seeds" where the open cases differ."""
+    counts = sorted({len(item.difference.seeds) for item in items})
+    return f"{Verdict.UNDECIDED.value} with {' or '.join(map(str, counts))} seeds"
 
 
 def compare_setting(setting: Setting) -> tuple[Comparison, ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
+from experiments.pages.csv_cells import csv_of
 from experiments.pages.statistics import mean_std
 from experiments.report.comparisons import Comparison, Role, main_error
 from experiments.report.grouping import Method, Setting
@@ -28,24 +27,22 @@ CSV_COLUMNS = (
 
 def results_csv(settings: Sequence[Setting], comparisons: Sequence[Comparison]) -> str:
     """Return one line per method with unrounded numbers; an empty field where there is none."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows: list[Sequence[object]] = [CSV_COLUMNS]
     for setting in settings:
         for method in setting.methods:
             mine = {item.role: item for item in comparisons if item.method is method}
-            writer.writerow(_csv_row(setting, method, mine))
-    return stream.getvalue()
+            rows.append(_csv_row(setting, method, mine))
+    return csv_of(rows)
 
 
 def _csv_row(setting: Setting, method: Method, mine: dict[Role, Comparison]) -> list[object]:
     first = method.runs[0].summary
     return [
-        _csv_text(setting.dataset),
+        setting.dataset,
         setting.num_labeled,
-        _csv_text(method.label),
-        _csv_text(method.algorithm),
-        _csv_text(method.weighting),
+        method.label,
+        method.algorithm,
+        method.weighting,
         method.uses_v_as_labels,
         len(method.runs),
         " ".join(str(run.seed) for run in method.runs),
@@ -77,8 +74,3 @@ def _csv_difference(item: Comparison | None) -> list[float | int | None]:
         return [None, None, None, None]
     difference = item.difference
     return [difference.mean, difference.low, difference.high, len(difference.seeds)]
-
-
-def _csv_text(text: str) -> str:
-    # Spreadsheets run a cell that starts like a formula; a leading apostrophe makes it text.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -16,14 +16,16 @@ from experiments.pages.document import Table
 from experiments.pages.statistics import Auroc, auroc, mean_std
 from experiments.pages.wording import MISSING, spread_text, unique
 from experiments.report.grouping import Method, Setting
-from experiments.runs.record import Arrays, RunRecord
+from experiments.runs.extremes import scored
+from experiments.runs.record import RunRecord
+from experiments.runs.run_files import Arrays
 
 SCORES = ("−λ", "1 − confidence", "loss", "random")
 RANDOM_SEED = 0
 EXPLANATION = (
     "AUROC of each score for “the pseudo-label is wrong”: 1 finds every wrong one first, 0.5 is "
-    "chance. Over the examples whose λ was updated at least once; pseudo-label, confidence and "
-    "loss come from the final model."
+    "chance. Over the examples whose λ was updated at least once, but for labeled ones that stand "
+    "in U too; pseudo-label, confidence and loss come from the final model."
 )
 
 
@@ -34,7 +36,8 @@ class Detection:
     method: Method
     seed: int
     visited: int
-    known: int  # visited examples with a known true label: the ones that are scored
+    labeled: int  # those of them that stand in D too, and are left out
+    known: int  # visited, unlabeled examples with a known true label: the ones that are scored
     wrong: int
     areas: dict[str, Auroc]  # by name in SCORES
 
@@ -43,8 +46,8 @@ Detections = dict[Setting, tuple[tuple[Detection, ...], ...]]  # per setting, pe
 
 
 def known_and_visited(weights: Arrays) -> np.ndarray:
-    """Return [|U|] bool: λ was updated at least once and the true label is known."""
-    return (weights["visits"] > 0) & (weights["true_label"] >= 0)
+    """Return [|U|] bool: the example is `scored`, and its true label is known."""
+    return scored(weights) & (weights["true_label"] >= 0)
 
 
 def is_wrong(weights: Arrays) -> np.ndarray:
@@ -68,6 +71,7 @@ def detect(method: Method, run: RunRecord) -> Detection | None:
         method=method,
         seed=run.seed,
         visited=int(np.count_nonzero(run.weights["visits"] > 0)),
+        labeled=int(np.count_nonzero((run.weights["visits"] > 0) & ~scored(run.weights))),
         known=len(wrong),
         wrong=int(np.count_nonzero(wrong)),
         areas={name: _area(score, wrong) for name, score in scores.items()},
@@ -139,7 +143,7 @@ def run_table(detections: Detections) -> Table:
     rows = []
     for setting, groups in detections.items():
         for item in (item for group in groups for item in group):
-            counts = (item.visited, item.known, item.wrong)
+            counts = (item.visited, item.labeled, item.known, item.wrong)
             areas = [item.areas[score] for score in SCORES]
             rows.append(
                 (
@@ -150,5 +154,5 @@ def run_table(detections: Detections) -> Table:
                     *(MISSING if area.value is None else f"{area.value:.3f}" for area in areas),
                 )
             )
-    columns = ("Data set", "Method", "Seed", "Visited", "Known label", "Wrong", *SCORES)
+    columns = ("Data set", "Method", "Seed", "Visited", "Labeled", "Known label", "Wrong", *SCORES)
     return Table(columns, tuple(rows), text_columns=(0, 1))

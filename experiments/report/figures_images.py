@@ -20,6 +20,7 @@ from experiments.pages.plotting import (
     encode_image,
 )
 from experiments.report.detection import is_wrong, known_and_visited
+from experiments.runs.extremes import SIDES, WHICH, weighted_in
 from experiments.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ MAX_POINTS = 4000
 SAMPLE_SEED = 0
 RIGHT = {"s": 9, "c": BLUE, "marker": "o", "linewidths": 0, "alpha": 0.45}
 WRONG = {"s": 16, "c": VERMILLION, "marker": "x", "linewidths": 0.9, "alpha": 0.75, "zorder": 3}
+LABELED = {"s": 14, "c": FAINT, "marker": "^", "linewidths": 0, "zorder": 2}
 BORDERS = {"good": (GREEN, "solid"), "bad": (RED, "dashed"), "open": (FAINT, "dotted")}
-SIDES = {"down": "Most down-weighted", "up": "Most up-weighted"}
 
 
 def galleries(name: str, run: RunRecord) -> list[Gallery]:
@@ -49,8 +50,10 @@ def galleries(name: str, run: RunRecord) -> list[Gallery]:
     found = []
     for side, title in SIDES.items():
         ids, images = run.extremes[f"{side}_ids"], run.extremes[f"{side}_images"]
-        tiles = [_tile(run, int(i), image) for i, image in zip(ids, images, strict=True)]
-        tiles = [tile for tile in tiles if tile is not None][:MAX_TILES]
+        # Files of older versions hold images of the other side, too.
+        shown = set(run.weights["id"][weighted_in(run, side)].tolist())
+        pairs = [(i, image) for i, image in zip(ids, images, strict=True) if int(i) in shown]
+        tiles = [_tile(run, int(i), image) for i, image in pairs[:MAX_TILES]]
         if tiles:
             title = f"{title}, seed {run.seed}"
             sheet = Picture(f"{name}-{side}", _sheet(tiles, title), title, LEGEND, wide=True)
@@ -59,16 +62,14 @@ def galleries(name: str, run: RunRecord) -> list[Gallery]:
 
 
 LEGEND = (
-    "Under each image: λ, the final model's pseudo-label, and the true label. Solid green border "
-    "and ✓: the pseudo-label is right; dashed red border and ✗: it is wrong."
+    f"Images {WHICH} Under each image: λ, the final model's pseudo-label, and the true label. "
+    "Solid green border and ✓: the pseudo-label is right; dashed red border and ✗: it is wrong."
 )
 
 
-def _tile(run: RunRecord, example: int, image: np.ndarray) -> Tile | None:
+def _tile(run: RunRecord, example: int, image: np.ndarray) -> Tile:
     weights = run.weights
     row = int(np.searchsorted(weights["id"], example))
-    if row == len(weights["id"]) or weights["id"][row] != example:
-        return None  # an image without a weight has nothing to say here
     pseudo, truth = int(weights["pseudo_label"][row]), int(weights["true_label"][row])
     tone = "open" if truth < 0 else "good" if pseudo == truth else "bad"
     mark = {"good": "✓ ", "bad": "✗ ", "open": ""}[tone]
@@ -115,6 +116,8 @@ def _paint_tile(axes: Axes, tile: Tile, x: float, y: float) -> None:
 def weight_against_confidence(title: str, run: RunRecord) -> bytes | None:
     """Draw λ against confidence over visited examples, right and wrong pseudo-labels.
 
+    Labeled examples that stand in U too have a mark of their own.
+
     Returns:
         The PNG, or None if the run has no visited example with a known true label.
     """
@@ -127,12 +130,18 @@ def weight_against_confidence(title: str, run: RunRecord) -> bytes | None:
     if len(rows) > MAX_POINTS:
         rows = np.random.default_rng(SAMPLE_SEED).choice(rows, MAX_POINTS, replace=False)
     wrong = is_wrong(weights)[rows]
+    looks = [
+        (rows[~wrong], "right pseudo-label", RIGHT),
+        (rows[wrong], "wrong pseudo-label", WRONG),
+    ]
+    if "labeled" in weights and weights["labeled"].any():
+        labeled = np.flatnonzero(weights["labeled"] & (weights["visits"] > 0))
+        looks.append((labeled, "labeled", LABELED))
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        for flag, look in ((False, RIGHT), (True, WRONG)):
-            chosen = rows[wrong == flag]
-            name = f"{'wrong' if flag else 'right'} pseudo-label ({len(chosen):,})"
+        for chosen, name, look in looks:
+            name = f"{name} ({len(chosen):,})"
             axes.scatter(weights["confidence"][chosen], weights["lam"][chosen], label=name, **look)
         left = min(0.5, float(weights["confidence"][rows].min()))
         axes.set(xlabel="confidence of the final model", ylabel="λ", xlim=(left - 0.02, 1.02))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.options.config import Config, options_as_json
 from experiments.options.effects import effect_of
 from experiments.options.entry import BOOKKEEPING, CONTENT
 from experiments.runs.record import RunRecord
@@ -24,6 +25,7 @@ WEIGHTINGS = (
     "zero", "fixed", "single", "per_example", "confidence", "random", "shuffled", "oracle",
 )  # fmt: skip
 CONTROLS = ("confidence", "random", "shuffled", "oracle")
+_DEFAULTS = options_as_json(Config())  # what options were before they existed
 SEEDS = ("seed", "val_seed")  # which draw a run is, not of what: its row is averaged over them
 
 
@@ -162,7 +164,7 @@ def relevant_settings(run: RunRecord) -> dict[str, Any]:
     """
     options = {
         name: value
-        for name, value in run.config["config"].items()
+        for name, value in (_DEFAULTS | run.config["config"]).items()
         if name not in (*SEEDS, "data_dir") and effect_of(name) != BOOKKEEPING
     }
     sizes = {"steps": run.summary.steps, "val_size": run.summary.val_size}
@@ -193,6 +195,6 @@ def _shown(run: RunRecord, name: str, value: Any) -> Any:
     """Return a setting's value; of a folder its name and the start of its content's digest."""
     if effect_of(name) != CONTENT:
         return value
-    folder = Path(run.config["config"].get(name) or "").name
+    folder = Path((_DEFAULTS | run.config["config"]).get(name) or "").name
     digest = "".join(re.findall(r"[0-9a-f]{64}", str(value)))[:8]
     return " ".join(filter(None, (folder, digest))) or "none"

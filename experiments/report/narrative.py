@@ -7,38 +7,41 @@ from collections.abc import Mapping, Sequence
 from experiments.pages.document import Bullet, Bullets, Lead
 from experiments.pages.statistics import mean_std
 from experiments.pages.wording import interval_text, joined, left_out, plural, signed
-from experiments.report.comparisons import Comparison, Role, Verdict, main_error
+from experiments.report.comparisons import (
+    SMALLEST_EFFECT,
+    Comparison,
+    Role,
+    Verdict,
+    main_error,
+    undecided,
+)
 from experiments.report.detection import Detection, Detections, mean_area
 from experiments.report.grouping import Setting, short_titles
 
 # What each reading of an interval is called, by what is compared. The first is always told, even
-# when it happened zero times: "helped in 0 of 4" is news.
+# when it happened zero times: "helped in 0 of 4" is news. Undecided cases are told by `undecided`.
 WORDS: dict[Role, dict[Verdict, str]] = {
     Role.BASE: {
         Verdict.BETTER: "helped",
-        Verdict.UNDECIDED: "did not help",
         Verdict.WORSE: "made the error larger",
+        Verdict.EQUAL: f"made {Verdict.EQUAL.value}",
     },
     Role.LABELS: {
         Verdict.BETTER: "was better",
-        Verdict.UNDECIDED: "was no better",
         Verdict.WORSE: "was worse",
+        Verdict.EQUAL: f"made {Verdict.EQUAL.value}",
     },
 }
 WORDS[Role.SINGLE] = WORDS[Role.CONTROL] = WORDS[Role.SUPERVISED] = WORDS[Role.LABELS]
 NAMES = {
     Verdict.BETTER: "Better",
-    Verdict.UNDECIDED: "No better",
     Verdict.WORSE: "Worse",
+    Verdict.EQUAL: f"N{Verdict.EQUAL.value[1:]}",
+    Verdict.UNDECIDED: "Undecided",
     Verdict.ONE_SEED: "One seed, no claim",
     Verdict.NO_PAIR: "No pair",
 }
-BASE_NAMES = {
-    **NAMES,
-    Verdict.BETTER: "Helped",
-    Verdict.UNDECIDED: "Did not help",
-    Verdict.WORSE: "Made the error larger",
-}
+BASE_NAMES = {**NAMES, Verdict.BETTER: "Helped", Verdict.WORSE: "Made the error larger"}
 SUBJECTS = {
     Role.BASE: "Learned per-example weights (Λ), held against their base algorithm,",
     Role.LABELS: "Learning Λ on V, held against simply adding V to the labels,",
@@ -54,7 +57,9 @@ OPPONENTS = {
 HOW_TO_READ = (
     "In brackets: the paired difference of test error in percentage points (same seed, median of "
     "the last 20 evaluations; negative is better) with its 95 % interval. A win or a loss is "
-    "claimed only where the whole interval lies on one side of zero."
+    "claimed only where the whole interval lies on one side of zero. Where it includes zero and "
+    f"more than {SMALLEST_EFFECT:g} points on either side, the seeds decide nothing: that is no "
+    "evidence that there is no difference."
 )
 
 
@@ -81,7 +86,7 @@ def _is_headline(item: Comparison) -> bool:
 
 
 def _tally(subject: str, items: Sequence[Comparison], titles: Mapping[Setting, str]) -> str:
-    """Return "X helped in 1 of 3 cases and did not help in 2. Helped: …." and the like."""
+    """Return "X helped in 1 of 3 cases; undecided in 2. Helped: …." and the like."""
     base = items[0].role is Role.BASE
     groups = {verdict: [item for item in items if item.verdict is verdict] for verdict in NAMES}
     names = BASE_NAMES if base else NAMES
@@ -94,7 +99,8 @@ def _tally(subject: str, items: Sequence[Comparison], titles: Mapping[Setting, s
 
 
 def _counts(words: Mapping[Verdict, str], groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
-    judged = sum(len(groups[verdict]) for verdict in words)
+    open_ones = groups[Verdict.UNDECIDED]
+    judged = len(open_ones) + sum(len(groups[verdict]) for verdict in words)
     if not judged:
         return "cannot be judged: an interval needs at least two common seeds"
     first = f"{words[Verdict.BETTER]} in {len(groups[Verdict.BETTER])} of {plural(judged, 'case')}"
@@ -103,7 +109,8 @@ def _counts(words: Mapping[Verdict, str], groups: Mapping[Verdict, Sequence[Comp
         for verdict, word in words.items()
         if verdict is not Verdict.BETTER and groups[verdict]
     ]
-    return joined([first, *others])
+    told = joined([first, *others])
+    return f"{told}, {undecided(open_ones)} in {len(open_ones)}" if open_ones else told
 
 
 def _brief(item: Comparison, titles: Mapping[Setting, str]) -> str:
@@ -127,7 +134,12 @@ def sentence(item: Comparison) -> str:
             f"{a} against {b}: {signed(item.difference.mean)} points from one seed, so there is "
             "no interval and no claim."
         )
-    words = f"{a} {WORDS[item.role][item.verdict]} {OPPONENTS[item.role].format(b=b)}"
+    if item.verdict is Verdict.UNDECIDED:
+        return f"{a} against {b}: {item.reading} ({_numbers(item)})."
+    if item.verdict is Verdict.EQUAL:
+        words = f"{a} against {b}: {item.reading}"
+    else:
+        words = f"{a} {WORDS[item.role][item.verdict]} {OPPONENTS[item.role].format(b=b)}"
     return f"{words} ({_numbers(item)}, {plural(len(item.difference.seeds), 'seed')})."
 
 

@@ -21,10 +21,40 @@ from experiments.pages.document import (
     Paragraph,
     Table,
 )
-from experiments.pages.wording import plural, unique
+from experiments.pages.wording import joined, plural, unique
 from experiments.report.collect import Collection
 from experiments.report.grouping import Setting
+from experiments.runs.machine import DECISIVE
 from experiments.runs.record import RunRecord
+
+WARNINGS = "Before the numbers, what the runs warn of:"
+
+
+def warning_blocks(settings: Sequence[Setting]) -> list[Block]:
+    """Return what to doubt, by warning: methods, and what each said with its seeds."""
+    said: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for setting in settings:
+        for method in setting.methods:
+            for run in method.runs:
+                for text in run.summary.warnings or ():
+                    what, _, numbers = text.partition(": ")
+                    where = said.setdefault(what, {}).setdefault(
+                        f"{method.label} on {setting.title}", {}
+                    )
+                    where.setdefault(numbers, []).append(str(run.seed))
+    bullets = [Bullet(f"{what}:", _cases(cases)) for what, cases in said.items()]
+    return [Paragraph(WARNINGS), Bullets(tuple(bullets))] if bullets else []
+
+
+def _cases(cases: dict[str, dict[str, list[str]]]) -> str:
+    return "; ".join(
+        f"{name} ({', '.join(_by_seeds(numbers, seeds) for numbers, seeds in found.items())})"
+        for name, found in cases.items()
+    )
+
+
+def _by_seeds(numbers: str, seeds: list[str]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {joined(seeds)}: {numbers}"
 
 
 def deviation_blocks(settings: Sequence[Setting]) -> list[Block]:
@@ -49,16 +79,18 @@ def _users_text(where: dict[str, list[str]]) -> str:
 
 
 def version_blocks(runs: Sequence[RunRecord]) -> list[Block]:
-    """Return a table of versions; several values in a cell mean that the runs differ."""
+    """Return a table of versions and machines; several values in a cell: the runs differ."""
     values: dict[str, list[str]] = defaultdict(list)
     for run in runs:
-        for name, version in (run.config.get("versions") or {}).items():
-            values[str(name)].append(str(version))
-    heading = Heading("Versions")
+        machines = [{k: m[k] for k in DECISIVE if k in m} for m in run.config.get("machines") or ()]
+        for part in (run.config.get("versions") or {}, *machines):
+            for name, version in part.items():
+                values[str(name)].append(str(version))
+    heading = Heading("Versions and machines")
     if not values:
         return [heading, Paragraph("No run recorded its versions.")]
     rows = tuple((name, " / ".join(unique(values[name]))) for name in sorted(values))
-    return [heading, Table(("Package", "Version"), rows, text_columns=(0, 1))]
+    return [heading, Table(("What", "Which"), rows, text_columns=(0, 1))]
 
 
 def command_blocks(settings: Sequence[Setting]) -> list[Block]:

@@ -58,6 +58,7 @@ def _content(settings: tuple[Setting, ...], comparisons: list[Comparison]) -> li
     detections = {setting: detect_setting(setting) for setting in settings}
     runs = [run for setting in settings for run in setting.runs]
     return [
+        *provenance.warning_blocks(settings),
         *sections.summary_section(settings, comparisons, detections),
         *sections.sources_section(settings),
         *sections.results_section(settings, comparisons),

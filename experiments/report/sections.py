@@ -43,7 +43,7 @@ DIFFERENCES = (
         "differences-base",
         "Learned weights against their base algorithm",
         "Dots: mean paired difference of test error; bars: 95 % t-interval (none for one seed). "
-        "Blue: lower error; orange: higher; hollow grey: no claim.",
+        "Blue: lower error; orange: higher; hollow grey: neither.",
         Role.BASE,
     ),
     (
@@ -59,7 +59,7 @@ CURVES = (
 )
 SCATTERS = (
     "λ against the final model's confidence, first seed of each method: unlabeled examples whose "
-    f"λ was updated (a random {MAX_POINTS:,} where there are more)."
+    f"λ was updated (a random {MAX_POINTS:,} where there are more), and labeled ones among them."
 )
 HEATMAPS = (
     "Colour: share of the unlabeled examples in each bin of λ (logarithmic). White lines: median "

@@ -17,7 +17,7 @@ from experiments.pages.wording import (
     signed,
     unique,
 )
-from experiments.report.comparisons import Comparison, Verdict, main_error
+from experiments.report.comparisons import SMALLEST_EFFECT, Comparison, Verdict, main_error
 from experiments.report.grouping import Method, Setting
 from experiments.runs.record import RunRecord
 
@@ -39,7 +39,8 @@ READING = (
     "time.",
     "Paired differences: test error of the method minus that of the reference, same seed, in "
     "percentage points; negative is better. Two-sided 95 % t-intervals, not corrected for the "
-    "number of comparisons.",
+    "number of comparisons. Undecided: the interval includes zero and more than "
+    f"{SMALLEST_EFFECT:g} points on one side; more seeds would tell.",
 )
 DIFFERENCE_COLUMNS = (
     "Method against reference",
@@ -51,6 +52,7 @@ DIFFERENCE_COLUMNS = (
 TONES = {
     Verdict.BETTER: "good",
     Verdict.WORSE: "bad",
+    Verdict.EQUAL: "",
     Verdict.UNDECIDED: "open",
     Verdict.ONE_SEED: "",
     Verdict.NO_PAIR: "",
@@ -135,7 +137,7 @@ def _difference_row(item: Comparison) -> tuple[str | Cell, ...]:
         f"{item.method.label} against {item.reference.label}",
         signed(difference.mean) if difference else MISSING,
         interval_text(difference),
-        Cell(item.verdict.value, TONES[item.verdict]),
+        Cell(item.reading, TONES[item.verdict]),
         str(len(difference.seeds)) if difference else "0",
     )
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from experiments.pages.document import Cell, Table
+from experiments.runs.extremes import SIDES, WHICH, weighted_in
 from experiments.runs.record import RunRecord
 
 MAX_TEXTS = 8
 MAX_LETTERS = 240
-SIDES = {"down": "Most down-weighted", "up": "Most up-weighted"}
 COLUMNS = ("λ", "pseudo-label", "true label", "confidence")
 LEGEND = (
-    "Texts whose λ was moved at least once, with the final model's pseudo-label. Long ones are cut "
-    "in the middle."
+    f"Texts {WHICH} Beside them the final model's pseudo-label. Long ones are cut in the middle."
 )
 
 
@@ -21,10 +18,7 @@ def text_tables(run: RunRecord) -> list[Table]:
     """Return the two tables of a run, or none where its examples are no texts."""
     if run.weights is None or "text" not in run.weights:
         return []
-    visited = np.flatnonzero(run.weights["visits"] > 0)
-    order = visited[np.argsort(run.weights["lam"][visited], kind="stable")]
-    count = min(MAX_TEXTS, len(order) // 2)
-    sides = {"down": order[:count], "up": order[len(order) - count :][::-1]}
+    sides = {s: weighted_in(run, s)[:MAX_TEXTS] for s in SIDES}
     return [
         Table(
             (f"{title}, seed {run.seed}", *COLUMNS),
@@ -33,7 +27,7 @@ def text_tables(run: RunRecord) -> list[Table]:
             prose=True,
         )
         for side, title in SIDES.items()
-        if count
+        if len(sides[side])
     ]
 
 

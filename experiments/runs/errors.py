@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 
 
@@ -12,7 +13,10 @@ def friendly():
 
     Expected are refused values, files that cannot be read or written, and training that is not
     finite any more (`NonFiniteError` is a FloatingPointError, so TensorFlow need not be imported).
+    From here on the program prints any name, of bytes that are not UTF-8 too.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it
     try:
         yield
     except (ValueError, OSError, FloatingPointError) as error:

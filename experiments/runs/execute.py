@@ -13,12 +13,13 @@ import tensorflow as tf
 from experiments.assemble.build import build, load_splits
 from experiments.assemble.hardware import divide_the_cpu, limit_threads
 from experiments.options.config import Config
-from experiments.options.deviations import deviations
+from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs import results
+from experiments.runs.header import announce, warn
 from experiments.runs.lock import held
 from experiments.runs.log import RunLog
 from experiments.runs.state import capture, checkpoints_of, restore
-from ssl_weighting.lambda_step import LAST_LAYER
+from experiments.runs.warnings import evaluations
 from ssl_weighting.theta.step import NonFiniteError
 
 RAISE = "Raise --damping"
@@ -93,8 +94,7 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     metrics_bytes = _resume(run, checkpoints)
     log = RunLog(out, config.steps, metrics_bytes, run.trainer.step)
     (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so
-    results.write_config(run, program)
-    _announce(run)
+    announce(run, results.write_config(run, program))
     with Stop() as stop, log:
         finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
     for member in run.trainer.members:  # they hold memory and threads
@@ -104,10 +104,12 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
     print(
         f"finished {config.out}: {summary['method']}, test error "
-        f"{summary['test_error_median20']:.2f} % (median of the last 20 evaluations), Λ took "
+        f"{summary['test_error_median20']:.2f} % (median of the last "
+        f"{min(evaluations(config), LAST_EVALUATIONS)} evaluations), Λ took "
         f"{summary['lambda_share']:.1%} of the time",
         flush=True,
     )
+    warn(summary["warnings"])
     return summary
 
 
@@ -127,19 +129,6 @@ def _resume(run, checkpoints):
         print(f"{complaint} Falling back to the checkpoint before it.", flush=True)
     print(f"resuming at step {step}", flush=True)
     return restore(run, step, state)
-
-
-def _announce(run):
-    c, s = run.config, run.splits
-    sizes = f"{len(s.labeled.labels)} labeled, {len(s.unlabeled.labels)} unlabeled"
-    sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
-    print(f"{c.out}: {results.method_name(c)} on {s.name}, {sizes}", flush=True)
-    print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
-    for line in (*getattr(s, "notes", ()), *deviations(c)):
-        print(f"  {line}", flush=True)
-    if run.trainer.store.learns and c.influence_params != LAST_LAYER:
-        one = run.evaluator.preprocess(s.labeled.inputs[:1])
-        print(run.trainer.parameters.plan(one), flush=True)
 
 
 class Clock:

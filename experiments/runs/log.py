@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+ESTIMATED_OVER = 1.0  # seconds of training that an estimate is made from, or a tenth of the run
+
 
 class RunLog:
     """Appends to the logs of one run folder.
@@ -43,7 +45,7 @@ class RunLog:
         self.first_calls = {}
         self.before = _truncate_timing(self.folder / "timing.jsonl", step)
         self.started, self.first_step = time.monotonic(), None
-        self.progress_at, self.latest = -math.inf, {}
+        self.progress_at, self.latest, self.estimated = -math.inf, {}, False
 
     def __enter__(self):
         return self
@@ -108,10 +110,11 @@ class RunLog:
         return self.before.get("elapsed_seconds", 0.0) + time.monotonic() - self.started
 
     def progress(self, step: int, name: str, *, every: float = 5.0) -> None:
-        """Print one line, at most once in `every` seconds and at the end."""
+        """Print one line, at most once in `every` seconds and at the end; before it an estimate."""
         if self.first_step is None:
             self.first_step, self.started_steps = step, time.monotonic()
         now = time.monotonic()
+        self._estimate(step, now - self.started_steps, name)
         if step < self.total_steps and now - self.progress_at < every:
             return
         self.progress_at = now
@@ -119,6 +122,19 @@ class RunLog:
         left = (self.total_steps - step) / rate if rate > 0 else math.nan
         print(
             _progress_text(step, self.total_steps, left, self.latest, self.lambda_share(), name),
+            flush=True,
+        )
+
+    def _estimate(self, step, seconds, name):
+        """Print, once, how long the run will take, from steps that compile nothing any more."""
+        taken, left = step - self.first_step, self.total_steps - step
+        enough = seconds >= ESTIMATED_OVER or taken >= self.total_steps / 10
+        if self.estimated or not (taken and left and enough):
+            return
+        self.estimated, each = True, seconds / taken
+        print(
+            f"{name}: estimated time {_clock(left * each)} for the {left} steps that are left, at "
+            f"{each:.3g} s a step in the last {taken}",
             flush=True,
         )
 

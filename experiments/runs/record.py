@@ -1,13 +1,11 @@
-"""A run's record: the schema of its folder, its writer and reader, and which runs are a pair.
+"""A run's record: the schema of its folder, writer and reader, what is a pair; no TensorFlow.
 
-    config.json            `Configuration`: options, data, split, versions; written at the start
-    metrics.jsonl          a line an event: `Evaluation`, `LambdaStep`, and "train" (never read)
-    summary.json           `Summary`; written last: a run is finished once it is there
-    example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
-    cell.json              `paper.cell.CellNote`, of the paper's cells
-    timing.jsonl, tensorboard/, checkpoints/, model.keras           no part of the record
-
-Nothing here needs TensorFlow.
+config.json            `Configuration`: options, data, split, versions; written at the start
+metrics.jsonl          a line an event: `Evaluation`, `LambdaStep`, and "train" (never read)
+summary.json           `Summary`; written last: a run is finished once it is there
+example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
+cell.json              `paper.cell.CellNote`, of the paper's cells
+timing.jsonl, tensorboard/, checkpoints/, model.keras, skipped.csv     no part of the record
 """
 
 from __future__ import annotations
@@ -18,11 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-import numpy as np
-
 from experiments.options.config import without_retired
 from experiments.pages.statistics import best_on_validation, median_of_last
+from experiments.runs.machine import threads_of
 from experiments.runs.run_files import (
+    Arrays,
     Count,
     Counts,
     Flag,
@@ -30,12 +28,14 @@ from experiments.runs.run_files import (
     Number,
     Numbers,
     Object,
+    Objects,
     Percent,
     RunError,
     Share,
     Text,
     Texts,
     check_fields,
+    kinds_of,
     parse_object,
     read_example_weights,
     read_extreme_examples,
@@ -47,7 +47,6 @@ from experiments.runs.run_files import (
 
 TOLERANCE = 0.01  # percentage points by which summary.json may differ from metrics.jsonl
 COMPLETE = "complete"
-Arrays = Mapping[str, np.ndarray]
 
 
 class Configuration(TypedDict):
@@ -59,6 +58,7 @@ class Configuration(TypedDict):
     without_effect: Texts | None  # options that do nothing in this run
     dataset: Text | None
     class_names: Texts | None
+    class_counts: Object | None  # set -> examples of each class
     source: Text | None
     inputs: Object | None  # name -> digest of what the run depends on beside splits and options
     input_shape: Counts | None
@@ -66,6 +66,7 @@ class Configuration(TypedDict):
     commit: Text | None
     notes: Texts | None
     versions: Object | None
+    machines: Objects | None  # of `machine.continued`, a list: a run may go on elsewhere
 
 
 class Evaluation(TypedDict):
@@ -125,6 +126,7 @@ class Summary:
     lam_mean: Number | None = None
     coverage: Share | None = None
     lam_by_group: Object | None = None
+    warnings: Texts | None = None  # of `warnings.warnings_of`
     smoke: Flag = False
     devices: Count = 1
 
@@ -139,6 +141,7 @@ class Circumstances(NamedTuple):
     with_v: bool  # V became labels, which changes the split by design
     views: str | None = None  # the paraphrases, "" for word replacement; None: unknown, or no views
     bert: str | None = None  # its weights and vocabulary; None: unknown, or no BERT
+    threads: str | None = None  # of `threads_of`
 
 
 def comparable(a: Any, b: Any) -> list[str]:
@@ -218,6 +221,7 @@ class RunRecord:
             with_v=self.summary.validation_as_labels,
             views=self.contents.get("back_translation_dir") if has_views else None,
             bert=self.contents.get("bert"),
+            threads=threads_of(self.config.get("machines")),
         )
 
     @property
@@ -287,8 +291,7 @@ def read_run(folder: Path, name: str = "", *, arrays: bool = True) -> RunRecord 
     if stated.get("status") != COMPLETE:
         return None
     check_fields(stated, Summary, path.name)
-    fields = {field.name for field in dataclasses.fields(Summary)}
-    summary = Summary(**{key: value for key, value in stated.items() if key in fields})
+    summary = Summary(**{key: stated[key] for key in kinds_of(Summary) if key in stated})
     config = read_config(folder)
     evals, lambdas = read_metrics(folder / "metrics.jsonl")
     _check_agreement(summary, evals)
@@ -310,9 +313,8 @@ def _check_agreement(summary: Summary, evals: tuple[Mapping[str, Any], ...]) -> 
     }
     for name, value in expected.items():
         stated = getattr(summary, name)
-        if value is None or stated is None:
-            continue  # there was no validation error to select by
-        if abs(stated - value) > TOLERANCE:
+        # Without a validation error there is nothing to select by.
+        if None not in (value, stated) and abs(stated - value) > TOLERANCE:
             raise RunError(
                 f"summary.json says {name} = {stated:.2f}, but metrics.jsonl gives {value:.2f}"
             )

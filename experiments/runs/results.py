@@ -16,9 +16,12 @@ from experiments.options.config import options_as_json
 from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
-from experiments.pages.files import replacing
+from experiments.pages.csv_cells import csv_of
+from experiments.pages.files import replacing, write_atomically
 from experiments.pages.statistics import best_on_validation, median_of_last
-from experiments.runs import record, run_files
+from experiments.runs import extremes, machine, record, run_files
+from experiments.runs.warnings import warnings_of
+from ssl_weighting.data.splits import labeled_in_u
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 
@@ -43,21 +46,25 @@ def method_name(config) -> str:
     return f"{MARK} {name}" if config.smoke else name
 
 
-def write_config(run: Run, program: str) -> None:
-    """Write config.json: all options, the data source, the split hash, the versions."""
+def write_config(run: Run, program: str) -> dict:
+    """Write config.json: all options, the data source, the split hash, the versions; return it.
+
+    And skipped.csv: what could not be read and was left out.
+    """
     content = {
         "program": program,
         "config": options_as_json(run.config),
         "without_effect": without_effect(run.config),
         "dataset": run.splits.name,
         "class_names": list(run.splits.class_names),
+        "class_counts": _class_counts(run.splits),
         "source": run.splits.source,
         "split_hash": run.splits.split_hash,
         "inputs": dict(run.inputs),
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
         "commit": _commit(),
-        "notes": list(getattr(run.splits, "notes", ())),
+        "notes": list(run.splits.notes),
         "versions": {
             "ssl_weighting": ssl_weighting.__version__,
             "python": platform.python_version(),
@@ -65,8 +72,19 @@ def write_config(run: Run, program: str) -> None:
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
+        "machines": machine.continued(Path(run.config.out), run.trainer.step),
     }
-    record.write_config(Path(run.config.out), content)
+    out = Path(run.config.out)
+    if run.splits.skipped:
+        write_atomically(out / "skipped.csv", csv_of([("name", "problem"), *run.splits.skipped]))
+    record.write_config(out, content)
+    return content
+
+
+def _class_counts(splits):
+    """Return set -> examples of each class; of U the labels are not for the run to know."""
+    sets = {p: getattr(splits, p).labels for p in ("labeled", "validation", "test")}
+    return {p: np.bincount(x, minlength=splits.num_classes).tolist() for p, x in sets.items()}
 
 
 def _commit():
@@ -90,6 +108,7 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
             _write_extremes(run, table, out / "extreme_examples.npz")
     _save_averaged_model(run, out / "model.keras")
     summary = _summary(run, seconds, lambda_share)
+    summary["warnings"] = warnings_of(run.config, record.read_config(out), summary)
     record.write_summary(out, summary)
     return summary
 
@@ -105,8 +124,11 @@ def example_table(run: Run) -> dict:
     groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
     if unlabeled.texts is not None:
         groups["text"] = list(unlabeled.texts)
+    if unlabeled.names is not None:
+        groups["name"] = list(unlabeled.names)
     return {
         "id": np.arange(len(pseudo)),
+        "labeled": labeled_in_u(run.splits),
         "lam": store.table().numpy(),
         "visits": store.visits.numpy(),
         "pseudo_label": pseudo,
@@ -114,8 +136,19 @@ def example_table(run: Run) -> dict:
         "loss": _strong_view_loss(run, pseudo),
         "true_label": unlabeled.labels,
         "last_influence": store.last_influence.numpy(),
+        "influence": _influence(store),
         **groups,
     }
+
+
+def _influence(store):
+    """Return the influences of each example so far, [|U|]: M-Adam's m, their decayed sum.
+
+    Other optimizers keep none that is of the example alone: there it is the last one.
+    """
+    moments = getattr(store.optimizer, "first_moments", None)
+    found = moments[0] if moments else store.last_influence
+    return np.broadcast_to(found.numpy(), [store.num_unlabeled]).astype(np.float64)
 
 
 def _strong_view_loss(run, pseudo):
@@ -131,11 +164,8 @@ def _strong_view_loss(run, pseudo):
 
 
 def _write_extremes(run, table, path):
-    visited = np.flatnonzero(table["visits"] > 0)
-    order = visited[np.argsort(table["lam"][visited], kind="stable")]
-    count = min(GALLERY, len(order) // 2)
-    down, up = order[:count], order[len(order) - count :][::-1]
-    images = run.splits.unlabeled.inputs
+    init, images = run.config.lambda_init, run.splits.unlabeled.inputs
+    down, up = (extremes.weighted(table, init, side)[:GALLERY] for side in ("down", "up"))
     run_files.write_extreme_examples(path, (down, images[down], up, images[up]))
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import typing
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,14 +16,20 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from experiments.pages.files import replacing, write_atomically
+from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.names import printable
 
+Arrays = Mapping[str, np.ndarray]
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
     "id": np.int64, "lam": np.float32, "visits": np.int32, "pseudo_label": np.int32,
     "confidence": np.float32, "loss": np.float32, "true_label": np.int32,
     "last_influence": np.float32,
 }  # fmt: skip
-OPTIONAL_COLUMNS = {"group": str, "text": object}
+# labeled: it stands in D too. influence: accumulated, see `results`. Older runs have neither.
+OPTIONAL_COLUMNS = {
+    "labeled": bool, "influence": np.float64, "group": str, "text": object, "name": object,
+}  # fmt: skip
 EXTREME_ARRAYS = ("down_ids", "down_images", "up_ids", "up_images")
 SNAPSHOT_ARRAYS = (
     "iterations", "grid_x", "grid_y", "probability", "lam", "unlabeled", "unlabeled_label",
@@ -84,6 +88,7 @@ Percent = Annotated[float, Kind(_between(0.0, 100.0), "a number in [0, 100]")]
 Share = Annotated[float, Kind(_between(0.0, 1.0), "a number in [0, 1]")]
 Object = Annotated[dict, Kind(lambda value: isinstance(value, dict), "an object")]
 Texts = Annotated[list, Kind(_list_of(lambda value: isinstance(value, str)), "a list of texts")]
+Objects = Annotated[list, Kind(_list_of(lambda one: isinstance(one, dict)), "a list of objects")]
 Counts = Annotated[list, Kind(_list_of(_is_count), "a list of whole numbers")]
 Numbers = Annotated[list, Kind(_list_of(_is_number), "a list of numbers")]
 Histogram = Annotated[dict, Kind(_is_histogram, "an object of k + 1 increasing edges and k counts")]
@@ -132,7 +137,16 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
         raise RunError(f"{where} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise RunError(f"{where} must hold a JSON object. Received: {type(value).__name__}")
-    return value
+    return _printable(value) if "\\ud" in text.lower() else value
+
+
+def _printable(value):
+    """Return the value with `printable` texts: a JSON file holds some that no page can hold."""
+    if isinstance(value, dict):
+        return {printable(key): _printable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _refuse_constant(name: str) -> None:
@@ -184,8 +198,9 @@ def write_example_weights(path: Path, columns: Mapping[str, Any]) -> None:
 
     arrays = {name: np.asarray(columns[name], kind) for name, kind in WEIGHT_COLUMNS.items()}
     arrays |= {name: columns[name] for name in OPTIONAL_COLUMNS if name in columns}
-    with replacing(path) as temporary:
-        pd.DataFrame(arrays).to_parquet(temporary, index=False)
+    # Files are opened here: pyarrow opens none whose name is not UTF-8.
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        pd.DataFrame(arrays).to_parquet(file, index=False)
 
 
 def read_example_weights(path: Path) -> dict[str, np.ndarray]:
@@ -199,10 +214,11 @@ def read_example_weights(path: Path) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
     try:
-        present = pq.read_schema(path).names
-        kinds = {n: kind for n, kind in WEIGHT_COLUMNS.items() if n != "last_influence"}
-        kinds |= {n: kind for n, kind in OPTIONAL_COLUMNS.items() if n in present}
-        frame = pd.read_parquet(path, columns=list(kinds), engine="pyarrow")
+        with open(path, "rb") as file:
+            present = pq.read_schema(file).names
+            kinds = {n: kind for n, kind in WEIGHT_COLUMNS.items() if n != "last_influence"}
+            kinds |= {n: kind for n, kind in OPTIONAL_COLUMNS.items() if n in present}
+            frame = pd.read_parquet(file, columns=list(kinds), engine="pyarrow")
         columns = {name: frame[name].to_numpy(kind) for name, kind in kinds.items()}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = str(error).replace(str(path), path.name)
@@ -220,11 +236,7 @@ def _read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in names}
-    # The zip layer has its own ways to fail on a damaged file; none of them is our mistake.
-    except (
-        OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, NotImplementedError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except DAMAGE as error:
         reason = str(error).replace(str(path), path.name)
         raise RunError(f"{path.name} cannot be read: {reason}") from error
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from experiments.assemble.build import Run
 from experiments.runs.run_files import write_snapshots
+from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.evaluation import log_softmax
 
 GRID = 120  # points per side
@@ -53,7 +53,7 @@ class Snapshots:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 rows = list(zip(file["iterations"], file["probability"], file["lam"], strict=True))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             print(f"{self.path} is damaged ({error}); its earlier pictures are lost", flush=True)
             return {}
         return {int(k): (p, lam) for k, p, lam in rows if int(k) in wanted}

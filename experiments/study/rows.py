@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.pages.csv_cells import csv_of, unguarded
 from experiments.pages.statistics import auroc, auroc_within, median_of_last, share_between
 from experiments.report.detection import is_wrong, known_and_visited
 from experiments.runs.record import Circumstances, RunRecord
@@ -208,13 +208,9 @@ def group_names(rows: Iterable[Row]) -> list[str]:
 
 def rows_text(rows: Iterable[Row]) -> str:
     """Return the lines as CSV, in order of family, method and seed."""
-    stream = io.StringIO()
     names = [field.name for field in dataclasses.fields(Row)]
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(names)
-    for row in sorted(rows, key=lambda row: row.key):
-        writer.writerow([_cell(getattr(row, name)) for name in names])
-    return stream.getvalue()
+    in_order = sorted(rows, key=lambda row: row.key)
+    return csv_of([names, *([_cell(getattr(row, name)) for name in names] for row in in_order)])
 
 
 def _cell(value) -> str:
@@ -245,9 +241,10 @@ def _parsed(values: Mapping[str, Any], where: str) -> Row:
     for field in dataclasses.fields(Row):
         text = values.get(field.name)
         try:
-            parsed[field.name] = text if field.type == "str" else json.loads(text)
+            is_text = field.type == "str"
+            parsed[field.name] = unguarded(text) if is_text else json.loads(text)
             known = isinstance(parsed[field.name], _TYPES[field.type])
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             known = False
         if not known:
             raise RunError(f"{where}: `{field.name}` must be {field.type}. Received: {text!r}")

@@ -1,17 +1,78 @@
-"""Arrays that are made once and kept in files, each with its description and checksum."""
+"""Files of arrays: read with their sizes checked first, or made once and kept with a checksum."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.damage import DAMAGE, check_claim
 from ssl_weighting.data.examples import base_name
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file by name.
+
+    Sizes are compared with the file's before memory is taken. With them, the checksums of the zip
+    format cover every byte that is read: a flipped bit is refused or changes nothing.
+
+    Raises:
+        ValueError: if it is damaged, holds pickled objects or is something else; names the file.
+    """
+    try:
+        return _read(path)
+    except DAMAGE as error:
+        raise ValueError(
+            f"{path} must be an .npz file of plain arrays, without pickled objects. "
+            f"Received: {error or type(error).__name__}. Write it again with `np.savez(path, ...)`."
+        ) from error
+
+
+def _read(path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        _check_members(archive.infolist(), os.path.getsize(path))
+        for member in archive.infolist():
+            _check_member(archive, member)
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    names = [member.filename.removesuffix(".npy") for member in members]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two arrays called {twice[0]!r}")
+    if sum(member.compress_size for member in members) > size:
+        raise ValueError("arrays that overlap in the file")
+    check_claim(sum(member.file_size for member in members))
+
+
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Compare what an array's header claims with what the file can hold."""
+    methods = {zipfile.ZIP_STORED: member.file_size, zipfile.ZIP_DEFLATED: member.compress_size}
+    if member.compress_type not in methods:  # bzip2 packs 48 GB of zeros into 40 kB
+        raise ValueError(f"{member.filename!r} packed by a method that numpy does not write")
+    check_claim(member.file_size, methods[member.compress_type])
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"{member.filename!r} of the unknown format {version}")
+        shape, _, dtype = _HEADERS[version](file)
+        claimed = file.tell() + math.prod(shape) * dtype.itemsize
+    if claimed != member.file_size and not dtype.hasobject:  # objects are refused when read
+        raise ValueError(
+            f"{member.filename!r} of {member.file_size:,} bytes, whose header claims {claimed:,}"
+        )
 
 
 def kept(
@@ -68,14 +129,12 @@ def read_array(path: Path, name: str, shape: tuple[int, ...]) -> tuple[np.ndarra
         name: what it was written under.
         shape: first dimensions that are expected.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None, ""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            array, found, digest = file["array"], str(file["name"]), str(file["digest"])
-    # TypeError: a bare array cannot be entered.
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile,
-            zlib.error) as error:  # fmt: skip
+        arrays = _read(path)
+        array, found, digest = arrays["array"], str(arrays["name"]), str(arrays["digest"])
+    except DAMAGE as error:
         return None, f"{type(error).__name__}: {error}"
     if found != name or array.shape[: len(shape)] != shape:
         return None, f"it holds another array, of shape {list(array.shape)}"

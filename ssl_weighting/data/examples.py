@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.names import printable
+
 UNKNOWN = -1  # the label of an example of unknown class
 
 
@@ -20,7 +22,7 @@ class UnavailableError(FileNotFoundError):
 
 def base_name(path: str | os.PathLike) -> str:
     """Return the last part of `path`: reports should not name a machine's folders."""
-    return Path(os.path.abspath(path)).name
+    return printable(Path(os.path.abspath(path)).name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Examples:
             [n, L] int32 tokens from 0, 0 = padding.
         labels: [n] int32, classes 0.. or -1 where unknown.
         texts: [n] str objects that the tokens are of, for reports; None for other inputs.
+        names: [n] str objects, what the source calls the examples, for people; None: nothing.
 
     Raises:
         ValueError: if a dtype, a shape or a value does not fit.
@@ -40,19 +43,25 @@ class Examples:
     inputs: np.ndarray  # [n, H, W, C] uint8, [n, ...] float32 or [n, L] int32
     labels: np.ndarray  # [n] int32, -1 = unknown
     texts: np.ndarray | None = None  # [n] str objects
+    names: np.ndarray | None = None  # [n] str objects
 
     def __post_init__(self):
         _check_inputs(self.inputs)
         _check_labels(self.labels, len(self.inputs))
         _check_texts(self.texts, self.inputs)
+        if self.names is not None and self.names.shape != (len(self.inputs),):
+            raise ValueError(
+                f"`names` must be an array of str objects [{len(self.inputs)}], one for each "
+                f"input. Received: names={_describe(self.names)}."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Examples:
         """Return copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
-        texts = None if self.texts is None else self.texts[rows]
-        return Examples(self.inputs[rows], self.labels[rows], texts)
+        beside = [None if each is None else each[rows] for each in (self.texts, self.names)]
+        return Examples(self.inputs[rows], self.labels[rows], *beside)
 
     def joined(self, *others: Examples) -> Examples:
         """Return these examples followed by `others`, which must have the same shape and dtype."""
@@ -62,6 +71,7 @@ class Examples:
             np.concatenate([part.inputs for part in parts]),
             np.concatenate([part.labels for part in parts]),
             None if self.texts is None else np.concatenate([part.texts for part in parts]),
+            None if self.names is None else np.concatenate([part.names for part in parts]),
         )
 
 
@@ -77,6 +87,9 @@ class RawDataset:
         source: where the data came from, for people.
         unlabeled: further examples without labels, if the source has any.
         validation: the source's own validation set, if it has one.
+        notes: what a reader of results must know of the data, one sentence each.
+        skipped: (name, reason) of each file that could not be read and was left out.
+        copies_are_one: exact copies count as one example, as in people's own data.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -89,8 +102,12 @@ class RawDataset:
     source: str
     unlabeled: Examples | None = None
     validation: Examples | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    copies_are_one: bool = False
 
     def __post_init__(self):
+        object.__setattr__(self, "name", printable(self.name))
         labeled = {"train": self.train, "test": self.test, "validation": self.validation}
         labeled = {part: examples for part, examples in labeled.items() if examples is not None}
         extra = {} if self.unlabeled is None else {"unlabeled": self.unlabeled}
@@ -119,6 +136,7 @@ class DataSplits:
         class_names: C names.
         source: where the data came from, for people.
         groups: what is known of each unlabeled example, for reports ("foreign"); None: nothing.
+        notes, skipped: as in `RawDataset`.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -132,6 +150,8 @@ class DataSplits:
     class_names: tuple[str, ...]
     source: str
     groups: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
     split_hash: str = field(init=False)  # follows from the rest, also after dataclasses.replace
 
     def __post_init__(self):
@@ -240,9 +260,12 @@ def _check_agreement(parts: Mapping[str, Examples]) -> None:
             + ", ".join(f"{part}={dtype}{list(shape)}" for part, (dtype, shape) in kinds.items())
             + ". Resize or convert them (`image_size` does it for images)."
         )
-    if len({e.texts is None for e in parts.values()}) > 1:
-        without = [part for part, e in parts.items() if e.texts is None]
-        raise ValueError(f"All parts must have `texts`, or none. Received: none in {without}.")
+    for beside in ("texts", "names"):
+        without = [part for part, e in parts.items() if getattr(e, beside) is None]
+        if 0 < len(without) < len(parts):
+            raise ValueError(
+                f"All parts must have `{beside}`, or none. Received: none in {without}."
+            )
 
 
 def _check_class_names(class_names: tuple[str, ...]) -> None:
@@ -251,6 +274,11 @@ def _check_class_names(class_names: tuple[str, ...]) -> None:
             "`class_names` must be at least two different names. "
             f"Received: class_names={class_names}. One class leaves nothing to learn."
         )
+    for name in class_names:
+        if name.encode("utf-8", "replace").decode() != name:  # a lone half of a surrogate pair
+            raise ValueError(
+                f"`class_names` must be names that UTF-8 can write. Received: {name!r}. Rename it."
+            )
 
 
 def _check_known(part: str, examples: Examples, num_classes: int) -> None:

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 
 from ssl_weighting.data.class_profile import greedy_rows
+from ssl_weighting.data.copies import are_copies, first_rows
 from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
 
 VAL_ORDERS = ("drawn", "first")
+_TEST_SHARE = 5  # of a user's own set without a test part, one example in five is held out
 # They keep the streams of one seed apart; 4 is the contamination's.
 _HOLD_OUT, _VALIDATION, _SUBSET, _HALVES = 1, 2, 3, 5
 
@@ -31,7 +33,8 @@ def make_splits(
 
     V is drawn first and depends on `val_seed` alone; D depends on `seed` too. Both follow the
     class frequencies of the training set (`greedy_counts`). U is the training set without V, in
-    its order, followed by `raw.unlabeled`.
+    its order, followed by `raw.unlabeled`. Where `raw.copies_are_one`, exact copies of V's examples
+    leave U too; published sets keep theirs, and with them the splits of earlier results.
 
     Args:
         raw: the data set. Its own validation set, if any, is V.
@@ -65,7 +68,7 @@ def make_splits(
     validation, in_validation = _validation(raw, val_size, val_order, val_seed, fixed)
     # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
     # the paper's wording excludes. Copies count as the same example.
-    free = None if allow_overlap or fixed is not None else ~_copies(train, validation)
+    free = None if allow_overlap or fixed is not None else ~are_copies(train, validation)
     # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
     # keeps file order for seed 0; data that people sort by name or time would bias D.
     rows = fixed
@@ -73,8 +76,16 @@ def make_splits(
         rng = np.random.RandomState(seed)
         rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free)
     labeled = train.take(rows)
-    unlabeled = _unlabeled(raw, ~in_validation, rows, include_labeled, num_unlabeled, seed)
-    splits = DataSplits(raw.name, labeled, unlabeled, validation, raw.test, names, raw.source)
+    outside, notes = ~in_validation, raw.notes
+    if raw.copies_are_one:
+        outside = _without_copies(raw, validation)
+        gone = np.sum(~outside) - in_validation.sum() * (raw.validation is None)
+        notes += (f"{gone} copies of validation examples left U",) if gone else ()
+    unlabeled = _unlabeled(raw, outside, rows, include_labeled, num_unlabeled, seed)
+    splits = DataSplits(
+        raw.name, labeled, unlabeled, validation, raw.test, names, raw.source,
+        notes=notes, skipped=raw.skipped,
+    )  # fmt: skip
     return with_validation_as_labels(splits) if validation_as_labels else splits
 
 
@@ -134,10 +145,49 @@ def hold_out(
     Raises:
         ValueError: if a class has too few examples.
     """
-    rng = np.random.RandomState([_HOLD_OUT, 0])
-    held = np.zeros(len(examples), bool)
-    held[greedy_rows(examples.labels, class_names, size, rng, "size")] = True
+    held = _held(examples.labels, class_names, size)
     return examples.take(~held), examples.take(held)
+
+
+def hold_out_test(examples: Examples, class_names: tuple[str, ...], where: str) -> np.ndarray:
+    """Return which examples of a user's own set are held out for testing, [n] bool.
+
+    A fifth, in the proportions of the classes, every class among them, always the same ones. Exact
+    copies are one example: they are held out together.
+
+    Args:
+        examples: the set, all labels known.
+        class_names: C names.
+        where: the set, for errors.
+
+    Raises:
+        ValueError: if a class has fewer than two different examples.
+    """
+    first = first_rows(examples.inputs)
+    different = np.unique(first)
+    labels = examples.labels[different]
+    counts = np.bincount(labels, minlength=len(class_names))
+    if counts.min() < 2:
+        few = [f"{name!r} ({n})" for name, n in zip(class_names, counts, strict=True) if n < 2]
+        raise ValueError(
+            f"{where} must have at least two different labeled examples of every class, one of "
+            f"which is held out for testing. Received: fewer of {', '.join(few)}. Add some, or "
+            "bring a test set."
+        )
+    size = max(len(different) // _TEST_SHARE, len(class_names))
+    return np.isin(first, different[_held(labels, class_names, size)])
+
+
+def _held(labels, class_names, size) -> np.ndarray:
+    rng = np.random.RandomState([_HOLD_OUT, 0])
+    held = np.zeros(len(labels), bool)
+    held[greedy_rows(labels, class_names, size, rng, "size")] = True
+    return held
+
+
+def labeled_in_u(splits: DataSplits) -> np.ndarray:
+    """Return [|U|] bool: which unlabeled examples are, or equal, one of D."""
+    return are_copies(splits.unlabeled, splits.labeled)
 
 
 def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
@@ -151,19 +201,22 @@ def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np
     else:
         drawn = val_order == "drawn"
         rng = np.random.RandomState([_VALIDATION, val_seed]) if drawn else None
-        free = None if fixed is None else ~_copies(pool, raw.train.take(fixed))
+        free = None if fixed is None else ~are_copies(pool, raw.train.take(fixed))
         rows = greedy_rows(pool.labels, raw.class_names, val_size, rng, "val_size", free)
     validation = pool.take(rows)
     if raw.validation is not None:
-        return validation, _copies(raw.train, validation)
+        return validation, are_copies(raw.train, validation)
     return validation, np.isin(np.arange(len(pool)), rows)
 
 
 def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlabeled, seed):
-    """Return U; `outside_validation` [n] bool and `labeled_rows` point into the training set."""
+    """Return U; `labeled_rows` point into the training set.
+
+    `outside_validation`, bool, is of the training set, or of it and `raw.unlabeled`.
+    """
     pool = raw.train if raw.unlabeled is None else raw.train.joined(raw.unlabeled)
     keep = np.ones(len(pool), bool)
-    keep[: len(raw.train)] = outside_validation
+    keep[: len(outside_validation)] = outside_validation
     keep[labeled_rows] &= include_labeled
     rows = np.flatnonzero(keep)
     if num_unlabeled is None:
@@ -179,10 +232,10 @@ def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlab
     return pool.take(np.sort(np.concatenate([first, others[: num_unlabeled - len(first)]])))
 
 
-def _copies(examples: Examples, of: Examples) -> np.ndarray:
-    """Return [n] bool: whose content is that of one of `of`."""
-    contents = {row.tobytes() for row in of.inputs}
-    return np.array([row.tobytes() in contents for row in examples.inputs], bool)
+def _without_copies(raw, validation) -> np.ndarray:
+    """Return where U's candidates, the training set and `raw.unlabeled`, are no copy of V's."""
+    pools = [raw.train] if raw.unlabeled is None else [raw.train, raw.unlabeled]
+    return ~np.concatenate([are_copies(pool, validation) for pool in pools])
 
 
 def _check_labeled_rows(raw, rows, num_labeled) -> None:

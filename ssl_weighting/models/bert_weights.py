@@ -100,6 +100,15 @@ def read_shape(folder: str | Path) -> BertShape:
             f"{folder}/config.json must have a hidden_act of {', '.join(_ACTIVATIONS)}. "
             f"Received: {c.hidden_act!r}"
         )
+    try:
+        shape = _shape(c)
+    except ValueError as error:
+        raise ValueError(f"{folder}/config.json must describe a BERT: {error}") from error
+    _check_sizes(Path(folder), shape)
+    return shape
+
+
+def _shape(c):
     return BertShape(
         vocabulary=c.vocab_size,
         width=c.hidden_size,
@@ -113,6 +122,23 @@ def read_shape(folder: str | Path) -> BertShape:
         attention_dropout=c.attention_probs_dropout_prob,
         epsilon=c.layer_norm_eps,
     )
+
+
+def _check_sizes(folder, shape):
+    """Check the sizes before memory is taken for them: a number has a byte at least.
+
+    Raises:
+        ValueError: there are more numbers in such a BERT than bytes in the folder's weights.
+    """
+    rows = shape.vocabulary + shape.max_length + shape.num_segments
+    layer = 4 * shape.width**2 + 2 * shape.width * shape.inner_width
+    claimed = rows * shape.width + shape.num_layers * layer
+    held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if 0 < held < claimed:
+        raise ValueError(
+            f"{folder}/config.json must describe the weights beside it. Received: a BERT of "
+            f"{claimed:,} numbers, and {held:,} bytes of weights. Get the folder again."
+        )
 
 
 def load_weights(model: keras.Model, folder: str | Path, num_layers: int) -> None:

@@ -111,7 +111,8 @@ def write_run(
     lines = "".join(json.dumps(line) + "\n" for line in [*lambdas, *evals])
     (folder / "metrics.jsonl").write_text(lines, encoding="utf-8")
     if table is not None:
-        pd.DataFrame(table).to_parquet(folder / "example_weights.parquet", index=False)
+        with open(folder / "example_weights.parquet", "wb") as file:
+            pd.DataFrame(table).to_parquet(file, index=False)
     for file, arrays in (("extreme_examples.npz", images), ("snapshots.npz", toy)):
         if arrays is not None:
             np.savez(folder / file, **arrays)

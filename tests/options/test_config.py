@@ -231,6 +231,7 @@ def test_numbers_must_be_finite(value):
             )
             for mode in ("single", "per_example", "shuffled", "random", "confidence")
         ),
+        ({"out": "r/caf\udce9"}, r"--out must be a name in UTF-8.*Received: r/caf\\udce9"),
         ({"steps": 10, "inner_steps": 10}, r"would never move: .* falls due after 10 of 10 steps"),
         ({"steps": 10, "lambda_warmup_steps": 9, "inner_steps": 1}, r"--inner_steps=1. Lower them"),
         (

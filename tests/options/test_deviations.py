@@ -17,13 +17,15 @@ def test_deviations_name_every_departure_from_the_paper():
     found = deviations(make_config(**given))
     assert found == [
         "DEVIATION: num_unlabeled 400 instead of 0",
+        "DEVIATION: batch_norm_decay 0.99 instead of 0.999",
         "DEVIATION: threshold 0.8 instead of 0.95",
         "DEVIATION: steps 1000 instead of 1048576",
+        "DEVIATION: ema_decay 0.99 instead of 0.999",
         "DEVIATION: lambda_optimizer sgd instead of madam",
         "DEVIATION: inner_steps 50 instead of 512",
     ]
     fixed = deviations(make_config(weighting="fixed", **given))
-    assert fixed == found[:3], "what moves Lambda does not matter where it stands still"
+    assert fixed == found[:5], "what moves Lambda does not matter where it stands still"
     (toy,) = deviations(make_config(dataset="moons"))
     assert toy.startswith("DEVIATION: the paper prints no constants") and "optimizer adam" in toy
 
@@ -61,3 +63,12 @@ def test_a_cell_of_table_1_departs_in_the_age_of_ctaugment_s_rates_alone(cell):
     found = deviations(make_config(**cell.options | flip))
     assert len(found) == (cell.options.get("strong_augment") == "ctaugment")
     assert all("CTAugment rates" in text for text in found)
+
+
+@pytest.mark.parametrize(("steps", "told"), [(2**20, 256), (100, 5), (80, None), (1, None)])
+def test_rates_that_are_no_older_than_upstream_s_are_no_departure(steps, told):
+    config = make_config(algorithm="remixmatch", weighting="fixed", steps=steps)
+    found = [text for text in deviations(config) if "CTAugment rates" in text]
+    assert [text.split("up to ")[1:] for text in found] == (
+        [] if told is None else [[f"{told} steps old instead of ", "4"]]
+    )

@@ -17,19 +17,22 @@ def having(effect):
 def test_every_option_has_one_of_four_effects():
     kinds = (RESULT, ROUNDING, BOOKKEEPING, CONTENT)
     assert set.union(*map(having, kinds)) == set(NAMES) and all(map(having, kinds))
-    assert having(CONTENT) == {"data_dir", "bert", "back_translation_dir"}
+    assert having(CONTENT) == {
+        *("data_dir", "bert", "back_translation_dir"),
+        *("text_column", "label_column", "delimiter"),
+    }
     assert {"seed", "steps", "eval_every", "measure_noise"} <= having(RESULT)
     assert effect_of("an_option_of_an_older_run") == RESULT
 
 
 def test_what_a_resumed_run_may_change():
     free = {name for name in NAMES if is_free(name)}
-    assert free == {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads"}
+    assert free == {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads", "id_column"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_study_counts_a_run_by_what_was_computed(name):
     other = options_as_json(Config()) | {name: "another"}
     same = options_hash(other) == options_hash(options_as_json(Config()))
-    ignored = {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads"}
+    ignored = {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads", "id_column"}
     assert same == (name in ignored | {"checkpoint_every", "log_every"})

@@ -37,10 +37,12 @@ BASES = [
         {"dataset": "cifar10", "algorithm": "mixmatch", "lambda_optimizer": "sgd"},
         {"dataset": "cifar10", "influence_params": "all", "inverse_hessian": "stochastic_cg"},
         {"dataset": "cifar10", "inverse_hessian": "conjugate_gradient"},
+        {"dataset": "folder:mine"},
         {"dataset": "moons"},
         {"dataset": "imdb"},
         {"dataset": "imdb", "algorithm": "fixmatch", "back_translation_dir": "there"},
         {"dataset": "imdb", "text_augment": "none"},
+        {"dataset": "csv:mine.csv"},
     )
 ]
 RANGES = [(name, k) for name, entry in ENTRIES.items() for k, _ in enumerate(entry.ranges)]

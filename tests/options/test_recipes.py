@@ -4,13 +4,15 @@ import re
 
 import numpy as np
 import pytest
+from absl import flags
 from places import ROOT
 
 from experiments.assemble import build as building
 from experiments.assemble.optimizers import theta_optimizer
 from experiments.options.deviations import deviations
 from experiments.options.effects import refuse_without_effect
-from experiments.options.presets import make_config
+from experiments.options.flags import config_from_flags, define
+from experiments.options.presets import ALGORITHM_RECIPES, following_steps, make_config
 from experiments.paper.cells import cells
 from experiments.runs.state import variables
 
@@ -116,6 +118,63 @@ def test_short_runs_warm_up_for_the_same_share():
     assert make_config(algorithm="uda", lr_warmup_steps=7).lr_warmup_steps == 7
     with pytest.raises(ValueError, match=r"--lr_warmup_steps must be less than --steps=10. .* 10"):
         make_config(steps=10, lr_warmup_steps=10, inner_steps=2)
+
+
+SHORT = {"ema_decay": 0.98, "batch_norm_decay": 0.98, "eval_every": 25, "inner_steps": 25}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, SHORT),
+        ({"ema_decay": 0.5, "eval_every": 500}, SHORT | {"ema_decay": 0.5, "eval_every": 500}),
+        (
+            {"algorithm": "uda"},
+            SHORT | {"ema_decay": 0.0, "batch_norm_decay": 0.9, "lambda_warmup_steps": 25},
+        ),
+        ({"algorithm": "uda", "lambda_warmup_steps": 7}, {"lambda_warmup_steps": 7}),
+        (
+            {"algorithm": "uda", "uda_version": "2020"},
+            {"ema_decay": 0.98, "batch_norm_decay": 0.9, "lambda_warmup_steps": 25},
+        ),
+        ({"algorithm": "mean_teacher", "dataset": "svhn_cropped"}, SHORT),  # its teacher
+        ({"steps": 7}, {"ema_decay": 0.0, "eval_every": 1}),
+        ({"steps": 20_000}, {"ema_decay": 0.999, "eval_every": 1000}),
+        ({"dataset": "mnist"}, {"ema_decay": 0.99, "eval_every": 50}),  # made for a thousand
+        ({"dataset": "imdb"}, {"lambda_warmup_steps": 50, "lr_warmup_steps": 50}),
+    ],
+)
+def test_a_short_run_has_in_proportion_what_is_made_for_a_million_steps(given, expected):
+    assert_is(make_config(**{"dataset": "cifar10", "steps": 500} | given), expected)
+
+
+def test_the_steps_of_a_recipe_follow_from_nothing_and_smoke_keeps_its_averages():
+    for algorithm in ALGORITHM_RECIPES:
+        given = {"dataset": "cifar10", "algorithm": algorithm}
+        made = make_config(**given)
+        assert following_steps(**given) == following_steps(**given, steps=made.steps) == {}
+        smoke = make_config(**given, smoke=True)
+        assert (smoke.ema_decay, smoke.batch_norm_decay) == (made.ema_decay, made.batch_norm_decay)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--steps=500"], "--steps=500 makes it --batch_norm_decay=0.98 --ema_decay=0.98 "
+         "--inner_steps=25 --eval_every=25\n"),
+        (["--steps=500", "--weighting=fixed", "--ema_decay=0.9"],
+         "--steps=500 makes it --batch_norm_decay=0.98 --eval_every=25\n"),
+        (["--steps=2000000", "--lambda_warmup_steps=1500000"], ""),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_the_command_line_says_what_follows_from_its_steps(capsys, monkeypatch, words, said):
+    values = flags.FlagValues()
+    define(values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    values(["program", "--dataset=cifar10", "--out=x", *words])
+    config_from_flags(["program"])
+    assert capsys.readouterr().out == said
 
 
 def test_the_net_s_decay_follows_its_variant():

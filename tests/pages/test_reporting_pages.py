@@ -125,7 +125,7 @@ def test_sections_come_in_order(full):
         "Most down- and up-weighted images",
         "Does a low λ find wrong pseudo-labels?",
         "Deviations from the paper",
-        "Versions",
+        "Versions and machines",
         "Commands",
         "Runs left out",
     ]

@@ -177,7 +177,29 @@ def test_an_empty_folder_and_a_broken_image_are_refused(label, capsys, tmp_path)
     assert "must have images (.png, .jpg" in refused(label, capsys, f"folder:{tmp_path / 'new'}")
     (tmp_path / "new" / "broken.png").write_bytes(b"no image")
     error = refused(label, capsys, f"folder:{tmp_path / 'new'}")
-    assert "broken.png must be a readable PNG or JPEG" in error
+    assert "broken.png must be a readable PNG, JPEG, WebP or BMP" in error
+
+
+def test_an_image_that_cannot_be_read_gets_a_line_with_the_reason(
+    label, trained, images, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / "new"
+    for k in range(3):
+        save(folder / f"{k}.png", images[k])
+    (folder / "1a.png").write_bytes((folder / "1.png").read_bytes()[:-30])
+    (folder / "._1.png").write_bytes(b"junk")
+    header, *rows = label(f"folder:{folder}")
+    assert header == ["name", "class", "confidence", "problem"]
+    answers = expected(trained, images[:3])
+    assert rows[:3] == [[f"{k}.png", *answers[k]] for k in range(3)]
+    assert rows[3:] == [["1a.png", "", "", "image file is truncated"]]
+    assert "labeled 3 images" in capsys.readouterr().out
+    command = [f"--run={trained}", f"--input=folder:{folder}", f"--out={tmp_path / 'labels.csv'}"]
+    assert call(predict, monkeypatch, *command) == predict.SKIPPED
+    with pytest.raises(SystemExit) as caught:
+        call(predict, monkeypatch, *command, "--on_error=stop")
+    assert caught.value.code == 1
+    assert "1a.png must be a readable" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["model.keras", "config.json", "summary.json"])
@@ -205,7 +227,7 @@ def test_a_run_on_points_is_refused(label, capsys, copy):
 
 def test_inputs_that_are_not_square_must_have_the_run_s_shape(tmp_path, images):
     np.savez(tmp_path / "new.npz", x=images[:, :, :6])
-    names, x = predict.load_inputs(f"npz:{tmp_path / 'new.npz'}", [8, 6, 1])
+    names, x, _ = predict.load_inputs(f"npz:{tmp_path / 'new.npz'}", [8, 6, 1])
     assert len(names) == 7 and x.shape == (7, 8, 6, 1)
     for given, shape in (("npz", [6, 8, 1]), ("folder", [8, 6, 1])):
         with pytest.raises(ValueError, match=r"must be npz:FILE with images of \dx\d pixels, as"):

@@ -67,7 +67,7 @@ def test_the_labels_are_those_of_the_run_s_last_evaluation(label, trained, capsy
     assert len({row[2] for row in rows}) > 3
     assert f"labeled {len(labels)} texts: " in capsys.readouterr().out
     model, config = predict.load_model(run)
-    p = predict_texts.predict(model, config, read_texts(new))
+    p = predict_texts.predict(model, config, read_texts(new).texts)
     loss = -np.log(p[np.arange(len(p)), labels]).mean()
     assert loss == pytest.approx(last["test_loss"], rel=1e-5)
 
@@ -75,7 +75,7 @@ def test_the_labels_are_those_of_the_run_s_last_evaluation(label, trained, capsy
 def test_a_text_has_its_label_in_any_company(trained, monkeypatch):
     run, new, _ = trained
     model, config = predict.load_model(run)
-    texts = read_texts(new)
+    texts = read_texts(new).texts
     texts[2] = " ".join(["good"] * 40)  # longer than the run's texts: cut as in training
     together = predict_texts.predict(model, config, texts)
     monkeypatch.setattr(predict_texts, "_CHUNK", 2)
@@ -146,7 +146,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, name):
 def test_other_columns_and_equal_texts_are_taken(tmp_path):
     rows = [("a, b", "1", "x"), (" a ", "", ""), ("a", "?", "")]
     path = write_csv(tmp_path / "new.csv", rows, ("text ", "label", "split"))
-    assert read_texts(path) == ["a, b", "a", "a"]
+    assert read_texts(path) == (["0", "1", "2"], ["a, b", "a", "a"], [])
 
 
 @pytest.mark.parametrize("given", ["folder:images", "npz:x.npz", "csv:", "new.csv"])

@@ -1,7 +1,10 @@
 """The text program on a tiny BERT of its own: all algorithms, resuming, options, the smoke form."""
 
+import csv
 import dataclasses
 import html
+import json
+import os
 
 import keras
 import numpy as np
@@ -243,3 +246,25 @@ def test_a_set_of_images_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runs.call(train_text, monkeypatch, "--dataset=digits", f"--out={tmp_path}")
     assert "--dataset must be one of imdb" in capsys.readouterr().err
+
+
+def test_names_of_rows_and_what_was_skipped_stand_beside_the_results(tmp_path):
+    """A file of the world: other columns, semicolons, an empty row, a name that is not UTF-8."""
+    options = tiny_options(tmp_path) | {"bert_trainable_layers": 1, "text_copies": 1}
+    with open(tmp_path / "reviews.csv", newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    lines = [f'n{k};"{text}";{label}' for k, (text, label) in enumerate(rows)]
+    path = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    path.write_text("\n".join(["key;body;stars", *lines, "empty; ;", ""]))
+    out = tmp_path / "run"
+    options |= {"dataset": f"csv:{path}", "text_column": "body", "label_column": "stars"}
+    config = make_config(**options, id_column="key", out=str(out))
+    assert running.execute(config, "train_text")["dataset"] == "caf\\udce9"
+    table = pd.read_parquet(out / "example_weights.parquet")
+    known = {text: f"n{k}" for k, (text, _) in enumerate(rows)}
+    assert [known[text] for text in table["text"]] == table["name"].tolist()
+    (skipped,) = csv.DictReader((out / "skipped.csv").read_text("utf-8").splitlines())
+    assert skipped["name"] == "empty" and "an empty text in line 82" in skipped["problem"]
+    notes = json.loads((out / "config.json").read_text())["notes"]
+    assert any("1 rows of caf\\udce9.csv skipped, in lines 82" in note for note in notes)
+    write_report(out, tmp_path / "report")

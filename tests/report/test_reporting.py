@@ -2,14 +2,16 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from reporting_runs import weights, write_family, write_run
 
 from experiments.pages.document import Code, Details
+from experiments.report import narrative
 from experiments.report.collect import collect_runs
-from experiments.report.comparisons import Role, Verdict, compare_setting
+from experiments.report.comparisons import Role, Verdict, compare_setting, undecided
 from experiments.report.csv_table import results_csv
 from experiments.report.detection import detect_setting, mean_table, run_table
 from experiments.report.grouping import group_runs
@@ -24,6 +26,9 @@ ERRORS = {
     ("fixmatch", "fixed"): (12.0, 13.0, 14.0),
     ("fixmatch", "per_example"): (10.0, 12.0, 11.0),
 }
+
+
+OPEN = "helped in 0 of 1 case, undecided with 3 seeds in 1. Undecided: "
 
 
 def load(folder):
@@ -59,7 +64,7 @@ def test_differences_table_word_for_word(setting):
             "FixMatch + Λ against FixMatch",
             "−2.00",
             "[−4.48, +0.48]",
-            "no reliable difference",
+            "undecided with 3 seeds",
             "3",
         ),
         ("FixMatch + Λ against Supervised", "−12.00", "[−14.48, −9.52]", "better", "3"),
@@ -130,18 +135,48 @@ def test_v_as_labels_and_controls_are_held_against_the_method(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shift", "word"),
-    [(-2.0, "helped in 1 of 1 case."), (2.0, "made the error larger in 1."), (0.0, "did not help")],
-)
-def test_the_summary_says_wins_and_losses_alike(tmp_path, shift, word):
-    noise = (0.1, -0.1, 0.05) if shift else (1.0, -1.0, 0.0)
+    ("shift", "noise", "word"),
+    [
+        (-2.0, (0.1, -0.1, 0.05), "helped in 1 of 1 case. Helped: "),
+        (2.0, (0.1, -0.1, 0.05), "helped in 0 of 1 case and made the error larger in 1."),
+        (0.0, (1.0, -1.0, 0.0), OPEN),
+        # Zero, and more than half a point on one side alone.
+        (-0.3, (0.15, -0.15, 0.0), OPEN),
+        (0.3, (0.1, -0.1), "helped in 0 of 1 case, undecided with 2 seeds in 1."),
+        (
+            -0.2, (0.1, -0.1, 0.0),
+            "helped in 0 of 1 case and made no difference larger than 0.5 points in 1. No "
+            "difference larger than 0.5 points: ",
+        ),
+        (0.0, (0.0, 0.0), "and made no difference larger than 0.5 points in 1."),
+    ],
+)  # fmt: skip
+def test_the_summary_says_wins_losses_and_open_cases_alike(tmp_path, shift, noise, word):
     weighted = tuple(13.0 + shift + extra for extra in noise)
-    pair = {("fixmatch", "fixed"): (13.0,) * 3, ("fixmatch", "per_example"): weighted}
+    pair = {("fixmatch", "fixed"): (13.0,) * len(noise), ("fixmatch", "per_example"): weighted}
     write_family(tmp_path, pair)
     settings = load(tmp_path)
     text = overview(settings, compare_setting(settings[0])).paragraphs[0]
     assert text.startswith("Learned per-example weights (Λ), held against their base algorithm,")
     assert word in text and "FixMatch + Λ on moons (" in text
+
+
+def test_no_word_of_the_report_takes_an_open_case_for_a_failure(tmp_path):
+    """For every role: what is undecided is neither better, worse nor equal."""
+    write_family(tmp_path, {**ERRORS, ("fixmatch", "shuffled"): (12.0, 9.0, 14.0)})
+    write_family(tmp_path / "v", {("fixmatch", "fixed"): (8.0, 14.0, 9.5)}, as_labels=True)
+    (setting,) = load(tmp_path)
+    items = [i for i in compare_setting(setting) if i.verdict is Verdict.UNDECIDED]
+    assert {item.role for item in items} >= {Role.BASE, Role.LABELS, Role.CONTROL, Role.PLAIN}
+    for item in items:
+        assert item.reading == "undecided with 3 seeds"
+        if item.role in narrative.OPPONENTS:
+            assert ": undecided with 3 seeds (" in sentence(item)
+    for role, words in narrative.WORDS.items():
+        assert Verdict.UNDECIDED not in words and Verdict.EQUAL in words, role
+    assert undecided([*items, SimpleNamespace(difference=SimpleNamespace(seeds=range(5)))]) == (
+        "undecided with 3 or 5 seeds"
+    )
 
 
 def test_the_summary_names_a_base_that_does_not_beat_supervised(tmp_path):
@@ -150,7 +185,8 @@ def test_the_summary_names_a_base_that_does_not_beat_supervised(tmp_path):
     settings = load(tmp_path)
     paragraphs = overview(settings, compare_setting(settings[0])).paragraphs
     assert paragraphs[0].startswith("No pair of finished runs compares learned")
-    assert "supervised training, was better in 0 of 1 case and was no better in 1." in paragraphs[1]
+    expected = "supervised training, was better in 0 of 1 case, undecided with 3 seeds in 1."
+    assert expected in paragraphs[1]
 
 
 def test_points_tell_every_reading(tmp_path):
@@ -161,8 +197,8 @@ def test_points_tell_every_reading(tmp_path):
     assert point.opening == "moons, 10 labels:"
     assert point.text == (
         "test error Supervised 23.00 %, FixMatch 13.00 % and FixMatch + Λ 11.00 %. FixMatch was "
-        "better than Supervised (−10.00 [−10.00, −10.00], 3 seeds). FixMatch + Λ did not help "
-        "against FixMatch (−2.00 [−4.48, +0.48], 3 seeds). For finding the wrong pseudo-labels of "
+        "better than Supervised (−10.00 [−10.00, −10.00], 3 seeds). FixMatch + Λ against FixMatch: "
+        "undecided with 3 seeds (−2.00 [−4.48, +0.48]). For finding the wrong pseudo-labels of "
         "FixMatch + Λ, −λ has AUROC 1.000 ± 0.000 and 1 − confidence 1.000 ± 0.000 (chance: 0.5)."
     )
 
@@ -177,7 +213,8 @@ def test_detection_by_hand(tmp_path):
     options = {"algorithm": "fixmatch", "weighting": "per_example"}
     write_run(tmp_path, "run", table=table, **options)
     (row,) = run_table(detections(tmp_path)).rows
-    assert row[:8] == ("moons, 10 labels", "FixMatch + Λ", "1", "4", "4", "2", "0.500", "0.500")
+    counts = ("4", "0", "4", "2")
+    assert row[:9] == ("moons, 10 labels", "FixMatch + Λ", "1", *counts, "0.500", "0.500")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +239,17 @@ def test_an_undefined_area_says_why(tmp_path, table, reason):
 def test_unknown_true_labels_are_not_scored(tmp_path):
     table = {**weights(), "true_label": np.where(np.arange(20) < 5, np.arange(20) % 2, -1)}
     write_run(tmp_path, "run", algorithm="fixmatch", weighting="per_example", table=table)
-    assert run_table(detections(tmp_path)).rows[0][3:6] == ("20", "5", "2")
+    assert run_table(detections(tmp_path)).rows[0][3:7] == ("20", "0", "5", "2")
+
+
+def test_labeled_examples_inside_u_are_counted_and_not_scored(tmp_path):
+    """Ids 0 and 1, the wrong ones, are labeled: nothing wrong is left."""
+    table = {**weights(), "labeled": np.isin(np.arange(20), (0, 1, 19))}
+    table["visits"][19] = 0
+    write_run(tmp_path, "run", algorithm="fixmatch", weighting="per_example", table=table)
+    found = detections(tmp_path)
+    assert run_table(found).rows[0][3:7] == ("19", "2", "17", "0")
+    assert mean_table(found).notes[0].startswith("Undefined because no pseudo-label is wrong")
 
 
 def test_sources_and_hashes(tmp_path):
@@ -267,3 +314,13 @@ def test_commands_deviations_and_versions(tmp_path):
     assert deviations.rows[0][0] == "N 50 instead of 512"
     runs = [run for each in settings for run in each.runs]
     assert version_blocks(runs)[1].rows == (("numpy", "1 / 2.4.6"),)
+
+
+def test_a_run_older_than_an_option_counts_as_one_with_its_default(tmp_path):
+    for seed, flags in ((1, {}), (2, {"text_column": "text", "on_error": "auto"})):
+        write_run(tmp_path, f"run {seed}", seed=seed, flags=flags)
+    write_run(tmp_path, "other", seed=1, flags={"text_column": "title"})
+    (setting,) = load(tmp_path)
+    assert {method.label: len(method.runs) for method in setting.methods} == {
+        "Supervised [text_column=text]": 2, "Supervised [text_column=title]": 1,
+    }  # fmt: skip

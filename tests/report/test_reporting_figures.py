@@ -163,3 +163,14 @@ def test_drawing_repeats_bit_for_bit_and_has_the_size_asked_for():
 def test_text_for_figures_is_one_short_line():
     assert clean("a\n\x00b") == "a b"
     assert clean("x" * 70, 10) == "x" * 9 + "…"
+
+
+def test_a_gallery_shows_each_side_s_unlabeled_images_alone(tmp_path):
+    """Files of older versions hold the ends of the order, wherever these lie."""
+    table = weights() | {"labeled": np.arange(20) == 19}
+    table["lam"][2] = 1.0
+    down, up = figures_images.galleries(
+        "g", the_run(tmp_path, table=table, images=extremes(ids=((0, 1, 2, 15), (19, 18, 3))))
+    )
+    assert (len(down.tiles), len(up.tiles)) == (2, 1)
+    assert up.tiles[0].lines[0] == "λ 1.90"

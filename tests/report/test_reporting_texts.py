@@ -1,11 +1,13 @@
 """The most down- and up-weighted texts in the report: which, in what words, never as markup."""
 
 import numpy as np
+import pytest
 from reporting_runs import weights, write_run
 
 from experiments.pages.document import Cell
 from experiments.report.report import write_report
 from experiments.report.texts import MAX_LETTERS, MAX_TEXTS, text_tables
+from experiments.runs.extremes import SIDES
 from experiments.runs.record import read_run
 
 LEARNED = {"algorithm": "fixmatch", "weighting": "per_example"}
@@ -34,14 +36,40 @@ def test_tables_hold_the_ends_of_lambda_with_labels(tmp_path):
     assert up.rows[0][1] == "2.00" and "Most up-weighted" in up.columns[0]
 
 
-def test_only_what_moved_and_never_one_text_on_both_sides(tmp_path):
-    table = text_weights()
-    table["visits"] = np.where(np.arange(20) < 7, 2, 0).astype(np.int32)
+def shown(table):
+    return [int(row[0].split()[-1]) for row in table.rows]
+
+
+def test_only_what_moved_and_each_text_on_its_side(tmp_path):
+    table = text_weights()  # λ rises from 0.1 to 2 and passes 1 between ids 9 and 10
+    table["visits"] = np.where(np.arange(20) % 4 == 0, 2, 0).astype(np.int32)
     table["true_label"] = np.full(20, -1, np.int32)
+    table["lam"][12] = 1.0
     down, up = text_tables(the_run(tmp_path, table))
-    assert [row[0][-1] for row in down.rows] == ["0", "1", "2"]
-    assert [row[0][-1] for row in up.rows] == ["6", "5", "4"]
+    assert (shown(down), shown(up)) == ([0, 4, 8], [16])
     assert down.rows[0][3] == "unknown" and down.rows[0][2].tone == "open"
+
+
+@pytest.mark.parametrize(
+    ("init", "sides"), [(0.05, {"up"}), (1.0, {"down", "up"}), (2.5, {"down"})]
+)
+def test_the_initial_weight_decides_what_is_up_and_what_is_down(tmp_path, init, sides):
+    """UDA with 250 labels starts at 5."""
+    options = {"table": text_weights(), "flags": {"lambda_init": init}}
+    run = read_run(write_run(tmp_path, "run", **LEARNED, **options))
+    titles = " ".join(table.columns[0] for table in text_tables(run))
+    assert {side for side in SIDES if f"{side}-weighted" in titles} == sides
+
+
+def test_equal_weights_go_by_accumulated_influence_and_labeled_ones_are_left_out(tmp_path):
+    table = text_weights()
+    table["lam"] = np.where(np.arange(20) < 10, 0.0, 2.0).astype(np.float32)  # all at a bound
+    influence = np.random.default_rng(0).permutation(20) / 20 - 0.5
+    labeled = np.arange(20) % 5 == 0
+    down, up = text_tables(the_run(tmp_path, table | {"influence": influence, "labeled": labeled}))
+    left = [k for k in range(20) if not labeled[k]]
+    assert shown(down) == sorted([k for k in left if k < 10], key=lambda k: -influence[k])
+    assert shown(up) == sorted([k for k in left if k >= 10], key=lambda k: influence[k])
 
 
 def test_long_texts_keep_both_ends(tmp_path):

@@ -151,9 +151,16 @@ def test_example_weights_columns(table):
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == {
         "id": "int64", "lam": "float32", "visits": "int32", "pseudo_label": "int32",
         "confidence": "float32", "loss": "float32", "true_label": "int32",
-        "last_influence": "float32",
+        "last_influence": "float32", "labeled": "bool", "influence": "float64",
     }  # fmt: skip
     assert table.id.tolist() == list(range(40))
+
+
+def test_labeled_examples_of_u_are_marked_and_influences_are_m_adam_s(table, state, splits):
+    labeled = {row.tobytes() for row in splits.labeled.inputs}
+    expected = [row.tobytes() in labeled for row in splits.unlabeled.inputs]
+    assert table.labeled.tolist() == expected and 0 < sum(expected) < 40
+    np.testing.assert_array_equal(table.influence, state["lam_m"].astype(float))
 
 
 def test_example_weights_are_the_state_and_the_model_s_predictions(
@@ -179,14 +186,13 @@ def test_example_weights_are_the_state_and_the_model_s_predictions(
 def test_extreme_examples_are_the_ends_of_the_order(folder, table, splits):
     with np.load(folder / "extreme_examples.npz", allow_pickle=False) as file:
         found = dict(file)
-    visited = table[table.visits > 0]
-    count = min(results.GALLERY, len(visited) // 2)
-    order = visited.lam.sort_values().to_numpy()
-    lam = table.lam.to_numpy()
-    np.testing.assert_array_equal(lam[found["down_ids"]], order[:count])
-    np.testing.assert_array_equal(lam[found["up_ids"]], order[::-1][:count])
-    assert not set(found["down_ids"]) & set(found["up_ids"])
-    for end in ("down", "up"):
+    chosen = table[(table.visits > 0) & ~table.labeled]
+    for end, rows in (
+        ("down", chosen[chosen.lam < 1].sort_values(["lam", "influence"], ascending=[True, False])),
+        ("up", chosen[chosen.lam > 1].sort_values(["lam", "influence"], ascending=[False, True])),
+    ):
+        assert len(rows) > 0
+        np.testing.assert_array_equal(found[f"{end}_ids"], rows.id[: results.GALLERY])
         np.testing.assert_array_equal(
             found[f"{end}_images"], splits.unlabeled.inputs[found[f"{end}_ids"]]
         )
@@ -230,6 +236,9 @@ def test_summary(folder, table, splits):
         "lam_quantiles": pytest.approx(np.quantile(lam, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])),
         "deviations": strict(folder / "config.json")["deviations"],
     }  # fmt: skip
+    few = ("20 evaluations", "100 test examples", "5 test examples of a class")
+    warned = [text.partition(" behind")[0].partition(":")[0] for text in found.pop("warnings")]
+    assert warned == [f"fewer than {what}" for what in few]
     timed = {"lambda_share", "seconds"}
     assert found.keys() == expected.keys() | timed
     assert {k: v for k, v in found.items() if k not in timed} == expected

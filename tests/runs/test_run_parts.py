@@ -1,10 +1,15 @@
 """Parts of a run: sizes of its sets, its log, its progress line."""
 
+import io
+import json
 import math
+import os
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from runs import DIGITS, lines
 
 from experiments.assemble import build as building
@@ -12,6 +17,8 @@ from experiments.assemble.build import load_splits
 from experiments.options.presets import DATASET_RECIPES, make_config
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
+from experiments.runs import results
+from experiments.runs.errors import friendly
 from experiments.runs.lock import held
 from ssl_weighting.bilevel import Event
 
@@ -27,6 +34,30 @@ def test_sizes_come_from_the_options():
     assert again.split_hash == splits.split_hash
     rows = {row.tobytes() for row in whole.test.inputs}
     assert all(row.tobytes() in rows for row in splits.test.inputs)
+
+
+def test_files_that_are_left_out_are_listed_in_the_run_s_folder(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (12, 8, 8)).astype(np.uint8)
+    for k, image in enumerate(noise):
+        path = tmp_path / "set" / ("=cat", "dog", "unlabeled")[k % 3] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    for part in ("=cat", "unlabeled"):
+        (tmp_path / "set" / part / "=bad.png").write_bytes(b"")
+    options = {"dataset": f"folder:{tmp_path / 'set'}", "num_labeled": 2, "val_size": 2}
+    with pytest.raises(ValueError, match=r"=cat/=bad.png must be .* on_error=skip"):
+        load_splits(make_config(**options))
+    config = make_config(**options, on_error="skip", out=str(tmp_path))
+    trainer = SimpleNamespace(step=0)
+    run = SimpleNamespace(config=config, splits=load_splits(config), inputs={}, trainer=trainer)
+    results.write_config(run, "train_images")
+    assert (tmp_path / "skipped.csv").read_text().splitlines() == [
+        "name,problem",
+        "'=cat/=bad.png,content of none of these formats",
+        "unlabeled/=bad.png,content of none of these formats",
+    ]
+    said = "2 files could not be read and are left out: see skipped.csv"
+    assert json.loads((tmp_path / "config.json").read_text())["notes"][0] == said
 
 
 def test_one_run_at_a_time_trains_in_a_folder(tmp_path):
@@ -149,3 +180,13 @@ def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
     running._evaluate(run, log)
     assert asked == averages
     assert (written["test_error"], written["raw_test_error"]) == (12.5, 25.0 if decay else 12.5)
+
+
+def test_a_program_prints_any_name(monkeypatch):
+    """A terminal that is not UTF-8, and a name that is not."""
+    for encoding, shown in (("ascii", b"\\u03bb caf\\udce9"), ("utf-8", "λ caf\\udce9".encode())):
+        screen = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding=encoding))
+        with friendly():
+            print("λ", os.fsdecode(b"caf\xe9"), flush=True)
+        assert screen.getvalue() == shown + b"\n"

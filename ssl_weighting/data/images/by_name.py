@@ -30,6 +30,7 @@ def load_images(
     data_dir: str | os.PathLike | None = None,
     image_size: int | None = None,
     cache_dir: str | os.PathLike | None = None,
+    on_error: str = "auto",
 ) -> RawDataset:
     """Return an image set, its source named.
 
@@ -38,6 +39,7 @@ def load_images(
         data_dir: folder with the files of the set; then no other source is tried.
         image_size: side to which all images are resized; None keeps their size.
         cache_dir: where downloads lie; None for none and TFDS's own folder.
+        on_error: of a folder:PATH, see `load_folder`.
 
     Returns:
         The set: uint8 images [n, H, W, C], C = 1 for grey ones and 3 for colour.
@@ -50,7 +52,7 @@ def load_images(
     if image_size is not None:
         check_side(image_size)
     kind, _, path = dataset.partition(":")
-    raw = _load(kind, path, data_dir, image_size, cache_dir)
+    raw = _load(kind, path, data_dir, image_size, cache_dir, on_error)
     return raw if image_size is None else resize_dataset(raw, image_size)
 
 
@@ -79,11 +81,11 @@ def check_images(dataset: str, data_dir: str | os.PathLike | None = None) -> Non
         )
 
 
-def _load(kind, path, data_dir, image_size, cache_dir) -> RawDataset:
+def _load(kind, path, data_dir, image_size, cache_dir, on_error) -> RawDataset:
     if kind == "npz":
         return load_npz(path)
     if kind == "folder":
-        return load_folder(path, image_size)
+        return load_folder(path, image_size, on_error)
     if kind == "digits":
         return load_digits()
     return _LOADERS[kind](data_dir, cache_dir)

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ssl_weighting.data.images.idx import find_idx
+from ssl_weighting.data.images.idx import find_idx, read_idx_set
 
 PACKAGE = "dataset-fashion-mnist"
 # Of version 0.0~git20200523.55506a9-1.
@@ -25,8 +25,7 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
 
     Needs `apt-get` and `dpkg-deb`, no root. Where the machine's package lists are missing or old,
     fresh ones are fetched into a folder of their own. The package is checked against its SHA-256
-    before it is opened; the folder appears complete or not at all; a complete one is left alone
-    and costs nothing.
+    before it is opened; the folder appears complete or not at all; a whole one is left alone.
 
     Args:
         cache_dir: folder for downloaded data; made if missing.
@@ -41,7 +40,10 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
     cache = Path(cache_dir).absolute()
     target = cache / CACHE_FOLDER
     if find_idx(target):
-        return target
+        problem = damage_of(target)
+        if not problem:
+            return target
+        print(f"{CACHE_FOLDER} in the cache is damaged ({problem}); fetched again", flush=True)
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise RuntimeError(
@@ -52,10 +54,19 @@ def fetch_fashion_mnist(cache_dir: str | os.PathLike) -> Path:
     # Beside the target, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as work:
         ready = _unpack(_download(Path(work)), Path(work))
-        if target.exists():  # an incomplete one, from elsewhere
+        if target.exists():  # an incomplete or a damaged one
             target.rename(Path(work, "old"))
         ready.rename(target)
     return target
+
+
+def damage_of(folder: Path) -> str:
+    """Return what is wrong with the four files in a folder, "" if they are whole."""
+    try:
+        read_idx_set(find_idx(folder))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _download(work: Path) -> Path:

@@ -1,183 +1,237 @@
-"""Read a user's own images from a folder with one sub-folder per class."""
+"""Read a user's own images from a folder, for training and for prediction."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.damage import check_claim
 from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset, base_name
-from ssl_weighting.data.splits import hold_out
+from ssl_weighting.data.images.folder_layout import (
+    Found,
+    files_below,
+    find_parts,
+    is_picture,
+    subfolders,
+)
+from ssl_weighting.data.images.own import own_dataset
+from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_picture
+from ssl_weighting.data.names import printable
+from ssl_weighting.data.progress import counted
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_RESERVED = ("unlabeled", "validation", "test")
-_TEST_SHARE = 5  # without test/, one example in five is held out
-_GREY_MODES = ("1", "L")
-_COLOR_MODES = ("RGB", "RGBA", "LA", "P", "CMYK", "YCbCr")
+ON_ERROR = ("auto", "skip", "stop")
 
 
-def load_folder(path: str | os.PathLike, image_size: int | None = None) -> RawDataset:
-    """Return the set in a folder PATH with PATH/<class>/*.png or *.jpg.
+def load_folder(
+    path: str | os.PathLike, image_size: int | None = None, on_error: str = "auto"
+) -> RawDataset:
+    """Return the set in a folder PATH with PATH/<class>/*.png, *.jpg, *.webp or *.bmp.
 
-    Optional: PATH/unlabeled/*, PATH/validation/<class>/*, PATH/test/<class>/*. Without test/, a
-    fifth of the labeled images is held out for testing, always the same ones, in the proportions
-    of the classes. The set is grey if every image is, else colour; transparent pixels are put on
-    white, EXIF rotations are carried out. Names that start with a dot are ignored.
+    Optional: PATH/unlabeled/**, PATH/validation/<class>/*, PATH/test/<class>/*; or torchvision's
+    PATH/train/<class>/*, PATH/val/<class>/* and PATH/test/<class>/*. Without a test part, a fifth
+    of the labeled images is held out, always the same ones (see `own_dataset`). The set is grey if
+    every image is, else colour; transparent pixels are put on white, EXIF rotations are carried
+    out. Hidden files and what systems leave in folders (Thumbs.db, __MACOSX) are ignored.
 
     Args:
         path: the folder. Links may not lead out of it.
         image_size: side to which images are resized (stretched, if they are not square); None takes
             them as they are, all of one size.
+        on_error: one of `ON_ERROR`: "stop" at a file that cannot be read, "skip" it, or "auto",
+            which skips unlabeled ones and stops at others. Ids count what was read, in the order
+            of names; `skipped` of the set names the rest.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if an image cannot be read, is missing, or differs in size.
+        ValueError: if an image cannot be read, is missing, differs in size or has two labels, or
+            a folder's name is not UTF-8 or looks like that of a part.
     """
-    root = Path(path)
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"`dataset` must name a folder as folder:PATH. Received: folder:{path}, not a folder."
-        )
-    classes = tuple(name for name in _subfolders(root) if name not in _RESERVED)
-    files = {"train": _labeled_files(root, root, classes)}
-    for part in ("test", "validation"):
-        if (root / part).is_dir():
-            files[part] = _labeled_files(root, root / part, classes)
-    if (root / "unlabeled").is_dir():
-        files["unlabeled"] = [(file, UNKNOWN) for file in _images(root, root / "unlabeled")]
-    parts = _read_parts(files, image_size)
+    root = _folder(path, f"`dataset` must name a folder as folder:PATH. Received: folder:{path}")
+    _check_on_error(on_error)
+    folders, classes = find_parts(root)
+    files = {
+        part: _unlabeled_files(root, folder)
+        if part == "unlabeled"
+        else _labeled_files(root, folder, folders, classes)
+        for part, folder in folders.items()
+    }
+    read, skipped = _read_parts(root, files, image_size, on_error)
     source = f"folder {base_name(path)}"
     if image_size is not None:
         source += f", images resized to {image_size}x{image_size}"
-    if "test" not in parts:
-        size = len(parts["train"]) // _TEST_SHARE
-        parts["train"], parts["test"] = hold_out(parts["train"], classes, size)
-        source += f", {size} images of it held out for testing"
-    return RawDataset(root.resolve().name, class_names=classes, source=source, **parts)
+    return own_dataset(
+        root.resolve().name,
+        {part: examples for part, (_, examples) in read.items()},
+        classes,
+        source,
+        lambda part, row: str(read[part][0][row]),
+        skipped,
+    )
 
 
-def _labeled_files(root: Path, folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
-    names = [name for name in _subfolders(folder) if folder != root or name not in _RESERVED]
-    unknown = sorted(set(names) - set(classes))
-    if unknown or not classes:
-        raise ValueError(
-            f"{folder} must have one sub-folder per class of {root}: {list(classes)}. "
-            f"Received: {names}. Put the images of each class into {root}/<class>/."
-        )
-    return [(file, classes.index(name)) for name in names for file in _images(root, folder / name)]
-
-
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
-
-
-def _images(root: Path, folder: Path) -> list[Path]:
-    """Return the images in `folder`, sorted by name."""
-    inside = root.resolve()
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    for entry in (folder, *entries):
-        if not entry.resolve().is_relative_to(inside):
-            raise ValueError(
-                f"{entry} must stay inside {root}. Received: a link to {entry.resolve()}. "
-                "Copy the images into the folder."
-            )
-    other = [entry.name for entry in entries if entry.suffix.lower() not in _SUFFIXES]
-    if other or not entries:
-        raise ValueError(
-            f"{folder} must have images ({', '.join(_SUFFIXES)}) and nothing else. "
-            f"Received: {other[:3] if other else 'no images'}. Move or convert other files."
-        )
-    return entries
-
-
-def _read_parts(files: dict[str, list[tuple[Path, int]]], image_size) -> dict[str, Examples]:
-    everything = [file for part in files.values() for file, _ in part]
-    # Pillow decodes outside Python's lock, so threads do help.
-    with ThreadPoolExecutor() as pool:
-        images = list(pool.map(lambda file: _read_image(file, image_size), everything))
-    _check_sizes(everything, images)
-    if any(image.ndim == 3 for image in images):
-        images = [np.dstack([image] * 3) if image.ndim == 2 else image for image in images]
-    parts, start = {}, 0
-    for part, pairs in files.items():
-        stacked = np.stack(images[start : start + len(pairs)])
-        start += len(pairs)
-        labels = np.array([label for _, label in pairs], np.int32)
-        parts[part] = Examples(stacked.reshape(*stacked.shape[:3], -1), labels)
-    return parts
-
-
-def _check_sizes(files: list[Path], images: list[np.ndarray]) -> None:
-    first = images[0].shape[:2]
-    for file, image in zip(files, images, strict=True):
-        if image.shape[:2] != first:
-            raise ValueError(
-                "All images must be of one size unless `image_size` is given. Received: "
-                f"{files[0]} of {first[1]}x{first[0]} and {file} of "
-                f"{image.shape[1]}x{image.shape[0]} pixels. Pass `image_size`."
-            )
-
-
-def _read_image(file: Path, image_size: int | None) -> np.ndarray:
-    """Return [H, W] (grey) or [H, W, 3] uint8."""
-    from PIL import Image, ImageOps
-
-    try:
-        # Only these two decoders: others of Pillow's start programs (EPS).
-        with Image.open(file, formats=("PNG", "JPEG")) as image:
-            if image.mode not in _GREY_MODES + _COLOR_MODES:
-                raise ValueError(f"mode {image.mode}, not 8 bits a channel")
-            image = _flattened(ImageOps.exif_transpose(image))
-    # Pillow says SyntaxError for a broken PNG chunk.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{file} must be a readable PNG or JPEG image with 8 bits a channel. "
-            f"Received: {error}. Repair, convert or remove it."
-        ) from error
-    if image_size is not None:
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.asarray(image)
-
-
-def _flattened(image):
-    """Return the image as L or RGB, transparent pixels on white."""
-    from PIL import Image
-
-    if image.mode in _GREY_MODES and "transparency" not in image.info:
-        return image.convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
-def read_images(path: str | os.PathLike, side: int, channels: int) -> tuple[list[str], np.ndarray]:
+def read_images(
+    path: str | os.PathLike, side: int, channels: int, on_error: str = "skip"
+) -> tuple[list[str], np.ndarray, tuple[tuple[str, str], ...]]:
     """Read every image below a folder, for labeling by a trained model.
 
     Args:
-        path: folder, searched with its sub-folders.
+        path: folder, searched with its sub-folders, as `load_folder` searches unlabeled ones; files
+            that are no pictures by their names are ignored.
         side: side to which images are resized.
         channels: 1 (grey) or 3 (colour) of the model's inputs.
+        on_error: "skip" files that cannot be read, or "stop" at the first.
 
     Returns:
-        Names relative to `path`, sorted, and images [n, side, side, channels] uint8.
+        Names relative to `path`, sorted; images [n, side, side, channels] uint8; and (name, reason)
+        of each file that could not be read.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if it holds no image or an unreadable one.
+        ValueError: if it holds no image that can be read, or an unreadable one stops.
     """
+    root = _folder(path, f"`path` must be a folder of images. Received: path={path}")
+    _check_on_error(on_error)
+    found = [f for f in files_below(root, root, nested=True) if f.problem or is_picture(f.path)]
+    if not found:
+        raise ValueError(f"{root} must have images ({', '.join(SUFFIXES)}). Received: none.")
+    images, errors = _read_all(root, found, side, lambda k: on_error != "stop")
+    _check_some(found, errors)
+    names = [printable(str(file.path.relative_to(root))) for file in found]
+    skipped = tuple((names[k], error.reason) for k, error in errors.items())
+    kept = [(name, images[k]) for k, name in enumerate(names) if k not in errors]
+    stacked = np.stack([_with_channels(image, channels) for _, image in kept])
+    return [name for name, _ in kept], stacked, skipped
+
+
+def _folder(path, message: str) -> Path:
     root = Path(path)
     if not root.is_dir():
-        raise FileNotFoundError(f"`path` must be a folder of images. Received: path={path}.")
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise ValueError(f"{root} must have images ({', '.join(_SUFFIXES)}). Received: none.")
-    images = [_with_channels(_read_image(file, side), channels) for file in files]
-    return [str(file.relative_to(root)) for file in files], np.stack(images)
+        raise FileNotFoundError(f"{message}, not a folder.")
+    return root
+
+
+def _check_on_error(on_error: str) -> None:
+    if on_error not in ON_ERROR:
+        known = ", ".join(ON_ERROR)
+        raise ValueError(f"`on_error` must be one of {known}. Received: on_error={on_error!r}.")
+
+
+def _labeled_files(root, folder, folders, classes: Sequence[str]) -> list[tuple[Found, int]]:
+    names = subfolders(root, folder)
+    names = [name for name in names if folder != root or root / name not in folders.values()]
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise ValueError(
+            f"{folder} must have one sub-folder per class of {folders['train']}: {list(classes)}. "
+            f"Received: {names}. Put the images of each class into {folder}/<class>/."
+        )
+    found = [(name, _some_files(root, folder / name)) for name in names]
+    return [(file, classes.index(name)) for name, files in found for file in files]
+
+
+def _unlabeled_files(root: Path, folder: Path) -> list[tuple[Found, int]]:
+    return [(file, UNKNOWN) for file in _some_files(root, folder, nested=True)]
+
+
+def _some_files(root: Path, folder: Path, nested: bool = False) -> list[Found]:
+    found = files_below(root, folder, nested)
+    if not found:
+        raise ValueError(
+            f"{folder} must have images ({', '.join(SUFFIXES)}). Received: no images. Add some or "
+            "remove the folder."
+        )
+    return found
+
+
+def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_error: str):
+    """Return part -> (paths, examples) of what can be read, and (name, reason) of the rest."""
+    flat = [(part, file, label) for part, pairs in files.items() for file, label in pairs]
+    found = [file for _, file, _ in flat]
+
+    def may_skip(k):
+        return on_error == "skip" or (on_error == "auto" and flat[k][0] == "unlabeled")
+
+    images, errors = _read_all(root, found, image_size, may_skip)
+    if any(image is not None and image.ndim == 3 for image in images):
+        images = [_with_channels(image, 3) if image is not None else None for image in images]
+    read, start = {}, 0
+    for part, pairs in files.items():
+        rows = range(start, start + len(pairs))
+        start += len(pairs)
+        _check_some([found[k] for k in rows], {k - rows[0]: errors.get(k) for k in rows})
+        rows = [k for k in rows if k not in errors]
+        stacked = np.stack([images[k] for k in rows])
+        labels = np.array([flat[k][2] for k in rows], np.int32)
+        examples = Examples(stacked.reshape(*stacked.shape[:3], -1), labels)
+        read[part] = [found[k].path for k in rows], examples
+    names = ((printable(str(found[k].path.relative_to(root))), e.reason) for k, e in errors.items())
+    return read, tuple(names)
+
+
+def _read_all(
+    root: Path, files: list[Found], image_size: int | None, may_skip: Callable[[int], bool]
+) -> tuple[list[np.ndarray | None], dict[int, PictureError]]:
+    """Return the images, [H, W] or [H, W, 3], and number -> error of those that are skipped."""
+    images: list[np.ndarray | None] = []
+    errors: dict[int, PictureError] = {}
+    first = None
+    # Pillow decodes outside Python's lock, so threads do help. It warns of tags and sizes that are
+    # no matter here, or are refused by name.
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")
+        read = pool.map(lambda file: _attempt(file, image_size), files)
+        for k, image in enumerate(counted(read, len(files), "reading images")):
+            if isinstance(image, PictureError):
+                if not may_skip(k):
+                    raise image
+                errors[k], image = image, None
+            elif first is None:
+                first = k
+                _check_memory(root, len(files), image)
+            elif image.shape[:2] != images[first].shape[:2]:
+                raise ValueError(_unlike(files[first], images[first], files[k], image))
+            images.append(image)
+    return images, errors
+
+
+def _attempt(file: Found, image_size: int | None) -> np.ndarray | PictureError:
+    if file.problem:
+        return PictureError(printable(str(file.path)), file.problem)
+    try:
+        return read_picture(file.path, image_size)
+    except PictureError as error:
+        return error
+
+
+def _check_memory(root: Path, count: int, image: np.ndarray) -> None:
+    try:
+        check_claim(count * image.size)
+    except ValueError as error:
+        raise ValueError(
+            f"The {count} images of {root} must fit in memory. Received: {error}. Pass a smaller "
+            "`image_size`, or fewer images."
+        ) from error
+
+
+def _check_some(files: list[Found], errors: dict[int, PictureError | None]) -> None:
+    """Raise the first error if none of `files` could be read."""
+    known = [error for error in errors.values() if error is not None]
+    if len(known) == len(files):
+        raise known[0]
+
+
+def _unlike(one: Found, first: np.ndarray, other: Found, image: np.ndarray) -> str:
+    (height, width), (other_height, other_width) = first.shape[:2], image.shape[:2]
+    return (
+        f"All images must be of one size unless `image_size` is given. Received: {one.path} of "
+        f"{width}x{height} and {other.path} of {other_width}x{other_height} pixels. "
+        "Pass `image_size`."
+    )
 
 
 def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:

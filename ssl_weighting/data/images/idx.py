@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.damage import DAMAGE, check_claim
 from ssl_weighting.data.examples import Examples
 
 _UNSIGNED_BYTE = 8  # the type code of every file of these sets
@@ -66,16 +66,16 @@ def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
     Raises:
         ValueError: if the file is damaged or is something else.
     """
-    content = _read_bytes(path)
     header = bytes([0, 0, _UNSIGNED_BYTE, num_dimensions])
     start = 4 * (1 + num_dimensions)
+    content = _read_bytes(path, header, start)
     if content[:4] != header or len(content) < start:
         raise ValueError(
             f"{path} must be an IDX file of bytes with {num_dimensions} dimensions, starting with "
             f"{header.hex(' ')}. Received: {content[:4].hex(' ') or 'an empty file'}, "
             f"{len(content)} bytes in all. Get the file again."
         )
-    shape = tuple(np.frombuffer(content, ">u4", num_dimensions, offset=4).tolist())
+    shape = _shape(content, start)
     if len(content) != start + math.prod(shape):
         raise ValueError(
             f"{path} must have {start + math.prod(shape)} bytes for its shape {list(shape)}. "
@@ -84,13 +84,23 @@ def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _shape(content: bytes, start: int) -> tuple[int, ...]:
+    return tuple(np.frombuffer(content[4:start], ">u4").tolist())
+
+
+def _read_bytes(path: Path, header: bytes, start: int) -> bytes:
+    """Return the bytes that the header announces, one more if there are more."""
     if path.suffix != ".gz":
         return path.read_bytes()
     try:
         with gzip.open(path) as file:
-            return file.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            content = file.read(start)
+            if content[:4] != header or len(content) < start:
+                return content
+            size = math.prod(_shape(content, start))
+            check_claim(size, path.stat().st_size)
+            return content + file.read(size + 1)
+    except DAMAGE as error:
         raise ValueError(
             f"{path} must be a complete gzip file. Received: {path.stat().st_size} bytes that "
             f"cannot be unpacked ({error}). Get the file again."

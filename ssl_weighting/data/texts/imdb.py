@@ -165,17 +165,20 @@ def _from_tfds(data_dir, cache_dir) -> tuple[dict[str, list[Review]], str]:
                 f"{TFDS_NAME}/<version>. Received: data_dir={os.fspath(data_dir)!r}, which has "
                 "neither."
             )
-    else:
-        try:
-            prepared = tfds_source.find_or_download(TFDS_NAME, cache_dir)
-        except (ConnectionError, ImportError) as error:
-            raise UnavailableError(
-                "`imdb` must be available in one of two ways. Received: no `data_dir`, and TFDS "
-                f"failed ({error}). Either (1) unpack aclImdb_v1.tar.gz and name its folder "
-                f"{FOLDER} as `data_dir`, or (2) connect to the network so that TFDS can download "
-                "the set."
-            ) from error
-    return read_tfds(prepared), f"TFDS folder, version {prepared.name}"
+        return tfds_source.read_whole(prepared, _named)
+    try:
+        return tfds_source.read_cached(TFDS_NAME, cache_dir, _named)
+    except (ConnectionError, ImportError) as error:
+        raise UnavailableError(
+            "`imdb` must be available in one of two ways. Received: no `data_dir`, and TFDS "
+            f"failed ({error}). Either (1) unpack aclImdb_v1.tar.gz and name its folder "
+            f"{FOLDER} as `data_dir`, or (2) connect to the network so that TFDS can download "
+            "the set."
+        ) from error
+
+
+def _named(folder: Path) -> tuple[dict[str, list[Review]], str]:
+    return read_tfds(folder), f"TFDS folder, version {folder.name}"
 
 
 def _find_folder(folder: Path) -> Path | None:

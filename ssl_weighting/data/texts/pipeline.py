@@ -75,7 +75,7 @@ def without_padding(
         arrays.append(augmented.reshape(-1, augmented.shape[-1]))
     longest = max(int(np.flatnonzero(tokens.any(axis=0)).max(initial=0)) for tokens in arrays) + 1
     length = min(-(-longest // _MULTIPLE) * _MULTIPLE, arrays[0].shape[1])
-    cut = {p: Examples(e.inputs[:, :length], e.labels, e.texts) for p, e in parts.items()}
+    cut = {p: Examples(e.inputs[:, :length], e.labels, e.texts, e.names) for p, e in parts.items()}
     shorter = None if augmented is None else np.ascontiguousarray(augmented[..., :length])
     return dataclasses.replace(splits, **cut), shorter
 

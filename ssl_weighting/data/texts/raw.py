@@ -19,6 +19,7 @@ class Texts:
     Args:
         texts: n strings.
         labels: [n] int32, classes 0.. or -1 where unknown.
+        names: n strings, what the source calls them; None: nothing.
 
     Raises:
         ValueError: if their numbers differ.
@@ -26,6 +27,7 @@ class Texts:
 
     texts: tuple[str, ...]
     labels: np.ndarray  # [n] int32, -1 = unknown
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self):
         if self.labels.shape != (len(self.texts),):
@@ -33,24 +35,29 @@ class Texts:
                 f"`labels` must have one entry for each of the {len(self.texts)} texts. "
                 f"Received: labels of shape {list(self.labels.shape)}."
             )
+        if self.names is not None and len(self.names) != len(self.texts):
+            raise ValueError(
+                f"`names` must have one entry for each of the {len(self.texts)} texts. "
+                f"Received: {len(self.names)} names."
+            )
 
     @classmethod
-    def unlabeled(cls, texts: Sequence[str]) -> Texts:
+    def unlabeled(cls, texts: Sequence[str], names: tuple[str, ...] | None = None) -> Texts:
         """Return `texts` of unknown class."""
-        return cls(tuple(texts), np.full(len(texts), UNKNOWN, np.int32))
+        return cls(tuple(texts), np.full(len(texts), UNKNOWN, np.int32), names)
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, rows: np.ndarray) -> Texts:
         """Return the texts at `rows` [k] int64."""
-        return Texts(tuple(self.texts[row] for row in rows), self.labels[rows])
+        names = None if self.names is None else tuple(self.names[row] for row in rows)
+        return Texts(tuple(self.texts[row] for row in rows), self.labels[rows], names)
 
     def tokenised(self, encode: Encode) -> Examples:
-        """Return the tokens with the texts beside them."""
-        strings = np.empty(len(self), dtype=object)
-        strings[:] = self.texts
-        return Examples(encode(self.texts), self.labels, strings)
+        """Return the tokens with texts and names beside them."""
+        names = None if self.names is None else _objects(self.names)
+        return Examples(encode(self.texts), self.labels, _objects(self.texts), names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +67,7 @@ class RawTexts:
     Args:
         name, train, test, class_names, source, unlabeled, validation: as in `RawDataset`.
         labeled_rows: [k] int64 rows of `train` that are D where the set's authors chose it.
-        notes: what a reader of results must know of the data, one sentence each.
+        notes, skipped: as in `RawDataset`.
     """
 
     name: str
@@ -72,6 +79,7 @@ class RawTexts:
     validation: Texts | None = None
     labeled_rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def tokenised(self, encode: Encode) -> RawDataset:
         """Return the set as tokens, ready for `make_splits`.
@@ -91,4 +99,17 @@ class RawTexts:
                 ("validation", self.validation),
             )
         }
-        return RawDataset(self.name, class_names=self.class_names, source=self.source, **parts)
+        return RawDataset(
+            self.name,
+            class_names=self.class_names,
+            source=self.source,
+            notes=self.notes,
+            skipped=self.skipped,
+            **parts,
+        )
+
+
+def _objects(strings):
+    array = np.empty(len(strings), dtype=object)
+    array[:] = strings
+    return array

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ssl_weighting.data.array_files import kept
+from ssl_weighting.data.progress import counted
 
 TRUNCATIONS = ("tail", "head")
 VOCABULARIES = ("tokenizer.json", "vocab.txt")  # either one holds the vocabulary
@@ -62,7 +63,8 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return the tokens [n, max_len] int32 of n texts."""
         tokens = np.zeros([len(texts), self.max_len], np.int32)
-        for start in range(0, len(texts), _CHUNK):
+        starts = range(0, len(texts), _CHUNK)
+        for start in counted(starts, len(texts), "tokenising texts", each=_CHUNK):
             part = list(texts[start : start + _CHUNK])
             rows = tokens[start : start + len(part)]  # a view
             needed = [self._needed(text) for text in part]
@@ -112,7 +114,10 @@ def load_encoder(bert: str, max_len: int = 128, truncation: str = "tail") -> Tex
             "and tokenizer_config.json), or a name on the hub, which needs the network. "
             f"Received: bert={bert!r}: {reason}"
         ) from error
-    return TextEncoder(tokenizer, max_len, truncation)
+    try:
+        return TextEncoder(tokenizer, max_len, truncation)
+    except ValueError as error:
+        raise ValueError(f"{error} Read from bert={bert!r}.") from error
 
 
 class TokenCache:

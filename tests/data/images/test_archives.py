@@ -279,3 +279,26 @@ def test_the_real_tfds_builders_have_the_features_that_are_read(name):
     assert "id" in features
     assert found.inputs.shape == (8, 32, 32, 3) and found.inputs.dtype == np.uint8
     assert features["label"].num_classes == 10
+
+
+def test_a_member_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    names = [f"cifar-10-batches-py/{name}" for name in BATCHES]
+    tar(tmp_path / "cifar-10-python.tar.gz", {name: python_file(1) for name in names})
+    monkeypatch.setattr(archives, "_LARGEST", 1000)
+    with pytest.raises(ValueError, match=r"whole tar archive.*cifar-10-batches-py/data_batch_1 of"):
+        load_images("cifar10", data_dir=tmp_path)
+
+
+def test_a_flipped_bit_of_an_archive_changes_nothing_or_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    tar(path, {"set/a": b"first " * 50, "set/b": b"second " * 50})
+    whole = path.read_bytes()
+    wanted = archives.read_members(path, "set", ["a", "b"])
+    for place in range(0, 8 * len(whole), 7):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            assert archives.read_members(path, "set", ["a", "b"]) == wanted
+        except ValueError as error:
+            assert "a.tar.gz must " in str(error)

@@ -1,12 +1,15 @@
 """Fetching Fashion-MNIST: with stand-ins for apt-get and dpkg-deb, nothing touches a network."""
 
+import gzip
 import hashlib
 import subprocess
 from pathlib import Path
 
 import pytest
+from data_files import idx_bytes
 
 from ssl_weighting.data.images import debian
+from ssl_weighting.data.images.by_name import load_images
 
 NAMES = [
     f"{part}-{what}-ubyte.gz"
@@ -15,6 +18,10 @@ NAMES = [
 ]
 DEB = b"the package"
 NO_LISTS = "E: Unable to locate package dataset-fashion-mnist"
+
+
+def whole(name):
+    return gzip.compress(idx_bytes(name.removesuffix(".gz")), mtime=0)
 
 
 def check_private(options, work):
@@ -57,7 +64,7 @@ class FakeMachine:
             folder = cwd / "tree" / "usr/share/datasets/fashion-mnist"
             folder.mkdir(parents=True)
             for name in self.files:
-                (folder / name).write_bytes(name.encode())
+                (folder / name).write_bytes(whole(name))
             (folder / "README").write_text("not wanted")
         return subprocess.CompletedProcess(command, 0, "", "")
 
@@ -71,7 +78,7 @@ def test_the_four_files_and_nothing_else_arrive(machine, tmp_path):
     folder = debian.fetch_fashion_mnist(tmp_path / "cache")
     assert folder == tmp_path / "cache" / "fashion-mnist"
     assert sorted(p.name for p in folder.iterdir()) == sorted(NAMES)
-    assert (folder / NAMES[0]).read_bytes() == NAMES[0].encode()
+    assert (folder / NAMES[0]).read_bytes() == whole(NAMES[0])
     assert [p.name for p in folder.parent.iterdir()] == ["fashion-mnist"]
     assert machine.calls == ["apt-get", "dpkg-deb"]
 
@@ -92,7 +99,31 @@ def test_an_incomplete_folder_is_replaced(machine, tmp_path):
     (tmp_path / "fashion-mnist" / NAMES[0]).write_bytes(b"half")
     folder = debian.fetch_fashion_mnist(tmp_path)
     assert sorted(p.name for p in folder.iterdir()) == sorted(NAMES)
-    assert (folder / NAMES[0]).read_bytes() == NAMES[0].encode()
+    assert (folder / NAMES[0]).read_bytes() == whole(NAMES[0])
+
+
+@pytest.mark.parametrize("read", [debian.fetch_fashion_mnist, None])
+def test_a_damaged_cache_is_fetched_again(machine, tmp_path, capsys, read):
+    read = read or (lambda cache: load_images("fashion_mnist", cache_dir=cache))
+    read(debian.fetch_fashion_mnist(tmp_path).parent)
+    assert len(machine.calls) == 2
+    damaged = bytearray(whole(NAMES[0]))
+    damaged[-20] ^= 1
+    (tmp_path / "fashion-mnist" / NAMES[0]).write_bytes(damaged)
+    read(tmp_path)
+    assert (tmp_path / "fashion-mnist" / NAMES[0]).read_bytes() == whole(NAMES[0])
+    assert "fashion-mnist in the cache is damaged" in capsys.readouterr().out
+    assert len(machine.calls) == 4
+
+
+def test_a_damaged_cache_stays_where_it_cannot_be_fetched_again(machine, tmp_path):
+    debian.fetch_fashion_mnist(tmp_path)
+    file = tmp_path / "fashion-mnist" / NAMES[0]
+    file.write_bytes(b"half")
+    machine.failure = machine.update_failure = "E: no network"
+    with pytest.raises(ValueError, match=rf"{NAMES[0]} must .* could not be fetched again.*no net"):
+        load_images("fashion_mnist", cache_dir=tmp_path)
+    assert file.read_bytes() == b"half"
 
 
 def test_another_package_is_not_opened(machine, tmp_path):

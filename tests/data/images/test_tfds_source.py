@@ -100,6 +100,42 @@ def test_downloads_can_be_switched_off(tmp_path, monkeypatch):
     assert load_images("mnist", cache_dir=tmp_path).class_names[3] == "name 3"
 
 
+def damage(folder):
+    """Flip a bit of the images of a set that TFDS prepared."""
+    file = next(folder.rglob("*train.*tfrecord*"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_damaged_set_of_tfds_is_made_again_in_the_cache(tmp_path, monkeypatch, capsys):
+    import tensorflow_datasets as tfds
+
+    cached = tmp_path / "cache" / "tfds"
+    images = make_prepared(cached, "mnist")
+    damage(cached)
+    with pytest.raises(ValueError, match=r"mnist/3.0.1 must be a whole set .* again: .*answer"):
+        load_images("mnist", cache_dir=tmp_path / "cache")
+    assert tfds_source.find_prepared("mnist", cached).name == "3.0.1"  # it stays
+
+    def builder(name, data_dir):
+        return SimpleNamespace(download_and_prepare=lambda: make_prepared(data_dir, name))
+
+    monkeypatch.setattr(tfds, "builder", builder)
+    monkeypatch.setattr(tfds_source, "is_reachable", lambda url: True)
+    raw = load_images("mnist", cache_dir=tmp_path / "cache")
+    np.testing.assert_array_equal(raw.train.inputs, images)
+    assert "3.0.1 of mnist in the cache is damaged; made again" in capsys.readouterr().out
+    assert [path.name for path in (cached / "mnist").iterdir()] == ["3.0.1"]
+
+
+def test_a_damaged_set_of_tfds_in_a_user_s_folder_is_refused_by_name(tmp_path):
+    make_prepared(tmp_path, "mnist")
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=r"mnist/3.0.1 must be a whole set that TFDS prepared"):
+        load_images("mnist", data_dir=tmp_path)
+
+
 def test_tfds_folders_with_other_splits_are_refused(tmp_path):
     make_prepared(tmp_path, "mnist", splits=("train", "dev"))
     with pytest.raises(ValueError, match=r"splits `train` and `test`.*\['dev', 'train'\]"):

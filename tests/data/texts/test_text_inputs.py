@@ -1,5 +1,6 @@
 """What a text run refuses, or says, of what it is given: words, paraphrases, memory, sizes of V."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -18,7 +19,8 @@ from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import given
 from experiments.options.presets import make_config
 from experiments.runs.state import fingerprint
-from ssl_weighting.data.texts import back_translation, hidden_states
+from ssl_weighting.data import damage
+from ssl_weighting.data.texts import back_translation
 from ssl_weighting.data.texts.csv_text import load_csv
 from ssl_weighting.data.texts.hidden_states import HiddenStates
 from ssl_weighting.data.texts.tokens import load_encoder
@@ -161,6 +163,33 @@ def test_a_run_does_not_go_on_with_other_paraphrases_or_another_bert(tiny, tmp_p
     assert {k for k in second if second[k] != third[k]} == {"inputs"}
 
 
+def test_a_run_goes_on_wherever_the_same_texts_stand(tiny, tmp_path):
+    """Names of columns, delimiter and place of the file are no part of what a run computes."""
+    with open(tiny["dataset"].removeprefix("csv:"), newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    path = tmp_path / "reviews.csv"
+    lines = [f'"{text}";{label};{k}' for k, (text, label) in enumerate(rows)]
+    path.write_text("\n".join(["body;stars;key", *lines]))
+    other = {"dataset": f"csv:{path}", "text_column": "body", "label_column": "stars"}
+    prints = []
+    for options in ({}, other, other | {"id_column": "key", "delimiter": "semicolon"}):
+        config = make_config(**tiny | options | {"out": "unused"})
+        prints.append(fingerprint(config, build.build(config, build.load_splits(config))))
+    assert prints[0] == prints[1] == prints[2]
+
+
+def test_the_list_to_paraphrase_has_the_texts_of_any_layout(tmp_path, monkeypatch):
+    lines = [f"text {k};{k % 2}" for k in range(20)]
+    (tmp_path / "mine.csv").write_text("\n".join(["body;stars", *lines, " ;", "free;"]))
+    given = [f"--dataset=csv:{tmp_path / 'mine.csv'}", f"--back_translation_dir={tmp_path}"]
+    layout = ["--text_column=body", "--label_column=stars", "--delimiter=semicolon"]
+    assert runs.call(write_originals, monkeypatch, *given, *layout) in (None, 0)
+    listed = (tmp_path / "unsup_in" / "originals.txt").read_text("utf-8").splitlines()
+    assert len(listed) == 17 and listed[-1] == "free"
+    with pytest.raises(SystemExit):
+        runs.call(write_originals, monkeypatch, *given, *layout, "--on_error=stop")
+
+
 def test_the_program_writes_the_list_to_paraphrase(tiny, tmp_path, monkeypatch, capsys):
     flags = (f"--dataset={tiny['dataset']}", f"--back_translation_dir={tmp_path}")
     assert runs.call(write_originals, monkeypatch, *flags) in (None, 0)
@@ -196,7 +225,7 @@ def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkey
         HiddenStates([tokens], never, 8, "r", None, lines.append)
     # A machine that would hold them, and a container that does not.
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2, "SC_PAGE_SIZE": 1920}.get)
-    monkeypatch.setattr(hidden_states, "_LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr(damage, "_LIMIT", tmp_path / "memory.max")
     (tmp_path / "memory.max").write_text("1919\n")
     with pytest.raises(ValueError, match=r"must fit in memory"):
         HiddenStates([tokens], never, 8, "r", None, lines.append)

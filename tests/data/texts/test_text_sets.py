@@ -254,7 +254,10 @@ def test_csv_with_split_bom_and_long_texts(tmp_path):
         (b"text,text,label\na,b,c\n", "each once"),
         (b"text,label\na,\nb,\n", "at least two classes.*no labels.* in 2 rows"),
         (b"text,label\na,x\nb,x\nc,\n", r"at least two classes.*\['x'\]"),
-        (b"text,label\na,x\nb,y\nc,x\n", r"two labeled texts of every class.*'y' \(1\)"),
+        (
+            b"text,label\na,x\nb,y\nc,x\n",
+            r"two different labeled examples of every class.*'y' \(1\)",
+        ),
         (b"text,label\na,x\n ,y\n", "an empty text in line 3"),
         (b"text,label\na,x\nb,None\n", "'None' in line 3, which some programs write"),
         (b"text,label\na,x\nb\xff,y\n", "must be UTF-8. Received: byte 0xff in line 3"),

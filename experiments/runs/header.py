@@ -1,0 +1,49 @@
+"""What a run says before its first step: what, on which data, how it departs, what to doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.assemble.build import Run
+from experiments.options.deviations import deviations
+from experiments.runs.results import method_name
+from experiments.runs.warnings import foreseen
+from ssl_weighting.lambda_step import LAST_LAYER
+
+SHOWN = 20  # classes with their counts
+
+
+def announce(run: Run, configuration: Mapping[str, Any]) -> None:
+    """Print it.
+
+    Args:
+        run: built and, where it goes on, restored.
+        configuration: what its config.json holds.
+    """
+    c, s = run.config, run.splits
+    sizes = f"{len(s.labeled.labels)} labeled, {len(s.unlabeled.labels)} unlabeled"
+    sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
+    print(f"{c.out}: {method_name(c)} on {s.name}, {sizes}; {c.steps} steps", flush=True)
+    print(f"  {_classes(configuration)}", flush=True)
+    print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
+    for line in (*s.notes, *deviations(c)):
+        print(f"  {line}", flush=True)
+    warn(foreseen(c, configuration))
+    if run.trainer.store.learns and c.influence_params != LAST_LAYER:
+        one = run.evaluator.preprocess(s.labeled.inputs[:1])
+        print(run.trainer.parameters.plan(one), flush=True)
+
+
+def warn(warnings: list[str]) -> None:
+    """Print warnings, a line each."""
+    for line in warnings:
+        print(f"  WARNING: {line}", flush=True)
+
+
+def _classes(configuration):
+    names, counts = configuration["class_names"], configuration["class_counts"]
+    each = ["/".join(map(str, numbers)) for numbers in zip(*counts.values(), strict=True)]
+    shown = [f"{name} {numbers}" for name, numbers in zip(names, each, strict=True)][:SHOWN]
+    shown += [f"and {len(names) - SHOWN} more"] * (len(names) > SHOWN)
+    return f"{len(names)} classes, {'/'.join(counts)}: {', '.join(shown)}"

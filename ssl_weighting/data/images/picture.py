@@ -1,0 +1,142 @@
+"""Decode one picture file: the same for training and prediction, right or refused by name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.names import printable
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+MOST_PIXELS = 2**28 // 3  # as many as Pillow takes without a warning
+# Only these decoders: others of Pillow's start programs (EPS).
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_GREY_MODES = ("1", "L")
+_COLOR_MODES = ("RGB", "RGBA", "LA", "P", "CMYK", "YCbCr")
+_ORIENTATION = 0x0112  # the tag of EXIF
+_PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
+
+
+class PictureError(ValueError):
+    """A file that cannot be read as a picture; the message names it and says why."""
+
+    def __init__(self, name: str, reason: str):
+        super().__init__(
+            f"{name} must be a readable PNG, JPEG, WebP or BMP image with 8 bits a channel. "
+            f"Received: {reason}. Repair, convert or remove it, or skip such files: on_error=skip."
+        )
+        self.name, self.reason = name, reason
+
+
+def read_picture(path: Path, image_size: int | None = None) -> np.ndarray:
+    """Return the picture in a file, as `decode` does.
+
+    Raises:
+        PictureError: if it is no regular file with one of `SUFFIXES`, or cannot be decoded.
+    """
+    name = printable(str(path))
+    try:
+        if path.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"a name that does not end in {', '.join(SUFFIXES)}")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for its writer
+            raise ValueError("no regular file")
+        with open(path, "rb") as file:
+            return decode(file, name, image_size)
+    except PictureError:
+        raise
+    except DAMAGE as error:
+        raise PictureError(name, _reason(error)) from error
+
+
+def decode(file: BinaryIO, name: str, image_size: int | None = None) -> np.ndarray:
+    """Return the picture in an open file, the right way up, transparent pixels on white.
+
+    Args:
+        file: its bytes, from the start; `io.BytesIO` for bytes in memory.
+        name: for errors.
+        image_size: side to which it is resized (stretched, if it is not square); None keeps it.
+
+    Returns:
+        [H, W] (grey) or [H, W, 3] uint8.
+
+    Raises:
+        PictureError: if it is damaged, of another format, animated, of more than `MOST_PIXELS`
+            pixels or not of 8 bits a channel.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            _check_header(file, image)
+            image.load()
+            image = _flattened(_upright(image))
+    except UnidentifiedImageError as error:  # whose words name the file by its path
+        raise PictureError(name, "content of none of these formats") from error
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise PictureError(name, _reason(error)) from error
+    if image_size is not None:
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _reason(error: BaseException) -> str:
+    # An OSError's words name the file once more.
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _check_header(file, image) -> None:
+    """Check what can be known before the pixels are unpacked."""
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width}x{height} pixels, more than {MOST_PIXELS:,}")
+    if image.mode not in _GREY_MODES + _COLOR_MODES:
+        raise ValueError(f"mode {image.mode}, not 8 bits a channel")
+    if image.format == "PNG":
+        # Pillow drops the lower byte of 16-bit colours; of 12-bit ones, which PNG stores in 16,
+        # nearly nothing would be left.
+        place = file.tell()
+        file.seek(_PNG_DEPTH)
+        depth = file.read(1)[0]
+        file.seek(place)
+        if depth > 8:
+            raise ValueError(f"{depth} bits a channel; scale them to 8 by the greatest value")
+    if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+        raise ValueError(f"an animation of {image.n_frames} pictures")
+
+
+def _upright(image):
+    """Return the image as its EXIF orientation says; no other tag is looked at."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except DAMAGE:  # of the tags alone: the pixels were read
+        return image
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _flattened(image):
+    """Return the image as L or RGB, transparent pixels on white."""
+    from PIL import Image
+
+    if image.mode in _GREY_MODES and "transparency" not in image.info:
+        return image.convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
