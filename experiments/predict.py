@@ -20,6 +20,7 @@ from absl import app, flags
 
 from experiments.runs.errors import friendly
 from experiments.runs.record import read_config
+from ssl_weighting.data.files import replacing
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
 
@@ -150,7 +151,10 @@ def main(argv: list[str]) -> None:
             )
         model, config = load_model(Path(given.run))
         names, probabilities = label(model, config, given.input)
-        with open(given.out, "w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(Path(given.out)) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["name", "class", "confidence"])
             for name, p in zip(names, probabilities, strict=True):

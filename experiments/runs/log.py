@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from ssl_weighting.data.files import write_atomically
+
 
 class RunLog:
     """Appends to the logs of one run folder.
@@ -172,5 +174,5 @@ def _truncate_timing(path, step):
         if line["step"] > step or step == 0:
             break
         kept.append(line)
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
     return kept[-1] if kept else {}

@@ -16,9 +16,9 @@ from experiments.options.config import options_as_json
 from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
-from experiments.pages.files import replacing
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import record, run_files
+from ssl_weighting.data.files import replacing
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 

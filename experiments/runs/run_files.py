@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from experiments.pages.files import replacing, write_atomically
+from ssl_weighting.data.files import replacing, write_atomically
 
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
