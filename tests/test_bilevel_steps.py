@@ -145,7 +145,6 @@ def test_saved_between_any_two_events_it_goes_on_bit_for_bit(name):
         for value, expected in zip(snapshot(trainer)[0], found[-1][1][0], strict=True):
             np.testing.assert_array_equal(value, expected)
 
-
     for most in (None, lambda: 1 + trainer.step % 2, lambda: 2):
         restore(trainer, start)
         rest = [x for x in trainer.steps(10, by_threes, most) if x.kind != "piece"]

@@ -12,9 +12,13 @@ def friendly():
 
     Expected are refused values, files that cannot be read or written, and training that is not
     finite any more (`NonFiniteError` is a FloatingPointError, so TensorFlow need not be imported).
+    Ctrl-C, where no run listens for it, ends with 130.
     """
     try:
         yield
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        sys.exit(130)

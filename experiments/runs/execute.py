@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import functools
 import time
 from pathlib import Path
 
@@ -15,9 +14,11 @@ from experiments.assemble.hardware import divide_the_cpu
 from experiments.options.config import Config
 from experiments.options.deviations import deviations
 from experiments.runs import results
+from experiments.runs.beginning import refuse_foreign
 from experiments.runs.lock import held
-from experiments.runs.log import RunLog
+from experiments.runs.log import NOTHING, RunLog
 from experiments.runs.state import capture, checkpoints_of, restore
+from experiments.runs.stop import SECONDS, Stop
 from ssl_weighting.lambda_step import LAST_LAYER
 from ssl_weighting.theta.step import NonFiniteError
 
@@ -27,31 +28,6 @@ ADVICE = {
     "stochastic_cg": "Raise --damping or lower --solve_scale",
     "unrolled": "Lower --solve_iterations or --learning_rate",
 }
-
-
-class Stop:
-    """Remembers SIGTERM and SIGINT until a place where the run can be saved.
-
-    A second signal ends the program at once, as if nobody had listened.
-    """
-
-    def __init__(self):
-        self.received = None
-
-    def __enter__(self):
-        self.old = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self.old.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, _frame):
-        self.received = number
-        name = signal.Signals(number).name
-        # Not print: a signal may arrive in the middle of another print to the same stream.
-        os.write(2, f"received {name}: saving a checkpoint, then stopping\n".encode())
-        self.__exit__()
 
 
 def execute(
@@ -73,7 +49,7 @@ def execute(
 
     Raises:
         ValueError: an option does not fit the data, or the folder holds another run, finished or
-            going on.
+            going on, or somebody's own files of the names that a run writes.
         OSError: the data is not there, or the disk is full.
         NonFiniteError: training is not finite any more; names the step.
     """
@@ -81,6 +57,7 @@ def execute(
         tf.config.experimental.enable_op_determinism()
     divide_the_cpu(config)
     with held(Path(config.out)):
+        refuse_foreign(config)
         return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
 
 
@@ -89,10 +66,10 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     splits = load_splits(config, cache_dir)
     run = build(config, splits)
     checkpoints = checkpoints_of(config, run)
-    metrics_bytes = _resume(run, checkpoints)
-    log = RunLog(out, config.steps, metrics_bytes, run.trainer.step)
-    (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so
-    results.write_config(run, program)
+    log = RunLog(out, config.steps, _resume(run, checkpoints), run.trainer.step)
+    results.write_config(run, program)  # before any other file: by this the run knows its folder
+    if run.trainer.step < config.steps:  # the run is not complete until it says so
+        (out / "summary.json").unlink(missing_ok=True)
     _announce(run)
     with Stop() as stop, log:
         finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
@@ -117,10 +94,10 @@ def _resume(run, checkpoints):
                 f"{run.config.out} already holds checkpoints and --resume=false. "
                 "Give another --out, or delete that folder."
             )
-        return 0
+        return NOTHING
     found = checkpoints.restore()
     if found is None:
-        return 0
+        return NOTHING
     step, state, complaints = found
     for complaint in complaints:
         print(f"{complaint} Falling back to the checkpoint before it.", flush=True)
@@ -149,10 +126,13 @@ class Clock:
 
     Args:
         log: `RunLog`; step: where the run stands.
+
+    Attributes:
+        most: theta-steps that will take `SECONDS` at most, as far as can be told; one at first.
     """
 
     def __init__(self, log: RunLog, step: int):
-        self.log, self.step = log, step
+        self.log, self.step, self.most = log, step, 1
         self.seconds_per_step = self.along = 0.0
 
     def timed(self, events):
@@ -172,35 +152,40 @@ class Clock:
         seconds, self.along = seconds + self.along, 0.0
         self.log.spent("theta", seconds)
         self.seconds_per_step, self.step = seconds / (event.step - self.step), event.step
+        fits = int(SECONDS / max(self.seconds_per_step, 1e-9))
+        self.most = max(1, min(fits, 4 * self.most))  # one fast step may have found its batch ready
 
 
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     trainer, config, clock = run.trainer, run.config, Clock(log, run.trainer.step)
     if trainer.step in snapshot_steps:
         on_step(run)
-    events = trainer.steps(config.steps, lambda step: _next_stop(step, config, snapshot_steps))
+    stops = functools.partial(_next_stop, config=config, snapshot_steps=snapshot_steps)
+    events = trainer.steps(config.steps, stops, lambda: clock.most)
     for event, seconds in clock.timed(events):
         clock.count(event, seconds, trainer.step)
         if event.kind == "lambda":
             _log_lambda(run, log, event)
             continue
-        log.write("train", event.step, **event.report)
-        log.timing(event.step)
-        if event.step % config.eval_every == 0 or event.step == config.steps:
+        whole = event.kind == "train"
+        if whole:
+            log.write("train", event.step, **event.report)
+            log.timing(event.step)
+        if whole and _due(event.step, config.eval_every, config):
             _evaluate(run, log)
-        stopping = stop.received is not None  # read once: it may change on any line
-        if stopping or _checkpoint_due(event.step, config):
-            checkpoints.save(event.step, capture(run, log.bytes_written))
+        stopping = stop.asked()  # once: the answer may change on any line
+        if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
+            checkpoints.save(event.step, capture(run, log.written))
         log.progress(event.step, Path(config.out).name)
         if stopping and event.step < config.steps:
             return False
-        if event.step in snapshot_steps:
+        if whole and event.step in snapshot_steps:
             on_step(run)
     return True
 
 
-def _checkpoint_due(step, config):
-    return step % config.checkpoint_every == 0 or step == config.steps
+def _due(step, every, config):
+    return step % every == 0 or step == config.steps
 
 
 def _next_stop(step, config, snapshot_steps):

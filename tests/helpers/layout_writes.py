@@ -15,6 +15,7 @@ EXCEPTIONS = {
     ("experiments/runs/execute.py", "save"): "of `Checkpoints`",
     ("experiments/runs/log.py", "open"): "logs grow by lines",
     ("experiments/runs/log.py", "truncate"): "to where the run resumes",
+    ("experiments/runs/times.py", "open"): "as the logs",
     ("experiments/benchmarks/memory.py", "write_text"): "a switch of the kernel",
     ("experiments/benchmarks/peers/worker.py", "write_text"): "a switch of the kernel",
 }
