@@ -52,13 +52,20 @@ def execute(
             going on, or somebody's own files of the names that a run writes.
         OSError: the data is not there, or the disk is full.
         NonFiniteError: training is not finite any more; names the step.
+        MemoryError: the machine or the device has not enough.
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     divide_the_cpu(config)
     with held(Path(config.out)):
         refuse_foreign(config)
-        return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
+        try:
+            return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(
+                f"{error.message.splitlines()[0]}. Lower --labeled_batch, --unlabeled_ratio, "
+                "--val_batch or the size of the model"
+            ) from error
 
 
 def _execute(config, program, cache_dir, on_step, snapshot_steps):

@@ -183,7 +183,8 @@ def _clock(seconds):
 
 def _clean(value):
     # JSON has no NaN; a value that is not finite is left out of plots as null.
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    values = value if isinstance(value, list) else [value]
+    return None if any(isinstance(v, float) and not math.isfinite(v) for v in values) else value
 
 
 def _digest(path, written, step):
