@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Board:
         try:
             return action()
         except (tf.errors.OpError, OSError) as error:
-            reason = " ".join(str(getattr(error, "message", error)).split())[:200]
+            reason = re.sub(r"{{.*?}} ?", "", str(getattr(error, "message", error)))[:200]
             print(f"{self.folder} cannot be written ({reason}); going on without it", flush=True)
             self._writer = None
             return None
