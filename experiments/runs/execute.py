@@ -71,6 +71,7 @@ def execute(
 def _execute(config, program, cache_dir, on_step, snapshot_steps):
     out = Path(config.out)
     splits = load_splits(config, cache_dir)
+    _refuse_not_finite(splits)
     run = build(config, splits)
     checkpoints = checkpoints_of(config, run)
     log = RunLog(out, config.steps, _resume(run, checkpoints), run.trainer.step)
@@ -92,6 +93,18 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
         flush=True,
     )
     return summary
+
+
+def _refuse_not_finite(splits):
+    """A NaN may come out of a ReLU as 0: no loss would tell."""
+    for name in ("labeled", "unlabeled", "validation", "test"):
+        inputs = getattr(splits, name).inputs
+        if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+            bad = ~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
+            raise ValueError(
+                f"The inputs of the {name} examples must be finite. Received: NaN or infinity in "
+                f"{bad.sum()} of {len(bad)}, first in number {bad.argmax()}. Mend or remove them."
+            )
 
 
 def _resume(run, checkpoints):
