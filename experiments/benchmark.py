@@ -31,8 +31,8 @@ from absl import app, flags
 from experiments.benchmarks import suite as suites
 from experiments.benchmarks.suite import Options, Result
 from experiments.options.smoke import BATCHES, MARK
-from experiments.pages.files import write_atomically
 from experiments.runs.errors import friendly
+from ssl_weighting.data.files import write_atomically
 
 SMOKE_ROWS = "theta_step_graph,lambda_step_exact,lambda_step_identity,engine_dot_*_graph"
 HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak MB", "calls")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.pages.files import write_atomically
+from experiments.pages.files import write_pages
 from experiments.paper import comparison
 from experiments.runs.errors import friendly
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
         if len(argv) > 1:
             raise ValueError(f"Options must be --NAME=VALUE. Received: {' '.join(argv[1:])}")
         out = Path(flags.FLAGS.out)
-        write_atomically(out / PAGE, comparison.page(out).encode())
+        write_pages(out, {PAGE: comparison.page(out)}, {PAGE: comparison.TITLE})
         print(f"{comparison.summary(out)}\nPage: {out / PAGE}")
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.pages.files import write_atomically
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
+from ssl_weighting.data.files import write_atomically
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -15,6 +15,7 @@ from absl import app, flags
 
 from experiments.pages.document import Lead
 from experiments.report.report import Report, write_report
+from experiments.runs.errors import friendly
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -30,10 +31,8 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(arguments[1:])}. Use --runs and --out.")
     out = Path(flags.FLAGS.out)
-    try:
+    with friendly():
         report = write_report(flags.FLAGS.runs, out)
-    except ValueError as error:
-        raise app.UsageError(str(error)) from error
     print(console_text(report, out))
 
 

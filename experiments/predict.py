@@ -22,10 +22,10 @@ from absl import app, flags
 
 from experiments.options.config import recorded_option
 from experiments.pages.csv_cells import csv_of
-from experiments.pages.files import write_atomically
 from experiments.runs.errors import friendly
 from experiments.runs.saved_model import is_text_run, load_model
 from ssl_weighting.data.array_files import read_npz
+from ssl_weighting.data.files import write_atomically
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout

@@ -23,11 +23,12 @@ from experiments.options.smoke import MARK
 from experiments.paper.cell import Cell, CellNote
 from experiments.paper.cells import cells
 from experiments.paper.scripts import arguments, paper_text
+from experiments.runs.beginning import refuse_foreign, refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.record import is_complete, summary_of
-from experiments.runs.run_files import write_object
-from experiments.runs.start import TERMINATED, execute, refuse_if_changed
+from experiments.runs.run_files import RunError, read_object, write_object
+from experiments.runs.start import TERMINATED, execute
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BY_SEED = ("seed", "out")  # set here, seed by seed
@@ -126,9 +127,18 @@ def run(values: flags.FlagValues, known: tuple[Cell, ...] | None = None) -> int:
 
 
 def _note(config, name, cell, values):
-    Path(config.out).mkdir(parents=True, exist_ok=True)
+    """Write cell.json, unless the folder is another run's or the file somebody else's."""
+    refuse_foreign(config)
+    path = Path(config.out) / "cell.json"
+    if path.exists() and not (path.parent / "config.json").exists():
+        try:
+            read_object(path, CellNote)
+        except RunError as error:
+            raise ValueError(
+                f"{path} must be a cell's note, or missing. Received: {error}. Move it away."
+            ) from error
     content = {"cell": name, "departures": departures(cell, values) if cell else None}
-    write_object(Path(config.out) / "cell.json", content, CellNote)
+    write_object(path, content, CellNote)
 
 
 def _found(configs, cell):

@@ -18,12 +18,13 @@ from absl import app, flags
 
 from experiments import train_synthetic
 from experiments.options.config import Config
+from experiments.runs.beginning import refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.lock import InUseError
 from experiments.runs.record import is_complete
 from experiments.runs.side_by_side import run_together
-from experiments.runs.start import TERMINATED, execute, refuse_if_changed
+from experiments.runs.start import TERMINATED, execute
 from experiments.study.plan import RECORD, is_recorded
 from experiments.study.profiles import PROFILES, configs
 from experiments.study.rows import read_rows

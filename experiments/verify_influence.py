@@ -65,12 +65,13 @@ def run(names: tuple[str, ...], seeds: int, ids: int, unlabeled: int, out: str =
 
 def _write(document, folder):
     from experiments.pages.document import pictures_in
-    from experiments.pages.files import write_atomically
+    from experiments.pages.files import write_pages
     from experiments.pages.render_html import render_html
 
-    for picture in pictures_in(document.blocks):
-        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
-    write_atomically(folder / "index.html", render_html(document).encode())
+    pictures = pictures_in(document.blocks)
+    files = {f"figures/{picture.name}.png": picture.png for picture in pictures}
+    files["index.html"] = render_html(document)
+    write_pages(folder, files, {"index.html": document.title})
     print(f"Report: {folder / 'index.html'}", flush=True)
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -22,6 +21,7 @@ from ssl_weighting.lambda_step import (
     refuse_non_finite,
 )
 from ssl_weighting.stale_scores import StaleScores
+from ssl_weighting.structs import Event, Most, Stops
 from ssl_weighting.theta.devices import Devices, check_devices
 from ssl_weighting.theta.replay import Replay
 from ssl_weighting.theta.step import ThetaStep
@@ -103,14 +103,6 @@ class BilevelSettings:
         return 0 if past < 0 else past // self.inner_steps + self.lambda_at_start
 
 
-class Event(NamedTuple):
-    """What `BilevelTrainer.steps` has just done."""
-
-    kind: str  # "lambda": a Lambda-step; "train": a block of theta-steps
-    step: int  # theta-steps taken before the Lambda-step, or up to the end of the block
-    report: dict  # what `LambdaStep` reports, or means over the block (see `ThetaStep.take`)
-
-
 class BilevelTrainer:
     """Runs Alg. 1 on a model.
 
@@ -185,7 +177,7 @@ class BilevelTrainer:
         """The trainers of single models in this one: itself (see `cross_fit`)."""
         return (self,)
 
-    def steps(self, until: int, stops: Callable[[int], int] | None = None) -> Iterator[Event]:
+    def steps(self, until: int, stops: Stops = None, most: Most = None) -> Iterator[Event]:
         """Run Alg. 1 until `until` theta-steps have been taken; tell of every piece of it.
 
         Between two events the trainer may be saved, or left for good: another call of `steps`, also
@@ -193,12 +185,13 @@ class BilevelTrainer:
 
         Args:
             until: theta-steps in all, those taken before the call included.
-            stops: step -> the first step after it at which a block of theta-steps must end, so that
-                the caller can log, evaluate or save there; None: where Alg. 1 itself pauses.
+            stops: step -> the first step after it at which a block of theta-steps must end too, so
+                that the caller can log, evaluate or save there.
+            most: the largest piece of a block to take now, 1 or more; it changes no result.
 
         Yields:
-            `Event`: ("lambda", step, report) or ("train", step, means). With `stale_w` a
-            Lambda-step takes a theta-step along; then its "train" event follows at once.
+            `Event`; with `stale_w`, "train" of the theta-step that a Lambda-step took along at once
+            after it.
 
         Raises:
             NonFiniteError: a loss, Hessian or influence that is not finite; Lambda is untouched.
@@ -206,8 +199,10 @@ class BilevelTrainer:
         while self.step < until:  # line 2: while not converged do
             if not self.lambda_step_is_due():  # line 3: for 1 ... N do
                 end = min(until, self.next_pause(), stops(self.step) if stops else until)
-                means = self.train(end - self.step)  # lines 4, 5: D', U'; theta <- theta - ...
-                yield Event("train", self.step, means)  # line 6: end for
+                left = end - self.step
+                self.advance(min(left, most()) if most else left)  # lines 4, 5: theta <- ...
+                kind, report = ("train", self.report()) if self.step == end else ("piece", {})
+                yield Event(kind, self.step, report)  # line 6: end for
             else:
                 step, report = self.step, self.lambda_step()  # lines 7 to 12
                 means = report.pop("train", None)
@@ -234,15 +229,17 @@ class BilevelTrainer:
         return min(pauses)
 
     def train(self, num_steps: int) -> dict[str, float]:
-        """Take a block of theta-steps (lines 3 to 6), to `next_pause` at most.
-
-        Returns:
-            What `ThetaStep.take` returns.
+        """Take a block of theta-steps (lines 3 to 6), to `next_pause` at most, and `report`.
 
         Raises:
             ValueError: a Lambda-step is due first, or among these steps.
             NonFiniteError: a loss that is not finite, with its step.
         """
+        self.advance(num_steps)
+        return self.report()
+
+    def advance(self, num_steps: int) -> None:
+        """Take a piece of a block, as `train` without the report; raise the same errors."""
         most = 0 if self.lambda_step_is_due() else self.next_pause() - self.step
         if not 1 <= num_steps <= most:
             raise ValueError(
@@ -250,7 +247,11 @@ class BilevelTrainer:
                 f"{most} theta-steps from here. Received: num_steps={num_steps} at step "
                 f"{self.step}. Call `lambda_step` where one is due, or let `steps` alternate"
             )
-        return self._theta_steps(num_steps)
+        self._theta_steps(num_steps)
+
+    def report(self) -> dict[str, float]:
+        """Return what `ThetaStep.report` returns: means over the steps since the last report."""
+        return self.theta.report()
 
     def lambda_step(self) -> dict[str, float]:
         """Move Lambda along Eq. 6 at the current theta (lines 7 to 12), due or not.
@@ -289,9 +290,9 @@ class BilevelTrainer:
     def _around_theta_step(self):
         """`stale_w`: the theta-step that follows sees the weights from before."""
         measured = self.measure()
-        means = self._theta_steps(1)
+        self._theta_steps(1)
         self._apply(measured)
-        return measured.report | {"train": means}
+        return measured.report | {"train": self.report()}
 
     def _within_theta_step(self):
         """`infl_own_features`: Eq. 6 on the rows that the theta-step makes anyway."""
@@ -315,9 +316,8 @@ class BilevelTrainer:
     def _theta_steps(self, count):
         if self.replay and self.settings.lambda_due(self.step + self.replay.count):
             self.replay.keep(self.step)
-        means = self.theta.take(self.step, count)
+        self.theta.advance(self.step, count)
         self.step += count
-        return means
 
     def _lambda_batches(self):
         """Return ((D', U'), V') of the next Lambda-step."""

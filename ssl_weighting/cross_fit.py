@@ -42,7 +42,7 @@ class CrossFitTrainer:
         self.model, self.devices = members[0].model, members[0].devices
         self._update = tf.function(self.store.update, autograph=False)
 
-    steps = BilevelTrainer.steps  # Alg. 1, with the steps below
+    steps, train = BilevelTrainer.steps, BilevelTrainer.train  # Alg. 1, with the steps below
 
     @property
     def step(self) -> int:
@@ -64,14 +64,19 @@ class CrossFitTrainer:
         for member in self.members:
             member.lambda_steps = value
 
-    def train(self, num_steps: int) -> dict[str, float]:
-        """Let every member take `num_steps` theta-steps; return the means over members.
+    def advance(self, num_steps: int) -> None:
+        """Let every member take `num_steps` theta-steps.
 
         Raises:
-            ValueError: as `BilevelTrainer.train`.
+            ValueError: as `BilevelTrainer.advance`.
             NonFiniteError: a member's loss is not finite.
         """
-        return _means([member.train(num_steps) for member in self.members])
+        for member in self.members:
+            member.advance(num_steps)
+
+    def report(self) -> dict[str, float]:
+        """Return the means over members of what they report."""
+        return _means([member.report() for member in self.members])
 
     def lambda_step_is_due(self) -> bool:
         """Return whether a Lambda-step stands before the next theta-step and was not taken yet."""

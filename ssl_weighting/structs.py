@@ -85,3 +85,16 @@ class QuadraticRows(NamedTuple):
     gradient: tf.Tensor  # [P, C]: d loss_p / d z_p
     hessian: tf.Tensor  # [P, C, C]: d^2 loss_p / d z_p^2, or its positive part
     coefficient: tf.Tensor  # [P]: factor of loss_p in the objective, lambda included
+
+
+# What the caller of `BilevelTrainer.steps` may ask for.
+Stops = Callable[[int], int] | None
+Most = Callable[[], int] | None
+
+
+class Event(NamedTuple):
+    """What `BilevelTrainer.steps` has just done."""
+
+    kind: str  # "lambda": a Lambda-step; "train": a block of theta-steps; "piece": a part of one
+    step: int  # theta-steps taken before the Lambda-step, or up to the end of the block or piece
+    report: dict  # what `LambdaStep` or, of a whole block, `ThetaStep` reports; {} of a piece

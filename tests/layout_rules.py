@@ -82,7 +82,8 @@ TOPS: dict[str, frozenset[str]] = {
         train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
-        conftest layout_rules test_layout test_bilevel test_bilevel_steps test_checkpointing
+        conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps
+        test_checkpointing
         test_cross_fit test_evaluation test_influence test_influence_edges test_madam
         test_measure_noise test_objective test_own_features test_score_every_step
         test_weight_store"""),
@@ -107,7 +108,7 @@ FOLDERS: dict[str, frozenset[str]] = {
     "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),
     "experiments": _PROGRAMS | _names("cells benchmarks/peers"),
     "third_party": _names("ssl_weighting_upstream"),
-    "tests": _LIBRARY | _PROGRAMS | _names("third_party programs front_door helpers"),
+    "tests": _LIBRARY | _PROGRAMS | _names("third_party programs front_door helpers drills"),
 }
 
 UPSTREAM = "ssl_weighting_upstream"

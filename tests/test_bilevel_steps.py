@@ -108,31 +108,47 @@ def state(trainer):
 
 def snapshot(trainer):
     variables, counters = state(trainer)
-    return [v.numpy().copy() for v in variables], counters
+    unreported = [member.theta.unreported.copy() for member in trainer.members]
+    return [*unreported, *(v.numpy().copy() for v in variables)], counters
 
 
 def restore(trainer, saved):
-    for variable, value in zip(state(trainer)[0], saved[0], strict=True):
+    values = iter(saved[0])
+    for member in trainer.members:
+        member.theta.unreported = next(values).copy()
+    for variable, value in zip(state(trainer)[0], values, strict=True):
         variable.assign(value)
     trainer.step, trainer.lambda_steps = saved[1]
+
+
+def by_threes(step):
+    return (step // 3 + 1) * 3
 
 
 @pytest.mark.parametrize("name", MODES)
 def test_saved_between_any_two_events_it_goes_on_bit_for_bit(name):
     trainer = MODES[name]()
     start, found = snapshot(trainer), []
-    for event in trainer.steps(10, lambda step: (step // 3 + 1) * 3):
+    for event in trainer.steps(10, by_threes, lambda: 1):
         found.append((event, snapshot(trainer)))
     events = [event for event, _ in found]
+    assert sum(event.kind == "piece" for event in events) >= 2
     assert sum(event.kind == "lambda" for event in events) >= 2
     assert (trainer.store.table().numpy() != 1).any()
     places = [(start, 0), *((saved, k + 1) for k, (_, saved) in enumerate(found))]
     for saved, done in places:
         restore(trainer, saved)
-        rest = list(trainer.steps(10, lambda step: (step // 3 + 1) * 3))
+        rest = list(trainer.steps(10, by_threes, lambda: 1))
         # A theta-step that a Lambda-step took along has been taken: only its event is missing.
         along = done and events[done - 1].kind == "lambda" and saved[1][0] > events[done - 1].step
         assert repr(rest) == repr(events[done + bool(along) :]), f"after {done} events"
+        for value, expected in zip(snapshot(trainer)[0], found[-1][1][0], strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+    for most in (None, lambda: 1 + trainer.step % 2, lambda: 2):
+        restore(trainer, start)
+        rest = [x for x in trainer.steps(10, by_threes, most) if x.kind != "piece"]
+        assert repr(rest) == repr([x for x in events if x.kind != "piece"]), "in other pieces"
         for value, expected in zip(snapshot(trainer)[0], found[-1][1][0], strict=True):
             np.testing.assert_array_equal(value, expected)
 

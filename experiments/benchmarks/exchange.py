@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.benchmarks.suite import Options
+from ssl_weighting.data.files import replacing
 from ssl_weighting.models import wide_resnet
 
 SHAPE = ("depth", "width", "image_size", "num_classes")
@@ -74,7 +75,8 @@ def write(path: Path, options: Options, batch: int) -> dict[str, np.ndarray]:
     arrays["cotangent"] = probabilities - np.eye(options.num_classes)[probabilities.argmax(1)]
     arrays = {key: value.astype(np.float32) for key, value in arrays.items()}
     arrays |= {key: np.int64(getattr(options, key)) for key in SHAPE}
-    np.savez(path, **arrays)
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
     return arrays
 
 

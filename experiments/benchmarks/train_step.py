@@ -17,6 +17,7 @@ from experiments.benchmarks.measure import Ratio, Timing
 from experiments.benchmarks.peer_rows import Contest
 from experiments.benchmarks.suite import Options
 from experiments.options.config import Config
+from ssl_weighting.data.files import replacing
 
 STEPS = 3  # the first tests the forward pass, the others what it led to
 TOLERANCE = 1e-4
@@ -42,7 +43,8 @@ def prepare(path: Path, options: Options) -> dict:
     arrays["steps"] = np.int64(STEPS)
     arrays["threshold"] = np.float32(0)
     arrays["threshold"] = _threshold(_forward(exchange.load(arrays), arrays))
-    np.savez(path, **arrays)
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
     return reference(arrays)
 
 

@@ -21,6 +21,11 @@ AT_MOST_ONE = Range("in [0, 1]", lambda x: x <= 1)
 FRACTION = Range("in [0, 1)", lambda x: 0 <= x < 1)
 OR_MINUS_ONE = Range("0 or more, or -1", lambda x: x >= 0 or x == -1)
 FINITE = Range("finite", math.isfinite)
+# Beyond these, float32 and int32 run over before anybody could say in which option.
+OF_USE = {
+    float: Range("at most 1e30 in size", lambda x: abs(x) <= 1e30 or math.isinf(x)),
+    int: Range("less than 2^31", lambda x: abs(x) < 2**31),
+}
 
 
 class Need(NamedTuple):
@@ -75,7 +80,8 @@ class Entry:
                 f"--{name} must be one of {', '.join(self.choices)}. Received: {value!r}"
             )
         number = type(value) in (int, float)
-        for one in (*(() if self.infinite or not number else (FINITE,)), *self.ranges):
+        usual = (OF_USE[type(value)],) if number else ()
+        for one in (*(() if self.infinite or not number else (FINITE,)), *self.ranges, *usual):
             if not one.holds(value):
                 raise ValueError(f"--{name} must be {one.text}. Received: {value}")
 

@@ -18,8 +18,10 @@ class RunOptions:
     resume: bool = _option(
         True, "continue from the newest intact checkpoint in --out", effect=BOOKKEEPING, free=True
     )
-    # Where a block of steps ends decides the means in metrics.jsonl: not `free`, like `log_every`.
-    checkpoint_every: int = _option(1000, "steps between checkpoints", POSITIVE, effect=BOOKKEEPING)
+    # `log_every` and this one decide over which steps metrics.jsonl has means, and nothing else.
+    checkpoint_every: int = _option(
+        1000, "steps between checkpoints", POSITIVE, effect=BOOKKEEPING, free=True
+    )
     keep_checkpoints: int = _option(
         3, "newest checkpoints kept", POSITIVE, effect=BOOKKEEPING, free=True
     )
@@ -30,7 +32,7 @@ class RunOptions:
     )
     eval_every: int = _option(1000, "steps between evaluations", POSITIVE)
     log_every: int = _option(
-        20, "at most so many steps between log lines", POSITIVE, effect=BOOKKEEPING
+        20, "at most so many steps between log lines", POSITIVE, effect=BOOKKEEPING, free=True
     )
     deterministic: bool = _option(
         True,

@@ -1,44 +1,54 @@
-"""Atomic writing, so that a kill never leaves half a file behind, and safe file names."""
+"""Files of pages: written whole, under safe names, never in the place of somebody else's page."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path and, once it has been written, put it in the place of `path`.
-
-    A full disk or a kill leaves the file that was there as it was.
-
-    Raises:
-        OSError: the file could not be written; names it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"partial-{path.name}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+from ssl_weighting.data.files import write_atomically
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace a whole file in one step; its folder is made if it is missing.
+def write_pages(
+    folder: Path,
+    files: Mapping[str, bytes | str],
+    marks: Mapping[str, str],
+    stale: Sequence[str] = (),
+) -> None:
+    """Write the files of a document below `folder`, in their order.
+
+    Args:
+        folder: made if it is missing.
+        files: path below `folder` -> content, the page to open first last.
+        marks: file -> text, such as its title, by which an earlier one of ours is known; any other
+            file of that name is somebody's own.
+        stale: patterns of files that an earlier document may have left; those that its first page
+            or another of these files speaks of, and this document has not, are deleted.
 
     Raises:
-        OSError: it cannot be written.
+        ValueError: somebody's own file would be replaced.
+        OSError: a file cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    earlier = [folder / name for name, mark in marks.items() if _is_ours(folder / name, mark)]
+    left = [path for pattern in stale for path in folder.glob(pattern)]
+    said = b"".join(path.read_bytes() for path in (*earlier, *left) if path.suffix == ".md")
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for path in left:
+        if path.relative_to(folder).as_posix() not in files and path.name.encode() in said:
+            path.unlink()
+
+
+def _is_ours(path: Path, mark: str) -> bool:
+    if not path.exists():
+        return False
+    with open(path, "rb") as file:
+        if mark.encode() in file.read(100_000):
+            return True
+    raise ValueError(
+        f"{path} would be replaced and must hold {mark!r}, as earlier ones do. Received: another "
+        "file. Move it away, or write to another folder."
+    )
 
 
 def slug(*parts: object) -> str:

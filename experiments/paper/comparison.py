@@ -14,6 +14,7 @@ from experiments.paper.numbers import CITED, NEUMANN_OVER_EXACT, SECONDS
 from experiments.paper.scripts import paper_text
 from experiments.runs.record import unlike_pairs
 
+TITLE = "# Ours beside the paper and others"
 NOT_RUN = "not run"
 NOT_OURS = "cited, not ours to run"
 LEGEND = (
@@ -48,7 +49,7 @@ def page(out: Path) -> str:
     """
     everything = cells()
     by_name = {cell.name: cell for cell in everything}
-    lines = ["# Ours beside the paper and others", "", LEGEND]
+    lines = [TITLE, "", LEGEND]
     for table in dict.fromkeys(cell.table for cell in everything if cell.program != BENCHMARK):
         lines += ["", f"## {table}", "", _line(HEADINGS), _line(("---",) * len(HEADINGS))]
         if table == "Table 2":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from experiments.paper import estimates
 from experiments.paper.cells import BENCHMARK, Cell, cells
+from ssl_weighting.data.files import write_atomically
 
 FOLDER = Path(__file__).resolve().parent.parent / "cells"
 WIDTH = 100  # of a line of a script
@@ -113,7 +114,7 @@ def write(folder: Path = FOLDER) -> int:
         if path.name not in wanted:
             path.unlink()
     for name, content in wanted.items():
-        (folder / name).write_text(content, encoding="utf-8")
+        write_atomically(folder / name, content)
         (folder / name).chmod(0o755)
     return len(wanted)
 

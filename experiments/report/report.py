@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.pages.document import Block, Document, Lead, pictures_in
-from experiments.pages.files import write_atomically
+from experiments.pages.files import write_pages
 from experiments.pages.render_html import render_html
 from experiments.pages.render_markdown import render_markdown
 from experiments.pages.wording import plural
 from experiments.report import provenance, sections
 from experiments.report.collect import Collection, collect_runs
 from experiments.report.comparisons import Comparison, compare_setting
-from experiments.report.csv_table import results_csv
+from experiments.report.csv_table import CSV_COLUMNS, results_csv
 from experiments.report.detection import detect_setting
 from experiments.report.grouping import Setting, group_runs
 
@@ -91,13 +91,17 @@ def write_report(runs: Path | str, out: Path | str) -> Report:
     The page comes last: whoever sees a new page also sees the figures and tables it speaks of.
 
     Raises:
-        ValueError: `runs` is not a folder.
+        ValueError: `runs` is not a folder, or `out` holds other files of these names.
         OSError: `out` cannot be written.
     """
-    report, folder = make_report(runs), Path(out)
-    for picture in pictures_in(report.document.blocks):
-        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
-    write_atomically(folder / "results.csv", report.csv)
-    write_atomically(folder / "report.md", render_markdown(report.document))
-    write_atomically(folder / "report.html", render_html(report.document))
+    report = make_report(runs)
+    pictures = pictures_in(report.document.blocks)
+    files = {f"figures/{picture.name}.png": picture.png for picture in pictures} | {
+        "results.csv": report.csv,
+        "report.md": render_markdown(report.document),
+        "report.html": render_html(report.document),
+    }
+    head = ",".join(CSV_COLUMNS[:2])
+    marks = {"results.csv": head, "report.md": TITLE, "report.html": TITLE}
+    write_pages(Path(out), files, marks)
     return report

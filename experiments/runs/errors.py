@@ -11,14 +11,19 @@ import sys
 def friendly():
     """Print the message of an expected error to stderr and exit with 1.
 
-    Expected are refused values, files that cannot be read or written, and training that is not
-    finite any more (`NonFiniteError` is a FloatingPointError, so TensorFlow need not be imported).
+    Expected are refused values, files that cannot be read or written, memory that is not there, and
+    training that is not finite any more (`NonFiniteError` is a FloatingPointError, so TensorFlow
+    need not be imported).
+    Ctrl-C, where no run listens for it, ends with 130.
     From here on the program prints any name, of bytes that are not UTF-8 too.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        sys.exit(130)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import functools
 import time
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from experiments.assemble.hardware import divide_the_cpu, limit_threads
 from experiments.options.config import Config
 from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs import results
+from experiments.runs.beginning import refuse_foreign
 from experiments.runs.header import announce, warn
 from experiments.runs.lock import held
-from experiments.runs.log import RunLog
+from experiments.runs.log import NOTHING, RunLog
 from experiments.runs.state import capture, checkpoints_of, restore
+from experiments.runs.stop import SECONDS, Stop
 from experiments.runs.warnings import evaluations
 from ssl_weighting.theta.step import NonFiniteError
 
@@ -28,31 +29,6 @@ ADVICE = {
     "stochastic_cg": "Raise --damping or lower --solve_scale",
     "unrolled": "Lower --solve_iterations or --learning_rate",
 }
-
-
-class Stop:
-    """Remembers SIGTERM and SIGINT until a place where the run can be saved.
-
-    A second signal ends the program at once, as if nobody had listened.
-    """
-
-    def __init__(self):
-        self.received = None
-
-    def __enter__(self):
-        self.old = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self.old.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, _frame):
-        self.received = number
-        name = signal.Signals(number).name
-        # Not print: a signal may arrive in the middle of another print to the same stream.
-        os.write(2, f"received {name}: saving a checkpoint, then stopping\n".encode())
-        self.__exit__()
 
 
 def execute(
@@ -74,27 +50,37 @@ def execute(
 
     Raises:
         ValueError: an option does not fit the data, or the folder holds another run, finished or
-            going on.
+            going on, or somebody's own files of the names that a run writes.
         OSError: the data is not there, or the disk is full.
         NonFiniteError: training is not finite any more; names the step.
+        MemoryError: the machine or the device has not enough.
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     limit_threads(config)
     divide_the_cpu(config)
     with held(Path(config.out)):
-        return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
+        refuse_foreign(config)
+        try:
+            return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(
+                f"{error.message.splitlines()[0]}. Lower --labeled_batch, --unlabeled_ratio, "
+                "--val_batch or the size of the model"
+            ) from error
 
 
 def _execute(config, program, cache_dir, on_step, snapshot_steps):
     out = Path(config.out)
     splits = load_splits(config, cache_dir)
+    _refuse_not_finite(splits)
     run = build(config, splits)
     checkpoints = checkpoints_of(config, run)
-    metrics_bytes = _resume(run, checkpoints)
-    log = RunLog(out, config.steps, metrics_bytes, run.trainer.step)
-    (out / "summary.json").unlink(missing_ok=True)  # the run is not complete until it says so
-    announce(run, results.write_config(run, program))
+    log = RunLog(out, config.steps, _resume(run, checkpoints), run.trainer.step)
+    written = results.write_config(run, program)  # first: by this file the run knows its folder
+    if run.trainer.step < config.steps:  # the run is not complete until it says so
+        (out / "summary.json").unlink(missing_ok=True)
+    announce(run, written)
     with Stop() as stop, log:
         finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
     for member in run.trainer.members:  # they hold memory and threads
@@ -113,6 +99,18 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     return summary
 
 
+def _refuse_not_finite(splits):
+    """A NaN may come out of a ReLU as 0: no loss would tell."""
+    for name in ("labeled", "unlabeled", "validation", "test"):
+        inputs = getattr(splits, name).inputs
+        if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+            bad = ~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
+            raise ValueError(
+                f"The inputs of the {name} examples must be finite. Received: NaN or infinity in "
+                f"{bad.sum()} of {len(bad)}, first in number {bad.argmax()}. Mend or remove them."
+            )
+
+
 def _resume(run, checkpoints):
     if not run.config.resume:
         if checkpoints.paths():
@@ -120,10 +118,10 @@ def _resume(run, checkpoints):
                 f"{run.config.out} already holds checkpoints and --resume=false. "
                 "Give another --out, or delete that folder."
             )
-        return 0
+        return NOTHING
     found = checkpoints.restore()
     if found is None:
-        return 0
+        return NOTHING
     step, state, complaints = found
     for complaint in complaints:
         print(f"{complaint} Falling back to the checkpoint before it.", flush=True)
@@ -139,10 +137,13 @@ class Clock:
 
     Args:
         log: `RunLog`; step: where the run stands.
+
+    Attributes:
+        most: theta-steps that will take `SECONDS` at most, as far as can be told; one at first.
     """
 
     def __init__(self, log: RunLog, step: int):
-        self.log, self.step = log, step
+        self.log, self.step, self.most = log, step, 1
         self.seconds_per_step = self.along = 0.0
 
     def timed(self, events):
@@ -162,35 +163,40 @@ class Clock:
         seconds, self.along = seconds + self.along, 0.0
         self.log.spent("theta", seconds)
         self.seconds_per_step, self.step = seconds / (event.step - self.step), event.step
+        fits = int(SECONDS / max(self.seconds_per_step, 1e-9))
+        self.most = max(1, min(fits, 4 * self.most))  # one fast step may have found its batch ready
 
 
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     trainer, config, clock = run.trainer, run.config, Clock(log, run.trainer.step)
     if trainer.step in snapshot_steps:
         on_step(run)
-    events = trainer.steps(config.steps, lambda step: _next_stop(step, config, snapshot_steps))
+    stops = functools.partial(_next_stop, config=config, snapshot_steps=snapshot_steps)
+    events = trainer.steps(config.steps, stops, lambda: clock.most)
     for event, seconds in clock.timed(events):
         clock.count(event, seconds, trainer.step)
         if event.kind == "lambda":
             _log_lambda(run, log, event)
             continue
-        log.write("train", event.step, **event.report)
-        log.timing(event.step)
-        if event.step % config.eval_every == 0 or event.step == config.steps:
+        whole = event.kind == "train"
+        if whole:
+            log.write("train", event.step, **event.report)
+            log.timing(event.step)
+        if whole and _due(event.step, config.eval_every, config):
             _evaluate(run, log)
-        stopping = stop.received is not None  # read once: it may change on any line
-        if stopping or _checkpoint_due(event.step, config):
-            checkpoints.save(event.step, capture(run, log.bytes_written))
+        stopping = stop.asked()  # once: the answer may change on any line
+        if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
+            checkpoints.save(event.step, capture(run, log.written))
         log.progress(event.step, Path(config.out).name)
         if stopping and event.step < config.steps:
             return False
-        if event.step in snapshot_steps:
+        if whole and event.step in snapshot_steps:
             on_step(run)
     return True
 
 
-def _checkpoint_due(step, config):
-    return step % config.checkpoint_every == 0 or step == config.steps
+def _due(step, every, config):
+    return step % every == 0 or step == config.steps
 
 
 def _next_stop(step, config, snapshot_steps):

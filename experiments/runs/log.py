@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-import tensorflow as tf
+from experiments.runs.board import Board
+from experiments.runs.times import Times
+
+
+class Written(NamedTuple):
+    """How far metrics.jsonl had been written, and the SHA-256 of that much of it."""
+
+    size: int = 0
+    sha256: bytes = b""  # empty: not known, of an older checkpoint
+
+
+NOTHING = Written()
 
 ESTIMATED_OVER = 1.0  # seconds of training that an estimate is made from, or a tenth of the run
 
@@ -22,59 +35,72 @@ class RunLog:
     Args:
         folder: run folder.
         total_steps: length of the run, for the progress line.
-        metrics_bytes: length of metrics.jsonl at the checkpoint being resumed; what stands behind
-            it was written by steps that will be taken again.
+        written: metrics.jsonl at the checkpoint being resumed; what stands behind that was written
+            by steps that will be taken again.
         step: the step being resumed.
 
     Raises:
-        ValueError: metrics.jsonl is shorter than the checkpoint says.
+        ValueError: metrics.jsonl is not what it was at the checkpoint. Nothing was changed.
     """
 
-    def __init__(self, folder: str | Path, total_steps: int, metrics_bytes: int = 0, step: int = 0):
-        self.folder, self.total_steps = Path(folder), total_steps
+    def __init__(
+        self,
+        folder: str | Path,
+        total_steps: int,
+        written: Written = NOTHING,
+        step: int = 0,
+    ):
+        self.folder, self.total_steps, self.step = Path(folder), total_steps, step
         self.path = self.folder / "metrics.jsonl"
-        self.path.touch()
-        if self.path.stat().st_size < metrics_bytes:
-            raise ValueError(
-                f"{self.path} has {self.path.stat().st_size} bytes, the checkpoint was taken at "
-                f"{metrics_bytes}: the log has been cut. Restore it or give a new --out."
-            )
-        os.truncate(self.path, metrics_bytes)
-        self.board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+        self.size, self.digest = written.size, _digest(self.path, written, step)
         self.seconds = {"theta": 0.0, "lambda": 0.0}
-        self.first_calls = {}
-        self.before = _truncate_timing(self.folder / "timing.jsonl", step)
+        self.first_calls, self.before = {}, {}
         self.started, self.first_step = time.monotonic(), None
         self.progress_at, self.latest, self.estimated = -math.inf, {}, False
 
     def __enter__(self):
+        with open(self.path, "ab") as file:
+            file.truncate(self.size)
+        self.board = Board(self.folder / "tensorboard")
+        self.times = Times(self.folder / "timing.jsonl")
+        self.before = self.times.cut(self.step)
         return self
 
     def __exit__(self, *_):
         self.board.close()
 
     @property
-    def bytes_written(self) -> int:
-        """Length of metrics.jsonl, for the checkpoint; everything up to there is on disk."""
+    def written(self) -> Written:
+        """What is on disk of metrics.jsonl, for the checkpoint."""
         with open(self.path, "rb") as file:
             os.fsync(file.fileno())
-        return self.path.stat().st_size
+        return Written(self.size, self.digest.digest())
 
     def write(self, kind: str, step: int, **values) -> None:
-        """Append one line to metrics.jsonl and the scalars to TensorBoard."""
+        """Append one line to metrics.jsonl and the scalars to TensorBoard.
+
+        Raises:
+            OSError: the line cannot be written; names the file.
+        """
         line = {"kind": kind, "step": step} | {k: _clean(v) for k, v in values.items()}
-        with open(self.path, "a") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        content = f"{json.dumps(line, allow_nan=False)}\n".encode()
+        try:
+            with open(self.path, "ab") as file:
+                file.write(content)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"could not write {self.path}: {error.strerror or error}. Free some space and give "
+                "the same command again: the run goes on from its last checkpoint",
+            ) from error
+        self.size += len(content)
+        self.digest.update(content)
         self.latest |= line
-        with self.board.as_default(step=step):
-            for name, value in line.items():
-                if isinstance(value, float) and name != "step":
-                    tf.summary.scalar(f"{kind}/{name}", value)
+        self.board.scalars(kind, step, {k: v for k, v in line.items() if isinstance(v, float)})
 
     def histogram(self, step: int, weights) -> None:
         """Write the distribution of lambda [|U|] to TensorBoard."""
-        with self.board.as_default(step=step):
-            tf.summary.histogram("lambda/weights", weights)
+        self.board.histogram(step, weights)
 
     def spent(self, kind: str, seconds: float) -> None:
         """Count the time of a call of "theta" or "lambda" steps.
@@ -102,8 +128,7 @@ class RunLog:
             "first_call_seconds": sum(self.first_calls.values()),
             "lambda_share": self.lambda_share(),
         }
-        with open(self.folder / "timing.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
+        self.times.add(line)
 
     def elapsed(self) -> float:
         """Return the seconds spent on this run, earlier sittings included."""
@@ -174,19 +199,25 @@ def _clock(seconds):
 
 def _clean(value):
     # JSON has no NaN; a value that is not finite is left out of plots as null.
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    values = value if isinstance(value, list) else [value]
+    return None if any(isinstance(v, float) and not math.isfinite(v) for v in values) else value
 
 
-def _truncate_timing(path, step):
-    """Drop the lines of steps that will be taken again; return the last that stays."""
-    kept = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            break  # cut short by a kill: figures of time may be lost, results are not affected
-        if line["step"] > step or step == 0:
-            break
-        kept.append(line)
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    return kept[-1] if kept else {}
+def _digest(path, written, step):
+    """Return the running digest of metrics.jsonl; refuse a file that a checkpoint does not know."""
+    content = b""
+    if written.size:
+        with open(path, "rb") as file:
+            content = file.read(written.size)
+    found, advice = hashlib.sha256(content), "Restore it, or give a new --out to train anew."
+    if len(content) < written.size:
+        raise ValueError(
+            f"{path} has {len(content)} bytes, the checkpoint was taken at {written.size}: the log "
+            f"has been cut. {advice}"
+        )
+    if written.sha256 and found.digest() != written.sha256:
+        raise ValueError(
+            f"{path} was changed: its first {written.size} bytes are not those that the run had "
+            f"written at the checkpoint of step {step}. {advice}"
+        )
+    return found

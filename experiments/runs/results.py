@@ -17,10 +17,10 @@ from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.csv_cells import csv_of
-from experiments.pages.files import replacing, write_atomically
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import extremes, machine, record, run_files
 from experiments.runs.warnings import warnings_of
+from ssl_weighting.data.files import replacing, write_atomically
 from ssl_weighting.data.splits import labeled_in_u
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model

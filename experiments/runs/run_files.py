@@ -15,11 +15,17 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from experiments.pages.files import replacing, write_atomically
 from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.files import replacing, write_atomically
 from ssl_weighting.data.names import printable
 
 Arrays = Mapping[str, np.ndarray]
+# What a run writes into its folder, beside its checkpoints.
+FILES = frozenset({
+    "config.json", "metrics.jsonl", "summary.json", "example_weights.parquet",
+    "extreme_examples.npz", "snapshots.npz", "timing.jsonl", "tensorboard", "model.keras",
+    "skipped.csv",
+})  # fmt: skip
 # Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
 WEIGHT_COLUMNS = {
     "id": np.int64, "lam": np.float32, "visits": np.int32, "pseudo_label": np.int32,
@@ -165,6 +171,20 @@ def read_text(path: Path) -> str:
         # Without the path: reports are shared, and folders of one's machine are nobody's business.
         reason = getattr(error, "strerror", None) or str(error)
         raise RunError(f"{path.name} cannot be read: {reason}") from error
+
+
+def is_metrics(path: Path) -> bool:
+    """Return whether each line of a file is one of metrics.jsonl; the last may be cut short."""
+    if not path.exists():
+        return True
+    try:
+        *whole, rest = path.read_bytes().decode().split("\n")
+        lines = [parse_object(text, path.name) for text in whole]
+    except (OSError, UnicodeDecodeError, RunError):
+        return False
+    begins = '{"kind": "'
+    ours = begins.startswith(rest) or rest.startswith(begins)
+    return ours and all(isinstance(x.get("kind"), str) and _is_count(x.get("step")) for x in lines)
 
 
 def read_object(path: Path, schema: type) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.assemble.build import Run
-from experiments.runs.run_files import write_snapshots
-from ssl_weighting.data.damage import DAMAGE
+from experiments.runs.run_files import RunError, read_snapshots, write_snapshots
 from ssl_weighting.evaluation import log_softmax
 
 GRID = 120  # points per side
@@ -51,11 +50,14 @@ class Snapshots:
         if not wanted or not self.path.exists():
             return {}
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                rows = list(zip(file["iterations"], file["probability"], file["lam"], strict=True))
-        except DAMAGE as error:
-            print(f"{self.path} is damaged ({error}); its earlier pictures are lost", flush=True)
+            file = read_snapshots(self.path)
+            shapes = (GRID, GRID), self.splits.unlabeled.labels.shape
+            if (file["probability"].shape[1:], file["lam"].shape[1:]) != shapes:
+                raise RunError(f"{self.path.name} is of another run")
+        except RunError as error:
+            print(f"{self.path}: {error}; its earlier pictures are lost", flush=True)
             return {}
+        rows = zip(file["iterations"], file["probability"], file["lam"], strict=True)
         return {int(k): (p, lam) for k, p, lam in rows if int(k) in wanted}
 
     def _write(self):

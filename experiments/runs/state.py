@@ -11,6 +11,7 @@ from experiments.assemble.build import Run
 from experiments.options.config import RETIRED, Config, options_as_json
 from experiments.options.effects import effect_of, is_free
 from experiments.options.entry import CONTENT
+from experiments.runs.log import NOTHING, Written
 from ssl_weighting.checkpointing import Checkpoints
 from ssl_weighting.theta.step import NonFiniteError
 
@@ -43,8 +44,12 @@ def variables(run: Run) -> dict:
     }
 
 
-def capture(run: Run, metrics_bytes: int) -> dict[str, np.ndarray]:
+def capture(run: Run, written: Written = NOTHING) -> dict[str, np.ndarray]:
     """Return copies of all state; the batches need none, they are pure functions of the step.
+
+    Args:
+        run: where it stands.
+        written: how far its metrics.jsonl was.
 
     Raises:
         NonFiniteError: theta, its average or a BatchNorm statistic is not finite. No checkpoint
@@ -58,12 +63,16 @@ def capture(run: Run, metrics_bytes: int) -> dict[str, np.ndarray]:
             "written. Lower the learning rate or check the inputs, and resume from the last one."
         )
     state["lambda_steps"] = np.array(run.trainer.lambda_steps)
-    state["metrics_bytes"] = np.array(metrics_bytes)
+    state["metrics_bytes"] = np.array(written.size)
+    state["metrics_sha256"] = np.frombuffer(written.sha256, np.uint8)
+    unreported = np.stack([member.theta.unreported for member in run.trainer.members])
+    if unreported.any():  # within a block of theta-steps
+        state["unreported"] = unreported
     return state
 
 
-def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> int:
-    """Put `state` back; return the length that metrics.jsonl had.
+def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
+    """Put `state` back; return how far metrics.jsonl had been written.
 
     Raises:
         ValueError: an array is missing or has another shape or dtype.
@@ -77,7 +86,11 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> int:
     for name, variable in variables(run).items():
         variable.assign(state[name])
     run.trainer.step, run.trainer.lambda_steps = step, int(state["lambda_steps"])
-    return int(state["metrics_bytes"])
+    for place, member in enumerate(run.trainer.members):
+        nothing = np.zeros_like(member.theta.unreported)
+        member.theta.unreported = state["unreported"][place] if "unreported" in state else nothing
+    sha256 = state.get("metrics_sha256", np.zeros(0, np.uint8))  # older checkpoints have none
+    return Written(int(state["metrics_bytes"]), sha256.tobytes())
 
 
 def fingerprint(config: Config, run: Run) -> dict:

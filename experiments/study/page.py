@@ -17,7 +17,7 @@ from experiments.pages.document import (
     Pictures,
     pictures_in,
 )
-from experiments.pages.files import write_atomically
+from experiments.pages.files import write_pages
 from experiments.pages.render_markdown import render_markdown
 from experiments.pages.wording import plural, unique
 from experiments.study import figures as study_figures
@@ -125,20 +125,17 @@ def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path 
     Pictures and pages of families that an earlier study had and this one has not are deleted.
 
     Raises:
+        ValueError: `out` holds another README.md.
         OSError: `out` cannot be written.
     """
-    folder, pages = Path(out), study_documents(plans, rows)
+    pages = study_documents(plans, rows)
     pictures = {p.name: p.png for page in pages.values() for p in pictures_in(page.blocks)}
     files = {f"figures/{name}.png": png for name, png in pictures.items()}
     files["runs.csv"] = rows_text(rows.values())
     for name, page in pages.items():
         figures = "../figures" if "/" in name else "figures"
         files[name] = render_markdown(page, figures)
-    for name, content in files.items():
-        write_atomically(folder / name, content)
-    for path in (*folder.glob("figures/*.png"), *folder.glob("families/*.md")):
-        if path.relative_to(folder).as_posix() not in files:
-            path.unlink()
+    write_pages(Path(out), files, {"README.md": TITLE}, ("figures/*.png", "families/*.md"))
     return pages["README.md"]
 
 

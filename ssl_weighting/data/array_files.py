@@ -13,6 +13,7 @@ import numpy as np
 
 from ssl_weighting.data.damage import DAMAGE, check_claim
 from ssl_weighting.data.examples import base_name
+from ssl_weighting.data.files import replacing
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -112,13 +113,8 @@ def write_array(path: Path, name: str, array: np.ndarray) -> None:
     Raises:
         OSError: if the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")  # two runs may write at once
-    try:
+    with replacing(path, tag=f"{os.getpid()}-") as temporary:  # two runs may write at once
         np.savez(temporary, array=array, name=name, digest=_digest(array))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_array(path: Path, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray | None, str]:

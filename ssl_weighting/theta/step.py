@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from ssl_weighting import objective
@@ -40,6 +41,10 @@ class ThetaStep:
         devices: `Devices` that share each step.
         rates: `CtaRates` that learn from the probes of labeled batches, or None.
         scores: `StaleScores` that gather the rows of every step, or None.
+
+    Attributes:
+        unreported: [1 + |MEANS|] float64, the steps since the last `report` and the sums over them:
+            state, where a run is saved between two reports.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class ThetaStep:
         with self.devices.scope():
             optimizer.build(self.params)
         self._fused = FusedBatchNorm(model)
+        self.unreported = np.zeros(1 + len(MEANS))
         self.forget()
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
         self._step = self.on_batch
@@ -78,11 +84,19 @@ class ThetaStep:
         self._batches = self._next = None  # the batches from theta-step `_next` on
 
     def take(self, step: int, count: int) -> dict[str, float]:
+        """Take the theta-steps number `step` to `step + count - 1` and `report`.
+
+        Raises:
+            NonFiniteError: a loss that is not finite, with its step.
+        """
+        self.advance(step, count)
+        return self.report()
+
+    def advance(self, step: int, count: int) -> None:
         """Take the theta-steps number `step` to `step + count - 1`.
 
-        Returns:
-            Means over the steps: loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate; and
-            what `rates` say.
+        The sums go on in float32, step by step, where the last call left them: in how many pieces
+        the steps between two reports are taken changes no bit.
 
         Raises:
             NonFiniteError: a loss that is not finite, with its step.
@@ -92,18 +106,31 @@ class ThetaStep:
         if self._next != step:
             self._batches = iter(self.source.dataset(step))
         start = tf.constant(step, tf.int64), tf.constant(count, tf.int64)
-        done, total = self._loop(self._batches, *start)
+        total = tf.unstack(tf.constant(self.unreported[1:], tf.float32))
+        done, total = self._loop(self._batches, *start, dict(zip(MEANS, total, strict=True)))
         self._next = step + count
-        means = self.means(total, count)
+        sums = [float(total[name]) for name in MEANS]
+        self.unreported = np.array([self.unreported[0] + count, *sums])
         if int(done) < count:
+            means = self.report()
             raise NonFiniteError(
                 f"The training loss is not finite at step {step + int(done)}: {means}. Lambda is "
                 "untouched. Lower the learning rate or check the inputs, and resume from the last "
                 "checkpoint."
             )
+
+    def report(self) -> dict[str, float]:
+        """Return means over the steps since the last report.
+
+        Returns:
+            loss, loss_labeled, loss_unlabeled, mask_rate; learning_rate; and what `rates` say.
+        """
+        count, *sums = self.unreported.tolist()
+        self.unreported = np.zeros_like(self.unreported)
+        means = self.means(dict(zip(MEANS, sums, strict=True)), count)
         return means | (self.rates.statistics() if self.rates else {})
 
-    def means(self, total: dict, count: int) -> dict[str, float]:
+    def means(self, total: dict, count: float) -> dict[str, float]:
         """Return the means over `count` steps of what `on_batch` summed up, and learning_rate."""
         means = {name: float(total[name]) / count for name in MEANS}
         return means | {"learning_rate": float(tf.convert_to_tensor(self.optimizer.learning_rate))}
@@ -159,7 +186,7 @@ class ThetaStep:
                 return self.model(inputs, training=True)
             return frozen_statistics_forward(self.model, self.params)(inputs)
 
-    def _loop_fn(self, batches, start, count):
+    def _loop_fn(self, batches, start, count, total):
         def more(done, finite, total):
             return (done < count) & finite
 
@@ -169,8 +196,7 @@ class ThetaStep:
             total = {name: total[name] + out[name] for name in total}
             return done + tf.cast(finite, tf.int64), finite, total
 
-        zeros = {name: tf.constant(0.0) for name in MEANS}
-        state = (tf.constant(0, tf.int64), tf.constant(True), zeros)
+        state = (tf.constant(0, tf.int64), tf.constant(True), total)
         done, _, total = tf.while_loop(more, step, state)
         return done, total
 

@@ -63,7 +63,7 @@ class Workshop:
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(building, "BatchSource", self.source)
                 self.run = building.build(config, splits)
-            self.start = run_state.capture(self.run, 0)
+            self.start = run_state.capture(self.run)
         for member in self.run.trainer.members:
             member.theta.forget()
         self.run.trainer.settings = building._bilevel_settings(config)

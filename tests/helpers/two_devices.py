@@ -142,7 +142,7 @@ def images(folder):
             run.trainer.train(3)
             if extra.get("precision"):
                 found["scale"] = float(run.trainer.optimizer.dynamic_scale.numpy())
-            states.append(run_state.capture(run, 0))
+            states.append(run_state.capture(run))
         found[name] = _states_apart(*states)
     return found
 

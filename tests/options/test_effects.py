@@ -27,7 +27,10 @@ def test_every_option_has_one_of_four_effects():
 
 def test_what_a_resumed_run_may_change():
     free = {name for name in NAMES if is_free(name)}
-    assert free == {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads", "id_column"}
+    assert free == {
+        "out", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "data_dir", "jit",
+        "threads", "id_column",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -170,3 +170,16 @@ def test_second_lists_are_found():
     assert lists_of_options('x = ("jit", "devices")\ny = ["jit"]\nz = {"jit": 1}') == [
         ("jit", "devices")
     ]
+
+
+NUMBERS = [name for name in ENTRIES if type(getattr(Config(), name)) in (int, float)]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_would_run_over_are_refused(name):
+    """Some earlier, by their own range; what is left fits float32 and int32."""
+    whole = isinstance(getattr(Config(), name), int)
+    for value in (2**31, 10**30, -(2**31)) if whole else (1.1e30, 1e38, 1e300, -1e38):
+        with pytest.raises(ValueError, match=f"--{name} must be ") as caught:
+            ENTRIES[name].check(name, value)
+        assert f"Received: {value}" in str(caught.value)

@@ -14,10 +14,11 @@ from reporting_runs import evaluation, extremes, snapshots, weights, write_run
 
 from experiments.pages import render_html
 from experiments.pages.document import Code, Document, Lead, Paragraph, Picture, pictures_in
-from experiments.pages.files import slug, write_atomically
+from experiments.pages.files import slug
 from experiments.pages.render_markdown import escape as escape_markdown
 from experiments.pages.render_markdown import render_markdown
 from experiments.report.report import make_report, write_report
+from ssl_weighting.data.files import write_atomically
 
 EVIL = '<script>alert("1")</script>'
 

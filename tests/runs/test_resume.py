@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 import runs
 from places import ROOT
-from runs import DIGITS, Killed, after, at_line, before, call, kill, lines
+from runs import DIGITS, Killed, after, at_line, before, lines
 
-from experiments import train_images
 from experiments.compare_runs import differences, newest_checkpoint
 from experiments.runs import execute as running
 from experiments.runs import results
@@ -156,40 +155,6 @@ def test_killed_twice_and_resumed_by_fresh_objects(unbroken, tmp_path, monkeypat
     assert resumed == [f"resuming at step {s}" for s in (6, 18)]
 
 
-def test_sigterm_saves_and_stops_the_program(workshop, unbroken, tmp_path, monkeypatch, capfd):
-    def strike(write, log):
-        write()
-        kill(signal.SIGTERM)
-
-    options = [f"--{k}={v}" for k, v in DIGITS.items()] + [f"--out={tmp_path}"]
-    handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
-    with runs.built_by(workshop.build):
-        at_line("train", 9, strike)(monkeypatch)
-        assert call(train_images, monkeypatch, *options) == 143
-        assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)] == handlers
-        assert newest_checkpoint(tmp_path)[0] == 9
-        assert not (tmp_path / "summary.json").exists()
-        told = "received SIGTERM: saving a checkpoint, then stopping"
-        assert told in capfd.readouterr().err
-        assert call(train_images, monkeypatch, *options) == 0
-    assert "resuming at step 9" in capfd.readouterr().out
-    assert differences(unbroken, tmp_path) == []
-
-
-def test_a_signal_at_the_last_step_lets_the_run_finish(workshop, unbroken, tmp_path, monkeypatch):
-    at_line("eval", 24, lambda write, log: (write(), kill(signal.SIGTERM)))(monkeypatch)
-    assert runs.run(tmp_path, workshop, **DIGITS)["status"] == "complete"
-    assert differences(unbroken, tmp_path) == []
-
-
-def test_a_second_signal_ends_the_program_at_once(heard_signals, capfd):
-    with pytest.raises(KeyboardInterrupt), running.Stop() as stop:
-        kill(signal.SIGINT)
-        assert stop.received == signal.SIGINT
-        kill(signal.SIGINT)
-    assert capfd.readouterr().err.count("received SIGINT") == 1
-
-
 def test_a_finished_run_stays_as_it_is(workshop, unbroken, copy):
     assert runs.run(copy, workshop, **DIGITS)["status"] == "complete"
     assert differences(unbroken, copy) == []
@@ -282,6 +247,28 @@ def test_a_shortened_log_is_refused(workshop, copy):
         runs.run(copy, workshop, **DIGITS)
 
 
+def test_a_log_edited_at_equal_length_is_refused(workshop, copy):
+    path = copy / "metrics.jsonl"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"test_error": ', b'"test_error":1', 1))
+    edited, config = path.read_bytes(), (copy / "config.json").stat().st_mtime_ns
+    assert len(edited) == len(content)
+    with pytest.raises(
+        ValueError, match=r"was changed: its first \d+ bytes .* step 24. Restore it"
+    ):
+        runs.run(copy, workshop, **DIGITS)
+    assert path.read_bytes() == edited and (copy / "summary.json").exists()
+    assert (copy / "config.json").stat().st_mtime_ns == config
+
+
+def test_a_checkpoint_older_than_the_digest_goes_on(workshop, unbroken, copy):
+    _, state = newest_checkpoint(copy)
+    del state["metrics_sha256"]
+    runs.rewrite(copy, state)
+    assert runs.run(copy, workshop, **DIGITS)["status"] == "complete"
+    assert differences(unbroken, copy) == []
+
+
 @pytest.mark.parametrize("change", ["missing", "reshaped", "retyped"])
 def test_a_state_that_does_not_fit_the_run_is_refused(workshop, unbroken, change):
     _, state = newest_checkpoint(unbroken)
@@ -303,9 +290,9 @@ def test_no_checkpoint_holds_what_is_not_finite(workshop, group):
     good = variable.numpy()
     variable.assign(np.full_like(good, np.inf))
     with pytest.raises(NonFiniteError, match=rf"Not finite after step \d+: {name}. No checkpoint"):
-        run_state.capture(run, 0)
+        run_state.capture(run)
     variable.assign(good)
-    run_state.capture(run, 0)
+    run_state.capture(run)
 
 
 @pytest.mark.slow

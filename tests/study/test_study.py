@@ -16,7 +16,7 @@ from experiments.runs.run_files import RunError
 from experiments.study import tables as study_tables
 from experiments.study.families_found import families
 from experiments.study.figures import error_picture
-from experiments.study.page import study_documents, write_study
+from experiments.study.page import TITLE, study_documents, write_study
 from experiments.study.rows import Row, group_names, read_rows, row_of, rows_text
 
 ERRORS = {
@@ -160,7 +160,8 @@ def test_the_page_of_partial_results(tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "old.png").touch()
     (tmp_path / "families").mkdir()
-    (tmp_path / "families" / "old.md").touch()
+    (tmp_path / "families" / "old.md").write_text("![Old](../figures/old.png)\n")
+    (tmp_path / "README.md").write_text(f"# {TITLE}\n[old](families/old.md)\n")
     (tmp_path / "findings.md").write_text("# By hand\n")
     write_study(plans, by_key(rows), tmp_path)
     pages = {path: path.read_text() for path in tmp_path.rglob("*.md")}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ssl_weighting_upstream.uda_text_augment import usable_paraphrase
 
+from ssl_weighting.data.files import write_atomically
+
 ORIGINALS = "originals.txt"
 
 
@@ -104,10 +106,19 @@ def write_originals(folder: str | os.PathLike, texts: Sequence[str]) -> Path:
     Args:
         folder: the future `back_translation_dir`.
         texts: all that may be in U.
+
+    Raises:
+        ValueError: another list lies there.
+        OSError: it cannot be written.
     """
     path = Path(folder, "unsup_in", ORIGINALS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{_one_line(text)}\n" for text in texts), "utf-8", newline="\n")
+    content = "".join(f"{_one_line(text)}\n" for text in texts).encode()
+    if path.exists() and path.read_bytes() != content:
+        raise ValueError(
+            f"{path} must be missing or hold the same texts: paraphrases lie line by line beside "
+            "it. Received: another list. Give another folder."
+        )
+    write_atomically(path, content)
     return path
 
 
