@@ -247,7 +247,8 @@ class LambdaStep:
         found = influence(self.parameters, prepared, validation, s.inverse_hessian, s.solve, unroll)
         ids, gradient = sum_by_id(*lam_gradient(rows, found.scores, count, s.infl_mask_grad))
         ok = found.solution.status != DIVERGED
-        values = [rows.loss, rows.logits, found.val_gradient, found.validation_loss]
+        values = [rows.loss, rows.logits, rows.confidence]
+        values += [found.val_gradient, found.validation_loss]
         values += [tf.where(ok, gradient, tf.zeros_like(gradient))]
         return {
             "ids": ids,

@@ -74,7 +74,8 @@ class WeightStore:
 
         Args:
             ids: [R, 2] int64 in -1..|U|-1; within a `tf.function` the weight of any other is NaN.
-            confidence: [R, 2] float32, max_c p_c of each parent (read by mode confidence only).
+            confidence: [R, 2] float32, max_c p_c of each parent. Where it is NaN, so is the weight;
+                other values are read by mode confidence only.
             num_classes: C.
             draw: scalar int64, the step; keys the draws of mode random.
 
@@ -91,8 +92,9 @@ class WeightStore:
         else:
             places = tf.clip_by_value(ids, 0, self.num_unlabeled - 1)
             lam = tf.gather(self.lam.value, self._place(places, draw))
-        foreign = (ids < -1) | (ids >= self.num_unlabeled)
-        return tf.where(ids == -1, 1.0, tf.where(foreign, float("nan"), lam))
+        # A confidence of NaN is below every threshold: the example would be left out in silence.
+        wrong = (ids < -1) | (ids >= self.num_unlabeled) | tf.math.is_nan(confidence)
+        return tf.where(ids == -1, 1.0, tf.where(wrong, float("nan"), lam))
 
     def update(self, ids: tf.Tensor, lam_gradient: tf.Tensor) -> None:
         """Take one optimizer step on the weights of `ids`, then put them back into range.
