@@ -7,27 +7,16 @@ drawn by hypothesis (always the same ones) against references in plain numpy.
 import functools
 
 import keras
-import nets
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from fuzz import fuzz
 from hypothesis import strategies as st
 
 from ssl_weighting.algorithms import FixMatch
-from ssl_weighting.inverse_hessian import (
-    DIVERGED,
-    METHODS,
-    Curvature,
-    DiagonalBlock,
-    SolveOptions,
-    Unroll,
-    solve,
-)
+from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
 from ssl_weighting.madam import LambdaAdam, MAdam
-from ssl_weighting.models.network import Network
-from ssl_weighting.per_example_gradients import ENGINES, per_example_dot_products
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 from ssl_weighting.theta.step import NonFiniteError
 from ssl_weighting.weight_store import WeightStore
@@ -43,16 +32,6 @@ ids_of = st.one_of(*[st.integers(0, U - 1)] * 6, st.sampled_from([-1, -7, U, 2**
 kinds = st.sampled_from(["float32"] * 6 + ["float64", "float16", "int32", "bool"])
 id_kinds = st.sampled_from(["int64"] * 5 + ["int32", "float32", "uint8"])
 forms = st.sampled_from([()] * 8 + [(1,), (1, 2)])  # dimensions too many
-
-
-def fuzz(count, **strategies):
-    """Run a test on `count` draws, the same ones each time."""
-
-    def decorate(test):
-        known = {"derandomize": True, "deadline": None, "database": None, "print_blob": False}
-        return settings(max_examples=count, **known)(given(**strategies)(test))
-
-    return decorate
 
 
 @st.composite
@@ -255,7 +234,8 @@ def eq6(step, labeled, unlabeled, validation):
 def batches_of(draw):
     """Return D', U', V' of 3, 4 and 3 examples, one of them spoilt in about half of the draws."""
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    parts = {f"{k} x": rng.normal(size=[n, 2]).astype("f") for k, n in zip("dwsv", (3, 4, 4, 3))}  # noqa: B905
+    sizes = {"d": 3, "w": 4, "s": 4, "v": 3}  # labeled, weak, strong, validation
+    parts = {f"{k} x": rng.normal(size=[n, 2]).astype("f") for k, n in sizes.items()}
     parts |= {f"{k} y": rng.integers(0, 3, 3).astype("i4") for k in "dv"}
     parts["ids"] = rng.integers(0, U, 4)  # duplicates and all
     if draw(st.booleans()):
@@ -277,7 +257,7 @@ def test_lambda_step(params):
     step = lambda_step(params)
     seen = set()
 
-    @fuzz(30, batches=batches_of())
+    @fuzz(24, batches=batches_of())
     def check(batches):
         before = copies(step.store.variables)
         try:
@@ -285,7 +265,7 @@ def test_lambda_step(params):
             expected = eq6(step, *batches)
             step.apply(measured)
         except (ValueError, NonFiniteError) as refusal:
-            assert "must " in str(refusal) or "non-finite" in str(refusal)
+            assert any(word in str(refusal) for word in ("must ", "non-finite", "incompatible"))
             same(before, step.store.variables)
             seen.add(type(refusal))
             return
@@ -298,119 +278,3 @@ def test_lambda_step(params):
 
     check()
     assert seen == {ValueError, NonFiniteError, "right"}
-
-
-P = 4
-A = np.random.default_rng(3).normal(size=[7, P]) / 3
-
-
-def curvature(dtype):
-    """H_data = A^T A with all that a method may ask for."""
-    a, ridge = tf.constant(A, dtype), tf.fill([P], tf.constant(0.25, dtype))
-    h = tf.matmul(a, a, transpose_a=True)
-    start = tf.zeros([P], dtype)
-    return Curvature(
-        P, ridge,
-        product=lambda x: tf.linalg.matvec(h, x),
-        dense=lambda: h,
-        factor=lambda: a,
-        factor_rows=7,
-        gradients=lambda: (a, tf.ones([7], dtype)),
-        sampled_product=lambda k, x: tf.linalg.matvec(h, x),
-        kronecker=lambda: [DiagonalBlock(tf.range(P), tf.linalg.diag_part(h))],
-        unroll=Unroll(
-            200, lambda: start, lambda k, x, shift: x - 0.3 * (
-                tf.linalg.matvec(h, x) + 0.75 * x + shift), lambda x: x,
-        ),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_solvers(method, dtype):
-    known, how = curvature(dtype), SolveOptions(damping=0.5, iterations=200, tolerance=1e-7)
-    run = tf.function(lambda v: solve(method, known, v, how), autograph=False)
-    inverse = {"identity": np.eye(P)}.get(method, np.linalg.inv(A.T @ A + 0.75 * np.eye(P)))
-    exact = method not in ("kfac", "ekfac", "stochastic_cg")
-    wrong = (
-        {"dtype": "float16"},
-        {"dtype": "int32"},
-        {"shape": [P, 1]},
-        {"shape": [P - 1]},
-        {"shape": []},
-    )
-    for change in wrong:
-        with pytest.raises(ValueError, match=r"`vector` must be \[4\]"):
-            solve(method, known, tf.ones(**{"shape": [P], "dtype": dtype} | change), how)
-
-    vectors = st.lists(st.floats(-9, 9, width=16), min_size=P, max_size=P)
-    trouble = st.sampled_from([None, None, np.nan, np.inf])
-
-    @fuzz(15, v=vectors, scale=st.integers(-80, 80), spoilt=trouble)
-    def check(v, scale, spoilt):
-        v = np.array(v, dtype)
-        if spoilt is not None:
-            v[1] = spoilt
-            assert run(tf.constant(v)).status == DIVERGED
-            return
-        found, scaled = run(tf.constant(v)), run(tf.constant(v * v.dtype.type(2.0**scale)))
-        assert found.status != DIVERGED
-        # In units of its own size a vector is solved for alike, bit for bit.
-        np.testing.assert_array_equal(scaled.vector, found.vector.numpy() * 2.0**scale)
-        if exact:
-            np.testing.assert_allclose(found.vector, inverse @ v, atol=1e-5 * abs(v).max())
-
-    check()
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_engines(engine):
-    model, inputs = nets.make("mlp", "float64", 3)
-    network = Network(model)
-    rng = np.random.default_rng(0)
-    vector = [tf.constant(rng.normal(size=s)) for s in network.shapes]
-    cotangent = rng.normal(size=[3, nets.CLASSES])
-    values = [v.value for v in model.trainable_variables]
-
-    def one(p):
-        with tf.GradientTape() as tape:
-            z = tf.reduce_sum(model(inputs[p : p + 1]) * cotangent[p])
-        pairs = zip(tape.gradient(z, values), vector, strict=True)
-        return sum(float(tf.reduce_sum(g * v)) for g, v in pairs)
-
-    expected = np.array([one(p) for p in range(3)])
-
-    def run(x, c, v=vector):
-        return per_example_dot_products(network, x, c, v, engine=engine)
-
-    np.testing.assert_allclose(run(inputs, cotangent), expected, rtol=1e-10)
-    for power in (-60, 60):  # linear in the cotangent, at every size
-        np.testing.assert_allclose(
-            run(inputs, cotangent * 2.0**power), expected * 2.0**power, rtol=1e-10
-        )
-    for bad in (np.nan, np.inf):  # in one example: the others do not see it
-        spoilt = inputs.copy()
-        spoilt[1] = bad
-        found = run(spoilt, cotangent).numpy()
-        np.testing.assert_allclose(found[[0, 2]], expected[[0, 2]], rtol=1e-10)
-        marked = cotangent.copy()
-        marked[1] = bad
-        assert not np.isfinite(run(inputs, marked).numpy()[1])
-    assert run(inputs[:0], cotangent[:0]).shape == (0,)
-    # TensorFlow's own refusal names both shapes.
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
-        run(inputs, cotangent[:, :1])
-    for x, c, v in (
-        (inputs[:2], cotangent, vector),
-        (inputs, cotangent[:1], vector),
-        (inputs, cotangent[:, 0], vector),
-        (inputs, cotangent[None], vector),
-        (inputs, cotangent.astype("f"), vector),
-        (inputs, cotangent.astype("i4"), vector),
-        (inputs[:, :2], cotangent, vector),
-        (inputs, cotangent, vector[1:]),
-        (inputs, cotangent, vector[::-1]),
-        (inputs, cotangent, [tf.cast(part, tf.float32) for part in vector]),
-    ):
-        with pytest.raises(ValueError, match=r"must|incompatible|expected"):
-            run(x, c, v)
