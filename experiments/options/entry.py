@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ NOT_NEGATIVE = Range("0 or more", lambda x: x >= 0)
 AT_MOST_ONE = Range("in [0, 1]", lambda x: x <= 1)
 FRACTION = Range("in [0, 1)", lambda x: 0 <= x < 1)
 OR_MINUS_ONE = Range("0 or more, or -1", lambda x: x >= 0 or x == -1)
-FINITE = Range("finite", math.isfinite)
+FINITE = Range("finite, also in float32", lambda x: abs(x) < 2.0**128)
 
 
 class Need(NamedTuple):
