@@ -21,7 +21,7 @@ from ssl_weighting.lambda_step import (
     refuse_non_finite,
 )
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.structs import Event, Most, Stops
+from ssl_weighting.structs import Event, Most, Stops, check_number
 from ssl_weighting.theta.devices import Devices, check_devices
 from ssl_weighting.theta.replay import Replay
 from ssl_weighting.theta.step import ThetaStep
@@ -67,13 +67,9 @@ class BilevelSettings:
         Raises:
             ValueError: a value out of range.
         """
-        if self.inner_steps < 1:
-            raise ValueError(f"`inner_steps` must be >= 1. Received: {self.inner_steps}")
-        if self.lambda_warmup_steps < 0 or self.weight_decay < 0:
-            raise ValueError(
-                "`lambda_warmup_steps` and `weight_decay` must be >= 0. Received: "
-                f"lambda_warmup_steps={self.lambda_warmup_steps}, weight_decay={self.weight_decay}"
-            )
+        check_number("inner_steps", self.inner_steps, 1, whole=True)
+        check_number("lambda_warmup_steps", self.lambda_warmup_steps, whole=True)
+        check_number("weight_decay", self.weight_decay)
         if self.weight_decay_scope not in SCOPES:
             raise ValueError(
                 f"`weight_decay_scope` must be one of {', '.join(SCOPES)}. "
@@ -297,6 +293,7 @@ class BilevelTrainer:
     def _within_theta_step(self):
         """`infl_own_features`: Eq. 6 on the rows that the theta-step makes anyway."""
         (batch, validation), step = self._lambda_batches(), self.step
+        self._lambda_step.check(*batch, validation)
         out, measured = self._both_steps(*batch, validation, tf.constant(step, tf.int64))
         self.step += 1
         measured = self._lambda_step.reported(measured)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,22 @@ class Checkpoints:
         fingerprint: JSON-able flat dict that names what a resumed run must share (options, split
             hash, model); compared key by key.
         keep: how many newest files stay.
+        reading: applied to the fingerprint of a checkpoint before it is compared.
         defaults: what a key of the fingerprint was before it existed, or after it was retired: the
             side without it is compared as if it had this value.
     """
 
     def __init__(
-        self, folder: str | Path, fingerprint: dict, keep: int = 3, defaults: dict | None = None
+        self,
+        folder: str | Path,
+        fingerprint: dict,
+        keep: int = 3,
+        defaults: dict | None = None,
+        reading: Callable[[dict], dict] = dict,
     ):
         if keep < 1:
             raise ValueError(f"`keep` must be >= 1. Received: keep={keep}")
-        self.folder, self.keep = Path(folder), keep
+        self.folder, self.keep, self.reading = Path(folder), keep, reading
         self.fingerprint = json.loads(json.dumps(fingerprint))
         self.defaults = json.loads(json.dumps(defaults or {}))
 
@@ -124,7 +131,7 @@ class Checkpoints:
     def _compare(self, path, found):
         keys = sorted(found.keys() | self.fingerprint.keys())
         known = {key: self.defaults[key] for key in keys if key in self.defaults}
-        found, ours = known | found, known | self.fingerprint
+        found, ours = known | self.reading(found), known | self.fingerprint
         differences = [
             f"{key}: the checkpoint has {found.get(key, 'nothing')!r}, "
             f"this run {ours.get(key, 'nothing')!r}"

@@ -103,7 +103,8 @@ class CrossFitTrainer:
         heard = [m for m in found if not m.report["skipped"]]
         if heard:
             gradients = [m.lam_gradient / len(heard) for m in heard]
-            self._update(tf.concat([m.ids for m in heard], 0), tf.concat(gradients, 0))
+            ids = tf.concat([m.ids for m in heard], 0)
+            self._update(*self.store.checked(ids, tf.concat(gradients, 0)))
         self.lambda_steps += 1
         report = _means([m.report for m in found])
         solves = dict.fromkeys(m.report["solve"] for m in found)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.data.examples import Examples
+from ssl_weighting.structs import LabeledBatch, check_labeled, check_number
 from ssl_weighting.theta.ema import ExponentialMovingAverage
 
 
@@ -33,6 +34,7 @@ class Evaluator:
         *,
         jit: bool = True,
     ):
+        check_number("batch_size", batch_size, 1, whole=True)
         self.model, self.ema, self.preprocess = model, ema, preprocess
         self.batch_size = batch_size
         self._logits = tf.function(self._logits_fn, jit_compile=jit, autograph=False)
@@ -43,7 +45,12 @@ class Evaluator:
         """Return the logits of all `inputs` [n, ...], [n, C] float32; no remainder is dropped.
 
         `preprocessed` says that the inputs are model inputs already (an augmented view).
+
+        Raises:
+            ValueError: there are none.
         """
+        if not len(inputs):
+            raise ValueError("`inputs` must be at least one example. Received: none")
         groups = self.model.trainable_variables, self.model.non_trainable_variables
         if use_ema:
             groups = [self.ema.in_place_of(group) for group in groups]
@@ -59,8 +66,14 @@ class Evaluator:
         return np.concatenate(parts)
 
     def error_and_loss(self, examples: Examples, *, use_ema: bool = True) -> tuple[float, float]:
-        """Return the error rate in % and the mean cross-entropy in nats over `examples`."""
+        """Return the error rate in % and the mean cross-entropy in nats over `examples`.
+
+        Raises:
+            ValueError: no example, or labels that are not one class of the model for each.
+        """
+        check_labeled(LabeledBatch(examples.inputs, examples.labels), "examples")
         logits = self.logits(examples.inputs, use_ema=use_ema).astype(np.float64)
+        check_labeled(LabeledBatch(logits, examples.labels), "examples", logits.shape[-1])
         wrong = logits.argmax(axis=1) != examples.labels
         log_p = log_softmax(logits)[np.arange(len(logits)), examples.labels]
         return 100.0 * float(wrong.mean()), -float(log_p.mean())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ssl_weighting.inverse_hessian import Solution, SolveOptions, solve
+from ssl_weighting.inverse_hessian import Solution, SolveOptions, solve, unit_of
 from ssl_weighting.parameters import Parameters
 from ssl_weighting.structs import LabeledBatch, LossRows
 
@@ -54,7 +54,8 @@ def influence(
     solution = solve(method, parameters.curvature(rows, unroll), gradient, options)
     v = solution.vector
     scores = -parameters.dot_products(rows, v)
-    cosine = tf.math.divide_no_nan(tf.reduce_sum(v * gradient), tf.norm(v) * tf.norm(gradient))
+    a, b = v / unit_of(v), gradient / unit_of(gradient)  # squares of small numbers are 0
+    cosine = tf.math.divide_no_nan(tf.reduce_sum(a * b), tf.norm(a) * tf.norm(b))
     return Influence(scores, v, gradient, loss, solution, cosine)
 
 

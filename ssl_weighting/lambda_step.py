@@ -17,7 +17,13 @@ from ssl_weighting.parameters.last_layer import LastLayer
 from ssl_weighting.parameters.subnetwork import Subnetwork
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.structs import LossRows
+from ssl_weighting.structs import (
+    LossRows,
+    check_labeled,
+    check_number,
+    check_unlabeled,
+    sum_by_id,
+)
 from ssl_weighting.theta.step import NonFiniteError
 
 BATCH_NORM_MODES = ("batch", "moving")
@@ -78,19 +84,17 @@ class LambdaStepSettings:
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
-        if (self.hess_l2_coeff or 0) < 0:
-            raise ValueError(f"`hess_l2_coeff` must be >= 0. Received: {self.hess_l2_coeff}")
-        if self.solve_sample < 1 or (self.max_memory is not None and self.max_memory < 1):
-            raise ValueError(
-                "`solve_sample` and `max_memory` must be at least 1. Received: "
-                f"solve_sample={self.solve_sample}, max_memory={self.max_memory}"
-            )
+        if self.hess_l2_coeff is not None:
+            check_number("hess_l2_coeff", self.hess_l2_coeff)
+        check_number("solve_sample", self.solve_sample, 1, whole=True)
+        if self.max_memory is not None:
+            check_number("max_memory", self.max_memory, 1, whole=True)
 
 
 class Measured(NamedTuple):
     """A Lambda-step that has been computed but not applied."""
 
-    ids: tf.Tensor  # [K] int64
+    ids: tf.Tensor  # [K] int64, each once
     lam_gradient: tf.Tensor  # [K] float32, Eq. 6
     report: dict
     val_direction: tf.Tensor  # [p]
@@ -128,7 +132,9 @@ class LambdaStep:
                 f"`BilevelTrainer` makes it. Received: inverse_hessian="
                 f"{self.settings.inverse_hessian!r}, replay={replay}"
             )
+        check_number("weight_decay", weight_decay)
         self.parameters = parameters or make_parameters(model, self.settings, weight_decay)
+        self.num_classes = None  # known once rows have been made
         self._measure = tf.function(self._measure_fn, autograph=False)
         self._apply = tf.function(self._apply_fn, autograph=False)
 
@@ -138,13 +144,35 @@ class LambdaStep:
         Args:
             labeled, validation: LabeledBatch; unlabeled: UnlabeledBatch.
             step: theta-steps taken so far.
+
+        Raises:
+            ValueError: no validation example, labels or ids of another shape or out of range.
         """
+        self.check(labeled, unlabeled, validation)
+        first = self.num_classes is None
         history = self.replay.tensors(step) if self.replay else None
         m = self._measure(labeled, unlabeled, validation, tf.constant(step, tf.int64), history)
+        if first:  # C is known by now
+            self.check(labeled, unlabeled, validation)
         return self.reported(m)
 
+    def check(self, labeled, unlabeled, validation) -> None:
+        """Check the batches of a Lambda-step; labels against C once that is known.
+
+        Raises:
+            ValueError: as `measure`.
+        """
+        check_labeled(labeled, "labeled", self.num_classes)
+        check_labeled(validation, "validation", self.num_classes)
+        check_unlabeled(unlabeled, self.store.num_unlabeled)
+
     def agreement_of_halves(self, labeled, unlabeled, validation, step: int) -> float:
-        """Return the rank correlation of the scores by every second example of V' and the rest."""
+        """Return the rank correlation of the scores by every second example of V' and the rest.
+
+        NaN where V' is a single example.
+        """
+        if len(validation.label) < 2:
+            return float("nan")
         halves = [tf.nest.map_structure(lambda x, s=s: x[s], validation) for s in _HALVES]
         found = [self.measure(labeled, unlabeled, half, step) for half in halves]
         return rank_correlation(*(measured.lam_gradient for measured in found))
@@ -170,13 +198,15 @@ class LambdaStep:
 
         Raises:
             NonFiniteError: the measurement met a value that is not finite; nothing has moved.
+            ValueError: ids or gradients that `WeightStore.checked` refuses; nothing has moved.
         """
         refuse_non_finite(measured)
         if measured.report["skipped"]:
             return
-        stale = self._apply(measured.ids, measured.lam_gradient, measured.val_direction, scores)
+        checked = self.store.checked(measured.ids, measured.lam_gradient)
+        stale = self._apply(*checked, measured.val_direction, scores)
         if scores:
-            correlation = rank_correlation(stale["stale"], measured.lam_gradient)
+            correlation = rank_correlation(stale["stale"], stale["fresh"])
             scored = int(stale["scored"])
             measured.report.update(scored=scored, stale_fresh_spearman=correlation)
 
@@ -186,7 +216,8 @@ class LambdaStep:
             return {}
         gathered = scores.refresh(ids, gradient, direction)
         self.store.update(gathered["ids"], gathered["gradient"])
-        return {"stale": gathered["stale"], "scored": tf.size(gathered["ids"])}
+        pair = {name: gathered[name] for name in ("stale", "fresh")}
+        return pair | {"scored": tf.size(gathered["ids"])}
 
     def _measure_fn(self, labeled, unlabeled, validation, step, history):
         inputs = []
@@ -210,12 +241,14 @@ class LambdaStep:
             count: U; step: scalar int64; history: from `Replay.tensors`.
         """
         s = self.settings
+        self.num_classes = rows.logits.shape[-1]
         prepared = self.parameters.prepare(rows, inputs, self._coefficients(rows, step))
         unroll = self.replay.unroll(history) if self.replay else None
         found = influence(self.parameters, prepared, validation, s.inverse_hessian, s.solve, unroll)
-        ids, gradient = lam_gradient(rows, found.scores, count, s.infl_mask_grad)
+        ids, gradient = sum_by_id(*lam_gradient(rows, found.scores, count, s.infl_mask_grad))
         ok = found.solution.status != DIVERGED
-        values = [rows.loss, rows.logits, found.val_gradient]
+        values = [rows.loss, rows.logits, rows.confidence]
+        values += [found.val_gradient, found.validation_loss]
         values += [tf.where(ok, gradient, tf.zeros_like(gradient))]
         return {
             "ids": ids,

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.structs import check_number, check_rate, finite, require_ids, sum_by_id
+
+# Float32 holds no square below 1.2e-38: where so small a second moment stands, some were lost.
+WHOLE_IN_FLOAT32 = 1e-30
 MASKS = ("nonzero", "membership")
 STEP_COUNTS = ("per_example", "global")
 
@@ -30,19 +35,85 @@ def madam_update(g, lam, m, v, t, *, mask, alpha, beta1, beta2, epsilon):
     return lam, m, v
 
 
-class MAdam(keras.optimizers.Optimizer):
+class _LambdaOptimizer(keras.optimizers.Optimizer):
+    """What the Adams of Lambda share: checked gradients, and second moments in float64.
+
+    The square of an influence of 1e-20 is 0 in float32, as TensorFlow flushes what is smaller than
+    1.2e-38: the step would depend on the scale of the influences. It is computed in float64.
+    """
+
+    SLOTS: tuple[str, ...] = ()  # names; the first moment first, then the second
+
+    def __init__(self, learning_rate, beta_1, beta_2, epsilon, name, **kwargs):
+        check_rate(learning_rate)
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        check_number("beta_1", beta_1, below=1)
+        check_number("beta_2", beta_2, below=1)
+        check_number("epsilon", epsilon)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def build(self, variables):
+        """Create the slots beside each variable: same shape, zeros."""
+        if self.built:
+            return
+        super().build(variables)
+        # As a function: Keras counts variables that it finds in attributes as the optimizer's own.
+        self.tables = lambda: list(variables)
+        self.slots = list(zip(*self.add_optimizer_variables(variables, self.SLOTS), strict=True))
+
+    def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
+        """Add a variable like `reference_variable`; the second moment in float64."""
+        if name != self.SLOTS[1]:
+            return super().add_variable_from_reference(reference_variable, name, initializer)
+        path = reference_variable.path.replace("/", "_")
+        shape = reference_variable.shape
+        return self.add_variable(shape, initializer, "float64", name=f"{path}_{name}")
+
+    def apply(self, grads, trainable_variables=None):
+        """Take a step; all gradients are checked before any variable is written.
+
+        Raises:
+            ValueError: a gradient of another shape, of integers, not finite, or of rows that do not
+                exist. Within a `tf.function` what depends on values is an InvalidArgumentError.
+        """
+        grads = list(grads)
+        variables = self.tables() if trainable_variables is None else list(trainable_variables)
+        if len(grads) == len(variables):  # Keras refuses other lengths
+            pairs = zip(grads, variables, strict=True)
+            grads = [g if g is None else _checked(g, v) for g, v in pairs]
+        with tf.control_dependencies([g for g in grads if g is not None]):
+            super().apply(grads, trainable_variables)
+
+    def get_config(self):
+        """Return the constructor's arguments, for `from_config` and `model.save`."""
+        own = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+        return super().get_config() | own
+
+    def _wide(self, variable):
+        """Return a variable and its slots, each as TensorFlow's."""
+        slots = self.slots[self._get_variable_index(variable)]
+        return [_native(one) for one in (variable, *slots)]
+
+    def _moved(self, g, lam, m, v, t, mask, learning_rate, epsilon):
+        rate = tf.cast(learning_rate, tf.float64)
+        betas = {"beta1": self.beta_1, "beta2": self.beta_2}
+        return madam_update(g, lam, m, v, t, mask=mask, alpha=rate, epsilon=epsilon, **betas)
+
+
+class MAdam(_LambdaOptimizer):
     """M-Adam as a Keras optimizer for one weight per row (App. C).
 
     Dense gradients use the paper's mask 1[g != 0]. `tf.IndexedSlices` read and write the rows they
     name and nothing else: O(batch) time and memory whatever the number of rows. Rows named more
-    than once in one gradient are summed first.
+    than once in one gradient are summed first. m and t have the weights' dtype, v is float64, so
+    that the step does not depend on the scale of the gradients, from 1e-30 to 1e30.
 
     Args:
         learning_rate: float or schedule, `alpha` of Alg. 2 (eta of Alg. 1), units of lambda.
         beta_1, beta_2: floats in [0, 1), decay rates (the release uses Adam's 0.9 and 0.999).
         epsilon: float >= 0. Alg. 2 only says "a fixed small value"; the release uses 1e-8.
             Saturated predictions make influences of that very size, so the default is far below
-            it, which keeps the step independent of their scale.
+            all that float32 holds, which keeps the step independent of their scale.
         step_count: "per_example": t counts the updates of each row (Sec. 3.1: one scalar optimizer
             per weight; the release). "global": t counts calls (the letter of Alg. 2).
         mask: "nonzero": rows whose gradient is exactly zero stay as they are (Alg. 2).
@@ -53,82 +124,100 @@ class MAdam(keras.optimizers.Optimizer):
         ValueError: a hyper-parameter out of range or an unknown name.
     """
 
+    SLOTS = ("m", "v", "t")
+
     def __init__(
         self,
         learning_rate=0.01,
         beta_1=0.9,
         beta_2=0.999,
-        epsilon=1e-18,
+        epsilon=1e-60,
         step_count="per_example",
         mask="nonzero",
         name="madam",
         **kwargs,
     ):
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        _check_fraction("beta_1", beta_1)
-        _check_fraction("beta_2", beta_2)
-        if epsilon < 0:
-            raise ValueError(f"`epsilon` must be >= 0. Received: epsilon={epsilon}")
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, name, **kwargs)
         _check_choice("step_count", step_count, STEP_COUNTS)
         _check_choice("mask", mask, MASKS)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.step_count, self.mask = step_count, mask
-
-    def build(self, variables):
-        """Create m, v and t beside each variable: same shape and dtype, zeros."""
-        if self.built:
-            return
-        super().build(variables)
-        self.first_moments, self.second_moments, self.visits = self.add_optimizer_variables(
-            variables, ["m", "v", "t"]
-        )
 
     def update_step(self, gradient, variable, learning_rate):
         """Apply one step to `variable` from a dense gradient or from `tf.IndexedSlices`."""
-        k = self._get_variable_index(variable)
-        slots = [
-            _native(s)
-            for s in (variable, self.first_moments[k], self.second_moments[k], self.visits[k])
-        ]
-        if isinstance(gradient, tf.IndexedSlices):
-            self._update_rows(gradient, slots, learning_rate)
-        else:
+        slots = self._wide(variable)
+        if not isinstance(gradient, tf.IndexedSlices):
             new = self._step(tf.convert_to_tensor(gradient), slots, learning_rate, "nonzero")
             for slot, value in zip(slots, new, strict=True):
                 slot.assign(value)
-
-    def _update_rows(self, gradient, slots, learning_rate):
-        rows, g = _sum_duplicates(gradient)
+            return
+        rows, g = gradient.indices, gradient.values
         new = self._step(g, [tf.gather(s, rows) for s in slots], learning_rate, self.mask)
         for slot, value in zip(slots, new, strict=True):
             slot.scatter_update(tf.IndexedSlices(value, rows))
 
     def _step(self, g, slots, learning_rate, mask_name):
-        lam, m, v, t = slots
-        dtype = g.dtype
-        nonzero = mask_name == "nonzero"
-        mask = tf.cast(g != 0, dtype) if nonzero else tf.ones_like(g)
+        """Return what `slots` are after the step, in their dtypes."""
+        g, lam, m, v, t = (tf.cast(x, tf.float64) for x in (g, *slots))
+        mask = tf.cast(g != 0, g.dtype) if mask_name == "nonzero" else tf.ones_like(g)
         t = t + mask
-        clock = t if self.step_count == "per_example" else tf.cast(self.iterations, dtype) + 1
-        lam, m, v = madam_update(
-            *(g, lam, m, v, tf.maximum(clock, 1)),  # never visited and masked out: t = 0, unused
-            mask=mask,
-            alpha=tf.cast(learning_rate, dtype),
-            beta1=tf.constant(self.beta_1, dtype),
-            beta2=tf.constant(self.beta_2, dtype),
-            epsilon=tf.constant(self.epsilon, dtype),
-        )
-        return lam, m, v, t
+        clock = t if self.step_count == "per_example" else tf.cast(self.iterations, t.dtype) + 1
+        clock = tf.maximum(clock, 1)  # never visited and masked out: t = 0, unused
+        new = self._moved(g, lam, m, v, clock, mask, learning_rate, self.epsilon)
+        return [tf.cast(x, slot.dtype) for x, slot in zip((*new, t), slots, strict=True)]
 
     def get_config(self):
         """Return the constructor's arguments, for `from_config` and `model.save`."""
-        return super().get_config() | {
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-            "step_count": self.step_count,
-            "mask": self.mask,
-        }
+        return super().get_config() | {"step_count": self.step_count, "mask": self.mask}
+
+
+class LambdaAdam(_LambdaOptimizer):
+    """Adam on the whole of Lambda, to compare with: every weight moves at every step.
+
+    Keras's Adam, whose epsilon stands beside sqrt(v) before the bias is corrected, with the slots
+    of that name, but in float64 where it counts.
+
+    Args:
+        learning_rate, beta_1, beta_2, epsilon, name: as those of `MAdam`.
+
+    Raises:
+        ValueError: a hyper-parameter out of range.
+    """
+
+    SLOTS = ("momentum", "velocity")
+
+    def __init__(
+        self, learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-60, name="adam", **kwargs
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, name, **kwargs)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Apply one step to `variable`; rows that a `tf.IndexedSlices` does not name have g = 0."""
+        slots = self._wide(variable)
+        g = tf.convert_to_tensor(gradient)
+        t = tf.cast(self.iterations, tf.float64) + 1
+        epsilon = self.epsilon / tf.sqrt(1 - self.beta_2**t)
+        wide = (tf.cast(x, tf.float64) for x in (g, *slots))
+        new = self._moved(*wide, t, 1.0, learning_rate, epsilon)
+        for slot, value in zip(slots, new, strict=True):
+            slot.assign(tf.cast(value, slot.dtype))
+
+
+def widened(first, second, *counts):
+    """Return moments of a run that held the second in float32, to go on from in float64.
+
+    Where squares were lost (see `WHOLE_IN_FLOAT32`) a mean of them that is too small would make
+    the next step too large: these rows start anew, with their weights as they are.
+
+    Args:
+        first, second: arrays m, v; counts: array t, where there is one.
+
+    Returns:
+        The list of them, and how many rows start anew.
+    """
+    visited = counts[0] > 0 if counts else first != 0
+    lost = visited & (second < WHOLE_IN_FLOAT32)
+    slots = first, second.astype(np.float64), *counts
+    return [np.where(lost, np.zeros_like(x), x) for x in slots], int(lost.sum())
 
 
 def _native(variable):
@@ -137,14 +226,27 @@ def _native(variable):
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def _sum_duplicates(gradient):
-    rows, segment = tf.unique(gradient.indices)
-    return rows, tf.math.unsorted_segment_sum(gradient.values, segment, tf.size(rows))
+def _checked(gradient, variable):
+    """Return a gradient that may be applied; rows that stand there twice are summed."""
+    name = f"The gradient of {variable.path}"
+    if not isinstance(gradient, tf.IndexedSlices):
+        values = tf.convert_to_tensor(gradient)
+        _check_gradient(name, values, list(variable.shape))
+        return finite(name, values)
+    rows, values = tf.convert_to_tensor(gradient.indices), tf.convert_to_tensor(gradient.values)
+    _check_gradient(name, values, [*rows.shape[:1], *variable.shape[1:]], rows.shape.rank == 1)
+    with tf.control_dependencies(require_ids("indices", rows, variable.shape[0])):
+        rows, values = sum_by_id(tf.identity(rows), values)
+    return tf.IndexedSlices(finite(name, values), rows, gradient.dense_shape)
 
 
-def _check_fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value}")
+def _check_gradient(name, values, shape, fits=True):
+    if fits and values.dtype.is_floating and values.shape.is_compatible_with(shape):
+        return
+    raise ValueError(
+        f"{name} must be floats of shape {shape}, and row numbers [n]. Received: "
+        f"{values.dtype.name} of shape {values.shape}"
+    )
 
 
 def _check_choice(name, value, known):

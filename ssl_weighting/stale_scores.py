@@ -1,10 +1,10 @@
 """Scores for the batch of every theta-step, with the direction of the last Lambda-step.
 
 A theta-step has features, predictions and targets of its batch at hand; with v = H^-1 grad L_S(V)
-kept from the last Lambda-step, scoring all its examples costs two small matrix products. The scores
-of an example are gathered until the next Lambda-step and their mean then moves its weight once,
-together with the fresh scores: as many updates as visits would need a smaller step size. Last layer
-only.
+kept from the last Lambda-step, scoring all its examples costs two small matrix products. Scores of
+one example within a batch are summed, as everywhere. These sums are gathered until the next
+Lambda-step and their mean then moves its weight once, together with the fresh one: as many updates
+as visits would need a smaller step size. Last layer only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from ssl_weighting.influence import lam_gradient
 from ssl_weighting.losses import logit_gradient
-from ssl_weighting.structs import LossRows
+from ssl_weighting.structs import LossRows, check_number, sum_by_id
 
 
 class StaleScores:
@@ -34,6 +34,8 @@ class StaleScores:
         infl_mask_grad: bool = True,
         logit_map: tf.Tensor | None = None,
     ):
+        check_number("num_unlabeled", num_unlabeled, 1, whole=True)
+        check_number("num_parameters", num_parameters, 1, whole=True)
         self.infl_mask_grad, self.logit_map = infl_mask_grad, logit_map
         self.direction = keras.Variable(tf.zeros([num_parameters]), name="direction")
         self.ready = keras.Variable(0, name="ready", dtype="int32")  # 1 once a direction is known
@@ -62,12 +64,15 @@ class StaleScores:
         """Take what was gathered, with the fresh scores of a Lambda-step, and start anew.
 
         Args:
-            ids: [K] int64; gradient: [K] float32, fresh; direction: [p], the new v.
+            ids: [K] int64, from `WeightStore.checked`, as each batch of a theta-step is of ids that
+                exist; gradient: [K] float32, fresh; direction: [p], the new v.
 
         Returns:
             "ids" [M] int64, "gradient" [M] float32: mean score of every example met since the
-            last call; "stale" [K]: what was gathered for `ids` before, NaN where nothing was.
+            last call; "fresh" [D], "stale" [D]: the fresh scores of the different ones among `ids`
+            and the mean of what was gathered for them before, NaN where nothing was.
         """
+        ids, gradient = sum_by_id(ids, gradient)
         seen = tf.cast(tf.gather(self.count.value, ids), gradient.dtype)
         stale = tf.gather(self.total.value, ids)
         stale = tf.where(seen > 0, stale / tf.maximum(seen, 1), float("nan"))
@@ -81,10 +86,11 @@ class StaleScores:
             self.count.assign(tf.zeros_like(self.count.value))
             self.direction.assign(tf.cast(direction, self.direction.dtype))
             self.ready.assign(1)
-        return {"ids": met, "gradient": mean, "stale": stale}
+        return {"ids": met, "gradient": mean, "fresh": gradient, "stale": stale}
 
     def _gather(self, ids, gradient, times):
-        ones = tf.ones_like(ids, tf.int32) * times
         gradient = gradient * tf.cast(times, gradient.dtype)
         self.total.value.scatter_add(tf.IndexedSlices(gradient, ids))
-        self.count.value.scatter_add(tf.IndexedSlices(ones, ids))
+        # Not added: an id that stands there twice has been met once.
+        met = tf.gather(self.count.value, ids) + times
+        self.count.value.scatter_update(tf.IndexedSlices(met, ids))

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.madam import MAdam
+from ssl_weighting.structs import FLOAT32_MAX, check_number, finite, require_ids, sum_by_id
 
 MODES = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
 LEARNED = ("single", "per_example", "shuffled", "random")
@@ -46,7 +47,7 @@ class WeightStore:
         lambda_max: float = float("inf"),
         seed: int = 0,
     ):
-        _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max)
+        _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max, seed)
         self.num_unlabeled, self.mode, self.optimizer = num_unlabeled, mode, optimizer
         self.lambda_max, self.seed = lambda_max, seed
         size = 1 if mode == "single" else num_unlabeled
@@ -72,36 +73,75 @@ class WeightStore:
         """Return the weights of the parents `ids` [R, 2] int64, [R, 2] float32; 1 where id is -1.
 
         Args:
-            ids: [R, 2] int64 in -1..|U|-1.
-            confidence: [R, 2] float32, max_c p_c of each parent (read by mode confidence only).
+            ids: [R, 2] int64 in -1..|U|-1; within a `tf.function` the weight of any other is NaN.
+            confidence: [R, 2] float32, max_c p_c of each parent. Where it is NaN, so is the weight;
+                other values are read by mode confidence only.
             num_classes: C.
             draw: scalar int64, the step; keys the draws of mode random.
+
+        Raises:
+            ValueError: ids of another shape, no integers, or, where they are known, out of range.
         """
+        ids = tf.convert_to_tensor(ids)
+        if ids.shape.rank != 2:
+            raise ValueError(f"`ids` must be [R, 2], -1 for labeled. Received: shape {ids.shape}")
+        if not tf.is_symbolic_tensor(ids) or not ids.dtype.is_integer:
+            require_ids("ids", ids, self.num_unlabeled, least=-1)
         if self.mode == "confidence":
             lam = (num_classes * confidence - 1.0) / (num_classes - 1.0)
         else:
-            lam = tf.gather(self.lam.value, self._place(tf.maximum(ids, 0), draw))
-        return tf.where(ids < 0, tf.ones_like(lam), lam)
+            places = tf.clip_by_value(ids, 0, self.num_unlabeled - 1)
+            lam = tf.gather(self.lam.value, self._place(places, draw))
+        # A confidence of NaN is below every threshold: the example would be left out in silence.
+        wrong = (ids < -1) | (ids >= self.num_unlabeled) | tf.math.is_nan(confidence)
+        return tf.where(ids == -1, 1.0, tf.where(wrong, float("nan"), lam))
 
     def update(self, ids: tf.Tensor, lam_gradient: tf.Tensor) -> None:
         """Take one optimizer step on the weights of `ids`, then put them back into range.
 
+        An empty batch moves nothing.
+
         Args:
-            ids: [U] int64; gradients of an id that stands there twice are summed.
-            lam_gradient: [U] float32, Eq. 6.
+            ids: [K] int64; gradients of an id that stands there twice are summed, as one visit.
+            lam_gradient: [K] float32, Eq. 6.
+
+        Raises:
+            ValueError: as `checked`; nothing is written then. Within a `tf.function` what depends
+                on values is an InvalidArgumentError.
         """
-        # DEVIATION: the sum over duplicates, which Eq. 6 asks for; in the release the last one
-        # wins.
-        rows, segment = tf.unique(ids)
-        g = tf.math.unsorted_segment_sum(lam_gradient, segment, tf.size(rows))
-        self.last_influence.value.scatter_update(tf.IndexedSlices(g, rows))
+        rows, g = self.checked(ids, lam_gradient)
+        if rows.shape[0] == 0:
+            return
         masked = getattr(self.optimizer, "mask", "") == "nonzero"
         moved = tf.cast(g != 0, tf.int32) if masked else tf.ones_like(rows, tf.int32)
-        self.visits.value.scatter_add(tf.IndexedSlices(moved, rows))
+        lam_rows, lam_g = rows, g
         if self.mode == "single":
-            rows, g = tf.zeros([1], ids.dtype), tf.reduce_mean(g)[None]
-        self.optimizer.apply([tf.IndexedSlices(g, rows, self.lam.shape)], [self.lam])
-        self._clip(rows)
+            some = tf.minimum(tf.size(rows), 1)  # the mean of nothing is NaN
+            lam_rows, lam_g = tf.zeros([some], rows.dtype), tf.reduce_mean(g)[None][:some]
+        with tf.control_dependencies([rows, g]):  # which wait for the checks
+            self.optimizer.apply([tf.IndexedSlices(lam_g, lam_rows, self.lam.shape)], [self.lam])
+            self._clip(lam_rows)
+            self.last_influence.value.scatter_update(tf.IndexedSlices(g, rows))
+            self.visits.value.scatter_add(tf.IndexedSlices(moved, rows))
+
+    def checked(self, ids: tf.Tensor, lam_gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return each id once, int64, with the sum of its gradients, float32, ready for `update`.
+
+        Raises:
+            ValueError: a mode that does not learn; other shapes or dtypes; where the values are
+                known, ids outside 0..|U|-1 and gradients that are not finite.
+        """
+        ids, g = tf.convert_to_tensor(ids), tf.convert_to_tensor(lam_gradient)
+        fits = ids.shape.rank == 1 and g.shape.is_compatible_with(ids.shape)
+        if not (self.learns and fits and g.dtype.is_floating):
+            raise ValueError(
+                "`ids` and `lam_gradient` must be [K] integers and [K] floats, of a mode that "
+                f"learns ({', '.join(LEARNED)}). Received: {ids.dtype.name} of shape {ids.shape}, "
+                f"{g.dtype.name} of shape {g.shape}, mode {self.mode!r}"
+            )
+        with tf.control_dependencies(require_ids("ids", ids, self.num_unlabeled)):
+            rows, g = sum_by_id(tf.cast(ids, tf.int64), tf.cast(g, tf.float32))
+        return rows, finite("`lam_gradient`", g)
 
     def table(self) -> tf.Tensor:
         """Return the learned weight of every id, [|U|] float32 (before any control permutes it)."""
@@ -127,25 +167,24 @@ class WeightStore:
         return ids
 
     def _clip(self, rows):
+        largest = min(self.lambda_max, FLOAT32_MAX)
         # These two leave rows outside the batch alone; any other may move them.
         if not isinstance(self.optimizer, MAdam | keras.optimizers.SGD):
-            self.lam.assign(tf.clip_by_value(self.lam.value, 0.0, self.lambda_max))
+            self.lam.assign(tf.clip_by_value(self.lam.value, 0.0, largest))
             return
-        new = tf.clip_by_value(tf.gather(self.lam.value, rows), 0.0, self.lambda_max)
+        new = tf.clip_by_value(tf.gather(self.lam.value, rows), 0.0, largest)
         self.lam.value.scatter_update(tf.IndexedSlices(new, rows))
 
 
-def _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max):
+def _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max, seed):
     if mode not in MODES:
         raise ValueError(f"`mode` must be one of {', '.join(MODES)}. Received: mode={mode!r}")
-    if num_unlabeled < 1:
+    check_number("num_unlabeled", num_unlabeled, 1, whole=True)
+    check_number("lambda_max", lambda_max, most=float("inf"))
+    check_number("seed", seed, whole=True)
+    if not 0 <= lambda_init <= min(lambda_max, FLOAT32_MAX):
         raise ValueError(
-            f"`num_unlabeled` must be at least 1: there is nothing to weight. "
-            f"Received: num_unlabeled={num_unlabeled}"
-        )
-    if not 0 <= lambda_init <= lambda_max:
-        raise ValueError(
-            "`lambda_init` must lie between 0 and `lambda_max`. Received: "
+            "`lambda_init` must lie between 0 and `lambda_max`, and be finite. Received: "
             f"lambda_init={lambda_init}, lambda_max={lambda_max}"
         )
     if mode in LEARNED and optimizer is None:

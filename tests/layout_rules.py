@@ -86,7 +86,7 @@ TOPS: dict[str, frozenset[str]] = {
         test_checkpointing
         test_cross_fit test_evaluation test_influence test_influence_edges test_madam
         test_measure_noise test_objective test_own_features test_score_every_step
-        test_weight_store"""),
+        test_structs test_surface test_weight_store"""),
 }
 # The other files that may stand there. Inside a room any file may stand.
 OTHER_FILES: dict[str, frozenset[str]] = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ssl_weighting.madam import MAdam, madam_update
+from ssl_weighting.madam import LambdaAdam, MAdam, madam_update, widened
 
 
 class ScalarAdam:
@@ -91,7 +91,7 @@ def test_zero_gradients_are_masked_and_membership_moves_them():
         before = variable.numpy()
         optimizer.apply([slices([0.0, 1.0], [0, 1], 3)], [variable])
         assert (variable.numpy()[0] != before[0]) == moves
-        assert optimizer.visits[0].numpy().tolist() == [2 if moves else 1, 2, 0]
+        assert optimizer.variables[-1].numpy().tolist() == [2 if moves else 1, 2, 0]
 
 
 def test_duplicate_rows_are_summed_first():
@@ -134,6 +134,51 @@ def test_lambda_does_not_depend_on_the_scale_of_the_influences(rng):
     assert np.abs(variable.numpy() - results[0]).max() > 1e-3
 
 
+EXPONENTS = range(-30, 31, 4)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize(
+    ("make_optimizer", "epsilon", "t_of_all"),
+    [
+        (MAdam, 1e-60, False),
+        (lambda rate: MAdam(rate, mask="membership", epsilon=1e-8), 1e-8, False),
+        (lambda rate: MAdam(rate, step_count="global"), 1e-60, True),
+        (LambdaAdam, 1e-60, True),
+    ],
+    ids=["madam", "released", "global t", "adam"],
+)
+def test_the_step_is_adams_at_every_scale(rng, dense, make_optimizer, epsilon, t_of_all):
+    """Float32 weights against Python floats, gradients from 1e-30 to 1e30, a row a scale."""
+    size = len(EXPONENTS)
+    variable = keras.Variable(np.ones(size), dtype="float32", name="lam")
+    optimizer = make_optimizer(0.01)
+    optimizer.build([variable])
+    moves_all = isinstance(optimizer, LambdaAdam)
+    adams = [ScalarAdam(1, float(np.float32(0.01)), epsilon=epsilon) for _ in EXPONENTS]
+    step = tf.function(lambda g: optimizer.apply([g], [variable]))
+    for t in range(1, 21):
+        ids = rng.permutation(size)[: size // 2] if t > 1 else np.arange(size)
+        g = np.zeros(size, "f")
+        g[ids] = (rng.normal(size=len(ids)) + 1) * 10.0 ** np.array(EXPONENTS)[ids]
+        step(tf.constant(g) if dense else slices(g[ids], ids, size))
+        for k in range(size) if moves_all else ids:
+            adams[k].step(float(g[k]), t if t_of_all else None)
+    np.testing.assert_allclose(variable.numpy(), [a.lam for a in adams], rtol=0, atol=2e-6)
+    assert np.median(np.abs(variable.numpy() - 1)) > 0.02, "they have moved at all"
+
+
+def test_moments_of_float32_go_on_unless_they_lost_squares():
+    m, v, t = np.float32([1e-3, 1e-19, 0, 2e-9]), np.float32([1e-6, 0, 0, 1e-17]), [3, 2, 0, 4]
+    (first, second, counts), lost = widened(m, v, np.float32(t))
+    assert lost == 1 and second.dtype == "float64" and first.dtype == counts.dtype == "float32"
+    np.testing.assert_array_equal(first, np.float32([1e-3, 0, 0, 2e-9]))
+    np.testing.assert_array_equal(second, v.astype("float64"))
+    np.testing.assert_array_equal(counts, [3, 0, 0, 4])
+    (first, second), lost = widened(m, v)
+    assert lost == 1 and first.tolist() == np.float32([1e-3, 0, 0, 2e-9]).tolist()
+
+
 def test_two_steps_by_hand():
     options = dict(alpha=0.1, beta1=0.5, beta2=0.75, epsilon=0.0)
     lam, m, v = (np.float64(x) for x in (1.0, 0.0, 0.0))
@@ -155,7 +200,9 @@ def test_survives_get_config():
     [
         ({"beta_1": 1.0}, r"`beta_1` must be in \[0, 1\). Received: beta_1=1.0"),
         ({"beta_2": -0.1}, r"`beta_2` must be in \[0, 1\)"),
-        ({"epsilon": -1.0}, r"`epsilon` must be >= 0"),
+        ({"beta_2": np.nan}, r"`beta_2` must be in \[0, 1\). Received: beta_2=nan"),
+        *(({"epsilon": x}, r"`epsilon` must be >= 0 and finite") for x in (-1.0, np.nan, np.inf)),
+        *(({"learning_rate": x}, "`learning_rate` must be >= 0") for x in (-1.0, np.nan, 1e39)),
         ({"step_count": "epoch"}, r"`step_count` must be one of per_example, global"),
         ({"mask": "all"}, r"`mask` must be one of nonzero, membership"),
     ],

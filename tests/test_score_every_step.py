@@ -1,5 +1,6 @@
 """Scores of every theta-step with the last direction, gathered and applied at the next Λ-step."""
 
+import keras
 import numpy as np
 import pytest
 import scipy.stats
@@ -11,6 +12,7 @@ from ssl_weighting.influence import lam_gradient
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.losses import logit_gradient
 from ssl_weighting.stale_scores import StaleScores
+from ssl_weighting.weight_store import WeightStore
 
 
 def trainer_with(**options):
@@ -55,6 +57,64 @@ def test_refresh_returns_means_and_starts_anew():
     assert found["stale"].numpy()[0] == 6.0 and np.isnan(found["stale"].numpy()[1])
     assert not scores.total.numpy().any() and not scores.count.numpy().any()
     assert scores.direction.numpy().tolist() == [1, 2, 3, 4]
+
+
+def test_an_id_that_stands_twice_in_a_batch_is_summed_and_met_once():
+    """By hand, with SGD of step 1/2: one rule with and without scores of every step."""
+    ids, fresh = tf.constant([2, 0, 2], tf.int64), tf.constant([0.25, -1.0, 0.5])
+
+    def store():
+        return WeightStore(4, "per_example", keras.optimizers.SGD(0.5))
+
+    plain, scored, scores = store(), store(), StaleScores(4, 2)
+    plain.update(ids, fresh)
+    found = scores.refresh(ids, fresh, tf.zeros([2]))
+    scored.update(found["ids"], found["gradient"])
+    for one in (plain, scored):
+        assert one.table().numpy().tolist() == [1.5, 1, 1 - 0.5 * 0.75, 1]
+        assert one.visits.numpy().tolist() == [1, 0, 1, 0]
+    # Two batches of theta-steps, under XLA as well: sums 4 and 2 of id 1, and 6 of id 2.
+    gather = tf.function(scores._gather, jit_compile=True)
+    for batch, values in (([1, 1], [1.0, 3.0]), ([1, 2], [2.0, 6.0])):
+        gather(tf.constant(batch, tf.int64), tf.constant(values), scores.ready.value)
+    assert scores.count.numpy().tolist() == [0, 2, 1, 0]
+    found = scores.refresh(ids, fresh, tf.zeros([2]))
+    assert found["ids"].numpy().tolist() == [0, 1, 2]
+    assert found["gradient"].numpy().tolist() == [-1, (4 + 2) / 2, (6 + 0.75) / 2]
+    assert found["fresh"].numpy().tolist() == [0.75, -1]  # of ids 2 and 0
+    np.testing.assert_array_equal(found["stale"], [6, np.nan])
+    scored.update(found["ids"], found["gradient"])
+    assert scored.table().numpy().tolist() == [2, 0, 0, 1]  # not below 0
+    assert scored.visits.numpy().tolist() == [2, 1, 2, 0]
+
+
+class Doubled(TinySource):
+    """Every unlabeled example of a batch stands there twice."""
+
+    def at(self, step):
+        labeled, unlabeled = super().at(step)
+        return labeled, type(unlabeled)(*(tf.concat([x, x], 0) for x in unlabeled))
+
+
+def test_duplicates_in_a_lambda_batch_move_a_weight_by_their_sum_in_both_modes():
+    tables = []
+    for every in (False, True):
+        store = WeightStore(NUM_UNLABELED, "per_example", keras.optimizers.SGD(0.5))
+        settings = BilevelSettings(inner_steps=3, score_every_step=every)
+        trainer = make_trainer(settings=settings, store=store)
+        trainer.theta.source, trainer.lambda_source = Doubled(), Doubled(offset=7)
+        trainer.train(3)
+        measured = trainer.measure()
+        assert len(set(measured.ids.numpy())) == len(measured.ids) == 20
+        trainer.lambda_step()
+        expected = np.ones(NUM_UNLABELED)
+        expected[measured.ids] -= 0.5 * measured.lam_gradient.numpy()
+        np.testing.assert_allclose(store.table(), np.maximum(expected, 0), rtol=1e-6)
+        assert set(store.visits.numpy()) == {0, 1}
+        tables.append(store.table().numpy())
+    np.testing.assert_array_equal(*tables)
+    trainer.train(3)
+    assert trainer.scores.count.numpy().tolist() == [1] * 60
 
 
 def test_more_examples_move_and_the_log_says_how_stale_the_scores_were():

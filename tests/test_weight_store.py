@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ssl_weighting.madam import MAdam
+from ssl_weighting.madam import LambdaAdam, MAdam
 from ssl_weighting.weight_store import LEARNED, MODES, WeightStore
 
 IDS = tf.constant([[0, -1], [3, -1], [-1, -1], [3, 5]], tf.int64)
@@ -35,6 +35,47 @@ def test_update_moves_only_the_batch_sums_duplicates_and_keeps_the_influence():
     np.testing.assert_array_equal(
         s.last_influence, np.float32([np.nan, np.nan, -1, np.nan, 1, np.nan])
     )
+
+
+@pytest.mark.parametrize("optimizer", [MAdam(), LambdaAdam()], ids=["madam", "adam"])
+def test_an_example_takes_28_bytes_at_most(optimizer):
+    s = WeightStore(1000, "per_example", optimizer)
+    assert sum(v.numpy().nbytes for v in s.variables if len(v.shape)) <= 28 * 1000
+    assert str(optimizer.slots[0][1].dtype) == "float64"
+
+
+@pytest.mark.parametrize("mode", LEARNED)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_empty_batch_moves_nothing(mode, compiled):
+    s = store(mode)
+    s.update(tf.constant([1], tf.int64), tf.constant([1.0]))
+    before = [v.numpy() for v in s.variables if len(v.shape)]
+    update = s.update
+    if compiled:
+        kinds = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32)
+        update = tf.function(s.update, input_signature=kinds)
+    update(tf.zeros([0], tf.int64), tf.zeros([0]))
+    for old, new in zip(before, (v for v in s.variables if len(v.shape)), strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
+def test_weights_stay_finite_whatever_is_subtracted():
+    s = WeightStore(2, "per_example", keras.optimizers.SGD(1e30))
+    s.update(tf.constant([0, 1], tf.int64), tf.constant([1e30, -1e30]))
+    assert s.table().numpy().tolist() == [0, np.finfo("f").max]
+
+
+def test_an_id_that_does_not_exist_weighs_nan_where_xla_cannot_refuse_it():
+    for mode in MODES:
+        s = store(mode)
+        ids = tf.constant([[0, -1], [6, -1], [-2, -1]], tf.int64)
+        with pytest.raises(ValueError, match=r"`ids` must be in -1..5.* Received: \[6, -2\]"):
+            s.gather(ids, tf.ones([3, 2]), 4, tf.constant(0, tf.int64))
+        for jit in (False, True):
+            gathered = tf.function(s.gather, jit_compile=jit)(
+                ids, tf.ones([3, 2]), 4, tf.constant(0, tf.int64)
+            )
+            assert np.isnan(gathered).tolist() == [[0, 0], [1, 0], [1, 0]]
 
 
 def test_stays_in_range():
@@ -131,8 +172,11 @@ def test_all_optimizers_step_against_the_gradient_in_a_compiled_function(optimiz
     "options, message",
     [
         ({"mode": "learned"}, f"`mode` must be one of {', '.join(MODES)}"),
-        ({"num_unlabeled": 0}, "`num_unlabeled` must be at least 1"),
+        ({"num_unlabeled": 0}, "`num_unlabeled` must be >= 1 and a whole number"),
         ({"lambda_init": 3.0, "lambda_max": 2.0}, "`lambda_init` must lie between 0 and .*max=2.0"),
+        *(({"lambda_init": x}, "`lambda_init` must lie between") for x in (np.nan, np.inf, 1e39)),
+        *(({"lambda_max": x}, "`lambda_max` must be >= 0") for x in (np.nan, -1.0)),
+        ({"num_unlabeled": 2.5}, "`num_unlabeled` must be >= 1 and a whole number"),
         ({"lambda_init": -1.0}, "`lambda_init` must lie between 0 and .*_init=-1.0"),
         ({"optimizer": None}, "`optimizer` must be given"),
     ],

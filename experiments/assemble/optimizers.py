@@ -6,7 +6,7 @@ import keras
 
 from experiments.options.config import Config
 from ssl_weighting.algorithms import ORACLE
-from ssl_weighting.madam import MAdam
+from ssl_weighting.madam import LambdaAdam, MAdam
 from ssl_weighting.theta.bert_adamw import BertAdamW
 from ssl_weighting.theta.nesterov import NesterovSGD
 from ssl_weighting.theta.schedules import make_schedule
@@ -45,7 +45,7 @@ def weight_store(config: Config, num_unlabeled: int) -> WeightStore:
             step_count=config.madam_t,
             mask=config.madam_mask,
         ),
-        "adam": lambda: keras.optimizers.Adam(config.lambda_lr, epsilon=config.madam_epsilon),
+        "adam": lambda: LambdaAdam(config.lambda_lr, epsilon=config.madam_epsilon),
         "sgd": lambda: keras.optimizers.SGD(config.lambda_lr),
     }[config.lambda_optimizer]()
     return WeightStore(

@@ -20,7 +20,7 @@ def check_combinations(config) -> None:
     Raises:
         ValueError: names the options, what they must be and what was received.
     """
-    if config.learns and not 0 <= config.lambda_init <= config.lambda_max:
+    if config.learns and config.lambda_init > config.lambda_max:
         raise ValueError(
             "--lambda_init must lie between 0 and --lambda_max. Received: "
             f"{config.lambda_init} in [0.0, {config.lambda_max}]"

@@ -90,14 +90,24 @@ RETIRED = {
 }  # fmt: skip
 
 
+# Values of earlier versions that asked for what another value asks for today: an epsilon that is
+# too small to count, which 1e-18 was not for the smallest influences.
+RENEWED = {("madam_epsilon", 1e-18): 1e-60}
+
+
+def renewed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with the values that ask today for what they asked for then."""
+    return {k: RENEWED.get((k, v), v) if isinstance(v, float) else v for k, v in options.items()}
+
+
 def options_as_json(config: Config) -> dict[str, Any]:
     """Return the options as strict JSON values (infinity as a string)."""
     return {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}
 
 
 def without_retired(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options but those that are retired by now and were at what is done today."""
-    return {k: v for k, v in options.items() if k not in RETIRED or RETIRED[k] != v}
+    """Return the options, `renewed`, but those that are retired and were at what is done today."""
+    return {k: v for k, v in renewed(options).items() if k not in RETIRED or RETIRED[k] != v}
 
 
 def recorded_option(options: Mapping[str, Any], name: str) -> Any:

@@ -37,13 +37,14 @@ class LambdaOptions:
     lambda_init: float = _option(
         1.0,
         "initial weight",
+        NOT_NEGATIVE,
         needs=Need(
             "learned or fixed weights, or the oracle's",
             lambda c: c.learns or c.weighting in ("fixed", ORACLE),
         ),
     )
     lambda_max: float = _option(
-        float("inf"), "weights are kept at or below", infinite=True, needs=LEARNS
+        float("inf"), "weights are kept at or below", NOT_NEGATIVE, infinite=True, needs=LEARNS
     )
     inner_steps: int = _option(
         0, "N; 0: the preset's, or steps/20 in a shorter run", NOT_NEGATIVE, needs=LEARNS
@@ -59,7 +60,7 @@ class LambdaOptions:
         "nonzero", "Alg. 2's mask", choices=("nonzero", "membership"), needs=_MADAM
     )
     madam_epsilon: float = _option(
-        1e-18,
+        1e-60,
         "Alg. 2's epsilon",
         NOT_NEGATIVE,
         needs=Need(

@@ -15,7 +15,7 @@ PRESETS = {
     "paper": {
         "madam_t": "per_example",
         "madam_mask": "nonzero",
-        "madam_epsilon": 1e-18,
+        "madam_epsilon": 1e-60,
         "lambda_max": float("inf"),
         "lambda_at_start": False,
         "infl_fresh_batch": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.options.config import RETIRED, Config, options_as_json
+from experiments.options.config import RETIRED, Config, options_as_json, renewed
 from experiments.options.effects import is_free
 from experiments.runs.record import read_config
 from experiments.runs.run_files import FILES, RunError, is_metrics
@@ -18,7 +18,7 @@ def changed_options(config: Config) -> list[str]:
     value at which it did what is done today.
     """
     saved = options_as_json(Config()) | RETIRED | read_config(Path(config.out))["config"]
-    now = RETIRED | options_as_json(config)
+    now = RETIRED | renewed(options_as_json(config))
     return [
         f"{name}: {saved[name]!r} there, {value!r} now"
         for name, value in now.items()

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from experiments.assemble.build import Run
-from experiments.options.config import RETIRED, Config, options_as_json
+from experiments.options.config import RETIRED, Config, options_as_json, renewed
 from experiments.options.effects import effect_of, is_free
 from experiments.options.entry import CONTENT
 from experiments.runs.log import NOTHING, Written
 from ssl_weighting.checkpointing import Checkpoints
+from ssl_weighting.madam import widened
 from ssl_weighting.theta.step import NonFiniteError
 
 _MODEL = ("params/", "non_trainable/", "ema/")
@@ -77,6 +78,7 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
     Raises:
         ValueError: an array is missing or has another shape or dtype.
     """
+    state = _with_wide_squares(run, state)
     for name, variable in variables(run).items():
         value = state.get(name)
         expected = (tuple(variable.shape), str(variable.dtype))
@@ -93,6 +95,21 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
     return Written(int(state["metrics_bytes"]), sha256.tobytes())
 
 
+def _with_wide_squares(run, state):
+    """Return `state` with the second moments of Lambda in float64; earlier versions had float32."""
+    slots = [name for name in variables(run) if re.match(r"weights/\d+/m?adam/lam_", name)]
+    there = len(slots) > 1 and all(name in state for name in slots)
+    if not there or str(state[slots[1]].dtype) != "float32":
+        return state
+    moments, lost = widened(*(state[name] for name in slots))
+    print(
+        "the checkpoint has second moments of Λ in float32, as earlier versions did: "
+        f"{lost} of them were too small for it and start anew, the others go on",
+        flush=True,
+    )
+    return state | dict(zip(slots, moments, strict=True))
+
+
 def fingerprint(config: Config, run: Run) -> dict:
     """Return what a run must share with the checkpoint it resumes from, key by key.
 
@@ -100,7 +117,7 @@ def fingerprint(config: Config, run: Run) -> dict:
     """
     options = {
         name: value
-        for name, value in options_as_json(config).items()
+        for name, value in renewed(options_as_json(config)).items()
         if not is_free(name) and effect_of(name) != CONTENT
     }
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
@@ -123,4 +140,5 @@ def checkpoints_of(config: Config, run: Run) -> Checkpoints:
         fingerprint(config, run),
         config.keep_checkpoints,
         defaults=options_as_json(Config()) | RETIRED | {"inputs": ""},
+        reading=renewed,
     )

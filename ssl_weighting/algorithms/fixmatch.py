@@ -7,13 +7,14 @@ import dataclasses
 import tensorflow as tf
 
 from ssl_weighting.algorithms.rows import softmax_rows
+from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import frozen_probabilities, hard_labels, ramp
 from ssl_weighting.algorithms.views import forward_views
 from ssl_weighting.structs import LossRows
 
 
 @dataclasses.dataclass(frozen=True)
-class FixMatch:
+class FixMatch(Checked):
     """l_U(u) = 1[max q >= threshold] * CE(argmax q, z_strong), q = softmax(z_weak) frozen.
 
     Attributes:

@@ -15,13 +15,14 @@ from ssl_weighting.algorithms.rows import (
     labeled_block,
     stack_blocks,
 )
+from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
 from ssl_weighting.losses import Brier
 from ssl_weighting.structs import LossRows
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanTeacher:
+class MeanTeacher(Checked):
     """l_U(u) = mean_c (p_teacher(weak) - softmax(z(other weak view)))^2, the teacher frozen.
 
     Attributes:

@@ -8,13 +8,14 @@ import tensorflow as tf
 
 from ssl_weighting.algorithms.mixup import grouped_forward, mixup
 from ssl_weighting.algorithms.rows import Block, stack_blocks
+from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp, sharpen
 from ssl_weighting.losses import Brier, SoftmaxCrossEntropy
-from ssl_weighting.structs import LossRows
+from ssl_weighting.structs import LossRows, one_hot_labels
 
 
 @dataclasses.dataclass(frozen=True)
-class MixMatch:
+class MixMatch(Checked):
     """Cross-entropy on mixed labeled rows, mean_c (p - q)^2 on mixed unlabeled ones.
 
     q = sharpen(mean of softmax(z) over two weak views), the same for both; labeled and unlabeled
@@ -43,7 +44,7 @@ class MixMatch:
         mean = (guesses[0] + guesses[1]) / 2
         q = sharpen(mean, self.temperature)
         b, classes = labeled.inputs.shape[0], q.shape[-1]
-        targets = tf.concat([tf.one_hot(labeled.label, classes), q, q], axis=0)
+        targets = tf.concat([one_hot_labels(labeled, classes), q, q], axis=0)
         mixed = mixup(
             tf.concat([labeled.inputs, *views], 0), targets, self.mixup_beta, self.seed, step
         )

@@ -7,12 +7,13 @@ import dataclasses
 import tensorflow as tf
 
 from ssl_weighting.algorithms.rows import softmax_rows
+from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import frozen_probabilities, hard_labels, ramp
 from ssl_weighting.structs import LossRows
 
 
 @dataclasses.dataclass(frozen=True)
-class PseudoLabel:
+class PseudoLabel(Checked):
     """l_U(u) = 1[max p > threshold] * CE(argmax p, z), target and loss on one weak view.
 
     Attributes:

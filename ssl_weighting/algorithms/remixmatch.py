@@ -8,9 +8,10 @@ import tensorflow as tf
 from ssl_weighting.algorithms.mixmatch import mixed_blocks
 from ssl_weighting.algorithms.mixup import grouped_forward, mixup
 from ssl_weighting.algorithms.rows import Block, alone, both, stack_blocks
+from ssl_weighting.algorithms.settings import check_settings
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp, sharpen
 from ssl_weighting.losses import SoftmaxCrossEntropy
-from ssl_weighting.structs import LossRows
+from ssl_weighting.structs import LossRows, one_hot_labels
 
 BUFFER = 128  # batches that p_model is the mean of
 DECAY = 0.999  # of p_data
@@ -57,6 +58,7 @@ class ReMixMatch:
         self.wu, self.kl_coefficient = wu, kl_coefficient
         self.rotation_coefficient, self.ramp_steps = rotation_coefficient, ramp_steps
         self.seed = seed
+        check_settings(vars(self))
         uniform = tf.fill([num_classes], 1 / num_classes)
         self.p_data = _state(uniform, "p_data")
         self.guesses = _state(tf.tile(uniform[None], [BUFFER, 1]), "guesses")
@@ -78,7 +80,7 @@ class ReMixMatch:
         q = sharpen(self.align(guess), self.temperature)
         certain, ids = both(tf.reduce_max(guess, axis=1)), alone(unlabeled.ids)
         ramped = ramp(step, self.ramp_steps) / guess.shape[0]
-        one_hot = tf.one_hot(labeled.label, self.num_classes)
+        one_hot = one_hot_labels(labeled, self.num_classes)
         mixed, places, blocks = self._mixed(forward, labeled, unlabeled, one_hot, q, certain, step)
         strong = forward(unlabeled.strong, moves_statistics=False)
         weight = self.kl_coefficient * ramped

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ssl_weighting.losses import SoftmaxCrossEntropy, Stacked
-from ssl_weighting.structs import LabeledBatch, LossRows
+from ssl_weighting.structs import LabeledBatch, LossRows, one_hot_labels
 
 
 def softmax_rows(
@@ -34,7 +34,7 @@ def softmax_rows(
         positions: [B + U, K] int32, see `LossRows`; None where every input carries one row.
     """
     logits = outputs["logits"]
-    one_hot = tf.one_hot(labeled.label, logits.shape[-1])
+    one_hot = one_hot_labels(labeled, logits.shape[-1])
     ones = tf.ones_like(one_hot[:, 0])
     parents = -tf.ones_like(labeled.label, tf.int64)
     without_wu = ones / tf.reduce_sum(ones)
@@ -122,7 +122,7 @@ def stack_blocks(
 
 def labeled_block(labeled: LabeledBatch, num_classes: int) -> Block:
     """Return B rows of cross-entropy with coefficient 1/B."""
-    one_hot = tf.one_hot(labeled.label, num_classes)
+    one_hot = one_hot_labels(labeled, num_classes)
     ids = -tf.ones_like(labeled.label, tf.int64)
     return Block(SoftmaxCrossEntropy(one_hot), alone(ids), 1 / batch_size(ids))
 

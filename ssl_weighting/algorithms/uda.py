@@ -15,6 +15,7 @@ from ssl_weighting.algorithms.rows import (
     labeled_block,
     stack_blocks,
 )
+from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
 from ssl_weighting.algorithms.views import forward_views
 from ssl_weighting.losses import SoftmaxCrossEntropy, entropy
@@ -22,7 +23,7 @@ from ssl_weighting.structs import LossRows
 
 
 @dataclasses.dataclass(frozen=True)
-class UDA:
+class UDA(Checked):
     """l_U(u) = 1[max p > threshold] * KL(softmax(z_weak / T) || softmax(z_strong)).
 
     Attributes:
@@ -57,6 +58,7 @@ class UDA:
         Raises:
             ValueError: weak views learn and are passed frozen.
         """
+        super().__post_init__()
         if self.separate_weak and self.entropy_coefficient:
             raise ValueError(
                 "`separate_weak` must be False where weak views learn. "
@@ -98,5 +100,6 @@ class UDA:
             return block
         p = frozen_probabilities(logits)
         threshold = tsa_threshold(self.tsa, step, self.num_steps, p.shape[-1])
-        mask = tsa_mask(tf.gather(p, labeled.label, batch_dims=1), threshold)
+        label = tf.clip_by_value(labeled.label, 0, p.shape[-1] - 1)  # the block has refused others
+        mask = tsa_mask(tf.gather(p, label, batch_dims=1), threshold)
         return block._replace(mask=mask, coefficient=1 / tf.maximum(tf.reduce_sum(mask), 1.0))

@@ -14,13 +14,14 @@ from ssl_weighting.algorithms.rows import (
     labeled_block,
     stack_blocks,
 )
+from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import ramp
 from ssl_weighting.losses import ReverseKL, SoftmaxCrossEntropy, entropy
 from ssl_weighting.structs import LossRows
 
 
 @dataclasses.dataclass(frozen=True)
-class VAT:
+class VAT(Checked):
     """l_U(u) = KL(p(u + r) || p(u)) and H(p(u)), r the direction in which p(u) changes most.
 
     d ~ N(0, I); r = epsilon * norm(grad_d mean KL(p(u) || p(u + xi norm(d)))), one iteration, where

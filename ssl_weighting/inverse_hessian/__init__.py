@@ -28,6 +28,7 @@ from ssl_weighting.inverse_hessian.solution import (
     STATUS,
     TRUNCATED,
     Solution,
+    unit_of,
 )
 from ssl_weighting.inverse_hessian.stochastic_cg import stochastic_cg
 from ssl_weighting.inverse_hessian.unrolled import unrolled
@@ -56,17 +57,25 @@ METHODS = {
 def solve(name: str, curvature: Curvature, vector: tf.Tensor, options: SolveOptions) -> Solution:
     """Return about (H + c I)^-1 v by the method called `name`.
 
+    The methods see v in units of its own size: influences may be so small that their squares, and
+    with them every norm, are 0 in float32.
+
     Args:
         name: a key of `METHODS`.
         curvature: of p parameters; vector: [p] float32 or float64; options: `SolveOptions`.
 
     Raises:
-        ValueError: an unknown name, another size, a missing part of `curvature`.
+        ValueError: an unknown name, another size or dtype, a missing part of `curvature`.
     """
+    vector = tf.convert_to_tensor(vector)
     if name not in METHODS:
         raise ValueError(f"`name` must be one of {', '.join(METHODS)}. Received: name={name!r}")
-    if vector.shape.rank != 1 or vector.shape[0] not in (None, curvature.size):
-        raise ValueError(f"`vector` must be [{curvature.size}]. Received: shape {vector.shape}")
+    fits = vector.shape.rank == 1 and vector.shape[0] in (None, curvature.size)
+    if not fits or vector.dtype not in (tf.float32, tf.float64):
+        raise ValueError(
+            f"`vector` must be [{curvature.size}] float32 or float64. Received: shape "
+            f"{vector.shape}, {vector.dtype.name}"
+        )
     method = METHODS[name]
     missing = [part for part in method.needs if getattr(curvature, part) is None]
     if missing:
@@ -74,7 +83,11 @@ def solve(name: str, curvature: Curvature, vector: tf.Tensor, options: SolveOpti
             f"`curvature` must have {', '.join(missing)} for method {name}. Received: None. Choose "
             "another method"
         )
-    return method.solve(curvature, vector, options)
+    unit = unit_of(vector)
+    found = method.solve(curvature, vector / unit, options)
+    x = found.vector * unit
+    status = tf.where(tf.reduce_all(tf.math.is_finite(x)), found.status, DIVERGED)
+    return found._replace(vector=x, status=status)
 
 
 __all__ = [
@@ -100,5 +113,6 @@ __all__ = [
     "outer_product",
     "solve",
     "stochastic_cg",
+    "unit_of",
     "unrolled",
 ]

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from ssl_weighting.structs import check_number
+
 
 class KroneckerBlock(NamedTuple):
     """One layer's kernel (with its bias as a last input): H_block is about a (x) g.
@@ -98,9 +100,9 @@ class SolveOptions:
         Raises:
             ValueError: a number out of range.
         """
-        least = dict.fromkeys(("damping", "tolerance", "scale", "dense_limit"), 0)
-        least |= dict.fromkeys(("iterations", "repeats", "power_iterations"), 1)
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if not bound <= value < float("inf"):
-                raise ValueError(f"`{name}` must be at least {bound}. Received: {name}={value}")
+        for name in ("damping", "tolerance", "scale"):
+            check_number(name, getattr(self, name))
+        for name in ("dense_limit", "seed"):
+            check_number(name, getattr(self, name), whole=True)
+        for name in ("iterations", "repeats", "power_iterations"):
+            check_number(name, getattr(self, name), 1, whole=True)

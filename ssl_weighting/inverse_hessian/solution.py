@@ -67,6 +67,19 @@ def solution(
     )
 
 
+def unit_of(vector: tf.Tensor) -> tf.Tensor:
+    """Return the power of two at or below the largest |v|, a scalar; 1 where v is 0.
+
+    To divide by it, and to multiply again, rounds nothing.
+    """
+    largest = tf.reduce_max(tf.abs(vector))
+    wide = vector.dtype == tf.float64
+    bits = tf.bitcast(largest, tf.int64 if wide else tf.int32)  # sign, exponent, fraction
+    exponent = tf.constant(0x7FF0000000000000 if wide else 0x7F800000, bits.dtype)
+    unit = tf.bitcast(tf.bitwise.bitwise_and(bits, exponent), vector.dtype)
+    return tf.where(unit > 0, unit, tf.ones_like(unit))
+
+
 def largest_eigenvalue(matrix: Callable, v: tf.Tensor, iterations: int) -> tf.Tensor:
     """Return |lambda|_max of a symmetric matrix by power iteration, from below.
 

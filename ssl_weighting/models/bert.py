@@ -14,6 +14,7 @@ import keras
 from keras import layers, ops
 
 from ssl_weighting.models.split_head import split_head
+from ssl_weighting.structs import check_number
 
 STDDEV = 0.02  # of all initial kernels and embeddings
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "tanh")
@@ -55,6 +56,7 @@ class BertShape:
             raise ValueError(
                 f"Sizes must be at least 1 and dropouts from 0 to below 1. Received: {self}"
             )
+        check_number("epsilon", self.epsilon)
         if self.num_heads < 1 or self.width % self.num_heads:
             raise ValueError(
                 "`width` must be a multiple of `num_heads`. Received: "

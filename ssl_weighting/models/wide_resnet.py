@@ -11,6 +11,7 @@ from keras import layers
 
 from ssl_weighting.models.split_head import split_head
 from ssl_weighting.models.wrn_variants import VARIANTS
+from ssl_weighting.structs import check_number
 
 
 def wide_resnet(
@@ -63,6 +64,7 @@ def wide_resnet(
         )
     form = VARIANTS[wrn_variant]
     if batch_norm_decay is not None:
+        check_number("batch_norm_decay", batch_norm_decay, below=1)
         form = form._replace(batch_norm_decay=batch_norm_decay)
     parts = _Parts(form, itertools.count(seed * 10_000), precision)
     inputs = x = keras.Input(image_shape)

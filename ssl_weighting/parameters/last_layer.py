@@ -19,7 +19,7 @@ from ssl_weighting.models import logit_map
 from ssl_weighting.models.network import Network
 from ssl_weighting.parameters.last_layer_curvature import HeadRows, last_layer_curvature
 from ssl_weighting.per_example_gradients.observe import observe
-from ssl_weighting.structs import LabeledBatch, LossRows
+from ssl_weighting.structs import LabeledBatch, LossRows, check_number, one_hot_labels
 from ssl_weighting.theta.weight_decay import is_decayed
 
 
@@ -52,6 +52,8 @@ class LastLayer:
         l2_scope: str = "kernels",
         sample_size: int = 64,
     ):
+        check_number("l2", l2)
+        check_number("sample_size", sample_size, 1, whole=True)
         self.network = Network(model, "last_layer", batch_norm=batch_norm)
         self.kernel, *bias = self.network.variables
         if len(self.kernel.shape) != 2 or len(bias) > 1:
@@ -111,7 +113,7 @@ class LastLayer:
     def validation_gradient(self, validation: LabeledBatch) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the mean cross-entropy on V' and its gradient [p] float64."""
         out = self.forward(validation.inputs)
-        one_hot = tf.one_hot(validation.label, out["logits"].shape[-1], dtype=tf.float64)
+        one_hot = one_hot_labels(validation, out["logits"].shape[-1], tf.float64, "validation")
         loss = SoftmaxCrossEntropy(one_hot)
         phi, delta, _ = self._derivatives(out["features"], out["logits"], loss)
         total = tf.einsum("vi,vo->io", phi, delta) / tf.cast(tf.shape(phi)[0], tf.float64)

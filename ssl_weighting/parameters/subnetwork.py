@@ -14,7 +14,13 @@ from ssl_weighting.parameters.subnetwork_curvature import subnetwork_curvature
 from ssl_weighting.per_example_gradients import per_example_dot_products
 from ssl_weighting.per_example_gradients.chunking import chunk_size
 from ssl_weighting.per_example_gradients.plan import bytes_per_example, layer_plan, plan_text
-from ssl_weighting.structs import LabeledBatch, LossRows, QuadraticRows
+from ssl_weighting.structs import (
+    LabeledBatch,
+    LossRows,
+    QuadraticRows,
+    check_number,
+    one_hot_labels,
+)
 from ssl_weighting.theta.weight_decay import is_decayed
 
 
@@ -53,6 +59,8 @@ class Subnetwork:
         max_memory: int | None = None,
         sample_size: int = 64,
     ):
+        check_number("l2", l2)
+        check_number("sample_size", sample_size, 1, whole=True)
         self.network = Network(model, influence_params, batch_norm=batch_norm)
         self.engine, self.curvature_kind = engine, curvature
         self.l2, self.l2_scope = l2, l2_scope
@@ -132,7 +140,7 @@ class Subnetwork:
         with tf.GradientTape() as tape:
             tape.watch(values)
             z = self.network(values, validation.inputs)
-            one_hot = tf.one_hot(validation.label, z.shape[-1], dtype=z.dtype)
+            one_hot = one_hot_labels(validation, z.shape[-1], z.dtype, "validation")
             loss = tf.reduce_mean(SoftmaxCrossEntropy(one_hot)(z))
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         return loss, self.network.flatten(gradients)

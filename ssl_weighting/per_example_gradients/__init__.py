@@ -98,12 +98,15 @@ def per_example_dot_products(
     """
     run = _engine(engine).dot_products
     shapes = [tf.TensorShape(getattr(v, "shape", None)) for v in vector]
-    if len(shapes) != len(network.shapes) or not all(
+    fits = len(shapes) == len(network.shapes) and all(
         map(tf.TensorShape.is_compatible_with, shapes, network.shapes)
-    ):
+    )
+    dtypes = {tf.as_dtype(getattr(v, "dtype", None) or tf.float32).name for v in vector}
+    if not fits or dtypes != {network.dtype}:
         raise ValueError(
             "`vector` must be a list of tensors shaped like the selected variables, "
-            f"{[tuple(s) for s in network.shapes]}. Received: {[str(s) for s in shapes]}. "
+            f"{[tuple(s) for s in network.shapes]}, of {network.dtype}. "
+            f"Received: {[str(s) for s in shapes]} of {sorted(dtypes)}. "
             "`network.unflatten` makes it from a vector of all parameters"
         )
 
@@ -124,7 +127,7 @@ def _engine(name) -> Engine:
 def _run(name, function, network, inputs, cotangent, max_memory, like):
     inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
     cotangent = tf.convert_to_tensor(cotangent)
-    _check_examples(inputs, cotangent)
+    _check_examples(inputs, cotangent, network.dtype)
     if max_memory is None:
         return function(inputs, cotangent)
     count, need = cotangent.shape[0], bytes_per_example(network, inputs, name)
@@ -140,11 +143,12 @@ def _run(name, function, network, inputs, cotangent, max_memory, like):
     return in_chunks(function, inputs, cotangent, size, like)
 
 
-def _check_examples(inputs, cotangent):
+def _check_examples(inputs, cotangent, dtype):
     counts = {part.shape[0] for part in tf.nest.flatten(inputs)} - {None}
     shape = cotangent.shape
-    if shape.rank not in (2, None) or len(counts - {shape[0]}) > (shape[0] is None):
+    fits = shape.rank in (2, None) and len(counts - {shape[0]}) <= (shape[0] is None)
+    if not fits or cotangent.dtype != dtype:
         raise ValueError(
-            "`cotangent` must be [P, C], one row for each of the P inputs. "
-            f"Received: {shape} for {sorted(counts)} inputs"
+            f"`cotangent` must be [P, C] {dtype}, one row for each of the P inputs. "
+            f"Received: {shape} {cotangent.dtype.name} for {sorted(counts)} inputs"
         )

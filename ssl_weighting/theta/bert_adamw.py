@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from ssl_weighting.structs import check_number, check_rate
+
 # Variables without weight decay: biases and LayerNorm's scale and shift.
 NOT_DECAYED = ("bias", "gamma", "beta")
 
@@ -34,6 +36,13 @@ class BertAdamW(keras.optimizers.Optimizer):
         name="bert_adamw",
         **kwargs,
     ):
+        check_rate(learning_rate)
+        check_number("weight_decay", weight_decay)
+        check_number("epsilon", epsilon)
+        check_number("beta_1", beta_1, below=1)
+        check_number("beta_2", beta_2, below=1)
+        if global_clipnorm is not None:
+            check_number("global_clipnorm", global_clipnorm)
         super().__init__(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
@@ -41,9 +50,6 @@ class BertAdamW(keras.optimizers.Optimizer):
             name=name,
             **kwargs,
         )
-        for letter, value in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= value < 1:
-                raise ValueError(f"`{letter}` must be in [0, 1). Received: {letter}={value}")
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def build(self, variables):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
+from ssl_weighting.structs import check_number
+
 SCOPES = ("trainable", "all")
 
 
@@ -27,8 +29,7 @@ class ExponentialMovingAverage:
         decay: float,
         statistics: Sequence[keras.Variable] = (),
     ):
-        if not 0 <= decay < 1:
-            raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay}")
+        check_number("decay", decay, below=1)
         self.params, self.statistics, self.decay = list(params), list(statistics), decay
         # Through numpy: a Keras variable made from a tf.Variable would be that very variable.
         self.shadow, self.statistics_shadow = (

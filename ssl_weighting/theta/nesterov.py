@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from ssl_weighting.structs import check_number, check_rate
+
 
 @keras.saving.register_keras_serializable("ssl_weighting")
 class NesterovSGD(keras.optimizers.Optimizer):
@@ -17,9 +19,9 @@ class NesterovSGD(keras.optimizers.Optimizer):
     """
 
     def __init__(self, learning_rate=0.03, momentum=0.9, name="nesterov_sgd", **kwargs):
+        check_rate(learning_rate)
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum}")
+        check_number("momentum", momentum, below=1)
         self.momentum = momentum
 
     def build(self, variables):

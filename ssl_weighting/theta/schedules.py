@@ -7,6 +7,8 @@ import math
 import keras
 import tensorflow as tf
 
+from ssl_weighting.structs import check_number, check_rate
+
 
 class _WarmedUp(keras.optimizers.schedules.LearningRateSchedule):
     """eta(k) = peak * k / W while k < W, then peak * share(k).
@@ -18,13 +20,9 @@ class _WarmedUp(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak: float, num_steps: int, warmup_steps: int = 0):
-        if num_steps < 1:
-            raise ValueError(f"`num_steps` must be >= 1. Received: num_steps={num_steps}")
-        if not 0 <= warmup_steps < num_steps:
-            raise ValueError(
-                f"`warmup_steps` must be in [0, num_steps = {num_steps}). "
-                f"Received: warmup_steps={warmup_steps}"
-            )
+        check_number("peak", peak)
+        check_number("num_steps", num_steps, 1, whole=True)
+        check_number("warmup_steps", warmup_steps, below=num_steps, whole=True)
         self.peak, self.num_steps, self.warmup_steps = peak, num_steps, warmup_steps
 
     def __call__(self, step):
@@ -92,6 +90,7 @@ def make_schedule(
     Raises:
         ValueError: an unknown name or a number out of range.
     """
+    check_rate(learning_rate)
     if lr_schedule == "constant":
         return learning_rate
     if lr_schedule not in SCHEDULES:

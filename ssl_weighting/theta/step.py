@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting import objective
+from ssl_weighting.structs import check_labeled, check_number, check_unlabeled
 from ssl_weighting.theta.devices import (
     Devices,
     average,
@@ -63,11 +64,13 @@ class ThetaStep:
         rates=None,
         scores=None,
     ):
+        check_number("weight_decay", weight_decay)
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source = store, ema, source
         self.weight_decay, self.weight_decay_scope = weight_decay, weight_decay_scope
         self.devices, self.rates, self.scores = devices or Devices(), rates, scores
         self.params = list(model.trainable_variables)
+        self.num_classes = None  # known once rows have been made
         with self.devices.scope():
             optimizer.build(self.params)
         self._fused = FusedBatchNorm(model)
@@ -100,6 +103,7 @@ class ThetaStep:
 
         Raises:
             NonFiniteError: a loss that is not finite, with its step.
+            ValueError: labels or ids of another shape or out of range.
         """
         if self.rates and self.rates.publish_if_due(step):
             self.forget()  # they were made with the old rates
@@ -112,6 +116,7 @@ class ThetaStep:
         sums = [float(total[name]) for name in MEANS]
         self.unreported = np.array([self.unreported[0] + count, *sums])
         if int(done) < count:
+            self._refuse_bad_batch(step + int(done))
             means = self.report()
             raise NonFiniteError(
                 f"The training loss is not finite at step {step + int(done)}: {means}. Lambda is "
@@ -130,6 +135,12 @@ class ThetaStep:
         means = self.means(dict(zip(MEANS, sums, strict=True)), count)
         return means | (self.rates.statistics() if self.rates else {})
 
+    def _refuse_bad_batch(self, step):
+        """Say so where labels or ids, which are NaN by then, are why a loss is not finite."""
+        labeled, unlabeled = next(iter(self.source.dataset(step)))
+        check_labeled(labeled, "labeled", self.num_classes)
+        check_unlabeled(unlabeled, self.store.num_unlabeled)
+
     def means(self, total: dict, count: float) -> dict[str, float]:
         """Return the means over `count` steps of what `on_batch` summed up, and learning_rate."""
         means = {name: float(total[name]) / count for name in MEANS}
@@ -146,9 +157,12 @@ class ThetaStep:
         Returns:
             The losses of the batch by the names `MEANS`; with `measure` also what it returned.
         """
+        check_labeled(labeled, "labeled", self.num_classes)
+        check_unlabeled(unlabeled, self.store.num_unlabeled)
         forward = divided(self.forward, labeled.label.shape[0])
         with tf.GradientTape() as tape:
             loss, rows = self.loss(forward, self.params, labeled, unlabeled, step)
+            self.num_classes = rows.logits.shape[-1]
             scaled = self.optimizer.scale_loss(loss_per_device(loss))
         measured = measure(rows) if measure else None
         # Of embeddings as slices, repeated tokens apart: clipping would square them apart too.

@@ -316,7 +316,7 @@ def test_bad_requests_are_refused(rng):
     with pytest.raises(ValueError, match="must have unroll for method unrolled"):
         run("unrolled", dataclasses.replace(curvature, unroll=None), np.ones(P))
     for name in ("damping", "tolerance", "scale"):
-        with pytest.raises(ValueError, match=f"`{name}` must be at least 0"):
+        with pytest.raises(ValueError, match=f"`{name}` must be >= 0"):
             SolveOptions(**{name: -1.0})
-    with pytest.raises(ValueError, match="`iterations` must be at least 1"):
+    with pytest.raises(ValueError, match="`iterations` must be >= 1"):
         SolveOptions(iterations=0)

@@ -215,7 +215,7 @@ def test_numbers_must_be_finite(value):
     [
         ({"threshold": 1.01}, r"--threshold must be in \[0, 1\]. Received: 1.01"),
         ({"lambda_init": 3.0, "lambda_max": 2.0}, r"--lambda_init must lie .* 3.0 in \[0.0, 2.0\]"),
-        ({"lambda_init": -0.5}, r"--lambda_init must lie .* -0.5 in \[0.0, inf\]"),
+        ({"lambda_init": -0.5}, r"--lambda_init must be 0 or more. Received: -0.5"),
         ({"algorithm": "remixmatch", "model": "mlp"}, "needs images and a batch .* --model=mlp"),
         ({"algorithm": "remixmatch", "labeled_batch": 6}, "a multiple of 4. .* --labeled_batch=6"),
         (

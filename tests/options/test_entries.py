@@ -75,8 +75,11 @@ def test_every_range_is_enforced_from_its_entry(name, k):
 def test_numbers_are_finite_where_their_entries_do_not_say_otherwise():
     for name, value in vars(Config()).items():
         if type(value) in (int, float):
-            with pytest.raises(ValueError, match=f"--{name}"):
-                Config(**{name: math.nan})
+            for wrong in (math.nan, -math.inf, 1e39):
+                if name == "lambda_max" and wrong == 1e39:
+                    continue
+                with pytest.raises(ValueError, match=f"--{name} must be"):
+                    Config(**{name: wrong})
     assert [name for name, entry in ENTRIES.items() if entry.infinite] == ["lambda_max"]
 
 

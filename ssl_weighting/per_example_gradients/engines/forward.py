@@ -22,5 +22,14 @@ def dot_products(network, inputs, cotangent, vector) -> tf.Tensor:
         network: `Network`; inputs: nest of [P, ...].
         cotangent: [P, C], d loss_p / d z_p.
         vector: list of tensors shaped like the variables.
+
+    Raises:
+        ValueError: a cotangent that is not shaped like the logits.
     """
-    return tf.reduce_sum(cotangent * logits_tangent(network, inputs, vector), axis=1)
+    tangent = logits_tangent(network, inputs, vector)
+    if not cotangent.shape.is_compatible_with(tangent.shape):  # [P, 1] would be broadcast
+        raise ValueError(
+            f"`cotangent` must be shaped like the logits, {tangent.shape}. "
+            f"Received: {cotangent.shape}"
+        )
+    return tf.reduce_sum(cotangent * tangent, axis=1)
