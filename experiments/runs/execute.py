@@ -136,9 +136,11 @@ def _announce(run):
     print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
     for line in (*getattr(s, "notes", ()), *deviations(c)):
         print(f"  {line}", flush=True)
-    if run.trainer.store.learns and c.influence_params != LAST_LAYER:
+    if run.trainer.store.learns:
         one = run.evaluator.preprocess(s.labeled.inputs[:1])
-        print(run.trainer.parameters.plan(one), flush=True)
+        run.trainer.parameters.check(one)
+        if c.influence_params != LAST_LAYER:
+            print(run.trainer.parameters.plan(one), flush=True)
 
 
 class Clock:

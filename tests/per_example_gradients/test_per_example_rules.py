@@ -68,12 +68,12 @@ def test_closed_form_of_conv2d(options):
     layer = layers.Conv2D(
         4, use_bias=options["groups"] == 1, activation="tanh", dtype="float64", **options
     )
-    check(*around(layer, [7, 6, 2]), path="conv2d")
+    check(*around(layer, [7, 6, 2]), path="conv")
 
 
 def test_conv2d_by_vectorized_map():
     layer = layers.Conv2D(4, 3, 2, "same", activation="gelu", dtype="float64")
-    check(*around(layer, [7, 6, 2]), path="conv2d_vectorized_map", conv2d="vectorized_map")
+    check(*around(layer, [7, 6, 2]), path="conv_vectorized_map", convolutions="vectorized_map")
 
 
 def test_closed_form_never_loops():
@@ -236,9 +236,9 @@ def test_plan_names_each_layers_path_and_memory():
     rows = layer_plan(network, inputs)
     assert sum(r.parameters for r in rows) == network.size
     paths = {r.layer.rpartition("/")[2]: r.path for r in rows}
-    assert paths["stem"] == "conv2d" and paths["norm_1"] == "normalization"
-    assert {r.path for r in layer_plan(network, inputs, conv2d="vectorized_map")} >= {
-        "conv2d_vectorized_map"
+    assert paths["stem"] == "conv" and paths["norm_1"] == "normalization"
+    assert {r.path for r in layer_plan(network, inputs, "layerwise_vectorized")} >= {
+        "conv_vectorized_map"
     }
     assert {r.path for r in layer_plan(network, inputs, "serial")} == {"serial"}
     paths = {r.layer.rpartition("/")[2]: r.path for r in layer_plan(network, inputs, "forward")}

@@ -81,12 +81,13 @@ class _Run:
         """Keep the tangent of an activation."""
         self._known[id(tensor)] = (tensor, tangent)
 
-    def watched(self, nest, parameters: bool = True) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    def watched(self, nest) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Return the activations in `nest` that have tangents, with them, and the parameters."""
         tensors = {id(t): t for t in tf.nest.flatten(nest) if tf.is_tensor(t)}
-        pairs = [(t, self.tangent(t)) for t in tensors.values()]
-        own = self._parameters if parameters else []
-        return own + [pair for pair in pairs if pair[1] is not None]
+        # A variable that is an argument of an operation is one of the parameters, or a constant.
+        tensors = [t for t in tensors.values() if not isinstance(t, keras.Variable)]
+        pairs = [(t, self.tangent(t)) for t in tensors]
+        return self._parameters + [pair for pair in pairs if pair[1] is not None]
 
     def on_pairs(self, operation):
         """Return what stands in for `operation.call`: it notes the tangents of what it returns."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from ssl_weighting.per_example_gradients.vectorized import vectorized
+
 
 def knows(record) -> bool:
     """Return True: there is nothing after the fallback."""
@@ -35,7 +37,7 @@ def gradients(record, delta) -> list[tf.Tensor]:
         found = tape.gradient(y, values, output_gradients=delta[None], unconnected_gradients="zero")
         return [tf.convert_to_tensor(g) for g in found]
 
-    return tf.vectorized_map(backward, (tensors, delta))
+    return vectorized(backward, (tensors, delta), record.layer)
 
 
 def dot(record, delta, vectors) -> tf.Tensor:
