@@ -27,10 +27,7 @@ def tasks(parts) -> dict:
     """
     works = {"forward_pass": _forward_pass, "batch_gradient": batch_gradient}
     works |= {name: functools.partial(dot_products, name) for name in ("forward", "ghost")}
-    works |= {
-        f"dot_products_{name}": functools.partial(dot_products, name)
-        for name in GRADIENTS
-    }
+    works |= {f"dot_products_{name}": functools.partial(dot_products, name) for name in GRADIENTS}
     for name in GRADIENTS:
         works[f"gradients_{name}"] = functools.partial(_gradients, ENGINES[name].gradients)
     works |= {name: functools.partial(_product, product) for name, product in PRODUCTS.items()}

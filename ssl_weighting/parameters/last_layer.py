@@ -62,7 +62,7 @@ class LastLayer:
             shapes = {v.path: tuple(v.shape) for v in self.network.variables}
             raise ValueError(
                 "The last layer must be a Dense layer (kernel [d, C], bias [C]). Received: "
-                f"{shapes}. Take the parameters by name instead (a regular expression)"
+                f"{shapes}. Take the parameters by name instead{self._by_name()}"
             )
         self.include_bias, self.curvature_kind = include_bias and bool(bias), curvature
         self.l2, self.l2_scope, self.sample_size = l2, l2_scope, sample_size

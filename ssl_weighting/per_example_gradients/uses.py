@@ -2,9 +2,9 @@
 
 These engines add up what arrives at the recorded calls of the layers that own the parameters. That
 is the gradient if nothing else depends on them. Tied weights break it: an Embedding's table that
-also makes the logits, a kernel that another layer reads. The check is structural. Inside its owner's
-calls each parameter becomes a constant; where the outputs still depend on it, it is used elsewhere.
-Nothing is computed, so that no zero and no rounding can hide a use.
+also makes the logits, a kernel that another layer reads. The check is structural. Inside the calls
+of its owner each parameter becomes a constant; where the outputs still depend on it, it is used
+elsewhere. Nothing is computed, so that no zero and no rounding can hide a use.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FOUND = weakref.WeakKeyDictionary()
 
 
 def goes_by_layers(network: Network, inputs) -> bool:
-    """Return whether all that depends on the parameters passes through calls that rules can take."""
+    """Return whether all that depends on the parameters passes through calls that rules take."""
     uses = other_uses(network, inputs)
     return not uses.by_logits + uses.unfit
 
@@ -62,10 +62,10 @@ def refuse_other_uses(network: Network, inputs) -> None:
     uses = other_uses(network, inputs)
     if uses.by_logits:
         raise ValueError(
-            "Parameters must be read by the layers that own them, and nowhere else, for the engines "
-            "ghost, layerwise and layerwise_vectorized and for the methods kfac and ekfac: they go "
-            f"layer by layer. Received: {', '.join(uses.by_logits)}, which {network.model.name} "
-            f"reads elsewhere too. {INSTEAD}"
+            "Parameters must be read by the layers that own them, and nowhere else, for the "
+            "engines ghost, layerwise and layerwise_vectorized and for the methods kfac and ekfac: "
+            f"they go layer by layer. Received: {', '.join(uses.by_logits)}, which "
+            f"{network.model.name} reads elsewhere too. {INSTEAD}"
         )
     if uses.unfit:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Tiny models with a parameter that is read in two places, one model a kind.
 
 `make(name)` returns a built float64 model with random parameters and inputs [P, ...]. `KINDS` tells
-of each which variable is read outside the calls of its layer; None: every use is one of a layer that
-has the variable for its own.
+of each which variable is read outside the calls of its layer; None: every use is one of a layer
+that has the variable for its own.
 """
 
 import keras

@@ -39,5 +39,13 @@ def backward(
         tape.gradient(z, starts, output_gradients=c, unconnected_gradients="zero")
         for c in cotangents
     ]
-    return records, deltas
+    # Mixed precision: the rules compute in the dtype of the parameters.
+    records = [r._replace(args=_in(network.dtype, r.args)) for r in records]
+    return records, [_in(network.dtype, each) for each in deltas]
 
+
+def _in(dtype, nest):
+    def cast(part):
+        return tf.cast(part, dtype) if tf.is_tensor(part) and part.dtype.is_floating else part
+
+    return tf.nest.map_structure(cast, nest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from ssl_weighting.per_example_gradients.engines.backward import backward
-from ssl_weighting.per_example_gradients.rules import rule_of
+from ssl_weighting.per_example_gradients.rules import gradients_of
 
 
 def gradients(network, inputs, cotangent, convolutions: str = "closed_form") -> list[tf.Tensor]:
@@ -23,7 +23,7 @@ def gradients(network, inputs, cotangent, convolutions: str = "closed_form") -> 
     total = [None] * len(network.variables)
     records, (deltas,) = backward(network, inputs, [cotangent], convolutions)
     for record, delta in zip(records, deltas, strict=True):
-        found = rule_of(record, convolutions).gradients(record, delta)
+        found = gradients_of(record, delta, convolutions)
         for place, g in zip(record.places, found, strict=True):
             total[place] = g if total[place] is None else total[place] + g  # used twice: the sum
     return [
@@ -32,7 +32,9 @@ def gradients(network, inputs, cotangent, convolutions: str = "closed_form") -> 
     ]
 
 
-def dot_products(network, inputs, cotangent, vector, convolutions: str = "closed_form") -> tf.Tensor:
+def dot_products(
+    network, inputs, cotangent, vector, convolutions: str = "closed_form"
+) -> tf.Tensor:
     """Return g_p . vector, [P], from the gradients themselves."""
     each = gradients(network, inputs, cotangent, convolutions)
     axes = [list(range(1, g.shape.rank)) for g in each]

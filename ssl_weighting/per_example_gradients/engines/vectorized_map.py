@@ -41,4 +41,12 @@ def dot_products(network, inputs, cotangent, vector) -> tf.Tensor:
 
 
 def _map(network, function, inputs, cotangent):
-    return vectorized(lambda example: function(*example), (inputs, cotangent), network.model)
+    single.refuse_ties(network)
+    try:
+        return vectorized(lambda example: function(*example), (inputs, cotangent), network.model)
+    except (TypeError, ValueError, LookupError, NotImplementedError, tf.errors.OpError) as error:
+        raise ValueError(
+            f'`engine` must be another than "vectorized_map" for {network.model.name}, which '
+            'TensorFlow cannot vectorise. Use engine="forward" (--per_example_engine=forward). '
+            f"TensorFlow says: {error}"
+        ) from error

@@ -27,6 +27,7 @@ from ssl_weighting.per_example_gradients.rules import (
     fallback,
     normalization,
 )
+from ssl_weighting.per_example_gradients.uses import INSTEAD
 
 RULES = {
     keras.layers.Dense: dense,
@@ -59,3 +60,31 @@ def rule_of(record: Record, convolutions: str = "closed_form"):
     if not (record.args and tf.is_tensor(record.args[0]) and rule.knows(record)):
         return fallback
     return CONVOLUTIONS[convolutions] if rule is conv else rule
+
+
+def gradients_of(record: Record, delta, convolutions: str = "closed_form") -> list[tf.Tensor]:
+    """Return [P, *shape] for each selected variable of the layer of this call.
+
+    Raises:
+        ValueError: the layer does not pass through its rule.
+    """
+    return _run(record, rule_of(record, convolutions).gradients, delta)
+
+
+def dot_of(record: Record, delta, vectors) -> tf.Tensor:
+    """Return [P], the sum of g_p . vector over the selected variables of the layer of this call.
+
+    Raises:
+        ValueError: the layer does not pass through its rule.
+    """
+    return _run(record, rule_of(record).dot, delta, vectors)
+
+
+def _run(record, rule, *args):
+    try:
+        return rule(record, *args)
+    except (TypeError, ValueError, NotImplementedError, LookupError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"Layer {record.layer.path} ({type(record.layer).__name__}) cannot be taken layer by "
+            f"layer. {INSTEAD}. TensorFlow says: {error}"
+        ) from error

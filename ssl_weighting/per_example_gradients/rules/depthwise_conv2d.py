@@ -46,8 +46,7 @@ def _kernel(layer, x, delta):
     channels = x.shape[-1]
     delta = tf.reshape(delta, [count, h, w, channels, o // channels])
     parts = [
-        tf.einsum("phwi,phwim->pim", window, delta)
-        for window in conv.windows(layer, x, [h, w])
+        tf.einsum("phwi,phwim->pim", window, delta) for window in conv.windows(layer, x, [h, w])
     ]
     kernel = tf.stack(parts, axis=1)
     return tf.reshape(kernel, [count, *layer.kernel_size, channels, o // channels])
