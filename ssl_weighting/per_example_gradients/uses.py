@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from ssl_weighting.models.network import Network
-from ssl_weighting.per_example_gradients.observe import Reads, observe
+from ssl_weighting.per_example_gradients.observe import Reads, Record, observe
 
 
 class Uses(NamedTuple):
@@ -67,12 +67,31 @@ def refuse_other_uses(network: Network, inputs) -> None:
             f"they go layer by layer. Received: {', '.join(uses.by_logits)}, which "
             f"{network.model.name} reads elsewhere too. {INSTEAD}"
         )
-    if uses.unfit:
+    refuse_unfit(uses.unfit)
+
+
+def refuse_unfit(layers: tuple[str, ...]) -> None:
+    """Stop where there are `layers` from `unfit`.
+
+    Raises:
+        ValueError: there are.
+    """
+    if layers:
         raise ValueError(
-            f"Layer {uses.unfit[0]} must return one tensor whose first axis is that of the "
-            "examples, outside of any loop or inner function, for the engines ghost, layerwise and "
+            f"Layer {layers[0]} must return one tensor whose first axis is that of the examples, "
+            "outside of any loop or inner function, for the engines ghost, layerwise and "
             f"layerwise_vectorized and for the methods kfac and ekfac. {INSTEAD}"
         )
+
+
+def unfit(records: list[Record], z: tf.Tensor) -> tuple[str, ...]:
+    """Return the paths of layers that do not return one tensor with a row for each logit row."""
+
+    def fits(output):
+        here = tf.is_tensor(output) and getattr(output, "graph", None) is getattr(z, "graph", None)
+        return here and output.shape[:1].as_list() == z.shape[:1].as_list()
+
+    return tuple({r.layer.path: None for r in records if not fits(r.output)})
 
 
 def refuse_reads_past_keras(network: Network, inputs) -> None:
@@ -105,7 +124,7 @@ def _trace(network, shapes) -> Uses:
         called_on = [part for part in called_on if tf.is_tensor(part) and part.graph is z.graph]
         for targets, sources in ((z, values), (called_on, values), (z, beneath)):
             found.append(_connected(tape, targets, sources, network.variables))
-        found.append(tuple({r.layer.path: None for r in records if not _fits(r.output, z)}))
+        found.append(unfit(records, z))
 
     values = [tf.TensorSpec(shape, network.dtype) for shape in network.shapes]
     tf.function(run, autograph=False).get_concrete_function(values, shapes)
@@ -161,10 +180,6 @@ def _beneath(variables, tape):
     return beneath
 
 
-def _fits(output, z) -> bool:
-    return tf.is_tensor(output) and output.graph is z.graph and output.shape[:1] == z.shape[:1]
-
-
 def _connected(tape, targets, sources, variables) -> tuple[str, ...]:
     targets = [t for t in tf.nest.flatten(targets) if t.dtype.is_floating]
     here = [k for k, source in enumerate(sources) if source is not None]
@@ -175,4 +190,5 @@ def _connected(tape, targets, sources, variables) -> tuple[str, ...]:
 
 def _spec(part):
     part = tf.convert_to_tensor(part)
-    return tf.TensorSpec(part.shape, part.dtype)
+    count = 2 if part.shape[0] == 1 else part.shape[0]  # any first axis of one looks like theirs
+    return tf.TensorSpec([count, *part.shape[1:]], part.dtype)

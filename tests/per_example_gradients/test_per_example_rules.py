@@ -1,6 +1,5 @@
 """Each layer's rule against a loop of one example by plain reverse mode, on whole tiny models."""
 
-import functools
 import itertools
 
 import keras
@@ -8,55 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from layer_rules import P, around, check
 from nets import MODELS, make
 
-from ssl_weighting.models import wide_resnet
 from ssl_weighting.models.network import Network
-from ssl_weighting.per_example_gradients import BY_LAYERS, ENGINES
-from ssl_weighting.per_example_gradients.engines import ghost, layerwise, serial
+from ssl_weighting.per_example_gradients.engines import ghost, layerwise
 from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.per_example_gradients.plan import bytes_per_example, layer_plan, plan_text
-from ssl_weighting.per_example_gradients.rules import rule_of
-
-P = 4
-
-
-def around(layer, shape):
-    """A model input -> layer -> three logits, parameters random."""
-    inputs = keras.Input(shape, dtype="int32" if isinstance(layer, layers.Embedding) else "float64")
-    x = layers.Flatten(dtype="float64")(layer(inputs))
-    model = keras.Model(inputs, layers.Dense(3, dtype="float64", name="head")(x))
-    rng = np.random.default_rng(3)
-    for v in model.weights:
-        value = rng.normal(size=v.shape)
-        v.assign(np.exp(value / 3) if "variance" in v.path else value)
-    if isinstance(layer, layers.Embedding):
-        return model, tf.constant(rng.integers(0, layer.input_dim, [P, *shape]), tf.int32)
-    return model, tf.constant(rng.normal(size=[P, *shape]))
-
-
-def check(model, inputs, select="all", path=None, **options):
-    """Layerwise and ghost equal a loop of one; the rule taken is `path`."""
-    network = Network(model, select)
-    rng = np.random.default_rng(4)
-    cotangent = tf.constant(rng.normal(size=[P, 3]))
-    vector = [tf.constant(rng.normal(size=s)) for s in network.shapes]
-    loop = tf.function(functools.partial(serial.gradients, network), autograph=False)
-    expected = loop(inputs, cotangent)  # traced: Keras compiles a grouped convolution at every call
-    found = layerwise.gradients(network, inputs, cotangent, **options)
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
-    assert np.abs(expected[0]).max() > 1e-6
-    dots = sum(np.reshape(g * v, [P, -1]).sum(1) for g, v in zip(expected, vector, strict=True))
-    for engine in (ghost, layerwise):
-        ours = engine.dot_products(network, inputs, cotangent, vector)
-        np.testing.assert_allclose(ours, dots, rtol=1e-9, atol=1e-10)
-    if path:
-        with observe(network) as records:
-            network(network.values(), inputs)
-        rules = [rule_of(r, **options).__name__.rpartition(".")[2] for r in records]
-        assert rules[0] == path, rules
-
 
 GRID = [
     dict(zip(("strides", "padding", "dilation_rate", "groups", "kernel_size"), row, strict=True))
@@ -89,19 +46,6 @@ def test_closed_form_never_loops():
     assert not {k for k in kinds if "While" in k or "Map" in k}, kinds
 
 
-def doubled(parent):
-    """Return a subclass that computes something else than its parent."""
-
-    def call(self, x, **options):
-        return 2 * parent.call(self, x, **options)
-
-    return type(f"Doubled{parent.__name__}", (parent,), {"call": call})
-
-
-DoubledDense, DoubledConv2D, DoubledNorm, DoubledEmbedding = map(
-    doubled,
-    (layers.Dense, layers.Conv2D, layers.BatchNormalization, layers.Embedding),
-)
 LAYERS = {
     "dense": (lambda: layers.Dense(3, "gelu", dtype="float64"), [4], "dense"),
     "dense_rank_4": (lambda: layers.Dense(3, "tanh", dtype="float64"), [2, 3, 4], "dense"),
@@ -178,13 +122,6 @@ LAYERS = {
         [2, 4, 4],
         "fallback",
     ),
-    "subclass_of_dense": (lambda: DoubledDense(3, dtype="float64"), [4], "fallback"),
-    "subclass_of_conv2d": (lambda: DoubledConv2D(3, 2, dtype="float64"), [4, 4, 2], "fallback"),
-    "subclass_of_conv2d_grouped": (
-        lambda: DoubledConv2D(4, 2, groups=2, dtype="float64"), [4, 4, 2], "fallback"
-    ),
-    "subclass_of_batch_norm": (lambda: DoubledNorm(dtype="float64"), [4], "fallback"),
-    "subclass_of_embedding": (lambda: DoubledEmbedding(5, 3, dtype="float64"), [6], "fallback"),
     "time_distributed": (
         lambda: layers.TimeDistributed(layers.Dense(3, dtype="float64")), [4, 2], "dense"
     ),
@@ -200,73 +137,6 @@ def test_each_type_of_layer(name):
     check(model, inputs, path=path)
     if "conv" in name:  # other layers have one rule for both engines
         check(model, inputs, convolutions="vectorized_map")
-
-
-def test_a_layer_that_is_called_by_keyword():
-    class Model(keras.Model):
-        def __init__(self):
-            super().__init__(dtype="float64")
-            self.below = layers.Dense(4, "tanh", dtype="float64")
-            self.head = layers.Dense(3, dtype="float64")
-
-        def call(self, x):
-            return self.head(inputs=self.below(inputs=x))
-
-    model = Model()
-    model(np.ones([1, 4]))
-    check(model, tf.constant(np.random.default_rng(0).normal(size=[P, 4])), path="fallback")
-
-
-def test_ids_that_count_from_the_end():
-    model, _ = around(layers.Embedding(5, 3, dtype="float64"), [3])
-    check(model, tf.constant([[0, -1, 4], [-5, 1, -2], [3, 3, -2], [2, 0, 1]]), path="embedding")
-
-
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_loops_are_refused_by_name_and_forward_takes_them(kind):
-    inputs = keras.Input([3, 2], dtype="float64")
-    x = getattr(layers, kind)(3, dtype="float64", name="loop")(inputs)
-    model = keras.Model(inputs, layers.Dense(3, dtype="float64")(x))
-    network, x = Network(model), tf.constant(np.random.default_rng(0).normal(size=[P, 3, 2]))
-    cotangent = tf.constant(np.random.default_rng(1).normal(size=[P, 3]))
-
-    @functools.partial(tf.function, autograph=False)
-    def dots(engine):
-        return ENGINES[engine].dot_products(network, x, cotangent, network.values())
-
-    np.testing.assert_allclose(dots("forward"), dots("serial"), rtol=1e-9, atol=1e-12)
-    for engine in BY_LAYERS:
-        with pytest.raises(ValueError, match=r"loop/.*--per_example_engine=forward"):
-            dots(engine)
-
-
-def test_what_tensorflow_cannot_vectorise_is_refused_by_name():
-    layer = layers.Conv3D(4, 2, data_format="channels_first", dtype="float64", name="volumes")
-    model, inputs = around(layer, [2, 3, 4, 3])
-    network, cotangent = Network(model), tf.ones([P, 3], tf.float64)
-    for engine in ("layerwise", "layerwise_vectorized"):
-        with pytest.raises(ValueError, match=r"Layer volumes \(Conv3D\) .*engine=forward"):
-            ENGINES[engine].gradients(network, inputs, cotangent)
-    with pytest.raises(ValueError, match=r"another than \"vectorized_map\".*engine=forward"):
-        ENGINES["vectorized_map"].gradients(network, inputs, cotangent)
-    args = network, inputs, cotangent, network.values()
-    found = [ENGINES[engine].dot_products(*args) for engine in ("forward", "ghost")]
-    np.testing.assert_allclose(*found, rtol=1e-9)
-
-
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_computes_in_the_dtype_of_the_parameters(precision):
-    model = wide_resnet((8, 8, 3), 3, depth=10, width=1, precision=precision, seed=0)
-    network, rng = Network(model), np.random.default_rng(0)
-    inputs = tf.constant(rng.normal(size=[P, 8, 8, 3]), tf.float32)
-    cotangent = tf.constant(rng.normal(size=[P, 3]), tf.float32)
-    vector = [tf.constant(rng.normal(size=s), tf.float32) for s in network.shapes]
-    args = network, inputs, cotangent, vector
-    expected = ENGINES["forward"].dot_products(*args)
-    for engine in BY_LAYERS:
-        found = ENGINES[engine].dot_products(*args)
-        assert found.dtype == "float32"
-        np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from ssl_weighting.models.network import Network
 from ssl_weighting.per_example_gradients.observe import Record, observe
 from ssl_weighting.per_example_gradients.rules import fallback, rule_of
-from ssl_weighting.per_example_gradients.uses import refuse_other_uses
+from ssl_weighting.per_example_gradients.uses import refuse_other_uses, refuse_unfit, unfit
 
 
 def backward(
@@ -33,6 +33,7 @@ def backward(
         tape.watch(values)
         with observe(network) as records:
             z = network(values, inputs)
+    refuse_unfit(unfit(records, z))
     # The fallback repeats the layer's call, with its activation.
     starts = [r.output if rule_of(r, convolutions) is fallback else r.inner for r in records]
     deltas = [
