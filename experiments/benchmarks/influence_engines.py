@@ -9,10 +9,9 @@ import tensorflow as tf
 from ssl_weighting.models.network import Network
 from ssl_weighting.parameters import subnetwork_curvature
 from ssl_weighting.per_example_gradients import ENGINES
-from ssl_weighting.per_example_gradients.engines import layerwise
 from ssl_weighting.structs import QuadraticRows
 
-GRADIENTS = ("layerwise", "vectorized_map", "serial")
+GRADIENTS = ("layerwise", "layerwise_vectorized", "vectorized_map", "serial")
 PRODUCTS = {
     "hessian_product_forward_over_reverse": subnetwork_curvature.hessian_product,
     "hessian_product_reverse_over_reverse": subnetwork_curvature.hessian_product_reverse,
@@ -28,14 +27,9 @@ def tasks(parts) -> dict:
     """
     works = {"forward_pass": _forward_pass, "batch_gradient": batch_gradient}
     works |= {name: functools.partial(dot_products, name) for name in ("forward", "ghost")}
-    works |= {
-        f"dot_products_{name}": functools.partial(dot_products, name)
-        for name in ("layerwise", "vectorized_map", "serial")
-    }
+    works |= {f"dot_products_{name}": functools.partial(dot_products, name) for name in GRADIENTS}
     for name in GRADIENTS:
         works[f"gradients_{name}"] = functools.partial(_gradients, ENGINES[name].gradients)
-    paper = functools.partial(layerwise.gradients, conv2d="vectorized_map")
-    works["gradients_layerwise_vectorized_conv"] = functools.partial(_gradients, paper)
     works |= {name: functools.partial(_product, product) for name, product in PRODUCTS.items()}
     rows = {}
     for name, work in works.items():
@@ -63,7 +57,7 @@ def ratios(ratio, memory) -> dict:
             found[f"{name}_over_batch_gradient_memory{end}"] = rows(name, "batch_gradient", memory)
         found[f"serial_over_forward{end}"] = rows("dot_products_serial", "forward")
         found[f"vectorized_map_over_layerwise{end}"] = rows(
-            "gradients_layerwise_vectorized_conv", "gradients_layerwise"
+            "gradients_layerwise_vectorized", "gradients_layerwise"
         )
         found[f"hessian_product_reverse_over_forward{end}"] = rows(
             "hessian_product_reverse_over_reverse", "hessian_product_forward_over_reverse"

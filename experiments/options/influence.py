@@ -53,9 +53,11 @@ class InfluenceOptions:
     per_example_engine: str = _option(
         "forward",
         "how g . v is computed beyond the last layer, to compare costs (docs/influence.md)",
-        choices=("forward", "ghost", "layerwise", "vectorized_map", "serial"),
+        choices=(
+            "forward", "ghost", "layerwise", "layerwise_vectorized", "vectorized_map", "serial",
+        ),
         needs=_BEYOND_HEAD,
-    )
+    )  # fmt: skip
     max_memory: float = _option(
         0.0,
         "GB that one pass beyond the last layer may take, for nets that fill it; 0: no limit",

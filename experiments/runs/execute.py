@@ -75,6 +75,8 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     splits = load_splits(config, cache_dir)
     _refuse_not_finite(splits)
     run = build(config, splits)
+    if run.trainer.store.learns:
+        run.trainer.parameters.check(run.evaluator.preprocess(splits.labeled.inputs[:1]))
     checkpoints = checkpoints_of(config, run)
     log = RunLog(out, config.steps, _resume(run, checkpoints), run.trainer.step)
     written = results.write_config(run, program)  # first: by this file the run knows its folder

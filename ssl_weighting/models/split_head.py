@@ -88,8 +88,24 @@ def _renamed(model, name):
 
 def logit_map(model) -> np.ndarray | None:
     """Return A [o, C] float64 where the logits are f A with f the outputs of the head, or None."""
-    found = [part for part in getattr(model, "layers", []) if part.name == LOGIT_MAP]
-    return np.array(found[0].kernel.value, np.float64) if found else None
+    layer = logit_map_layer(model)
+    return None if layer is None else np.array(layer.kernel.value, np.float64)
+
+
+def logit_map_layer(model) -> keras.layers.Dense | None:
+    """Return the fixed layer that multiplies by A, or None.
+
+    Raises:
+        ValueError: a layer has its name and does something else.
+    """
+    layer = next((part for part in getattr(model, "layers", []) if part.name == LOGIT_MAP), None)
+    fixed = type(layer) is keras.layers.Dense and not (layer.use_bias or layer.trainable)
+    if layer is not None and not (fixed and layer.activation is keras.activations.linear):
+        raise ValueError(
+            f'A layer called "{LOGIT_MAP}" must be a Dense layer without bias and activation that '
+            f"is not trainable: a fixed matrix. Received: {layer}. Give it another name"
+        )
+    return layer
 
 
 def _matrix(reparam, num_classes):

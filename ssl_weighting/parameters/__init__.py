@@ -44,6 +44,16 @@ class Parameters(Protocol):
         The features may be missing where `closed_form` is False.
         """
 
+    def check(self, inputs) -> None:
+        """Refuse a model that uses its parameters in a way that cannot be followed here.
+
+        Args:
+            inputs: [1, ...] or more; only the shapes are read.
+
+        Raises:
+            ValueError: it does; the message names them and what can follow.
+        """
+
     def prepare(self, rows: LossRows, inputs: list, coefficients: tf.Tensor) -> Any:
         """Return the loss rows in the form that `curvature` and `dot_products` take.
 

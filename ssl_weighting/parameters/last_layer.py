@@ -9,6 +9,7 @@ features carry a trailing 1.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -16,9 +17,12 @@ import tensorflow as tf
 from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.models import logit_map
-from ssl_weighting.models.network import Network
+from ssl_weighting.models.network import Network, replaced_calls
+from ssl_weighting.models.split_head import logit_map_layer
 from ssl_weighting.parameters.last_layer_curvature import HeadRows, last_layer_curvature
 from ssl_weighting.per_example_gradients.observe import observe
+from ssl_weighting.per_example_gradients.rules import dense, rule_of
+from ssl_weighting.per_example_gradients.uses import other_uses, refuse_reads_past_keras
 from ssl_weighting.structs import LabeledBatch, LossRows, check_number, one_hot_labels
 from ssl_weighting.theta.weight_decay import is_decayed
 
@@ -60,11 +64,11 @@ class LastLayer:
             shapes = {v.path: tuple(v.shape) for v in self.network.variables}
             raise ValueError(
                 "The last layer must be a Dense layer (kernel [d, C], bias [C]). Received: "
-                f"{shapes}. Take the parameters by name instead (a regular expression)"
+                f"{shapes}. Take the parameters by name instead{self._by_name()}"
             )
         self.include_bias, self.curvature_kind = include_bias and bool(bias), curvature
         self.l2, self.l2_scope, self.sample_size = l2, l2_scope, sample_size
-        matrix = logit_map(model)
+        self._map_layer, matrix = logit_map_layer(model), logit_map(model)
         self.logit_map = None if matrix is None else tf.constant(matrix)  # [o, C] float64
 
     dtype = "float64"
@@ -87,18 +91,68 @@ class LastLayer:
         Raises:
             ValueError: the logits are not the output of the layer alone.
         """
-        with observe(self.network) as records:
+        self.check(inputs)
+        with observe(self.network) as records, self._mapping() as mapped:
             out = self.network.outputs(self.network.values(), inputs)
         out = out if isinstance(out, Mapping) else {"logits": out}
         # Else grad l = phi (x) delta does not hold.
-        mapped = self.logit_map is not None  # a fixed layer stands between, `models.split_head`'s
-        if len(records) != 1 or not (mapped or out["logits"] is records[0].inner):
+        if len(records) != 1 or not self._explains(out["logits"], records[0], mapped):
+            kinds = ", ".join(sorted({type(r.layer).__name__ for r in records}))
             raise ValueError(
                 "The logits must be what the last Dense layer returns, without an activation and "
-                f"called once. Received: {len(records)} calls of {self.kernel.path}. Train on "
-                "logits, or take the parameters by name (a regular expression)"
+                f"called once. Received: {len(records)} calls of {self.kernel.path} ({kinds}). "
+                f"Train on logits, or take the parameters by name{self._by_name()}"
             )
         return {**out, "features": records[0].args[0]}
+
+    def check(self, inputs) -> None:
+        """Refuse a model whose features depend on the last layer; `inputs` [1, ...] or more.
+
+        The model is traced at the first call, on the shapes alone; nothing is run.
+
+        Raises:
+            ValueError: it is such a model, or one that reads its variables past Keras.
+        """
+        refuse_reads_past_keras(self.network, inputs)
+        uses = other_uses(self.network, inputs)
+        paths = dict.fromkeys(uses.by_inputs + uses.by_logits)
+        if paths:
+            raise ValueError(
+                "The last layer must read its kernel and bias alone, and its features must not "
+                f"depend on them. Received: {', '.join(paths)}, which {self.network.model.name} "
+                f"reads elsewhere too. Take the parameters by name{self._by_name()}"
+            )
+
+    def _by_name(self):
+        layer = self.kernel.path.rpartition("/")[0]
+        return (
+            f" (a regular expression: --influence_params='{layer}/' with "
+            "--per_example_engine=forward)"
+        )
+
+    @contextlib.contextmanager
+    def _mapping(self):
+        """Record what goes into the fixed layer behind the last one, and what comes out."""
+        calls = []
+        if self._map_layer is None:
+            yield calls
+            return
+        call = self._map_layer.call
+
+        def record(x, **options):
+            calls.append((x, call(x, **options)))
+            return calls[-1][1]
+
+        with replaced_calls({self._map_layer: record}):
+            yield calls
+
+    def _explains(self, logits, record, mapped):
+        """Return whether the logits are f = phi W + b of this call, or f A by the fixed layer."""
+        if rule_of(record) is not dense:
+            return False  # a subclass may compute anything
+        if self._map_layer is None:
+            return logits is record.inner
+        return len(mapped) == 1 and mapped[0][0] is record.inner and mapped[0][1] is logits
 
     def prepare(self, rows: LossRows, inputs, coefficients: tf.Tensor) -> HeadRows:
         """Collect features and logit derivatives of loss rows; `inputs` are not read.

@@ -11,9 +11,13 @@ from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.models.network import Network
 from ssl_weighting.parameters.subnetwork_curvature import subnetwork_curvature
-from ssl_weighting.per_example_gradients import per_example_dot_products
+from ssl_weighting.per_example_gradients import BY_LAYERS, per_example_dot_products
 from ssl_weighting.per_example_gradients.chunking import chunk_size
 from ssl_weighting.per_example_gradients.plan import bytes_per_example, layer_plan, plan_text
+from ssl_weighting.per_example_gradients.uses import (
+    refuse_other_uses,
+    refuse_reads_past_keras,
+)
 from ssl_weighting.structs import (
     LabeledBatch,
     LossRows,
@@ -90,12 +94,26 @@ class Subnetwork:
         For `engine`, which computes the dot products; nothing is run.
 
         Raises:
-            ValueError: `max_memory` is too little for one example.
+            ValueError: `max_memory` is too little for one example; see `check`.
         """
+        self.check(inputs)
         need = bytes_per_example(self.network, inputs, self.engine)
         chunk_size(None, need, self.max_memory or need)
         table = plan_text(layer_plan(self.network, inputs, self.engine))
         return f"{table}\nwith all layers, of which some have no parameters: {need / 1e3:,.1f} kB"
+
+    def check(self, inputs) -> None:
+        """Refuse a model that `engine` cannot follow; `inputs` [1, ...] or more.
+
+        The model is traced at the first call, on the shapes alone; nothing is run.
+
+        Raises:
+            ValueError: the model reads a parameter past Keras or, where the engine goes layer by
+                layer, outside the layer that owns it.
+        """
+        refuse_reads_past_keras(self.network, inputs)
+        if self.engine in BY_LAYERS:
+            refuse_other_uses(self.network, inputs)
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
         """Return {"logits": [N, C], ...} in the dtype of the model."""

@@ -17,6 +17,7 @@ from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.models.network import Network
 from ssl_weighting.parameters.subnetwork_kronecker import kronecker_blocks
 from ssl_weighting.per_example_gradients import per_example_gradients
+from ssl_weighting.per_example_gradients.uses import goes_by_layers
 from ssl_weighting.structs import QuadraticRows
 
 
@@ -132,7 +133,9 @@ def _gradients(network, rows, max_memory):
 
 
 def _flat_gradients(network, inputs, cotangent, max_memory):
-    each = per_example_gradients(network, inputs, cotangent, max_memory=max_memory)
+    # Layer by layer where that finds all; of the others, a model in one piece.
+    engine = "layerwise" if goes_by_layers(network, inputs) else "vectorized_map"
+    each = per_example_gradients(network, inputs, cotangent, engine=engine, max_memory=max_memory)
     count = tf.shape(cotangent)[0]
     return tf.concat([tf.reshape(g, [count, -1]) for g in each], axis=1)
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from ssl_weighting.inverse_hessian import DiagonalBlock, KroneckerBlock
 from ssl_weighting.models.network import Network
 from ssl_weighting.per_example_gradients.engines.backward import backward
-from ssl_weighting.per_example_gradients.rules import rule_of
+from ssl_weighting.per_example_gradients.rules import conv, dense, gradients_of, rule_of
 from ssl_weighting.structs import QuadraticRows
 
 
@@ -26,6 +26,9 @@ def kronecker_blocks(network: Network, rows: QuadraticRows) -> list:
 
     Args:
         network: p parameters; rows: P rows of one forward pass.
+
+    Raises:
+        ValueError: as in `backward`.
     """
     values, vectors = tf.linalg.eigh(rows.hessian)
     root = tf.sqrt(tf.nn.relu(values))[:, :, None] * tf.linalg.matrix_transpose(vectors)
@@ -46,11 +49,11 @@ def kronecker_blocks(network: Network, rows: QuadraticRows) -> list:
 
 
 def _is_product(record):
-    if "kernel" not in record.names or not rule_of(record).knows(record):
+    if "kernel" not in record.names:
         return False
     if type(record.layer) is keras.layers.Conv2D:
-        return record.layer.groups == 1 and record.layer.data_format == "channels_last"
-    return type(record.layer) is keras.layers.Dense
+        return rule_of(record) is conv and record.layer.groups == 1
+    return rule_of(record) is dense
 
 
 def _product_block(record, deltas, coefficient, index):
@@ -95,9 +98,7 @@ def _diagonal_blocks(records, deltas, coefficient, index, taken):
     for each in deltas:
         gradients = {}
         for record, delta in zip(records, each, strict=True):
-            for place, g in zip(
-                record.places, rule_of(record).gradients(record, delta), strict=True
-            ):
+            for place, g in zip(record.places, gradients_of(record, delta), strict=True):
                 if int(index[place].flat[0]) not in taken:
                     gradients[place] = gradients.get(place, 0) + g
         for place, g in gradients.items():

@@ -22,6 +22,7 @@ from ssl_weighting.per_example_gradients.engines import (
     vectorized_map,
 )
 from ssl_weighting.per_example_gradients.plan import bytes_per_example
+from ssl_weighting.per_example_gradients.uses import refuse_reads_past_keras
 
 
 class Engine(NamedTuple):
@@ -35,9 +36,14 @@ ENGINES = {
     "forward": Engine(None, forward.dot_products),
     "ghost": Engine(None, ghost.dot_products),
     "layerwise": Engine(layerwise.gradients, layerwise.dot_products),
+    "layerwise_vectorized": Engine(
+        functools.partial(layerwise.gradients, convolutions="vectorized_map"),
+        functools.partial(layerwise.dot_products, convolutions="vectorized_map"),
+    ),
     "vectorized_map": Engine(vectorized_map.gradients, vectorized_map.dot_products),
     "serial": Engine(serial.gradients, serial.dot_products),
 }
+BY_LAYERS = ("ghost", "layerwise", "layerwise_vectorized")
 
 
 def per_example_gradients(
@@ -128,6 +134,7 @@ def _run(name, function, network, inputs, cotangent, max_memory, like):
     inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
     cotangent = tf.convert_to_tensor(cotangent)
     _check_examples(inputs, cotangent, network.dtype)
+    refuse_reads_past_keras(network, inputs)
     if max_memory is None:
         return function(inputs, cotangent)
     count, need = cotangent.shape[0], bytes_per_example(network, inputs, name)

@@ -24,12 +24,29 @@ class Record(NamedTuple):
     inner: tf.Tensor  # the same before the layer's own activation
 
 
+class Reads:
+    """What surrounds the recorded calls and, in them, the activations; here nothing."""
+
+    def inside(self, places: tuple[int, ...]):
+        """Return the context of a call of a layer that owns the variables at `places`."""
+        del places
+        return contextlib.nullcontext()
+
+    def outside(self):
+        """Return the context of the activation of the layer that is being called."""
+        return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
-def observe(network: Network) -> Iterator[list[Record]]:
+def observe(network: Network, reads: Reads | None = None) -> Iterator[list[Record]]:
     """Record every call of the layers that own a variable of `network`.
 
     A layer owns what none of its own sublayers owns: of a `MultiHeadAttention` the projections are
     recorded. Works in eager code and while a `tf.function` is traced.
+
+    Args:
+        network: `Network`.
+        reads: contexts for the calls; None: none.
 
     Example:
         with observe(network) as records:
@@ -37,7 +54,7 @@ def observe(network: Network) -> Iterator[list[Record]]:
     """
     records: list[Record] = []
     calls = {
-        layer: _recording(layer, places, network, records)
+        layer: _recording(layer, places, network, records, reads or Reads())
         for layer, places in owners(network).items()
     }
     with replaced_calls(calls):
@@ -56,12 +73,12 @@ def owners(network: Network) -> dict[keras.Layer, tuple[int, ...]]:
     return found
 
 
-def _recording(layer, places, network, records):
+def _recording(layer, places, network, records, reads):
     call = layer.call
     names = tuple(network.variables[k].name for k in places)
 
     def record(*args, **kwargs):
-        with _before_activation(layer) as inner:
+        with reads.inside(places), _before_activation(layer, reads) as inner:
             output = call(*args, **kwargs)
         # Once, or the layer uses it in a way of its own.
         inner = inner[0] if len(inner) == 1 else output
@@ -72,7 +89,7 @@ def _recording(layer, places, network, records):
 
 
 @contextlib.contextmanager
-def _before_activation(layer):
+def _before_activation(layer, reads):
     seen, activation = [], getattr(layer, "activation", None)
     if not callable(activation):
         yield seen
@@ -80,7 +97,8 @@ def _before_activation(layer):
 
     def watch(x):
         seen.append(x)
-        return activation(x)
+        with reads.outside():
+            return activation(x)
 
     layer.activation = watch
     try:

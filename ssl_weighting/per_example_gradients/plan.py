@@ -14,8 +14,11 @@ from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.per_example_gradients.rules import rule_of
 
 # How many copies of the activations an engine holds at once.
-ACTIVATION_COPIES = {"serial": 0, "vectorized_map": 3, "layerwise": 2, "forward": 3, "ghost": 2}
-BUILDS_GRADIENTS = ("serial", "vectorized_map", "layerwise")
+ACTIVATION_COPIES = dict.fromkeys(("layerwise", "layerwise_vectorized", "ghost"), 2)
+ACTIVATION_COPIES |= {"serial": 0, "vectorized_map": 3, "forward": 3}
+BUILDS_GRADIENTS = ("serial", "vectorized_map", "layerwise", "layerwise_vectorized")
+BY_RULES = {"ghost": "closed_form", "layerwise": "closed_form"}
+BY_RULES |= {"layerwise_vectorized": "vectorized_map"}  # engine -> its rule of convolutions
 
 
 class PlanRow(NamedTuple):
@@ -28,9 +31,7 @@ class PlanRow(NamedTuple):
     bytes_per_example: int  # its gradient, where the engine builds one, and its activations
 
 
-def layer_plan(
-    network: Network, inputs, engine: str = "layerwise", conv2d: str = "closed_form"
-) -> list[PlanRow]:
+def layer_plan(network: Network, inputs, engine: str = "layerwise") -> list[PlanRow]:
     """Return a row for every layer that has selected parameters, in order of their first call.
 
     Nothing is computed: the model is traced on the shape of one example.
@@ -38,7 +39,6 @@ def layer_plan(
     Args:
         network: `Network`; inputs: nest of [P, ...].
         engine: a name in `ENGINES`.
-        conv2d: as in `layerwise.gradients`.
     """
     records, _ = _trace(network, inputs)
     copies, itemsize = ACTIVATION_COPIES[engine], tf.as_dtype(network.dtype).size
@@ -47,11 +47,11 @@ def layer_plan(
         sizes = [network.shapes[k].num_elements() for k in record.places]
         gradient = sum(sizes) if engine in BUILDS_GRADIENTS else 0
         need = itemsize * (gradient + copies * _size(record.output))
-        path = rule_of(record, conv2d).__name__.rpartition(".")[2]
+        path = engine
         if engine == "forward":
             path = f"forward, {dual_rules.rule_name(record.layer)}"
-        elif engine not in ("layerwise", "ghost"):
-            path = engine
+        elif engine in BY_RULES:
+            path = rule_of(record, BY_RULES[engine]).__name__.rpartition(".")[2]
         name, kind = record.layer.path, type(record.layer).__name__
         before = rows.get(name)
         need += before.bytes_per_example if before else 0
@@ -105,7 +105,7 @@ def _trace(network, inputs):
 def _counting(call, outputs):
     def count(*args, **kwargs):
         found = call(*args, **kwargs)
-        outputs.append(sum(_size(t) for t in tf.nest.flatten(found) if tf.is_tensor(t)))
+        outputs.append(_size(found))
         return found
 
     return count
@@ -116,5 +116,6 @@ def _one(part):
     return tf.TensorSpec([1, *part.shape[1:]], part.dtype)
 
 
-def _size(tensor):
-    return math.prod(tensor.shape[1:])
+def _size(nest):
+    tensors = [part for part in tf.nest.flatten(nest) if tf.is_tensor(part)]
+    return sum(math.prod(tensor.shape[1:]) for tensor in tensors)

@@ -8,7 +8,11 @@ from keras import layers
 from nets import make
 
 from ssl_weighting.models.network import Network, replaced_calls, sublayers
-from ssl_weighting.per_example_gradients import per_example_dot_products, per_example_gradients
+from ssl_weighting.per_example_gradients import (
+    ENGINES,
+    per_example_dot_products,
+    per_example_gradients,
+)
 from ssl_weighting.per_example_gradients.chunking import chunk_size, in_chunks
 from ssl_weighting.per_example_gradients.plan import bytes_per_example
 
@@ -140,7 +144,7 @@ def test_chunks_cover_every_example_once(size):
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
-@pytest.mark.parametrize("engine", ["forward", "ghost", "layerwise", "serial", "vectorized_map"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_answer_does_not_depend_on_the_chunks(engine, size):
     model, x = make("subclassed", examples=7)
     network = Network(model)
@@ -153,7 +157,7 @@ def test_the_answer_does_not_depend_on_the_chunks(engine, size):
     found = per_example_dot_products(*args, vector, **options)
     whole = per_example_dot_products(*args, vector, engine=engine)
     np.testing.assert_allclose(found, whole, rtol=0, atol=1e-12)
-    if engine in ("layerwise", "serial"):
+    if ENGINES[engine].gradients:
         parts = per_example_gradients(*args, **options)
         for part, g in zip(parts, per_example_gradients(*args, engine=engine), strict=True):
             np.testing.assert_allclose(part, g, rtol=0, atol=1e-12)

@@ -243,7 +243,7 @@ def test_arguments_that_do_not_fit():
     with pytest.raises(ValueError, match=r"`engine` must be one of forward, .*Received.*'typo'"):
         run(c.cotangent, c.vector, engine="typo")
     for engine in ("forward", "ghost"):
-        with pytest.raises(ValueError, match=r"must be one of layerwise, vectorized_map, serial"):
+        with pytest.raises(ValueError, match=r"must be one of layerwise, layerwise_vec.*, serial"):
             c.gradients(engine)
     with pytest.raises(ValueError, match=r"`cotangent` must be \[P, C\].*\(2, 3\) for \[5\]"):
         run(c.cotangent[:2], c.vector)

@@ -1,6 +1,5 @@
 """Each layer's rule against a loop of one example by plain reverse mode, on whole tiny models."""
 
-import functools
 import itertools
 
 import keras
@@ -8,53 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from layer_rules import P, around, check
 from nets import MODELS, make
 
 from ssl_weighting.models.network import Network
-from ssl_weighting.per_example_gradients.engines import ghost, layerwise, serial
+from ssl_weighting.per_example_gradients.engines import ghost, layerwise
 from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.per_example_gradients.plan import bytes_per_example, layer_plan, plan_text
-from ssl_weighting.per_example_gradients.rules import rule_of
-
-P = 4
-
-
-def around(layer, shape):
-    """A model input -> layer -> three logits, parameters random."""
-    inputs = keras.Input(shape, dtype="int32" if isinstance(layer, layers.Embedding) else "float64")
-    x = layers.Flatten()(layer(inputs))
-    model = keras.Model(inputs, layers.Dense(3, dtype="float64", name="head")(x))
-    rng = np.random.default_rng(3)
-    for v in model.weights:
-        value = rng.normal(size=v.shape)
-        v.assign(np.exp(value / 3) if "variance" in v.path else value)
-    if isinstance(layer, layers.Embedding):
-        return model, tf.constant(rng.integers(0, layer.input_dim, [P, *shape]), tf.int32)
-    return model, tf.constant(rng.normal(size=[P, *shape]))
-
-
-def check(model, inputs, select="all", path=None, **options):
-    """Layerwise and ghost equal a loop of one; the rule taken is `path`."""
-    network = Network(model, select)
-    rng = np.random.default_rng(4)
-    cotangent = tf.constant(rng.normal(size=[P, 3]))
-    vector = [tf.constant(rng.normal(size=s)) for s in network.shapes]
-    loop = tf.function(functools.partial(serial.gradients, network), autograph=False)
-    expected = loop(inputs, cotangent)  # traced: Keras compiles a grouped convolution at every call
-    found = layerwise.gradients(network, inputs, cotangent, **options)
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
-    assert np.abs(expected[0]).max() > 1e-6
-    dots = sum(np.reshape(g * v, [P, -1]).sum(1) for g, v in zip(expected, vector, strict=True))
-    for engine in (ghost, layerwise):
-        ours = engine.dot_products(network, inputs, cotangent, vector)
-        np.testing.assert_allclose(ours, dots, rtol=1e-9, atol=1e-10)
-    if path:
-        with observe(network) as records:
-            network(network.values(), inputs)
-        rules = [rule_of(r, **options).__name__.rpartition(".")[2] for r in records]
-        assert rules[0] == path, rules
-
 
 GRID = [
     dict(zip(("strides", "padding", "dilation_rate", "groups", "kernel_size"), row, strict=True))
@@ -68,12 +27,12 @@ def test_closed_form_of_conv2d(options):
     layer = layers.Conv2D(
         4, use_bias=options["groups"] == 1, activation="tanh", dtype="float64", **options
     )
-    check(*around(layer, [7, 6, 2]), path="conv2d")
+    check(*around(layer, [7, 6, 2]), path="conv")
 
 
 def test_conv2d_by_vectorized_map():
     layer = layers.Conv2D(4, 3, 2, "same", activation="gelu", dtype="float64")
-    check(*around(layer, [7, 6, 2]), path="conv2d_vectorized_map", conv2d="vectorized_map")
+    check(*around(layer, [7, 6, 2]), path="conv_vectorized_map", convolutions="vectorized_map")
 
 
 def test_closed_form_never_loops():
@@ -132,7 +91,40 @@ LAYERS = {
         lambda: layers.EinsumDense("...x,xy->...y", 4, dtype="float64"), [2, 3], "fallback"
     ),
     "embedding": (lambda: layers.Embedding(5, 3, dtype="float64"), [6], "embedding"),
-    "conv1d": (lambda: layers.Conv1D(3, 2, activation="tanh", dtype="float64"), [5, 2], "fallback"),
+    "conv1d": (lambda: layers.Conv1D(3, 2, activation="tanh", dtype="float64"), [5, 2], "conv"),
+    "conv1d_grouped": (lambda: layers.Conv1D(4, 2, 2, groups=2, dtype="float64"), [5, 2], "conv"),
+    "conv1d_causal": (
+        lambda: layers.Conv1D(4, 3, padding="causal", dilation_rate=2, dtype="float64"),
+        [6, 2],
+        "conv",
+    ),
+    "conv3d": (
+        lambda: layers.Conv3D(3, (2, 1, 3), (1, 2, 1), "same", dtype="float64"),
+        [3, 4, 3, 2],
+        "conv",
+    ),
+    "conv3d_grouped": (
+        lambda: layers.Conv3D(4, 2, groups=2, dilation_rate=(1, 2, 1), dtype="float64"),
+        [3, 4, 3, 2],
+        "conv",
+    ),
+    "transposed": (
+        lambda: layers.Conv2DTranspose(3, 3, 2, "same", dtype="float64"), [3, 3, 2], "fallback"
+    ),
+    "separable": (
+        lambda: layers.SeparableConv2D(3, 2, 2, depth_multiplier=2, dtype="float64"),
+        [5, 5, 2],
+        "fallback",
+    ),
+    "depthwise_1d": (lambda: layers.DepthwiseConv1D(3, dtype="float64"), [5, 2], "fallback"),
+    "depthwise_channels_first": (
+        lambda: layers.DepthwiseConv2D(2, data_format="channels_first", dtype="float64"),
+        [2, 4, 4],
+        "fallback",
+    ),
+    "time_distributed": (
+        lambda: layers.TimeDistributed(layers.Dense(3, dtype="float64")), [4, 2], "dense"
+    ),
     "group_norm": (lambda: layers.GroupNormalization(2, dtype="float64"), [3, 4], "fallback"),
     "prelu": (lambda: layers.PReLU(dtype="float64"), [5], "fallback"),
 }  # fmt: skip
@@ -141,7 +133,10 @@ LAYERS = {
 @pytest.mark.parametrize("name", list(LAYERS))
 def test_each_type_of_layer(name):
     layer, shape, path = LAYERS[name]
-    check(*around(layer(), shape), path=path)
+    model, inputs = around(layer(), shape)
+    check(model, inputs, path=path)
+    if "conv" in name:  # other layers have one rule for both engines
+        check(model, inputs, convolutions="vectorized_map")
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -236,9 +231,9 @@ def test_plan_names_each_layers_path_and_memory():
     rows = layer_plan(network, inputs)
     assert sum(r.parameters for r in rows) == network.size
     paths = {r.layer.rpartition("/")[2]: r.path for r in rows}
-    assert paths["stem"] == "conv2d" and paths["norm_1"] == "normalization"
-    assert {r.path for r in layer_plan(network, inputs, conv2d="vectorized_map")} >= {
-        "conv2d_vectorized_map"
+    assert paths["stem"] == "conv" and paths["norm_1"] == "normalization"
+    assert {r.path for r in layer_plan(network, inputs, "layerwise_vectorized")} >= {
+        "conv_vectorized_map"
     }
     assert {r.path for r in layer_plan(network, inputs, "serial")} == {"serial"}
     paths = {r.layer.rpartition("/")[2]: r.path for r in layer_plan(network, inputs, "forward")}

@@ -27,16 +27,39 @@ def logits_tangent(network, inputs, vector) -> tf.Tensor:
     """
     inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
     values, vector = network.values(), [tf.convert_to_tensor(v) for v in vector]
+    try:
+        z, tangent = _by_rules(network, values, inputs, vector)
+    except (TypeError, ValueError, LookupError, NotImplementedError, tf.errors.OpError):
+        return _by_reverse_passes(network, values, inputs, vector)
+    return tf.zeros_like(z) if tangent is None else tangent
+
+
+def _by_rules(network, values, inputs, vector):
+    """Return the logits and their tangent, None for zero."""
     run = _Run(network.variables, values, vector, inputs)
     try:
         with replaced_calls({op: run.on_pairs(op) for op in operations(network.model)}):
             z = network(values, inputs)
-        tangent = run.tangent(z)
+        return z, run.tangent(z)
     except _UnknownActivationError:
         with tf.autodiff.ForwardAccumulator(values, vector) as accumulator:
             z = network(values, inputs)
-        tangent = accumulator.jvp(z)
-    return tf.zeros_like(z) if tangent is None else tangent
+        return z, accumulator.jvp(z)
+
+
+def _by_reverse_passes(network, values, inputs, vector):
+    """Return z' as the gradient of u -> J^T u along `vector`: for loops, as in an LSTM.
+
+    The accumulator has no rule for them while a function is traced.
+    """
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(values)
+            z = network(values, inputs)
+        u = tf.zeros_like(z)
+        outer.watch(u)
+        found = inner.gradient(z, values, output_gradients=u, unconnected_gradients="zero")
+    return outer.gradient(found, u, output_gradients=vector, unconnected_gradients="zero")
 
 
 def operations(model) -> Iterator[keras.Operation]:
@@ -81,12 +104,13 @@ class _Run:
         """Keep the tangent of an activation."""
         self._known[id(tensor)] = (tensor, tangent)
 
-    def watched(self, nest, parameters: bool = True) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    def watched(self, nest) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Return the activations in `nest` that have tangents, with them, and the parameters."""
         tensors = {id(t): t for t in tf.nest.flatten(nest) if tf.is_tensor(t)}
-        pairs = [(t, self.tangent(t)) for t in tensors.values()]
-        own = self._parameters if parameters else []
-        return own + [pair for pair in pairs if pair[1] is not None]
+        # A variable that is an argument of an operation is one of the parameters, or a constant.
+        tensors = [t for t in tensors.values() if not isinstance(t, keras.Variable)]
+        pairs = [(t, self.tangent(t)) for t in tensors]
+        return self._parameters + [pair for pair in pairs if pair[1] is not None]
 
     def on_pairs(self, operation):
         """Return what stands in for `operation.call`: it notes the tangents of what it returns."""

@@ -22,12 +22,8 @@ from keras import layers
 
 
 def no_rule(run, operation, call, args, kwargs):
-    """Differentiate any operation; a layer with respect to all parameters: it may use any."""
-    pairs = run.watched((args, kwargs), parameters=isinstance(operation, keras.Layer))
-    if not pairs:
-        outputs = call(*args, **kwargs)
-        return outputs, tf.nest.map_structure(lambda _: None, outputs)
-    primals, tangents = zip(*pairs, strict=True)
+    """Differentiate any operation, with respect to all parameters: it may read any."""
+    primals, tangents = zip(*run.watched((args, kwargs)), strict=True)
     with tf.autodiff.ForwardAccumulator(list(primals), list(tangents)) as accumulator:
         outputs = call(*args, **kwargs)
     return outputs, tf.nest.map_structure(

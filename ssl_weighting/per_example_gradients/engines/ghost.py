@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from ssl_weighting.per_example_gradients.engines.backward import backward
-from ssl_weighting.per_example_gradients.rules import rule_of
+from ssl_weighting.per_example_gradients.rules import dot_of
 
 
 def dot_products(network, inputs, cotangent, vector) -> tf.Tensor:
@@ -23,5 +23,5 @@ def dot_products(network, inputs, cotangent, vector) -> tf.Tensor:
     records, (deltas,) = backward(network, inputs, [cotangent])
     total = tf.zeros_like(cotangent[:, 0])
     for record, delta in zip(records, deltas, strict=True):
-        total += rule_of(record).dot(record, delta, [vector[k] for k in record.places])
+        total += dot_of(record, delta, [vector[k] for k in record.places])
     return total

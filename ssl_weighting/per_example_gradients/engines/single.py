@@ -15,12 +15,7 @@ def gradient(network, inputs, cotangent) -> list[tf.Tensor]:
     Raises:
         ValueError: BatchNormalization would take the statistics of this batch of one.
     """
-    if network.ties_examples:
-        raise ValueError(
-            '`batch_norm` must be "moving" for the engines "serial" and "vectorized_map", which '
-            "pass examples one by one: a batch of one has no statistics. "
-            f'Received: batch_norm={network.batch_norm!r}. The engine "forward" takes both'
-        )
+    refuse_ties(network)
     values = network.values()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
@@ -33,3 +28,17 @@ def dot_product(network, inputs, cotangent, vector) -> tf.Tensor:
     """Return g . vector, a scalar; `vector` is a list shaped like the variables."""
     found = gradient(network, inputs, cotangent)
     return tf.add_n([tf.reduce_sum(g * v) for g, v in zip(found, vector, strict=True)])
+
+
+def refuse_ties(network) -> None:
+    """Refuse batch statistics, which a batch of one does not have.
+
+    Raises:
+        ValueError: BatchNormalization would take the statistics of each example alone.
+    """
+    if network.ties_examples:
+        raise ValueError(
+            '`batch_norm` must be "moving" for the engines "serial" and "vectorized_map", which '
+            "pass examples one by one: a batch of one has no statistics. "
+            f'Received: batch_norm={network.batch_norm!r}. The engine "forward" takes both'
+        )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 
-from ssl_weighting.models.network import sublayers
 from ssl_weighting.per_example_gradients.engines import single
+from ssl_weighting.per_example_gradients.vectorized import vectorized
 
 
 def gradients(network, inputs, cotangent) -> list[tf.Tensor]:
@@ -42,17 +41,12 @@ def dot_products(network, inputs, cotangent, vector) -> tf.Tensor:
 
 
 def _map(network, function, inputs, cotangent):
-    def run():
-        return tf.vectorized_map(lambda example: function(*example), (inputs, cotangent))
-
-    if any(_needs_xla(layer) for layer in sublayers(network.model)):
-        return tf.function(run, autograph=False, jit_compile=True)()
-    return run()
-
-
-def _needs_xla(layer) -> bool:
-    # The CPU has no kernel for the gradient of a grouped convolution: XLA has. Keras compiles such
-    # a layer for that reason, but `tf.vectorized_map` takes the layer apart. And oneDNN writes
-    # beyond its buffers where [P, 1, T, d], a vectorised batch of one, meets a float32 matrix
-    # (tensorflow issue 117700, in 2.21).
-    return getattr(layer, "groups", 1) > 1 or isinstance(layer, keras.layers.EinsumDense)
+    single.refuse_ties(network)
+    try:
+        return vectorized(lambda example: function(*example), (inputs, cotangent), network.model)
+    except (TypeError, ValueError, LookupError, NotImplementedError, tf.errors.OpError) as error:
+        raise ValueError(
+            f'`engine` must be another than "vectorized_map" for {network.model.name}, which '
+            'TensorFlow cannot vectorise. Use engine="forward" (--per_example_engine=forward). '
+            f"TensorFlow says: {error}"
+        ) from error

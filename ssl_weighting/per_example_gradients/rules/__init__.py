@@ -14,11 +14,12 @@ option that its rule does not know, takes the fallback.
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from ssl_weighting.per_example_gradients.observe import Record
 from ssl_weighting.per_example_gradients.rules import (
-    conv2d,
-    conv2d_vectorized_map,
+    conv,
+    conv_vectorized_map,
     dense,
     depthwise_conv2d,
     einsum_dense,
@@ -26,31 +27,64 @@ from ssl_weighting.per_example_gradients.rules import (
     fallback,
     normalization,
 )
+from ssl_weighting.per_example_gradients.uses import INSTEAD
 
 RULES = {
     keras.layers.Dense: dense,
-    keras.layers.Conv2D: conv2d,
+    keras.layers.Conv1D: conv,
+    keras.layers.Conv2D: conv,
+    keras.layers.Conv3D: conv,
     keras.layers.DepthwiseConv2D: depthwise_conv2d,
     keras.layers.EinsumDense: einsum_dense,
     keras.layers.Embedding: embedding,
     keras.layers.BatchNormalization: normalization,
     keras.layers.LayerNormalization: normalization,
 }
-CONV2D = {"closed_form": conv2d, "vectorized_map": conv2d_vectorized_map}
+CONVOLUTIONS = {"closed_form": conv, "vectorized_map": conv_vectorized_map}
 
 
-def rule_of(record: Record, conv2d: str = "closed_form"):
+def rule_of(record: Record, convolutions: str = "closed_form"):
     """Return the module whose `gradients` and `dot` serve this call.
 
     Args:
-        conv2d: a key of `CONV2D`, for the layers of that type.
+        convolutions: a key of `CONVOLUTIONS`, for Conv1D, Conv2D and Conv3D.
 
     Raises:
-        ValueError: unknown `conv2d`.
+        ValueError: unknown `convolutions`.
     """
-    if conv2d not in CONV2D:
-        raise ValueError(f"`conv2d` must be one of {', '.join(CONV2D)}. Received: {conv2d!r}")
+    if convolutions not in CONVOLUTIONS:
+        known = ", ".join(CONVOLUTIONS)
+        raise ValueError(f"`convolutions` must be one of {known}. Received: {convolutions!r}")
     rule = RULES.get(type(record.layer), fallback)
-    if not rule.knows(record):
+    # The rules read their input by place.
+    if not (record.args and tf.is_tensor(record.args[0]) and rule.knows(record)):
         return fallback
-    return CONV2D[conv2d] if type(record.layer) is keras.layers.Conv2D else rule
+    return CONVOLUTIONS[convolutions] if rule is conv else rule
+
+
+def gradients_of(record: Record, delta, convolutions: str = "closed_form") -> list[tf.Tensor]:
+    """Return [P, *shape] for each selected variable of the layer of this call.
+
+    Raises:
+        ValueError: the layer does not pass through its rule.
+    """
+    return _run(record, rule_of(record, convolutions).gradients, delta)
+
+
+def dot_of(record: Record, delta, vectors) -> tf.Tensor:
+    """Return [P], the sum of g_p . vector over the selected variables of the layer of this call.
+
+    Raises:
+        ValueError: the layer does not pass through its rule.
+    """
+    return _run(record, rule_of(record).dot, delta, vectors)
+
+
+def _run(record, rule, *args):
+    try:
+        return rule(record, *args)
+    except (TypeError, ValueError, NotImplementedError, LookupError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"Layer {record.layer.path} ({type(record.layer).__name__}) cannot be taken layer by "
+            f"layer. {INSTEAD}. TensorFlow says: {error}"
+        ) from error

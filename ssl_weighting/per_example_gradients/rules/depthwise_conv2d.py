@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from ssl_weighting.per_example_gradients.rules import conv2d
+from ssl_weighting.per_example_gradients.rules import conv
 
 
 def knows(record) -> bool:
@@ -12,14 +12,14 @@ def knows(record) -> bool:
     layer = record.layer
     dilated = max(layer.dilation_rate) > 1
     uneven = len(set(layer.strides)) > 1 or (dilated and max(layer.strides) > 1)
-    return conv2d.knows(record) and not uneven
+    return conv.knows(record) and not uneven
 
 
 def gradients(record, delta) -> list[tf.Tensor]:
     """Return the gradients of kernel [P, a, b, i, m] and bias [P, i m]."""
     made = {
         "kernel": lambda: _kernel(record.layer, record.args[0], delta),
-        "bias": lambda: tf.reduce_sum(delta, axis=[1, 2]),
+        "bias": lambda: conv.bias(delta),
     }
     return [made[name]() for name in record.names]
 
@@ -46,8 +46,7 @@ def _kernel(layer, x, delta):
     channels = x.shape[-1]
     delta = tf.reshape(delta, [count, h, w, channels, o // channels])
     parts = [
-        tf.einsum("phwi,phwim->pim", window, delta)
-        for window in conv2d.windows(layer, x, [None, h, w])
+        tf.einsum("phwi,phwim->pim", window, delta) for window in conv.windows(layer, x, [h, w])
     ]
     kernel = tf.stack(parts, axis=1)
     return tf.reshape(kernel, [count, *layer.kernel_size, channels, o // channels])

@@ -13,7 +13,7 @@ def knows(record) -> bool:
 def gradients(record, delta) -> list[tf.Tensor]:
     """Return the table's gradient [P, rows, o]; what an example read twice is added up."""
     layer, count = record.layer, tf.shape(delta)[0]
-    ids = tf.reshape(tf.cast(record.args[0], tf.int32), [count, -1])
+    ids = tf.reshape(_ids(record), [count, -1])
     place = ids + layer.input_dim * tf.range(count)[:, None]
     each = tf.reshape(delta, [-1, layer.output_dim])
     total = tf.math.unsorted_segment_sum(each, tf.reshape(place, [-1]), count * layer.input_dim)
@@ -22,5 +22,11 @@ def gradients(record, delta) -> list[tf.Tensor]:
 
 def dot(record, delta, vectors) -> tf.Tensor:
     """Return sum delta . V[ids] for each example, [P]."""
-    rows = tf.gather(vectors[0], tf.cast(record.args[0], tf.int32))
+    rows = tf.gather(vectors[0], _ids(record))
     return tf.reduce_sum(delta * rows, axis=list(range(1, delta.shape.rank)))
+
+
+def _ids(record):
+    """Return the rows that are read; Keras counts negative ones from the end."""
+    ids = tf.cast(record.args[0], tf.int32)
+    return tf.where(ids < 0, ids + record.layer.input_dim, ids)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from ssl_weighting.per_example_gradients.vectorized import vectorized
+
 
 def knows(record) -> bool:
     """Return True: there is nothing after the fallback."""
@@ -32,10 +34,11 @@ def gradients(record, delta) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(values)
             y = rebuild([part[None] for part in one], values)
-        found = tape.gradient(y, values, output_gradients=delta[None], unconnected_gradients="zero")
+        delta = tf.cast(delta[None], y.dtype)
+        found = tape.gradient(y, values, output_gradients=delta, unconnected_gradients="zero")
         return [tf.convert_to_tensor(g) for g in found]
 
-    return tf.vectorized_map(backward, (tensors, delta))
+    return vectorized(backward, (tensors, delta), record.layer)
 
 
 def dot(record, delta, vectors) -> tf.Tensor:
@@ -45,6 +48,7 @@ def dot(record, delta, vectors) -> tf.Tensor:
     with tf.autodiff.ForwardAccumulator(values, list(vectors)) as forward:
         y = rebuild(tensors, values)
     tangent = forward.jvp(y, unconnected_gradients="zero")
+    tangent = tf.cast(tangent, delta.dtype)
     return tf.reduce_sum(delta * tangent, axis=list(range(1, delta.shape.rank)))
 
 
