@@ -106,10 +106,10 @@ def test_averages_that_hold_their_beginning(tmp_path, options, expected):
     [
         ([50, 50], []),
         ([49, 50], ["fewer than 100 test examples: 99, each of which is 1.0 points"]),
-        ([96, 4], ["fewer than 5 test examples of a class: dog 4"]),
+        ([96, 4], ["fewer than 5 test examples of a class: dog (4)"]),
         ([0, 12], [
             "fewer than 100 test examples: 12, each of which is 8.3 points",
-            "fewer than 5 test examples of a class: cat 0",
+            "fewer than 5 test examples of a class: cat (0)",
         ]),
     ],
 )  # fmt: skip
@@ -138,7 +138,7 @@ def test_the_header_names_steps_sets_classes_and_what_to_doubt(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == [
         "x: FixMatch + Λ on pets, 20 labeled, 400 unlabeled, 10 validation, 100 test; 200 steps",
-        "  2 classes, labeled/validation/test: cat 10/5/50, dog 10/5/50",
+        "  2 classes (labeled/validation/test): cat (10/5/50), dog (10/5/50)",
         "  data: made up; split 0123456789ab",
         "  a note",
     ]
@@ -146,15 +146,16 @@ def test_the_header_names_steps_sets_classes_and_what_to_doubt(capsys):
     names = [f"c{k}" for k in range(100)]
     many = {"class_names": names, "class_counts": dict.fromkeys(sets, [7] * 100)}
     header.announce(run, GOOD | many)
-    assert capsys.readouterr().out.splitlines()[1].endswith("c19 7/7/7/7, and 80 more")
+    assert capsys.readouterr().out.splitlines()[1].endswith("c19 (7/7/7/7), and 80 more")
 
 
 def test_the_time_is_estimated_once_and_not_from_the_first_block(tmp_path, capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(run_log.time, "monotonic", lambda: now[0])
     with run_log.RunLog(tmp_path, 1000) as log:
-        for step, seconds in ((1, 50.0), (2, 50.5), (5, 52.0), (7, 53.0), (1000, 550.0)):
+        for step, seconds in ((1, 50.0), (2, 51.5), (5, 53.0), (7, 54.0), (1000, 550.0)):
             now[0] = seconds
+            log.spent("theta" if step == 1 else "lambda", 1.0)  # the first of a kind compiles
             log.progress(step, "mine")
     said = [line for line in capsys.readouterr().out.splitlines() if "estimated" in line]
     expected = "mine: estimated time 8:17 for the 995 steps that are left, at 0.5 s a step in the "
