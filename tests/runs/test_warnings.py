@@ -3,14 +3,16 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from reporting_runs import write_run
 
+from experiments.assemble.optimizers import weight_store
 from experiments.make_report import console_text
 from experiments.options.presets import make_config
 from experiments.report.provenance import WARNINGS
 from experiments.report.report import write_report
-from experiments.runs import header
+from experiments.runs import header, results
 from experiments.runs import log as run_log
 from experiments.runs.machine import continued
 from experiments.runs.warnings import foreseen, warnings_of
@@ -191,3 +193,19 @@ def test_the_report_opens_with_the_warnings_and_who_has_them(tmp_path):
     write_run(tmp_path / "clean", "one")
     write_report(tmp_path / "clean", tmp_path / "page")
     assert WARNINGS not in (tmp_path / "page" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("mode", ["per_example", "single"])
+@pytest.mark.parametrize("name", ["madam", "adam", "sgd"])
+def test_the_influence_that_decides_between_equal_weights(mode, name):
+    """Two steps with influence 1 on id 0, one of them with 2 on id 1 (`single`: their means)."""
+    config = make_config(dataset="cifar10", lambda_optimizer=name, weighting=mode)
+    store = weight_store(config, 3)
+    for ids, g in (([0, 1], [1.0, 2.0]), ([0], [1.0])):
+        store.update(np.array(ids, np.int64), np.float32(g))
+    found = results._influence(store)
+    expected = {"per_example": [0.19, 0.2 * (1 if name == "madam" else 0.9), 0], "single": 0.235}
+    if name == "sgd":
+        np.testing.assert_array_equal(found, [1.0, 2.0, np.nan])
+    else:
+        np.testing.assert_allclose(found, np.broadcast_to(expected[mode], [3]), rtol=1e-6)
