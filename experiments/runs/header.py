@@ -44,6 +44,6 @@ def warn(warnings: list[str]) -> None:
 def _classes(configuration):
     names, counts = configuration["class_names"], configuration["class_counts"]
     each = ["/".join(map(str, numbers)) for numbers in zip(*counts.values(), strict=True)]
-    shown = [f"{name} {numbers}" for name, numbers in zip(names, each, strict=True)][:SHOWN]
+    shown = [f"{name} ({numbers})" for name, numbers in zip(names, each, strict=True)][:SHOWN]
     shown += [f"and {len(names) - SHOWN} more"] * (len(names) > SHOWN)
-    return f"{len(names)} classes, {'/'.join(counts)}: {', '.join(shown)}"
+    return f"{len(names)} classes ({'/'.join(counts)}): {', '.join(shown)}"

@@ -138,8 +138,10 @@ class RunLog:
         """Print one line, at most once in `every` seconds and at the end; before it an estimate."""
         if self.first_step is None:
             self.first_step, self.started_steps = step, time.monotonic()
+            self.compiled = sum(self.first_calls.values())
         now = time.monotonic()
-        self._estimate(step, now - self.started_steps, name)
+        compiled = sum(self.first_calls.values()) - self.compiled  # Lambda-steps come later
+        self._estimate(step, max(now - self.started_steps - compiled, 0.0), name)
         if step < self.total_steps and now - self.progress_at < every:
             return
         self.progress_at = now

@@ -26,6 +26,7 @@ from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 
 GALLERY = 24  # most down- and most up-weighted examples kept as pictures
+FIRST_MOMENTS = ("lam_m", "lam_momentum")  # of M-Adam and of Adam
 METHOD_NAMES = {
     "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "vat": "VAT",
     "mean_teacher": "Mean-Teacher", "mixmatch": "MixMatch", "uda": "UDA",
@@ -142,12 +143,12 @@ def example_table(run: Run) -> dict:
 
 
 def _influence(store):
-    """Return the influences of each example so far, [|U|]: M-Adam's m, their decayed sum.
+    """Return the influences of each example so far, [|U|]: their decayed sum, Adam's first moment.
 
-    Other optimizers keep none that is of the example alone: there it is the last one.
+    SGD keeps none: there it is the last one.
     """
-    moments = getattr(store.optimizer, "first_moments", None)
-    found = moments[0] if moments else store.last_influence
+    moments = (v for v in store.variables if v.path.endswith(FIRST_MOMENTS))
+    found = next(moments, store.last_influence)
     return np.broadcast_to(found.numpy(), [store.num_unlabeled]).astype(np.float64)
 
 

@@ -89,7 +89,7 @@ def _test_set(names, counts):
         found.append(
             f"fewer than {TESTED} test examples: {total}, each of which is {100 / total:.1f} points"
         )
-    few = [f"{name} {n}" for name, n in zip(names, counts, strict=True) if n < TESTED_OF_A_CLASS]
+    few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < TESTED_OF_A_CLASS]
     if few:
         found.append(f"fewer than {TESTED_OF_A_CLASS} test examples of a class: {', '.join(few)}")
     return found

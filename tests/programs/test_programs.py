@@ -164,7 +164,7 @@ def test_a_toy_run_writes_all_files_and_pictures_of_its_iterations(toy, tmp_path
     assert toy("--inner_steps=2", "--steps=24", f"--out={tmp_path}") == 0
     out = capsys.readouterr().out
     sizes = "10 labeled, 40 unlabeled, 30 validation, 40 test"
-    assert f"Pseudo-Label + Λ on moons, {sizes}; 24 steps\n  2 classes, labeled/validation" in out
+    assert f"Pseudo-Label + Λ on moons, {sizes}; 24 steps\n  2 classes (labeled/validation/" in out
     assert "finished " in out and "(median of the last 3 evaluations)" in out
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json", "metrics.jsonl", "timing.jsonl", "example_weights.parquet", "model.keras",

@@ -3,14 +3,16 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from reporting_runs import write_run
 
+from experiments.assemble.optimizers import weight_store
 from experiments.make_report import console_text
 from experiments.options.presets import make_config
 from experiments.report.provenance import WARNINGS
 from experiments.report.report import write_report
-from experiments.runs import header
+from experiments.runs import header, results
 from experiments.runs import log as run_log
 from experiments.runs.machine import continued
 from experiments.runs.warnings import foreseen, warnings_of
@@ -106,10 +108,10 @@ def test_averages_that_hold_their_beginning(tmp_path, options, expected):
     [
         ([50, 50], []),
         ([49, 50], ["fewer than 100 test examples: 99, each of which is 1.0 points"]),
-        ([96, 4], ["fewer than 5 test examples of a class: dog 4"]),
+        ([96, 4], ["fewer than 5 test examples of a class: dog (4)"]),
         ([0, 12], [
             "fewer than 100 test examples: 12, each of which is 8.3 points",
-            "fewer than 5 test examples of a class: cat 0",
+            "fewer than 5 test examples of a class: cat (0)",
         ]),
     ],
 )  # fmt: skip
@@ -138,7 +140,7 @@ def test_the_header_names_steps_sets_classes_and_what_to_doubt(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == [
         "x: FixMatch + Λ on pets, 20 labeled, 400 unlabeled, 10 validation, 100 test; 200 steps",
-        "  2 classes, labeled/validation/test: cat 10/5/50, dog 10/5/50",
+        "  2 classes (labeled/validation/test): cat (10/5/50), dog (10/5/50)",
         "  data: made up; split 0123456789ab",
         "  a note",
     ]
@@ -146,15 +148,16 @@ def test_the_header_names_steps_sets_classes_and_what_to_doubt(capsys):
     names = [f"c{k}" for k in range(100)]
     many = {"class_names": names, "class_counts": dict.fromkeys(sets, [7] * 100)}
     header.announce(run, GOOD | many)
-    assert capsys.readouterr().out.splitlines()[1].endswith("c19 7/7/7/7, and 80 more")
+    assert capsys.readouterr().out.splitlines()[1].endswith("c19 (7/7/7/7), and 80 more")
 
 
 def test_the_time_is_estimated_once_and_not_from_the_first_block(tmp_path, capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(run_log.time, "monotonic", lambda: now[0])
     with run_log.RunLog(tmp_path, 1000) as log:
-        for step, seconds in ((1, 50.0), (2, 50.5), (5, 52.0), (7, 53.0), (1000, 550.0)):
+        for step, seconds in ((1, 50.0), (2, 51.5), (5, 53.0), (7, 54.0), (1000, 550.0)):
             now[0] = seconds
+            log.spent("theta" if step == 1 else "lambda", 1.0)  # the first of a kind compiles
             log.progress(step, "mine")
     said = [line for line in capsys.readouterr().out.splitlines() if "estimated" in line]
     expected = "mine: estimated time 8:17 for the 995 steps that are left, at 0.5 s a step in the "
@@ -190,3 +193,19 @@ def test_the_report_opens_with_the_warnings_and_who_has_them(tmp_path):
     write_run(tmp_path / "clean", "one")
     write_report(tmp_path / "clean", tmp_path / "page")
     assert WARNINGS not in (tmp_path / "page" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("mode", ["per_example", "single"])
+@pytest.mark.parametrize("name", ["madam", "adam", "sgd"])
+def test_the_influence_that_decides_between_equal_weights(mode, name):
+    """Two steps with influence 1 on id 0, one of them with 2 on id 1 (`single`: their means)."""
+    config = make_config(dataset="cifar10", lambda_optimizer=name, weighting=mode)
+    store = weight_store(config, 3)
+    for ids, g in (([0, 1], [1.0, 2.0]), ([0], [1.0])):
+        store.update(np.array(ids, np.int64), np.float32(g))
+    found = results._influence(store)
+    expected = {"per_example": [0.19, 0.2 * (1 if name == "madam" else 0.9), 0], "single": 0.235}
+    if name == "sgd":
+        np.testing.assert_array_equal(found, [1.0, 2.0, np.nan])
+    else:
+        np.testing.assert_allclose(found, np.broadcast_to(expected[mode], [3]), rtol=1e-6)
