@@ -175,7 +175,7 @@ def next_float(array):
     changed = np.array(array)
     first = changed.reshape(-1)[:1]
     first[:] = (
-        first + 1 if changed.dtype.kind == "i" else np.nextafter(first, first.dtype.type(9e9))
+        first + 1 if changed.dtype.kind in "iu" else np.nextafter(first, first.dtype.type(9e9))
     )
     return changed
 
