@@ -15,6 +15,7 @@ from experiments.options.lam import LEARNED, LambdaOptions
 from experiments.options.model import ModelOptions
 from experiments.options.run import RunOptions
 from experiments.options.text import TextOptions
+from ssl_weighting.data.names import printable
 
 # Making batches anew with other rates takes the time of compiling them, one or two seconds.
 PUBLISH_EVERY = 256
@@ -101,8 +102,9 @@ def renewed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def options_as_json(config: Config) -> dict[str, Any]:
-    """Return the options as strict JSON values (infinity as a string)."""
-    return {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}
+    """Return the options as strict JSON values: infinity as a string, names as `printable`."""
+    options = {k: "inf" if v == float("inf") else v for k, v in vars(config).items()}
+    return {k: printable(v) if isinstance(v, str) else v for k, v in options.items()}
 
 
 def without_retired(options: Mapping[str, Any]) -> dict[str, Any]:

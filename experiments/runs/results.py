@@ -76,9 +76,9 @@ def write_config(run: Run, program: str) -> dict:
         "machines": machine.continued(Path(run.config.out), run.trainer.step),
     }
     out = Path(run.config.out)
+    record.write_config(out, content)
     if run.splits.skipped:
         write_atomically(out / "skipped.csv", csv_of([("name", "problem"), *run.splits.skipped]))
-    record.write_config(out, content)
     return content
 
 

@@ -17,13 +17,14 @@ from text_runs import SMALL, tiny_options
 from experiments import train_text
 from experiments.assemble import build, text_model
 from experiments.compare_runs import differences
+from experiments.options.config import options_as_json
 from experiments.options.deviations import deviations
 from experiments.options.effects import refuse_without_effect
 from experiments.options.presets import make_config
 from experiments.report.report import write_report
 from experiments.runs import execute as running
 from experiments.runs import state as run_state
-from experiments.runs.record import is_complete
+from experiments.runs.record import is_complete, read_config
 from ssl_weighting.models.bert_weights import MINILM, bert_folder
 from ssl_weighting.objective import weighted_objective
 
@@ -260,6 +261,8 @@ def test_names_of_rows_and_what_was_skipped_stand_beside_the_results(tmp_path):
     options |= {"dataset": f"csv:{path}", "text_column": "body", "label_column": "stars"}
     config = make_config(**options, id_column="key", out=str(out))
     assert running.execute(config, "train_text")["dataset"] == "caf\\udce9"
+    saved = read_config(out)["config"]
+    assert saved == options_as_json(config), "the same command finds its own run again"
     table = pd.read_parquet(out / "example_weights.parquet")
     known = {text: f"n{k}" for k, (text, _) in enumerate(rows)}
     assert [known[text] for text in table["text"]] == table["name"].tolist()
