@@ -149,7 +149,8 @@ class BilevelTrainer:
         self.step = self.lambda_steps = 0
         s, solve = settings, lambda_settings
         decay = {"weight_decay": s.weight_decay, "weight_decay_scope": s.weight_decay_scope}
-        self.parameters = p = make_parameters(model, solve, **decay)
+        scored = s.score_every_step or s.infl_own_features
+        self.parameters = p = make_parameters(model, solve, **decay, scores_theta_steps=scored)
         self.scores = self.replay = None
         if s.score_every_step:
             how = solve.infl_mask_grad, p.logit_map

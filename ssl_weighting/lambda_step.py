@@ -280,7 +280,11 @@ class LambdaStep:
 
 
 def make_parameters(
-    model, settings: LambdaStepSettings, weight_decay: float, weight_decay_scope: str = "kernels"
+    model,
+    settings: LambdaStepSettings,
+    weight_decay: float,
+    weight_decay_scope: str = "kernels",
+    scores_theta_steps: bool = False,
 ) -> Parameters:
     """Return what Eq. 6 speaks of: a `LastLayer` or a `Subnetwork`.
 
@@ -297,7 +301,8 @@ def make_parameters(
         "sample_size": s.solve_sample,
     }
     if s.influence_params == LAST_LAYER:
-        return LastLayer(model, include_bias=s.theta_hat == "kernel_bias", **shared)
+        options = {"include_bias": s.theta_hat == "kernel_bias"}
+        return LastLayer(model, scores_theta_steps=scores_theta_steps, **options, **shared)
     options = {"engine": s.per_example_engine, "max_memory": s.max_memory}
     return Subnetwork(model, s.influence_params, **options, **shared)
 

@@ -52,6 +52,7 @@ def test_only_v_passes_through_the_net_for_it():
     call = layer.call
     layer.call = lambda x, *args, **kwargs: passed.append(x.shape[0]) or call(x, *args, **kwargs)
     trainer.train(4)
+    trainer.parameters.check(trainer.validation_at(0).inputs)  # traces the net, once
     passed.clear()
     trainer.lambda_step()
     assert passed == [12 + 20 + 20, 20]  # labeled and both views, then V

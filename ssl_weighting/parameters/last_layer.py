@@ -40,6 +40,7 @@ class LastLayer:
         l2: coefficient of weight decay in the objective, >= 0; l2_scope: what it covers, see
             `weight_decay.is_decayed`.
         sample_size: rows of one random sample of the curvature (method stochastic_cg).
+        scores_theta_steps: whether rows of theta-steps are scored too, with the model's "features".
 
     Raises:
         ValueError: the last layer is not such a layer.
@@ -55,10 +56,12 @@ class LastLayer:
         l2: float = 0.0,
         l2_scope: str = "kernels",
         sample_size: int = 64,
+        scores_theta_steps: bool = False,
     ):
         check_number("l2", l2)
         check_number("sample_size", sample_size, 1, whole=True)
         self.network = Network(model, "last_layer", batch_norm=batch_norm)
+        self.scores_theta_steps = scores_theta_steps
         self.kernel, *bias = self.network.variables
         if len(self.kernel.shape) != 2 or len(bias) > 1:
             shapes = {v.path: tuple(v.shape) for v in self.network.variables}
@@ -103,7 +106,20 @@ class LastLayer:
                 f"called once. Received: {len(records)} calls of {self.kernel.path} ({kinds}). "
                 f"Train on logits, or take the parameters by name{self._by_name()}"
             )
+        if self.scores_theta_steps:
+            self._check_features(out.get("features"), records[0].args[0])
         return {**out, "features": records[0].args[0]}
+
+    def _check_features(self, features, inputs):
+        # Cast on its way into the layer, a tensor is another one.
+        cast = tf.is_tensor(features) and features.dtype != inputs.dtype
+        if features is not inputs and not (cast and features.shape == inputs.shape):
+            raise ValueError(
+                'The model must return {"features", "logits"}, the features those that the last '
+                f"layer is called on, for score_every_step and infl_own_features. Received: "
+                f'"features" {getattr(features, "shape", features)} beside an input '
+                f"{inputs.shape} of {self.kernel.path}. Switch both off, or return that input"
+            )
 
     def check(self, inputs) -> None:
         """Refuse a model whose features depend on the last layer; `inputs` [1, ...] or more.

@@ -340,7 +340,7 @@ def test_every_influence_row_runs():
     assert ran >= {
         "theta_step_graph", "theta_step_scored", "lambda_step_exact", "lambda_step_identity",
         "lambda_step_last_group_neumann_20", "engine_forward_graph", "engine_ghost_graph",
-        "engine_gradients_serial_graph", "engine_gradients_layerwise_graph",
+        "engine_gradients_serial_graph", "engine_gradients_layerwise_vectorized_graph",
     }  # fmt: skip
 
 

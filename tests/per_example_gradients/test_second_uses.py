@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 from second_uses import CLASSES, F64, KINDS, P, make
+from tiny import make_trainer
 
+from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.inverse_hessian import DiagonalBlock, SolveOptions, solve
 from ssl_weighting.models.network import Network
 from ssl_weighting.parameters.last_layer import LastLayer
@@ -141,6 +143,24 @@ def test_the_last_layer_is_checked_once_and_without_running():
     for _ in range(2):
         with pytest.raises(ValueError, match=r"not depend on them\. Received: head/kernel"):
             last.check(inputs[:1])
+
+
+@pytest.mark.parametrize("mode", ["score_every_step", "infl_own_features"])
+@pytest.mark.parametrize("right", [True, False])
+def test_theta_steps_are_scored_by_the_inputs_of_the_last_layer(mode, right):
+    inputs = keras.Input([2])
+    below = layers.Dense(4, "tanh")(inputs)
+    logits = layers.Dense(2, name="head")(below)
+    features = below if right else layers.Dense(4)(inputs)
+    model = keras.Model(inputs, {"features": features, "logits": logits})
+    own = {"stale_w": True, "infl_fresh_batch": False} if mode == "infl_own_features" else {}
+    settings = BilevelSettings(inner_steps=2, **own, **{mode: True})
+    trainer = make_trainer(settings=settings, model=model)
+    if right:
+        list(trainer.steps(3))
+        return
+    with pytest.raises(ValueError, match=r"features those that the last layer is called on"):
+        list(trainer.steps(3))
 
 
 class ScaledDense(layers.Dense):
