@@ -157,11 +157,7 @@ class LambdaStep:
         return self.reported(m)
 
     def check(self, labeled, unlabeled, validation) -> None:
-        """Check the batches of a Lambda-step; labels against C once that is known.
-
-        Raises:
-            ValueError: as `measure`.
-        """
+        """Check batches as `measure` does; labels against C once that is known."""
         check_labeled(labeled, "labeled", self.num_classes)
         check_labeled(validation, "validation", self.num_classes)
         check_unlabeled(unlabeled, self.store.num_unlabeled)
@@ -197,12 +193,14 @@ class LambdaStep:
             scores: gathered since the last Lambda-step; they move the weights too.
 
         Raises:
-            NonFiniteError: the measurement met a value that is not finite; nothing has moved.
-            ValueError: ids or gradients that `WeightStore.checked` refuses; nothing has moved.
+            NonFiniteError: the measurement, or a score since the last one, is not finite.
+            ValueError: `WeightStore.checked` refuses it. Nothing has moved in either case.
         """
         refuse_non_finite(measured)
         if measured.report["skipped"]:
             return
+        if scores:
+            scores.refuse_non_finite()
         checked = self.store.checked(measured.ids, measured.lam_gradient)
         stale = self._apply(*checked, measured.val_direction, scores)
         if scores:

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from ssl_weighting.influence import lam_gradient
 from ssl_weighting.losses import logit_gradient
-from ssl_weighting.structs import LossRows, check_number, sum_by_id
+from ssl_weighting.structs import LossRows, check_number, finite, require_ids, sum_by_id
+from ssl_weighting.theta.step import NonFiniteError
 
 
 class StaleScores:
@@ -47,6 +48,18 @@ class StaleScores:
         """All state, in a fixed order."""
         return [self.direction, self.ready, self.total, self.count]
 
+    def refuse_non_finite(self) -> None:
+        """Stop where a score that was gathered is not finite.
+
+        Raises:
+            NonFiniteError: there is one.
+        """
+        if not tf.reduce_all(tf.math.is_finite(self.total.value)):
+            raise NonFiniteError(
+                "A score since the last Lambda-step is not finite. Lambda is untouched. Raise the "
+                "damping, or switch `score_every_step` off."
+            )
+
     def add(self, rows: LossRows, count: tf.Tensor) -> None:
         """Score the rows of a theta-step; `count` is U. Does nothing before the first direction."""
         phi = tf.stop_gradient(rows.features)
@@ -64,15 +77,20 @@ class StaleScores:
         """Take what was gathered, with the fresh scores of a Lambda-step, and start anew.
 
         Args:
-            ids: [K] int64, from `WeightStore.checked`, as each batch of a theta-step is of ids that
-                exist; gradient: [K] float32, fresh; direction: [p], the new v.
+            ids: [K] int64; gradient: [K] float32, fresh; direction: [p], the new v.
 
         Returns:
             "ids" [M] int64, "gradient" [M] float32: mean score of every example met since the
             last call; "fresh" [D], "stale" [D]: the fresh scores of the different ones among `ids`
             and the mean of what was gathered for them before, NaN where nothing was.
+
+        Raises:
+            ValueError: where they are known, ids outside 0..|U|-1 or gradients that are not finite;
+                nothing is written then.
         """
-        ids, gradient = sum_by_id(ids, gradient)
+        with tf.control_dependencies(require_ids("ids", ids, self.total.shape[0])):
+            ids, gradient = sum_by_id(tf.identity(ids), gradient)
+        gradient = finite("`gradient`", gradient)
         seen = tf.cast(tf.gather(self.count.value, ids), gradient.dtype)
         stale = tf.gather(self.total.value, ids)
         stale = tf.where(seen > 0, stale / tf.maximum(seen, 1), float("nan"))

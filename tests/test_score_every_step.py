@@ -12,6 +12,7 @@ from ssl_weighting.influence import lam_gradient
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.losses import logit_gradient
 from ssl_weighting.stale_scores import StaleScores
+from ssl_weighting.theta.step import NonFiniteError
 from ssl_weighting.weight_store import WeightStore
 
 
@@ -171,6 +172,24 @@ def test_a_refused_solve_leaves_weights_and_gathered_scores_alone():
     after = [*trainer.store.variables, *trainer.scores.variables]
     for a, b in zip(state, after, strict=True):
         np.testing.assert_array_equal(a, b.numpy())
+
+
+def test_scores_that_are_not_finite_stop_a_run_and_leave_everything_alone():
+    trainer = trainer_with()
+    trainer.train(3)
+    trainer.lambda_step()
+    trainer.train(3)
+    trainer.scores.total.assign(np.where(np.arange(NUM_UNLABELED) == 5, np.inf, 1))
+    held = [*trainer.store.variables, *trainer.scores.variables]
+    before = [v.numpy() for v in held]
+    with pytest.raises(NonFiniteError, match="A score since the last Lambda-step is not finite"):
+        trainer.lambda_step()
+    refresh = trainer.scores.refresh
+    for ids, g in (([NUM_UNLABELED], [1.0]), ([-1], [1.0]), ([0], [np.nan])):
+        with pytest.raises(ValueError, match="must be"):
+            refresh(tf.constant(ids, tf.int64), tf.constant(g), trainer.scores.direction.value)
+    for old, new in zip(before, held, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
 
 
 def test_whole_runs_move_weights():
