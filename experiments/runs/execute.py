@@ -189,7 +189,7 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
         stopping = stop.asked()  # once: the answer may change on any line
         if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
             checkpoints.save(event.step, capture(run, log.written))
-        log.progress(event.step, Path(config.out).name)
+        log.progress(event.step, "/".join(Path(config.out).parts[-2:]))
         if stopping and event.step < config.steps:
             return False
         if whole and event.step in snapshot_steps:

@@ -28,7 +28,10 @@ class Stop:
     def __enter__(self):
         self._ear, self._mouth = os.pipe()
         os.set_blocking(self._mouth, False)
-        self._old = {number: signal.signal(number, self._note) for number in HEARD}
+        # What is ignored stays so: run_all.sh ends a run by SIGTERM and has it ignore Ctrl-C, which
+        # would reach it too and count as the second signal.
+        heard = [one for one in HEARD if signal.getsignal(one) is not signal.SIG_IGN]
+        self._old = {number: signal.signal(number, self._note) for number in heard}
         self._old_mouth = signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
