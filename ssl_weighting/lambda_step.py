@@ -240,12 +240,13 @@ class LambdaStep:
         """
         s = self.settings
         self.num_classes = rows.logits.shape[-1]
-        prepared = self.parameters.prepare(rows, inputs, self._coefficients(rows, step))
+        coefficients = self._coefficients(rows, step)
+        prepared = self.parameters.prepare(rows, inputs, coefficients)
         unroll = self.replay.unroll(history) if self.replay else None
         found = influence(self.parameters, prepared, validation, s.inverse_hessian, s.solve, unroll)
         ids, gradient = sum_by_id(*lam_gradient(rows, found.scores, count, s.infl_mask_grad))
         ok = found.solution.status != DIVERGED
-        values = [rows.loss, rows.logits, rows.confidence]
+        values = [rows.loss, rows.logits, rows.confidence, coefficients]
         values += [found.val_gradient, found.validation_loss]
         values += [tf.where(ok, gradient, tf.zeros_like(gradient))]
         return {

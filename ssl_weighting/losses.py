@@ -12,6 +12,20 @@ import functools
 import tensorflow as tf
 
 
+def frozen(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return `targets` [R, C] in the dtype of `logits` [R, C].
+
+    Raises:
+        ValueError: another shape, which would be broadcast.
+    """
+    if not targets.shape.is_compatible_with(logits.shape):
+        raise ValueError(
+            f"`targets` must have a row for each row of the logits, {logits.shape}. "
+            f"Received: {targets.shape}"
+        )
+    return tf.cast(targets, logits.dtype)
+
+
 class SoftmaxCrossEntropy:
     """-sum_c q_c log softmax(z)_c, or KL(q || softmax(z)): they differ by a constant in z.
 
@@ -26,7 +40,7 @@ class SoftmaxCrossEntropy:
 
     def __call__(self, logits: tf.Tensor) -> tf.Tensor:
         """Return the loss of each row, [R], in the dtype of `logits` [R, C]."""
-        targets = tf.cast(self.targets, logits.dtype)
+        targets = frozen(self.targets, logits)
         loss = -tf.reduce_sum(targets * tf.nn.log_softmax(logits), axis=-1)
         if self.subtract_entropy:
             loss += tf.reduce_sum(tf.math.xlogy(targets, targets), axis=-1)
@@ -34,7 +48,7 @@ class SoftmaxCrossEntropy:
 
     def gradient(self, logits: tf.Tensor) -> tf.Tensor:
         """Return softmax(z) - q, [R, C] (q sums to 1)."""
-        return tf.nn.softmax(logits) - tf.cast(self.targets, logits.dtype)
+        return tf.nn.softmax(logits) - frozen(self.targets, logits)
 
     def hessian(self, logits: tf.Tensor) -> tf.Tensor:
         """Return diag(p) - p p^T, [R, C, C]: independent of q and never indefinite."""
@@ -54,7 +68,7 @@ class Brier:
 
     def __call__(self, logits: tf.Tensor) -> tf.Tensor:
         """Return the loss of each row, [R]."""
-        difference = tf.nn.softmax(logits) - tf.cast(self.targets, logits.dtype)
+        difference = tf.nn.softmax(logits) - frozen(self.targets, logits)
         return tf.reduce_mean(difference**2, axis=-1)
 
 
@@ -71,7 +85,7 @@ class ReverseKL:
     def __call__(self, logits: tf.Tensor) -> tf.Tensor:
         """Return the loss of each row, [R]; indefinite in z."""
         log_p = tf.nn.log_softmax(logits)
-        return tf.reduce_sum(tf.exp(log_p) * (log_p - tf.cast(self.log_targets, logits.dtype)), -1)
+        return tf.reduce_sum(tf.exp(log_p) * (log_p - frozen(self.log_targets, logits)), -1)
 
 
 def entropy(logits: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ from ssl_weighting.data.examples import Examples
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStep, LambdaStepSettings
+from ssl_weighting.losses import Brier, ReverseKL, SoftmaxCrossEntropy, logit_gradient
 from ssl_weighting.madam import LambdaAdam, MAdam
 from ssl_weighting.models import mlp
 from ssl_weighting.parameters.last_layer import LastLayer
@@ -200,6 +201,31 @@ def test_a_validation_loss_that_is_not_finite_stops_a_run_whose_gradient_is():
         trainer.lambda_step()
     for old, new in zip(before, state_of(trainer), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_an_algorithm_that_invents_ids_is_stopped():
+    trainer = make_trainer()
+    algorithm = trainer._lambda_step.algorithm
+
+    def inventive(*arguments):
+        rows = algorithm(*arguments)
+        return rows._replace(ids=tf.where(rows.ids == 8, tf.constant(-8, tf.int64), rows.ids))
+
+    trainer._lambda_step.algorithm = inventive
+    before = state_of(trainer)
+    with pytest.raises(NonFiniteError, match="non-finite value"):
+        trainer.lambda_step()
+    for old, new in zip(before, state_of(trainer), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("kind", [SoftmaxCrossEntropy, Brier, ReverseKL])
+@pytest.mark.parametrize("shape", [[1, 3], [4, 1], [3], [5, 3]])
+def test_a_loss_refuses_targets_that_would_be_broadcast(kind, shape):
+    loss, logits = kind(tf.ones(shape) / 3), tf.zeros([4, 3])
+    for function in (loss, lambda z: logit_gradient(loss, z)):
+        with pytest.raises(ValueError, match=r"`targets` must have a row for each .*\(4, 3\)"):
+            function(logits)
 
 
 def test_one_validation_example_has_no_halves():
