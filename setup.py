@@ -36,6 +36,7 @@ setup(
         "scikit-learn>=1.5",
         "scipy>=1.13",
         "tensorflow-datasets>=4.9.10",
+        "tqdm>=4.66",
         "transformers>=5,<6",
     ],
     extras_require={
