@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from ssl_weighting.checks import check_number
 from ssl_weighting.lambda_step import (
     LAST_LAYER,
     LambdaStep,
@@ -21,7 +22,7 @@ from ssl_weighting.lambda_step import (
     refuse_non_finite,
 )
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.structs import Event, Most, Stops, check_number
+from ssl_weighting.structs import Event, Most, Stops
 from ssl_weighting.theta.devices import Devices, check_devices
 from ssl_weighting.theta.replay import Replay
 from ssl_weighting.theta.step import ThetaStep

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.checks import check_labeled, check_number
 from ssl_weighting.data.examples import Examples
-from ssl_weighting.structs import LabeledBatch, check_labeled, check_number
+from ssl_weighting.structs import LabeledBatch
 from ssl_weighting.theta.ema import ExponentialMovingAverage
 
 

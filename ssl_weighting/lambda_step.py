@@ -10,6 +10,7 @@ import scipy.stats
 import tensorflow as tf
 
 from ssl_weighting import objective
+from ssl_weighting.checks import check_labeled, check_number, check_unlabeled
 from ssl_weighting.influence import Influence, influence, lam_gradient
 from ssl_weighting.inverse_hessian import DIVERGED, METHODS, STATUS, SolveOptions
 from ssl_weighting.parameters import Parameters
@@ -17,13 +18,7 @@ from ssl_weighting.parameters.last_layer import LastLayer
 from ssl_weighting.parameters.subnetwork import Subnetwork
 from ssl_weighting.per_example_gradients import ENGINES
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.structs import (
-    LossRows,
-    check_labeled,
-    check_number,
-    check_unlabeled,
-    sum_by_id,
-)
+from ssl_weighting.structs import LossRows, sum_by_id
 from ssl_weighting.theta.step import NonFiniteError
 
 BATCH_NORM_MODES = ("batch", "moving")

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ssl_weighting.structs import check_number, check_rate, finite, require_ids, sum_by_id
+from ssl_weighting.checks import check_number, check_rate, finite, require_ids
+from ssl_weighting.structs import sum_by_id
 
 # Float32 holds no square below 1.2e-38: where so small a second moment stands, some were lost.
 WHOLE_IN_FLOAT32 = 1e-30

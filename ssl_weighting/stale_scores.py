@@ -12,9 +12,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from ssl_weighting.checks import check_number, finite, require_ids
 from ssl_weighting.influence import lam_gradient
 from ssl_weighting.losses import logit_gradient
-from ssl_weighting.structs import LossRows, check_number, finite, require_ids, sum_by_id
+from ssl_weighting.structs import LossRows, sum_by_id
 from ssl_weighting.theta.step import NonFiniteError
 
 

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.checks import FLOAT32_MAX, check_number, finite, require_ids
 from ssl_weighting.madam import MAdam
-from ssl_weighting.structs import FLOAT32_MAX, check_number, finite, require_ids, sum_by_id
+from ssl_weighting.structs import sum_by_id
 
 MODES = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
 LEARNED = ("single", "per_example", "shuffled", "random")

@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
         ("ssl_weighting_upstream", "ssl_weighting_upstream.*"),
         ("ssl_weighting.structs",),
+        ("ssl_weighting.checks",),
         ("ssl_weighting",),  # the door: version, checks, and names that are loaded when asked for
     ),
     (
@@ -74,7 +75,7 @@ TOPS: dict[str, frozenset[str]] = {
     ".ci": frozenset(),
     "docs": frozenset(),
     "ssl_weighting": _names("""
-        __init__ structs objective losses influence lambda_step stale_scores bilevel cross_fit
+        __init__ structs checks objective losses influence lambda_step stale_scores bilevel cross_fit
         madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
@@ -86,7 +87,7 @@ TOPS: dict[str, frozenset[str]] = {
         test_checkpointing
         test_cross_fit test_evaluation test_influence test_influence_edges test_madam
         test_measure_noise test_objective test_own_features test_score_every_step
-        test_structs test_surface test_weight_store"""),
+        test_checks test_surface test_weight_store"""),
 }
 # The other files that may stand there. Inside a room any file may stand.
 OTHER_FILES: dict[str, frozenset[str]] = {

@@ -10,8 +10,9 @@ from ssl_weighting.algorithms.mixup import grouped_forward, mixup
 from ssl_weighting.algorithms.rows import Block, stack_blocks
 from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp, sharpen
+from ssl_weighting.checks import one_hot_labels
 from ssl_weighting.losses import Brier, SoftmaxCrossEntropy
-from ssl_weighting.structs import LossRows, one_hot_labels
+from ssl_weighting.structs import LossRows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ from ssl_weighting.algorithms.mixup import grouped_forward, mixup
 from ssl_weighting.algorithms.rows import Block, alone, both, stack_blocks
 from ssl_weighting.algorithms.settings import check_settings
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp, sharpen
+from ssl_weighting.checks import one_hot_labels
 from ssl_weighting.losses import SoftmaxCrossEntropy
-from ssl_weighting.structs import LossRows, one_hot_labels
+from ssl_weighting.structs import LossRows
 
 BUFFER = 128  # batches that p_model is the mean of
 DECAY = 0.999  # of p_data

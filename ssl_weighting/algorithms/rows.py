@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ssl_weighting.checks import one_hot_labels
 from ssl_weighting.losses import SoftmaxCrossEntropy, Stacked
-from ssl_weighting.structs import LabeledBatch, LossRows, one_hot_labels
+from ssl_weighting.structs import LabeledBatch, LossRows
 
 
 def softmax_rows(

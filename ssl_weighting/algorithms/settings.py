@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ssl_weighting.structs import check_number
+from ssl_weighting.checks import check_number
 
 _POSITIVE = {"above": 0}
 _WHOLE = {"whole": True}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from ssl_weighting.structs import check_number
+from ssl_weighting.checks import check_number
 
 
 class KroneckerBlock(NamedTuple):

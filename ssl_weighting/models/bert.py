@@ -13,8 +13,8 @@ import math
 import keras
 from keras import layers, ops
 
+from ssl_weighting.checks import check_number
 from ssl_weighting.models.split_head import split_head
-from ssl_weighting.structs import check_number
 
 STDDEV = 0.02  # of all initial kernels and embeddings
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "tanh")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from ssl_weighting.checks import check_number
 from ssl_weighting.models.split_head import split_head
 from ssl_weighting.models.wrn_variants import VARIANTS
-from ssl_weighting.structs import check_number
 
 
 def wide_resnet(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from ssl_weighting.checks import check_number, one_hot_labels
 from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.models import logit_map
@@ -23,7 +24,7 @@ from ssl_weighting.parameters.last_layer_curvature import HeadRows, last_layer_c
 from ssl_weighting.per_example_gradients.observe import observe
 from ssl_weighting.per_example_gradients.rules import dense, rule_of
 from ssl_weighting.per_example_gradients.uses import other_uses, refuse_reads_past_keras
-from ssl_weighting.structs import LabeledBatch, LossRows, check_number, one_hot_labels
+from ssl_weighting.structs import LabeledBatch, LossRows
 from ssl_weighting.theta.weight_decay import is_decayed
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ssl_weighting.checks import check_number, one_hot_labels
 from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.models.network import Network
@@ -18,13 +19,7 @@ from ssl_weighting.per_example_gradients.uses import (
     refuse_other_uses,
     refuse_reads_past_keras,
 )
-from ssl_weighting.structs import (
-    LabeledBatch,
-    LossRows,
-    QuadraticRows,
-    check_number,
-    one_hot_labels,
-)
+from ssl_weighting.structs import LabeledBatch, LossRows, QuadraticRows
 from ssl_weighting.theta.weight_decay import is_decayed
 
 

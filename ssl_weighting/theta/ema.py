@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from ssl_weighting.structs import check_number
+from ssl_weighting.checks import check_number
 
 SCOPES = ("trainable", "all")
 

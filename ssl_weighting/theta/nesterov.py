@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from ssl_weighting.structs import check_number, check_rate
+from ssl_weighting.checks import check_number, check_rate
 
 
 @keras.saving.register_keras_serializable("ssl_weighting")

@@ -7,7 +7,7 @@ import math
 import keras
 import tensorflow as tf
 
-from ssl_weighting.structs import check_number, check_rate
+from ssl_weighting.checks import check_number, check_rate
 
 
 class _WarmedUp(keras.optimizers.schedules.LearningRateSchedule):

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting import objective
-from ssl_weighting.structs import check_labeled, check_number, check_unlabeled
+from ssl_weighting.checks import check_labeled, check_number, check_unlabeled
 from ssl_weighting.theta.devices import (
     Devices,
     average,

@@ -10,6 +10,7 @@ from tiny import TinySource, make_trainer
 
 from ssl_weighting.algorithms import ALGORITHMS, FixMatch, ReMixMatch
 from ssl_weighting.bilevel import BilevelSettings
+from ssl_weighting.checks import check_number
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
@@ -20,7 +21,6 @@ from ssl_weighting.models import mlp
 from ssl_weighting.parameters.last_layer import LastLayer
 from ssl_weighting.parameters.subnetwork import Subnetwork
 from ssl_weighting.stale_scores import StaleScores
-from ssl_weighting.structs import check_number
 from ssl_weighting.theta.bert_adamw import BertAdamW
 from ssl_weighting.theta.ema import ExponentialMovingAverage
 from ssl_weighting.theta.nesterov import NesterovSGD
