@@ -16,9 +16,9 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
         ("ssl_weighting_upstream", "ssl_weighting_upstream.*"),
         ("ssl_weighting.structs",),
-        ("ssl_weighting.checks",),
         ("ssl_weighting",),  # the door: version, checks, and names that are loaded when asked for
     ),
+    (("ssl_weighting.checks",),),
     (
         ("ssl_weighting.losses",),
         ("ssl_weighting.objective",),
@@ -75,8 +75,8 @@ TOPS: dict[str, frozenset[str]] = {
     ".ci": frozenset(),
     "docs": frozenset(),
     "ssl_weighting": _names("""
-        __init__ structs checks objective losses influence lambda_step stale_scores bilevel cross_fit
-        madam weight_store evaluation checkpointing"""),
+        __init__ structs checks objective losses influence lambda_step stale_scores bilevel
+        cross_fit madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
         make_study predict run_cell run_paper run_profile run_study train_images train_synthetic

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,9 +39,10 @@ class _Labeled(NamedTuple):
 def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AUTO) -> RawTexts:
     """Return the texts of a UTF-8 file with columns of texts, of labels and maybe `split`.
 
-    An empty label marks an unlabeled text. `split` is train, validation, test or unlabeled; without
-    it, or without a test part, a fifth of the labeled texts is held out for testing, always the
-    same ones. Classes are the sorted labels of the training part.
+    An empty label, or a word that programs write for a missing value, marks an unlabeled text.
+    `split` is train, validation, test or unlabeled; without it, or without a test part, a fifth of
+    the labeled texts is held out for testing, always the same ones. Classes are the sorted labels
+    of the training part.
 
     Args:
         path: of the file.
@@ -56,7 +58,7 @@ def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AU
     found = csv_rows.read_rows(path, layout, needed)
     # A row that does not fit its columns may be a labeled one.
     sound, skipped = csv_rows.kept(
-        path, found.rows, on_error, lambda row: not row.fields or bool(row.fields["label"])
+        path, found.rows, on_error, lambda row: not row.fields or bool(_label(row))
     )
     rows = [_labeled(path, row, layout) for row in sound]
     _check_different(path, rows, layout)
@@ -67,6 +69,7 @@ def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AU
         parts["train"], parts["test"] = _held_out(path, parts["train"], names)
         source += f", {len(parts['test'])} texts of it held out for testing"
     notes = csv_rows.said_of_skipped(path, skipped)
+    notes += _said_of_missing(row.fields["label"] for row in sound)
     if found.others:
         notes += (f"columns of {base_name(path)} that are not read: {', '.join(found.others)}",)
     return RawTexts(
@@ -112,24 +115,34 @@ def _name(row: Row) -> str:
     return row.fields.get("id", str(row.number))
 
 
-def _labeled(path, row: Row, layout) -> _Labeled:
+def _label(row: Row) -> str:
+    """Return the label of a row, "" for what programs write where a value is missing."""
     label = row.fields["label"]
+    return "" if is_missing(label) else label
+
+
+def _labeled(path, row: Row, layout) -> _Labeled:
+    label = _label(row)
     part = row.fields.get("split", "train" if label else "unlabeled")
     if part == "train" and not label:
         part = "unlabeled"
-    if label and is_missing(label):
-        raise ValueError(
-            f"`{layout.label}` in {path} must be a class, or empty where there is none. Received: "
-            f"{label!r} in line {row.line}, which some programs write for a missing value. Leave "
-            "the field empty, or call the class otherwise."
-        )
     if part not in PARTS or (part in ("validation", "test") and not label):
         raise ValueError(
             f"`split` in {path} must be one of {', '.join(PARTS)}, and test and validation rows "
-            f"must have a label. Received: split={part!r}, label={label!r} in line {row.line}."
+            f"must have a label. Received: split={part!r}, label={row.fields['label']!r} in line "
+            f"{row.line}."
         )
     label = "" if part == "unlabeled" else label
     return _Labeled(row.line, row.fields["text"], label, part, row.fields.get("id", ""))
+
+
+def _said_of_missing(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return a note on the words that were read as no label: a class may be called so."""
+    words = Counter(label for label in labels if label and is_missing(label))
+    if not words:
+        return ()
+    counts = ", ".join(f"{word!a} {count}" for word, count in sorted(words.items()))
+    return (f"labels that stand for a missing one: {counts}; a class must be called otherwise",)
 
 
 def _check_different(path, rows: Sequence[_Labeled], layout) -> None:

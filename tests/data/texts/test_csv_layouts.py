@@ -97,10 +97,15 @@ def test_ids_name_every_row(tmp_path, kind):
 
 @pytest.mark.parametrize("word", ["NA", "N/A", "n/a", "null", "none", "NaN", "<na>", "\u200b"])
 @pytest.mark.parametrize("on_error", ["auto", "skip"])
-def test_a_label_that_stands_for_a_missing_one_is_refused(tmp_path, word, on_error):
+def test_a_label_that_stands_for_a_missing_one_is_none(tmp_path, word, on_error):
     assert is_missing(word)
     path = written(tmp_path, f"text,label\n{BEFORE}odd,{word}\n")
-    with pytest.raises(ValueError, match=r"or empty where there is none\. Received: .* in line 22"):
+    found = load_csv(path, on_error=on_error)
+    assert found.unlabeled.texts == ("odd",)
+    assert f"labels that stand for a missing one: {word!a} 1; a class" in " ".join(found.notes)
+    before = BEFORE.replace("\n", ",train\n")
+    path = written(tmp_path, f"text,label,split\n{before}odd,{word},test\n")
+    with pytest.raises(ValueError, match=r"must have a label\. Received: .* in line 22"):
         load_csv(path, on_error=on_error)
 
 

@@ -21,7 +21,6 @@ from experiments.options.presets import make_config
 from experiments.runs.state import fingerprint
 from ssl_weighting.data import damage
 from ssl_weighting.data.texts import back_translation
-from ssl_weighting.data.texts.csv_text import load_csv
 from ssl_weighting.data.texts.hidden_states import HiddenStates
 from ssl_weighting.data.texts.tokens import load_encoder
 
@@ -267,12 +266,3 @@ def test_the_smoke_form_looks_back_on_the_steps_that_it_has():
 def test_options_of_replacement_need_replacement(options, name):
     with pytest.raises(ValueError, match=f"--{name} would do nothing here"):
         refuse_without_effect(make_config(dataset="imdb", **options), [name])
-
-
-def test_a_label_that_stands_for_a_missing_one_is_refused(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("text,label\none,x\ntwo,y\nthree,NaN\n")
-    with pytest.raises(
-        ValueError, match=r"or empty where there is none. Received: 'NaN' in line 4"
-    ):
-        load_csv(path)

@@ -259,7 +259,7 @@ def test_csv_with_split_bom_and_long_texts(tmp_path):
             r"two different labeled examples of every class.*'y' \(1\)",
         ),
         (b"text,label\na,x\n ,y\n", "an empty text in line 3"),
-        (b"text,label\na,x\nb,None\n", "'None' in line 3, which some programs write"),
+        (b"text,label\na,x\nb,None\n", r"at least two classes .*Received: \['x'\] in 2 rows"),
         (b"text,label\na,x\nb\xff,y\n", "must be UTF-8. Received: byte 0xff in line 3"),
         ("text,label\na,x\n".encode("utf-16-le"), "zero byte"),
         (b"text,label\na,x\nb,y\na,x\n", "1 repeated texts, 0 of them .* lines 2 and 4"),
