@@ -46,18 +46,17 @@ main() {
 }
 
 profile_default() {
-  local families=(toy) family
-  if fetch mnist; then families+=(mnist); else warn_about_mnist; fi
-  if fetch fashion_mnist; then families+=(fashion_mnist); else
-    families+=(digits)
+  local families=rotten_tomatoes jobs=0 # its texts and its BERT are packages of the lock files
+  if fetch fashion_mnist; then families+=,fashion_mnist; else
+    families+=,digits
     warn_about_digits
   fi
-  families+=(rotten_tomatoes) # its texts and its BERT are packages of the lock files
+  if fetch mnist; then families+=,mnist; else warn_about_mnist; fi
+  families+=,toy # short runs last: no core waits for another's long one
   export SSL_WEIGHTING_DOWNLOAD=0 # from here on the data stays what it is
-  for family in "${families[@]}"; do
-    run_program experiments.run_profile --profile="$profile" --family="$family" --out="$out" ||
-      give_up "training of family $family failed; the runs so far are in $out/runs"
-  done
+  [[ "$DEVICE" == cpu ]] || jobs=1 # a process takes the whole memory of a GPU
+  run_program experiments.run_profile --profile="$profile" --family="$families" --jobs="$jobs" \
+    --out="$out" || give_up "training failed; the runs so far are in $out/runs"
   run_program experiments.make_report --runs="$out/runs" --out="$out" ||
     give_up "the report was not written"
   printf 'run_all: finished after %d min %d s. Report: %s\n' \

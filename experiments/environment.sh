@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # One environment for both front doors. Sourced by run_all.sh and tests/run.sh, never run itself.
 #
-#   prepare_environment   makes or repairs .venv in the top folder and sets PYTHON to its python
+#   prepare_environment   makes or repairs .venv in the top folder and sets PYTHON to its python and
+#                         DEVICE to cpu or gpu
 #
 # The environment is finished when its stamp holds the fingerprint of everything it was made from;
 # anything else (interrupted, moved, another lock file) is made again from nothing.
@@ -19,13 +20,12 @@ fail() {
 }
 
 prepare_environment() {
-  local device
   isolate_python
-  device="$(choose_device)" || exit 1
-  if is_ready "$device"; then
-    say ".venv is up to date ($device)"
+  DEVICE="$(choose_device)" || exit 1
+  if is_ready "$DEVICE"; then
+    say ".venv is up to date ($DEVICE)"
   else
-    make_environment "$device" || exit 1
+    make_environment "$DEVICE" || exit 1
   fi
   # shellcheck disable=SC2034 # read by the scripts that source this file
   PYTHON="$VENV/bin/python"

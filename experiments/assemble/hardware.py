@@ -1,4 +1,4 @@
-"""From --devices to the devices of this machine."""
+"""From --devices and --threads to what this machine has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,27 @@ import tensorflow as tf
 
 from experiments.options.config import Config
 from ssl_weighting.theta.devices import Devices
+
+
+def limit_threads(config: Config) -> None:
+    """Let TensorFlow use --threads cores, 0 for all that there are; before it does anything.
+
+    How many share a sum decides how it is rounded.
+
+    Raises:
+        ValueError: TensorFlow runs already, with another number.
+    """
+    threading = tf.config.threading
+    if config.threads == threading.get_intra_op_parallelism_threads():
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(config.threads)
+    except RuntimeError as error:
+        raise ValueError(
+            f"--threads={config.threads} must be the first use of TensorFlow in its process, "
+            f"which runs with {threading.get_intra_op_parallelism_threads()} (0: all). "
+            f"Received: {error}"
+        ) from None
 
 
 def divide_the_cpu(config: Config) -> None:

@@ -51,6 +51,9 @@ class RunOptions:
     devices: int = _option(
         1, "GPUs that share a theta-step; 0: all that are found", NOT_NEGATIVE, effect=ROUNDING
     )
+    threads: int = _option(
+        0, "cores of the CPU that a run uses; 0: all", NOT_NEGATIVE, effect=ROUNDING, free=True
+    )
     precision: str = _option(
         "float32",
         "what the network computes in; half precision where a GPU has it",

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.assemble.build import build, load_splits
-from experiments.assemble.hardware import divide_the_cpu
+from experiments.assemble.hardware import divide_the_cpu, limit_threads
 from experiments.options.config import Config
 from experiments.options.deviations import deviations
 from experiments.runs import results
@@ -56,6 +56,7 @@ def execute(
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    limit_threads(config)
     divide_the_cpu(config)
     with held(Path(config.out)):
         refuse_foreign(config)

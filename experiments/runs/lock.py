@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+class InUseError(ValueError):
+    """Another process trains in a run folder."""
+
+
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold `folder`, made if missing, to the end of the block; the end of a process frees it too.
 
     Raises:
-        ValueError: another run holds it.
+        InUseError: another run holds it.
         OSError: it cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -23,7 +27,7 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
+            raise InUseError(
                 f"--out must name a folder that no other run is using. Received: {folder}, which "
                 "is in use. Wait for that run, stop it, or name another folder."
             ) from error

@@ -120,7 +120,7 @@ def test_tests_run_lint_before_pytest_and_pass_arguments_on(clone):
     assert clone.run(str(clone.root / "tests/run.sh"), FAILING="pytest").returncode == 7
 
 
-FAMILIES = ("toy", "mnist", "fashion_mnist", "rotten_tomatoes")
+FAMILIES = "rotten_tomatoes,fashion_mnist,mnist,toy"
 
 
 def families(clone) -> list[str]:
@@ -133,11 +133,11 @@ def test_run_all_runs_each_program_once(clone):
     assert result.returncode == 0, result.stderr
     assert f"Report: {out}/report.html" in result.stdout
     cache = Path(clone.environment["HOME"]) / ".cache/ssl_weighting"
-    run_profile = "-m experiments.run_profile --profile=default --family="
+    run_profile = "-m experiments.run_profile --profile=default"
     assert programs(clone) == [
-        f"-m experiments.fetch_data --dataset=mnist --cache={cache}",
         f"-m experiments.fetch_data --dataset=fashion_mnist --cache={cache}",
-        *(f"{run_profile}{name} --out={out}" for name in FAMILIES),
+        f"-m experiments.fetch_data --dataset=mnist --cache={cache}",
+        f"{run_profile} --family={FAMILIES} --jobs=0 --out={out}",
         f"-m experiments.make_report --runs={out}/runs --out={out}",
     ]
 
@@ -148,7 +148,7 @@ def test_run_all_falls_back_to_digits_with_a_warning(clone):
     assert result.returncode == 0
     assert "warning: Fashion-MNIST is not available (see above). The small digits" in result.stderr
     assert "not those of Fashion-MNIST" in result.stderr
-    assert families(clone) == ["toy", "mnist", "digits", "rotten_tomatoes"]
+    assert families(clone) == ["rotten_tomatoes,digits,mnist,toy"]
 
 
 def test_run_all_skips_mnist_with_a_warning(clone):
@@ -156,7 +156,7 @@ def test_run_all_skips_mnist_with_a_warning(clone):
     result = clone.run(str(clone.root / "run_all.sh"), **failing)
     assert result.returncode == 0
     assert "warning: MNIST is not available (see above). Its runs are skipped" in result.stderr
-    assert families(clone) == ["toy", "fashion_mnist", "rotten_tomatoes"]
+    assert families(clone) == ["rotten_tomatoes,fashion_mnist,toy"]
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
@@ -167,11 +167,16 @@ def test_run_all_stops_when_fetching_fails_otherwise(clone, name):
     assert families(clone) == []
 
 
-def test_run_all_stops_when_a_family_fails(clone):
-    result = clone.run(str(clone.root / "run_all.sh"), FAILING="--family=mnist")
+def test_run_all_stops_when_training_fails(clone):
+    result = clone.run(str(clone.root / "run_all.sh"), FAILING=f"--family={FAMILIES}")
     assert result.returncode == 1
-    assert "training of family mnist failed" in result.stderr
-    assert "--family=mnist" in programs(clone)[-1]
+    assert "training failed; the runs so far are in" in result.stderr
+    assert f"--family={FAMILIES}" in programs(clone)[-1]
+
+
+def test_run_all_gives_a_gpu_to_one_process(clone):
+    clone.run(str(clone.root / "run_all.sh"), SSL_WEIGHTING_DEVICE="gpu")
+    assert "--jobs=1" in programs(clone)[-2]
 
 
 @pytest.mark.parametrize(
@@ -200,12 +205,12 @@ def test_run_all_hands_signals_on_and_waits(clone, heard_signals, name, status):
     clone.prepare()
     process = subprocess.Popen(
         [clone.root / "run_all.sh"],
-        env=clone.environment | {"SLOW": "--family=toy"},
+        env=clone.environment | {"SLOW": f"--family={FAMILIES}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not any("--family=toy" in call for call in clone.logged()):
+    while not any("--family=" in call for call in clone.logged()):
         time.sleep(0.02)
     time.sleep(0.2)
     process.send_signal(getattr(signal, name))

@@ -177,7 +177,7 @@ OUT_OF_RANGE = {
         "weight_decay",
         "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
         "seed", "val_seed", "inner_steps", "val_size", "max_memory",
-        "solve_tolerance", "solve_scale", "lr_warmup_steps", "devices",
+        "solve_tolerance", "solve_scale", "lr_warmup_steps", "devices", "threads",
         "bert_trainable_layers",
     ),
     "at least 3: [CLS], a piece, [SEP]": ("max_len",),
@@ -271,7 +271,7 @@ def test_a_family_of_the_default_profile_compares_on_equal_terms(family):
     varied = {"algorithm", "weighting", "validation_as_labels", "tsa", "threshold", "seed", "out"}
     found = configs("default", family, "results")
     for config in found:
-        assert {c.seed for c in found if c.dataset == config.dataset} == {1, 2, 3}
+        assert {c.seed for c in found if c.dataset == config.dataset} == {1, 2, 3, 4, 5}
         # What is reported, the median of the last 20, is one of the run's second half.
         assert config.steps // config.eval_every >= 40
         base = next(c for c in found if c.dataset == config.dataset)

@@ -121,6 +121,18 @@ def test_more_devices_than_there_are_are_refused(monkeypatch):
         hardware.open_devices(Config(devices=2, interleave=True))
 
 
+def test_a_run_takes_the_threads_it_is_told_to(monkeypatch):
+    tf.constant(0)  # TensorFlow runs
+    now = tf.config.threading.get_intra_op_parallelism_threads()
+    hardware.limit_threads(Config(threads=now))
+    with pytest.raises(ValueError, match=rf"--threads={now + 1} must be the first .* with {now} "):
+        hardware.limit_threads(Config(threads=now + 1))
+    told = []
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", told.append)
+    hardware.limit_threads(Config(threads=now + 1))
+    assert told == [now + 1]
+
+
 def test_the_trainer_refuses_what_several_devices_cannot_do():
     class Two:
         count = 2

@@ -1,0 +1,61 @@
+"""Several processes that share one piece of work; told to stop, each of them is."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Collection, Sequence
+
+
+def run_together(
+    command: Sequence[str], count: int, fine: Collection[int] = (0,), every: float = 0.2
+) -> int:
+    """Run one command `count` times at once and wait for all.
+
+    SIGTERM and SIGINT end each with a SIGTERM; SIGINT of the terminal does not reach them. When one
+    fails, the others are told to stop too, and what they have is saved.
+
+    Args:
+        command: program and arguments.
+        count: of processes.
+        fine: exit codes that are no failure.
+        every: seconds between two looks at them.
+
+    Returns:
+        The first exit code that is not fine, or 0.
+    """
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child inherits what is ignored
+    children: list[subprocess.Popen] = []
+
+    told: list[bool] = []
+
+    def tell(*_):
+        told.append(True)
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+
+    try:
+        signal.signal(signal.SIGTERM, tell)
+        children += [subprocess.Popen(command) for _ in range(count)]
+        signal.signal(signal.SIGINT, tell)
+        return _wait(children, fine, every, lambda: told or tell())
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _wait(children, fine, every, tell):
+    """Wait for all; `tell` does nothing where they are told, for a second signal saves nothing."""
+    failed = 0
+    while True:
+        codes = [child.poll() for child in children]
+        bad = [code for code in codes if code not in (None, *fine)]
+        if bad and not failed:
+            failed = bad[0]
+            tell()
+        if None not in codes:
+            return failed
+        time.sleep(every)

@@ -1,0 +1,106 @@
+"""Several processes on one list of runs: what they leave to each other, how they stop."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import runs
+
+from experiments import run_profile
+from experiments.options.presets import make_config
+from experiments.runs.lock import held
+from experiments.runs.side_by_side import run_together
+
+WAITING = 'trap "echo saved; exit 143" TERM; echo ready; sleep 30 >/dev/null & wait'
+
+
+@pytest.mark.parametrize(
+    "script, fine, expected",
+    [("exit 0", (0,), 0), ("exit 4", (0,), 4), ("exit 4", (0, 4), 0), ("exit 1", (0, 4), 1)],
+)
+def test_the_first_code_that_is_not_fine_is_returned(script, fine, expected):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    assert run_together(["bash", "-c", script], 2, fine, every=0.01) == expected
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_when_one_fails_the_others_are_told_to_stop(tmp_path):
+    # The one that can make the folder waits, the other fails.
+    first = f"mkdir {tmp_path}/first || {{ sleep 0.3; exit 7; }}; exec >{tmp_path}/said"
+    assert run_together(["bash", "-c", f"{first}; {WAITING}"], 2, every=0.01) == 7
+    assert (tmp_path / "said").read_text() == "ready\nsaved\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_each_of_them_once(number):
+    code = f"""
+import sys
+from experiments.runs.side_by_side import run_together
+sys.exit(run_together(["bash", "-c", {WAITING!r}], 2, every=0.01))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[0] == "saved\n" * 2
+    assert process.returncode == 143
+
+
+@pytest.fixture
+def profile(monkeypatch, tmp_path):
+    """Return run_profile's main on two runs that are only said to be trained, and which were."""
+    configs = [make_config(out=str(tmp_path / str(k)), seed=k, **runs.MOONS) for k in (1, 2)]
+    monkeypatch.setattr(run_profile, "configs", lambda *arguments: configs)
+    trained = []
+
+    def train(config):
+        with held(tmp_path / str(config.seed)):
+            trained.append(config.seed)
+            (tmp_path / str(config.seed) / "summary.json").write_text('{"status": "complete"}')
+        return {}
+
+    monkeypatch.setattr(run_profile, "train", train)
+    monkeypatch.setattr(run_profile, "refuse_if_changed", lambda config: None)
+    return trained, lambda *more: runs.call(run_profile, monkeypatch, "--family=toy", *more)
+
+
+def test_a_run_of_another_process_is_left_to_it(profile, tmp_path, capsys):
+    trained, main = profile
+    with held(tmp_path / "1"):
+        assert main() == run_profile.IN_USE and trained == [2]
+    out = capsys.readouterr().out
+    assert f"{tmp_path / '1'}: another process trains it" in out
+    assert "1 runs are left to the processes that train them" in out
+    assert main() == 0 and trained == [2, 1]
+
+
+def test_jobs_share_the_runs_that_are_left(profile, monkeypatch, capsys):
+    trained, main = profile
+    calls = []
+
+    def together(command, count, fine):
+        calls.append((command, count, fine))
+        return main()
+
+    monkeypatch.setattr(run_profile, "run_together", together)
+    monkeypatch.setattr(sys, "argv", ["run_profile.py", "--family=toy", "--jobs=8"])
+    assert main("--jobs=8") == 0 and trained == [1, 2]
+    (command, count, fine) = calls[0]
+    assert command[1:] == ["-m", "experiments.run_profile", "--family=toy", "--jobs=8", "--jobs=1"]
+    assert (count, fine) == (2, (0, run_profile.IN_USE))
+    assert "2 of 2 runs to train, 2 at a time" in capsys.readouterr().out
+    assert main("--jobs=8") == 0 and len(calls) == 1, "nothing is left to start them for"
+
+
+def test_a_failure_of_one_process_is_the_programs(profile, monkeypatch):
+    _, main = profile
+    monkeypatch.setattr(run_profile, "run_together", lambda *_, **__: 143)
+    assert main("--jobs=2") == 143
+    monkeypatch.setattr(run_profile, "run_together", lambda *_, **__: 0)
+    assert main("--jobs=2") == run_profile.IN_USE, "somebody else's runs are not finished"
+
+
+def test_unknown_families_are_refused_with_the_known_ones(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        runs.call(run_profile, monkeypatch, "--family=toy,nope")
+    assert "must be one of toy, mnist" in capsys.readouterr().err
