@@ -29,7 +29,10 @@ def run_together(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child inherits what is ignored
     children: list[subprocess.Popen] = []
 
+    told: list[bool] = []
+
     def tell(*_):
+        told.append(True)
         for child in children:
             if child.poll() is None:
                 child.terminate()
@@ -38,13 +41,14 @@ def run_together(
         signal.signal(signal.SIGTERM, tell)
         children += [subprocess.Popen(command) for _ in range(count)]
         signal.signal(signal.SIGINT, tell)
-        return _wait(children, fine, every, tell)
+        return _wait(children, fine, every, lambda: told or tell())
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
 
 
 def _wait(children, fine, every, tell):
+    """Wait for all; `tell` does nothing where they are told, for a second signal saves nothing."""
     failed = 0
     while True:
         codes = [child.poll() for child in children]

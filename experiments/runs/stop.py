@@ -28,9 +28,8 @@ class Stop:
     def __enter__(self):
         self._ear, self._mouth = os.pipe()
         os.set_blocking(self._mouth, False)
-        # What is ignored stays so: run_all.sh ends a run by SIGTERM and has it ignore Ctrl-C, which
-        # would reach it too and count as the second signal.
-        heard = [one for one in HEARD if signal.getsignal(one) is not signal.SIG_IGN]
+        # What a parent lets its children ignore, such as the terminal's Ctrl-C, stays ignored.
+        heard = [number for number in HEARD if signal.getsignal(number) is not signal.SIG_IGN]
         self._old = {number: signal.signal(number, self._note) for number in heard}
         self._old_mouth = signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -58,7 +57,7 @@ class Stop:
     def _listen(self):
         heard = 0
         while byte := os.read(self._ear, 1):
-            if byte[0] in HEARD:
+            if byte[0] in self._old:
                 heard += 1
                 self._answer(byte[0], heard)
 

@@ -51,7 +51,7 @@ def test_a_signal_is_answered_at_once_and_obeyed_soon(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_one_ends_it_while_it_compiles(tmp_path, number):
+def test_a_second_one_ends_it_while_it_compiles(tmp_path, number, heard_signals):
     process = started(tmp_path, "--jit")
     line_with(process.stdout, "data: ")
     while not (tmp_path / "timing.jsonl").exists():  # then the first step is traced and compiled

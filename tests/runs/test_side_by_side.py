@@ -46,6 +46,22 @@ sys.exit(run_together(["bash", "-c", {WAITING!r}], 2, every=0.01))
     assert process.returncode == 143
 
 
+def test_one_that_stops_sooner_does_not_have_the_others_told_twice(tmp_path):
+    """A second signal ends a run without a checkpoint."""
+    first = f"mkdir {tmp_path}/first || {{ {WAITING}; }}"
+    slow = 'trap "echo told" TERM; echo ready; for k in $(seq 9); do sleep 0.1; done; exit 143'
+    code = f"""
+import sys
+from experiments.runs.side_by_side import run_together
+sys.exit(run_together(["bash", "-c", {f"{first}; {slow}"!r}], 2, every=0.01))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    process.send_signal(signal.SIGTERM)
+    assert sorted(process.communicate(timeout=20)[0].split()) == ["saved", "told"]
+    assert process.returncode == 143
+
+
 @pytest.fixture
 def profile(monkeypatch, tmp_path):
     """Return run_profile's main on two runs that are only said to be trained, and which were."""

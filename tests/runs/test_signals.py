@@ -79,3 +79,18 @@ def test_stopped_after_every_step_and_resumed_equals_unbroken(
     assert runs.run(tmp_path, workshop, **DIGITS)["status"] == "complete"
     assert differences(unbroken, tmp_path) == []
     assert "unreported" not in newest_checkpoint(tmp_path)[1]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(capfd):
+    """A family of processes is told by its parent: the terminal's Ctrl-C must not be a second."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with running.Stop() as stop:
+            kill(signal.SIGINT)
+            assert not stop.asked()
+            kill(signal.SIGTERM)
+            assert stop.asked()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capfd.readouterr().err.count("received") == 1
