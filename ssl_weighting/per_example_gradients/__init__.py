@@ -157,5 +157,5 @@ def _check_examples(inputs, cotangent, dtype):
     if not fits or cotangent.dtype != dtype:
         raise ValueError(
             f"`cotangent` must be [P, C] {dtype}, one row for each of the P inputs. "
-            f"Received: {shape} {cotangent.dtype.name} for {sorted(counts)} inputs"
+            f"Received: {cotangent.dtype.name} {shape} for {sorted(counts)} inputs"
         )

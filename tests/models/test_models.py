@@ -247,7 +247,7 @@ def test_cosine_starts_at_the_peak_and_ends_at_0_19509():
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_cosine_refuses_no_steps(steps):
-    with pytest.raises(ValueError, match=rf"`num_steps` must be >= 1. .*={steps}"):
+    with pytest.raises(ValueError, match=rf"`num_steps` must be >= 1 and .*={steps}"):
         FixMatchCosine(0.03, steps)
 
 

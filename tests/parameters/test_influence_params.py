@@ -90,7 +90,7 @@ def test_bad_settings_are_refused():
         make_trainer(lambda_settings=settings(params="no_such_layer"))
     with pytest.raises(ValueError, match="`per_example_engine` must be one of forward, ghost"):
         settings(per_example_engine="backpack")
-    with pytest.raises(ValueError, match="`solve_sample` and `max_memory` must be at least 1"):
+    with pytest.raises(ValueError, match="`max_memory` must be >= 1 and a whole number"):
         settings(max_memory=0)
 
 
