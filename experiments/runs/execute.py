@@ -137,7 +137,8 @@ def _announce(run):
     for line in (*getattr(s, "notes", ()), *deviations(c)):
         print(f"  {line}", flush=True)
     if run.trainer.store.learns:
-        one = run.evaluator.preprocess(s.labeled.inputs[:1])
+        first = run.members[0] if run.members else run
+        one = first.evaluator.preprocess(s.labeled.inputs[:1])
         run.trainer.parameters.check(one)
         if c.influence_params != LAST_LAYER:
             print(run.trainer.parameters.plan(one), flush=True)
