@@ -15,7 +15,7 @@ from experiments.options.config import Config
 from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs import results
 from experiments.runs.beginning import refuse_foreign
-from experiments.runs.header import announce, warn
+from experiments.runs.header import announce, first_input, warn
 from experiments.runs.lock import held
 from experiments.runs.log import NOTHING, RunLog
 from experiments.runs.state import capture, checkpoints_of, restore
@@ -76,7 +76,7 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     _refuse_not_finite(splits)
     run = build(config, splits)
     if run.trainer.store.learns:
-        run.trainer.parameters.check(run.evaluator.preprocess(splits.labeled.inputs[:1]))
+        run.trainer.parameters.check(first_input(run))
     checkpoints = checkpoints_of(config, run)
     log = RunLog(out, config.steps, _resume(run, checkpoints), run.trainer.step)
     written = results.write_config(run, program)  # first: by this file the run knows its folder

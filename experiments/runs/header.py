@@ -31,8 +31,13 @@ def announce(run: Run, configuration: Mapping[str, Any]) -> None:
         print(f"  {line}", flush=True)
     warn(foreseen(c, configuration))
     if run.trainer.store.learns and c.influence_params != LAST_LAYER:
-        one = run.evaluator.preprocess(s.labeled.inputs[:1])
-        print(run.trainer.parameters.plan(one), flush=True)
+        print(run.trainer.parameters.plan(first_input(run)), flush=True)
+
+
+def first_input(run: Run):
+    """Return the first labeled example as the model gets it; of a cross-fit, the first model."""
+    one = run.members[0] if run.members else run
+    return one.evaluator.preprocess(run.splits.labeled.inputs[:1])
 
 
 def warn(warnings: list[str]) -> None:

@@ -94,16 +94,21 @@ def test_bad_settings_are_refused():
         settings(max_memory=0)
 
 
-@pytest.mark.parametrize("options", ["--influence_params=all", "--influence_params=head"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"influence_params": "all", "per_example_engine": "layerwise_vectorized"},
+        {"influence_params": "head", "validation": "cross_fit"},
+    ],
+)
 def test_programs_print_the_path_and_memory_of_each_layer(tmp_path, capsys, options):
     import runs
 
-    name, value = options.strip("-").split("=")
-    more = {name: value, "inverse_hessian": "conjugate_gradient", "steps": 4}
+    more = options | {"inverse_hessian": "conjugate_gradient", "steps": 4}
     runs.run(tmp_path, **runs.MOONS | more)
     text = capsys.readouterr().out
     assert "kB an example" in text and "head" in text
-    assert ("hidden_0" in text) == (value == "all")
+    assert ("hidden_0" in text) == (options["influence_params"] == "all")
     assert "with all layers, of which some have no parameters: " in text
     report = next(line for line in runs.lines(tmp_path) if line["kind"] == "lambda")
     assert report["solve"] in ("converged", "truncated") and report["iterations"] > 0
