@@ -57,10 +57,10 @@ def execute(
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    limit_threads(config)
-    divide_the_cpu(config)
     with held(Path(config.out)):
         refuse_foreign(config)
+        limit_threads(config)
+        divide_the_cpu(config)
         try:
             return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
         except tf.errors.ResourceExhaustedError as error:

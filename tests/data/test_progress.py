@@ -47,10 +47,10 @@ def test_what_ends_the_pass_ends_the_count():
 
 
 def write_images(folder):
-    for name in ("a", "b"):
-        (folder / name).mkdir()
-        for k in range(5):
-            Image.new("L", (2, 2), k).save(folder / name / f"{k}.png")
+    for k in range(10):
+        path = folder / "ab"[k % 2] / f"{k}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (2, 2), k).save(path)
 
 
 def read_folder(folder):

@@ -65,7 +65,11 @@ def _names_in(call: ast.Call) -> frozenset[str]:
 
 
 def _safe_targets(scope: ast.AST) -> Iterator[str]:
-    """Yield what `with replacing(...) as name` and `name = io.BytesIO()` bind."""
+    """Yield what `with replacing(...) as name` and `name = io.BytesIO()` bind.
+
+    And `file` of `with replacing(...) as name, open(name, "wb") as file`.
+    """
+    bound = set()
     for node in ast.walk(scope):
         if isinstance(node, ast.withitem):
             makes, target = node.context_expr, node.optional_vars
@@ -73,5 +77,9 @@ def _safe_targets(scope: ast.AST) -> Iterator[str]:
             makes, target = node.value, node.targets[0]
         else:
             continue
-        if isinstance(makes, ast.Call) and ast.unparse(makes.func).rpartition(".")[2] in SAFE:
+        if not isinstance(makes, ast.Call):
+            continue
+        name = ast.unparse(makes.func).rpartition(".")[2]
+        if name in SAFE or (name == "open" and bound & _names_in(makes)):
+            bound.add(ast.unparse(target))
             yield ast.unparse(target)

@@ -10,7 +10,7 @@ from runs import DIGITS
 from experiments.compare_runs import newest_checkpoint
 from experiments.options.config import config_from_json
 from experiments.options.presets import make_config
-from experiments.runs.start import changed_options
+from experiments.runs.beginning import changed_options
 from ssl_weighting.checkpointing import Checkpoints, read
 
 

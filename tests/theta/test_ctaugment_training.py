@@ -139,10 +139,12 @@ def test_strong_views_of_a_run(algorithm, flags, expected, labeled):
     assert (made.weak is made.strong) == (expected == "weak" or algorithm == "mixmatch")
 
 
-def test_what_the_options_say_and_refuse():
+def test_what_the_options_say_and_refuse(monkeypatch):
     live = make_config(strong_augment="ctaugment")
+    assert deviations(live) == [], "every four steps, as upstream"
+    monkeypatch.setattr(Config, "publish_every", 5)
     (lag,) = deviations(live)
-    assert lag.startswith("DEVIATION: ") and "rates that are up to 4 steps old" in lag
+    assert lag.startswith("DEVIATION: ") and "rates that are up to 5 steps old" in lag
     assert deviations(make_config(strong_augment="randaugment")) == []
     mixing = {"algorithm": "mixmatch", "strong_augment": "ctaugment"}
     assert make_config(**mixing).mixup_beta == 0.75, "upstream's file with CTAugment"
