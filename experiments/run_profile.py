@@ -29,6 +29,7 @@ from experiments.study.plan import RECORD, is_recorded
 from experiments.study.profiles import PROFILES, configs
 from experiments.study.rows import read_rows
 
+MEMORY = 3 * 2**30  # bytes that a process of the default profile may come to
 IN_USE = 4  # exit code: what is left is being trained by another process
 
 
@@ -40,7 +41,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("data_dir", "", "folder with the data set's files", values)
     flags.DEFINE_string("only", "*", "methods to train, such as fixed_*", values)
     flags.DEFINE_string("out", "results", "results folder", values)
-    text = "processes that share the runs; 0: one a core"
+    text = "processes that share the runs; 0: one a core, as far as the memory goes"
     flags.DEFINE_integer("jobs", 1, text, lower_bound=0, flag_values=values)
     define_flag(values)
 
@@ -106,12 +107,18 @@ def share(wanted: list[Config], rows: dict, jobs: int) -> int:
     left = [config for config in wanted if not done(config, rows)]
     if not left:
         return walk(wanted, rows)  # says of each why
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = min(jobs or cores, len(left))
+    count = min(jobs or _jobs_here(), len(left))
     print(f"{len(left)} of {len(wanted)} runs to train, {count} at a time", flush=True)
     again = [sys.executable, "-m", "experiments.run_profile", *sys.argv[1:], "--jobs=1"]
     failed = run_together(again, count, fine=(0, IN_USE))
     return failed or (0 if all(done(config, rows) for config in wanted) else IN_USE)
+
+
+def _jobs_here():
+    """Return how many processes this machine has cores and memory for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores, memory // MEMORY))
 
 
 def main(argv: list[str]) -> int:

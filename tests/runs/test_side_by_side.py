@@ -108,6 +108,14 @@ def test_jobs_share_the_runs_that_are_left(profile, monkeypatch, capsys):
     assert main("--jobs=8") == 0 and len(calls) == 1, "nothing is left to start them for"
 
 
+@pytest.mark.parametrize(("cores", "gigabytes", "expected"), [(2, 24, 2), (8, 12, 4), (4, 2, 1)])
+def test_a_core_and_enough_memory_make_a_process(monkeypatch, cores, gigabytes, expected):
+    monkeypatch.setattr(run_profile.os, "sched_getaffinity", lambda _: set(range(cores)))
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gigabytes * 2**18}
+    monkeypatch.setattr(run_profile.os, "sysconf", sizes.get)
+    assert run_profile._jobs_here() == expected
+
+
 def test_a_failure_of_one_process_is_the_programs(profile, monkeypatch):
     _, main = profile
     monkeypatch.setattr(run_profile, "run_together", lambda *_, **__: 143)
