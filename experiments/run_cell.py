@@ -23,7 +23,7 @@ from experiments.options.smoke import MARK
 from experiments.paper.cell import Cell, CellNote
 from experiments.paper.cells import cells
 from experiments.paper.scripts import arguments, paper_text
-from experiments.runs.beginning import refuse_foreign, refuse_if_changed
+from experiments.runs.beginning import changed_options, refuse_foreign, refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.record import is_complete, summary_of
@@ -130,6 +130,8 @@ def _note(config, name, cell, values):
     """Write cell.json, unless the folder is another run's or the file somebody else's."""
     refuse_foreign(config)
     path = Path(config.out) / "cell.json"
+    if _is_another_run(path.parent, config):
+        return  # its checkpoint says so, and names the options
     if path.exists() and not (path.parent / "config.json").exists():
         try:
             read_object(path, CellNote)
@@ -139,6 +141,13 @@ def _note(config, name, cell, values):
             ) from error
     content = {"cell": name, "departures": departures(cell, values) if cell else None}
     write_object(path, content, CellNote)
+
+
+def _is_another_run(folder, config):
+    try:
+        return (folder / "config.json").exists() and bool(changed_options(config))
+    except RunError:
+        return False  # damaged: a run that goes on writes it anew
 
 
 def _found(configs, cell):

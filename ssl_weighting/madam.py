@@ -77,9 +77,12 @@ class _LambdaOptimizer(keras.optimizers.Optimizer):
             ValueError: a gradient of another shape, of integers, not finite, or of rows that do not
                 exist. Within a `tf.function` what depends on values is an InvalidArgumentError.
         """
-        grads = list(grads)
-        variables = self.tables() if trainable_variables is None else list(trainable_variables)
-        if len(grads) == len(variables):  # Keras refuses other lengths
+        grads, variables = list(grads), list(trainable_variables or ())
+        if self.built:
+            variables = variables or self.tables()
+        elif variables:
+            self.build(variables)  # no variable can be made where the checks are waited for
+        if len(grads) == len(variables):  # Keras refuses other lengths, and what is not built
             pairs = zip(grads, variables, strict=True)
             grads = [g if g is None else _checked(g, v) for g, v in pairs]
         with tf.control_dependencies([g for g in grads if g is not None]):

@@ -35,7 +35,8 @@ class WeightStore:
         seed: int, of the two permuting controls.
 
     Raises:
-        ValueError: unknown mode, empty U, a range that excludes `lambda_init`, a missing optimizer.
+        ValueError: unknown mode, empty U, a range that excludes `lambda_init`, no optimizer, or one
+            whose learning rate is negative or not finite.
     """
 
     def __init__(
@@ -113,13 +114,14 @@ class WeightStore:
         rows, g = self.checked(ids, lam_gradient)
         if rows.shape[0] == 0:
             return
+        rate = finite("`learning_rate`", tf.reshape(self.optimizer.learning_rate, [1]))
         masked = getattr(self.optimizer, "mask", "") == "nonzero"
         moved = tf.cast(g != 0, tf.int32) if masked else tf.ones_like(rows, tf.int32)
         lam_rows, lam_g = rows, g
         if self.mode == "single":
             some = tf.minimum(tf.size(rows), 1)  # the mean of nothing is NaN
             lam_rows, lam_g = tf.zeros([some], rows.dtype), tf.reduce_mean(g)[None][:some]
-        with tf.control_dependencies([rows, g]):  # which wait for the checks
+        with tf.control_dependencies([rows, g, rate]):  # which wait for the checks
             self.optimizer.apply([tf.IndexedSlices(lam_g, lam_rows, self.lam.shape)], [self.lam])
             self._clip(lam_rows)
             self.last_influence.value.scatter_update(tf.IndexedSlices(g, rows))
@@ -190,3 +192,5 @@ def _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max, seed):
         )
     if mode in LEARNED and optimizer is None:
         raise ValueError(f"`optimizer` must be given for mode {mode!r}. Received: optimizer=None")
+    if mode in LEARNED:  # Keras's own take any; of a schedule it is the first
+        check_number("learning_rate", float(tf.convert_to_tensor(optimizer.learning_rate)))

@@ -189,6 +189,22 @@ def test_two_steps_by_hand():
     np.testing.assert_allclose([lam, m, v], [0.9, 0.0, 1.0])
 
 
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("kind", [MAdam, LambdaAdam])
+def test_trains_a_keras_model_that_builds_it(kind, jit):
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
+    model.compile(kind(0.01), "mse", jit_compile=jit)
+    first, last = model.fit(np.ones([8, 3]), np.full([8, 2], 5.0), epochs=2, verbose=0).history[
+        "loss"
+    ]
+    assert last < first
+
+
+def test_what_is_not_built_says_so_as_in_keras():
+    with pytest.raises(ValueError, match="must already be built"):
+        MAdam().apply([tf.ones([3])])
+
+
 def test_survives_get_config():
     a = MAdam(0.02, beta_1=0.8, epsilon=1e-9, step_count="global", mask="membership")
     b = MAdam.from_config(a.get_config())

@@ -78,6 +78,17 @@ def test_an_id_that_does_not_exist_weighs_nan_where_xla_cannot_refuse_it():
             assert np.isnan(gathered).tolist() == [[0, 0], [1, 0], [1, 0]]
 
 
+@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
+def test_a_learning_rate_that_keras_takes_is_refused(rate):
+    with pytest.raises(ValueError, match="`learning_rate` must be >= 0 and finite"):
+        WeightStore(3, "per_example", keras.optimizers.SGD(rate))
+    s = WeightStore(3, "per_example", keras.optimizers.SGD(0.1))
+    s.optimizer.learning_rate = abs(rate) * np.inf
+    with pytest.raises(ValueError, match="`learning_rate` must be finite"):
+        s.update(tf.constant([1]), tf.constant([1.0]))
+    assert s.table().numpy().tolist() == [1, 1, 1] and not s.visits.numpy().any()
+
+
 def test_stays_in_range():
     s = store(lambda_max=1.5)
     for _ in range(8):

@@ -208,7 +208,7 @@ def _clean(value):
 def _digest(path, written, step):
     """Return the running digest of metrics.jsonl; refuse a file that a checkpoint does not know."""
     content = b""
-    if written.size:
+    if written.size and path.exists():
         with open(path, "rb") as file:
             content = file.read(written.size)
     found, advice = hashlib.sha256(content), "Restore it, or give a new --out to train anew."

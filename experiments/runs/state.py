@@ -115,11 +115,7 @@ def fingerprint(config: Config, run: Run) -> dict:
 
     Where data, BERT and paraphrases lie is left out: the same bytes from elsewhere are the same.
     """
-    options = {
-        name: value
-        for name, value in renewed(options_as_json(config)).items()
-        if not is_free(name) and effect_of(name) != CONTENT
-    }
+    options = _decisive(options_as_json(config))
     shapes = [list(p.shape) for t in run.trainer.members for p in t.params]
     return options | {
         "dataset": config.dataset.partition(":")[0],  # csv of csv:PATH
@@ -127,6 +123,15 @@ def fingerprint(config: Config, run: Run) -> dict:
         "split_hash": run.splits.split_hash,
         "inputs": "; ".join(f"{name} {digest}" for name, digest in run.inputs.items()),
         "model_parameters": int(sum(np.prod(s) for s in shapes)),
+    }
+
+
+def _decisive(options):
+    """Return what a run must share of its options, also of a run of when more had to be shared."""
+    return {
+        name: value
+        for name, value in renewed(options).items()
+        if not is_free(name) and effect_of(name) != CONTENT
     }
 
 
@@ -140,5 +145,5 @@ def checkpoints_of(config: Config, run: Run) -> Checkpoints:
         fingerprint(config, run),
         config.keep_checkpoints,
         defaults=options_as_json(Config()) | RETIRED | {"inputs": ""},
-        reading=renewed,
+        reading=_decisive,
     )

@@ -7,6 +7,8 @@ a_ps delta_pks^T. K-FAC takes inputs and output gradients for independent of eac
 
 from __future__ import annotations
 
+import collections
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -21,8 +23,9 @@ from ssl_weighting.structs import QuadraticRows
 def kronecker_blocks(network: Network, rows: QuadraticRows) -> list:
     """Return a `KroneckerBlock` for each Dense and Conv2D layer, a diagonal for everything else.
 
-    One forward pass and one backward pass for each of the C classes. A layer that is called twice
-    gets its diagonal alone. With batch statistics the factors are those of `layerwise`.
+    One forward pass and one backward pass for each of the C classes. A layer that is called twice,
+    or that shares a variable with another, gets its diagonal alone. With batch statistics the
+    factors are those of `layerwise`.
 
     Args:
         network: p parameters; rows: P rows of one forward pass.
@@ -38,11 +41,11 @@ def kronecker_blocks(network: Network, rows: QuadraticRows) -> list:
         np.arange(start, stop).reshape(shape)
         for start, stop, shape in zip(offsets, offsets[1:], network.shapes, strict=False)
     ]
-    calls = [r.layer for r in records]
+    reads = collections.Counter(place for record in records for place in record.places)
     blocks = []
     for k, record in enumerate(records):
         own = [delta[k] for delta in deltas]
-        if _is_product(record) and calls.count(record.layer) == 1:
+        if _is_product(record) and all(reads[place] == 1 for place in record.places):
             blocks.append(_product_block(record, own, rows.coefficient, index))
     taken = {int(i) for block in blocks for i in block.index.flat}
     return blocks + _diagonal_blocks(records, deltas, rows.coefficient, index, taken)

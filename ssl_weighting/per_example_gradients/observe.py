@@ -17,11 +17,16 @@ class Record(NamedTuple):
 
     layer: keras.Layer
     places: tuple[int, ...]  # of the layer's selected variables in `network.variables`
-    names: tuple[str, ...]  # their own names: kernel, bias, gamma, ...
+    variables: tuple[keras.Variable, ...]  # these variables
     args: tuple
     kwargs: dict
     output: tf.Tensor  # of the layer
     inner: tf.Tensor  # the same before the layer's own activation
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables' own names: kernel, bias, gamma, ...; two may have the same."""
+        return tuple(v.name for v in self.variables)
 
 
 class Reads:
@@ -75,14 +80,14 @@ def owners(network: Network) -> dict[keras.Layer, tuple[int, ...]]:
 
 def _recording(layer, places, network, records, reads):
     call = layer.call
-    names = tuple(network.variables[k].name for k in places)
+    variables = tuple(network.variables[k] for k in places)
 
     def record(*args, **kwargs):
         with reads.inside(places), _before_activation(layer, reads) as inner:
             output = call(*args, **kwargs)
         # Once, or the layer uses it in a way of its own.
         inner = inner[0] if len(inner) == 1 else output
-        records.append(Record(layer, places, names, args, kwargs, output, inner))
+        records.append(Record(layer, places, variables, args, kwargs, output, inner))
         return output
 
     return record

@@ -32,10 +32,11 @@ class Uses(NamedTuple):
 def other_uses(network: Network, inputs) -> Uses:
     """Return the uses of the selected variables beside the calls of the layers that own them.
 
-    The model is traced once for each network, on the shapes of `inputs` (a nest of [P, ...]).
+    The model is traced once for each network, on the shapes of `inputs` (a nest of [P, ...]), with
+    another P where it takes any: what has P rows may have them for another reason.
     """
     if network not in _FOUND:
-        _FOUND[network] = _trace(network, tf.nest.map_structure(_spec, inputs))
+        _FOUND[network] = _uses_of(network, inputs)
     return _FOUND[network]
 
 
@@ -44,6 +45,7 @@ INSTEAD = (
     "--inverse_hessian=conjugate_gradient"
 )
 _FOUND = weakref.WeakKeyDictionary()
+_EXAMPLES = 211  # of a trace: a length that no other axis is likely to have
 
 
 def goes_by_layers(network: Network, inputs) -> bool:
@@ -108,6 +110,13 @@ def refuse_reads_past_keras(network: Network, inputs) -> None:
             f"before (`layer.kernel.value`). Received: {', '.join(paths)} of {network.model.name}. "
             "Or leave them out (--influence_params=REGEX)"
         )
+
+
+def _uses_of(network, inputs) -> Uses:
+    try:
+        return _trace(network, _specs(inputs, _EXAMPLES))
+    except (TypeError, ValueError, LookupError, tf.errors.OpError):
+        return _trace(network, _specs(inputs))  # a model of batches of one size
 
 
 def _trace(network, shapes) -> Uses:
@@ -188,7 +197,9 @@ def _connected(tape, targets, sources, variables) -> tuple[str, ...]:
     return tuple(variables[k].path for k, gradient in pairs if gradient is not None)
 
 
-def _spec(part):
-    part = tf.convert_to_tensor(part)
-    count = 2 if part.shape[0] == 1 else part.shape[0]  # any first axis of one looks like theirs
-    return tf.TensorSpec([count, *part.shape[1:]], part.dtype)
+def _specs(inputs, count=None):
+    def spec(part):
+        part = tf.convert_to_tensor(part)
+        return tf.TensorSpec([count or part.shape[0], *part.shape[1:]], part.dtype)
+
+    return tf.nest.map_structure(spec, inputs)

@@ -162,6 +162,22 @@ def held():
     return keras.Model(ids, _Holder(embedding.embeddings, name="holder", **F64)(x))
 
 
+class _OneName(layers.Layer):
+    """Two variables of one name."""
+
+    def build(self, shape):
+        self.first, self.second = (self.add_weight(shape=[4, 4], name="kernel") for _ in range(2))
+
+    def call(self, x):
+        return ops.tanh(ops.matmul(x, self.first)) * ops.matmul(x, self.second)
+
+
+def one_name():
+    """Functional: a layer whose variables share a name."""
+    inputs = keras.Input([4], **F64)
+    return keras.Model(inputs, _dense(CLASSES, "head")(_OneName(name="pair", **F64)(inputs)))
+
+
 def called_twice():
     """Functional: one layer, called twice."""
     inputs = keras.Input([4], **F64)
@@ -207,6 +223,7 @@ KINDS = {
     "operation": (operation, "below/kernel"),
     "closure": (closure, "below/kernel"),
     "held": (held, None),
+    "one_name": (one_name, None),
     "called_twice": (called_twice, None),
     "regularized": (regularized, None),
     "frozen_twice": (FrozenTwice, None),

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 from layer_rules import P, around, check
 
 from ssl_weighting.models import wide_resnet
@@ -88,6 +88,59 @@ def test_what_tensorflow_cannot_vectorise_is_refused_by_name():
     args = network, inputs, cotangent, network.values()
     found = [ENGINES[engine].dot_products(*args) for engine in ("forward", "ghost")]
     np.testing.assert_allclose(*found, rtol=1e-9)
+
+
+class AsManyRows(keras.Model):
+    """A layer is called on T rows of another kind, and T may be the number of examples."""
+
+    def __init__(self, part):
+        super().__init__(dtype="float64")
+        self.part = part
+        self.below = layers.Dense(3, "tanh", dtype="float64")
+        self.table = layers.Embedding(P, 3, dtype="float64")
+        self.head = layers.Dense(3, dtype="float64")
+
+    def call(self, x):  # [P, T, 3]
+        if self.part == "positions":
+            return self.head(ops.mean(ops.tanh(x * self.table(ops.arange(x.shape[1]))), axis=1))
+        if self.part == "places first":
+            return self.head(ops.mean(self.below(ops.transpose(x, [1, 0, 2])), axis=0))
+        joined = self.below(ops.reshape(x, [-1, 3]))
+        return self.head(ops.mean(ops.reshape(joined, [-1, x.shape[1], 3]), axis=1))
+
+
+@pytest.mark.parametrize("count", [P, None])
+@pytest.mark.parametrize("part", ["positions", "places first", "joined"])
+def test_rows_that_are_no_examples_are_refused_however_many_they_are(part, count):
+    model, rng = AsManyRows(part), np.random.default_rng(0)
+    x = tf.constant(rng.normal(size=[P, P, 3]))
+    model(x)
+    network, cotangent = Network(model), tf.constant(rng.normal(size=[P, 3]))
+    shapes = [tf.TensorSpec([count, P, 3], tf.float64), tf.TensorSpec([count, 3], tf.float64)]
+
+    def dots(engine):
+        function = ENGINES[engine].dot_products
+        traced = tf.function(
+            lambda *args: function(network, *args, network.values()),
+            autograph=False, input_signature=shapes,
+        )  # fmt: skip
+        return traced(x, cotangent)
+
+    np.testing.assert_allclose(dots("forward"), dots("serial"), rtol=1e-9, atol=1e-12)
+    for engine in BY_LAYERS:
+        with pytest.raises(ValueError, match=r"must return one tensor whose first axis.*forward"):
+            dots(engine)
+
+
+def test_a_model_of_batches_of_one_size():
+    inputs = keras.Input(batch_shape=[P, 4], dtype="float64")
+    x = layers.Dense(4, "tanh", dtype="float64")(inputs)
+    model = keras.Model(inputs, layers.Dense(3, dtype="float64")(x))
+    network, x = Network(model), tf.constant(np.random.default_rng(0).normal(size=[P, 4]))
+    cotangent = tf.constant(np.random.default_rng(1).normal(size=[P, 3]))
+    args = network, x, cotangent, network.values()
+    found = [ENGINES[engine].dot_products(*args) for engine in ("forward", *BY_LAYERS)]
+    np.testing.assert_allclose(found, found[:1] * len(found), rtol=1e-9)
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])

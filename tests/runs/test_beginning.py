@@ -157,3 +157,18 @@ def test_a_cell_writes_over_no_other_note(tmp_path, monkeypatch, capsys):
         runs.call(run_cell, monkeypatch, *CELL, f"--results={tmp_path}")
     assert "cell.json must be a cell's note, or missing" in capsys.readouterr().err
     assert content(folder) == before
+
+
+def test_a_cell_that_is_refused_by_a_checkpoint_leaves_the_note(
+    unbroken, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "paper" / "mine" / "seed_1"
+    shutil.copytree(unbroken, folder)
+    (folder / "summary.json").unlink()
+    (folder / "cell.json").write_text(json.dumps({"cell": "mine", "departures": {}}))
+    before = content(folder)
+    options = [*CELL, "--runs=mine", "--cell=other", "--wu=3.0", f"--results={tmp_path}"]
+    with pytest.raises(SystemExit):
+        runs.call(run_cell, monkeypatch, *options)
+    assert "belongs to another run" in capsys.readouterr().err
+    assert content(folder) == before

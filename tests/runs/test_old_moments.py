@@ -25,6 +25,7 @@ def test_an_unfinished_run_goes_on_and_says_what_starts_anew(tmp_path, capsys):
     state[names["v"]] = state[names["v"]].astype("float32")
     state[names["m"]][row], state[names["v"]][row] = 1e-20, 0  # its square was lost
     manifest["fingerprint"]["madam_epsilon"] = 1e-18  # the default of then
+    manifest["fingerprint"] |= {"checkpoint_every": 7, "log_every": 3}  # compared then
     Checkpoints(copy / "checkpoints", manifest["fingerprint"]).save(manifest["step"], state)
     assert runs.run(copy, workshop, **DIGITS)["status"] == "complete"
     out = capsys.readouterr().out

@@ -247,6 +247,13 @@ def test_a_shortened_log_is_refused(workshop, copy):
         runs.run(copy, workshop, **DIGITS)
 
 
+def test_a_log_that_is_gone_is_refused(workshop, copy):
+    (copy / "metrics.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"metrics.jsonl has 0 bytes, .* Restore it, or give a"):
+        runs.run(copy, workshop, **DIGITS)
+    assert (copy / "summary.json").exists()
+
+
 def test_a_log_edited_at_equal_length_is_refused(workshop, copy):
     path = copy / "metrics.jsonl"
     content = path.read_bytes()

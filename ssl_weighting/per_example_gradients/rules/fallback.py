@@ -52,15 +52,8 @@ def dot(record, delta, vectors) -> tf.Tensor:
     return tf.reduce_sum(delta * tangent, axis=list(range(1, delta.shape.rank)))
 
 
-def _variables(record):
-    by_name = {}
-    for variable in record.layer.trainable_variables:
-        by_name.setdefault(variable.name, variable)
-    return [by_name[name] for name in record.names]
-
-
 def _values(record):
-    return [tf.convert_to_tensor(v.value) for v in _variables(record)]
+    return [tf.convert_to_tensor(v.value) for v in record.variables]
 
 
 def _split(record, delta):
@@ -70,14 +63,13 @@ def _split(record, delta):
     cut = [
         k for k, t in enumerate(flat) if tf.is_tensor(t) and t.shape.rank and t.shape[0] == count
     ]
-    variables = _variables(record)
 
     def rebuild(parts, values):
         whole = list(flat)
         for k, part in zip(cut, parts, strict=True):
             whole[k] = part
         args, kwargs = tf.nest.pack_sequence_as((record.args, record.kwargs), whole)
-        with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+        with keras.StatelessScope(state_mapping=zip(record.variables, values, strict=True)):
             return record.layer(*args, **kwargs)
 
     return [flat[k] for k in cut], rebuild
