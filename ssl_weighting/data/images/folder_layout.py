@@ -14,11 +14,15 @@ from ssl_weighting.data.names import look_alikes, printable
 
 PARTS = ("unlabeled", "validation", "test")  # names that no class beside them may have
 _TORCHVISION = {"train": "train", "val": "validation"} | {part: part for part in PARTS}
-_JUNK = ("thumbs.db", "desktop.ini", "__macosx")  # what systems leave in folders, in lower case
+# What systems leave in folders, in lower case.
+_JUNK = (
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found",
+    "system volume information",
+)  # fmt: skip
 _ALIKE = {
-    "unlabeled": r"(un|no|non|not)label(l?ed|s)?|unsup(ervised)?",
-    "validation": r"val|valid(ation)?",
-    "test": r"test(s|ing)?",
+    "unlabeled": r"(un|no|non|not|without)label(l?ed|s)?|unsup(ervised)?",
+    "validation": r"val(id(at(e|ion))?)?|dev(el(opment)?)?|eval(uat(e|ion))?",
+    "test": r"test(s|ing)?|hold(ing)?out",
     "train": r"train(ing)?|labell?ed",
 }
 _ENDINGS = r"(set|data|dataset|examples|files|folder|images?|imgs?|pictures?|split)?"
@@ -54,12 +58,12 @@ def find_parts(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         if {"val", "validation"} <= set(names):
             raise ValueError(f"{root} must have one of val and validation. Received: both.")
     else:
-        _check_names(root, others)
+        _check_names(root, root, others)
         parts = {"train": root} | {name: root / name for name in names if name in PARTS}
     base = parts["train"]
     classes = tuple(others) if base == root else tuple(subfolders(root, base))
     if base != root:
-        _check_names(base, classes)
+        _check_names(root, base, classes)
     for part, folder in parts.items():
         if part != "unlabeled":
             _check_loose(folder)
@@ -80,11 +84,12 @@ def subfolders(root: Path, folder: Path) -> list[str]:
     """Return the names of the folders in `folder`, sorted, without junk.
 
     Raises:
-        ValueError: a name is not UTF-8, or a link leads out of `root` or nowhere.
+        ValueError: a name is not UTF-8, or a link leads out of `root`, to it or nowhere.
     """
+    inside = Path(os.path.realpath(root))
     found = [entry for entry in _entries(folder) if entry.is_dir() or _is_lost(entry)]
     for entry in found:
-        if problem := _link_problem(entry, Path(os.path.realpath(root)), ()):
+        if problem := _link_problem(entry, inside, (inside,)):
             raise ValueError(
                 f"{printable(str(entry))} must stay inside {root}. Received: {problem}. "
                 "Copy the images into the folder."
@@ -118,10 +123,12 @@ def _walk(inside: Path, folder: Path, nested: bool, trail: tuple[Path, ...]) -> 
         problem = _link_problem(entry, inside, trail)
         if printable(entry.name) != entry.name:
             problem = "a name that is not UTF-8"
-        if nested and not problem and entry.is_dir():
-            yield from _walk(inside, entry, nested, (*trail, Path(os.path.realpath(entry))))
-        else:
-            yield Found(entry, problem)
+        if entry.is_dir() and not problem:
+            if nested:
+                yield from _walk(inside, entry, nested, (*trail, Path(os.path.realpath(entry))))
+                continue
+            problem = "a folder; the pictures of a class lie side by side"
+        yield Found(entry, problem)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -149,14 +156,17 @@ def _link_problem(entry: Path, inside: Path, trail: tuple[Path, ...]) -> str:
     return "a link to a folder that it lies in" if around else ""
 
 
-def _check_names(folder: Path, names: Iterable[str]) -> None:
-    """Refuse classes whose names look like those of parts: nobody would see the mistake."""
+def _check_names(root: Path, folder: Path, names: Iterable[str]) -> None:
+    """Refuse classes whose names look like those of parts: nobody would see the mistake.
+
+    Parts stand in `root`, wherever the classes do.
+    """
     for name in names:
         if meant := _meant(name):
             advice = "put its classes in its place, or use train/, val/ and test/ alone"
-            advice = advice if meant == "train" else f"rename it to {meant}, in {folder}"
+            advice = advice if meant == "train" else f"rename it to {meant}, in {root}"
             raise ValueError(
-                f"{folder} must have one sub-folder per class, and parts by the names "
+                f"{folder} must have one sub-folder per class, and {root} parts by the names "
                 f"{', '.join(PARTS)}. Received: {name}. If it is no class, {advice}; if it is one, "
                 f"give it another name, such as class_{name}."
             )
@@ -169,6 +179,7 @@ def _meant(name: str) -> str:
         if re.fullmatch(f"({pattern}){_ENDINGS}", letters):
             return part
     # Misspelt; short words have too many neighbours.
+    letters = re.sub(f"{_ENDINGS}$", "", letters)
     return next(iter(difflib.get_close_matches(letters, ("unlabeled", "validation"), 1, 0.85)), "")
 
 
