@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.options.config import recorded_option
-from experiments.options.kinds import FEATURE_ROWS, IMAGES, OWN
+from experiments.options.kinds import FEATURE_ROWS, IMAGES
 from experiments.pages.csv_cells import csv_of
 from experiments.runs.errors import friendly
 from experiments.runs.saved_model import kind_of_run, load_model
@@ -66,7 +66,7 @@ def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
     """
     kind, _, path = spec.partition(":")
     if kind not in ("folder", "npz") or not path:
-        why = ": this run was trained on images" if kind in OWN else ""
+        why = ": this run was trained on images" if kind in ("csv", FEATURES) else ""
         raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
     if kind == "folder" and height == width:

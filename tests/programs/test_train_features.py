@@ -17,6 +17,7 @@ from experiments.options.effects import refuse_without_effect
 from experiments.options.presets import make_config
 from experiments.report.report import write_report
 from experiments.runs import execute as running
+from experiments.verification import scores
 from ssl_weighting.data.splits import labeled_in_u
 
 TINY = {
@@ -275,3 +276,10 @@ def test_the_recipe_follows_the_steps_and_is_named_as_ours():
     (said,) = deviations(config)
     assert said.startswith("DEVIATION: the paper trains on no features; ours: ")
     refuse_without_effect(config, ["head", "lambda_batch", "damping"])
+
+
+def test_its_scores_can_be_examined_on_all_of_u(unbroken):
+    examination = scores.Examination(scores.restored(unbroken, 10_000, None))
+    assert sorted(examination.ids) == list(range(81))
+    rows = scores.examine(examination, [24], repeats=1)
+    assert rows[0][2] == pytest.approx(1.0)
