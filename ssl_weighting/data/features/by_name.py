@@ -11,6 +11,7 @@ import numpy as np
 from ssl_weighting.data.examples import RawDataset, base_name
 from ssl_weighting.data.features.files import read_arrays, read_inputs
 from ssl_weighting.data.keyed_arrays import NAMES, check_keys, described, labeled_parts
+from ssl_weighting.data.names import printable
 from ssl_weighting.data.own import own_dataset
 
 KIND = "features"  # of KIND:PATH
@@ -50,6 +51,7 @@ def load_features(dataset: str) -> RawDataset:
 
     parts, class_names = labeled_parts(path, arrays, inputs_of)
     names = {part: _names(path, part, arrays, len(one)) for part, one in parts.items()}
+    _check_different(path, names)
     for part, one in parts.items():
         views = stacks[part][:, 1:] if part in stacks and stacks[part].shape[1] > 1 else None
         parts[part] = dataclasses.replace(one, names=names[part], views=views)
@@ -106,7 +108,7 @@ def new_features(path: str | os.PathLike, size: int) -> tuple[list[str], np.ndar
             f"`names` in {path} must be one for each of the {len(features)} rows of `x`. "
             f"Received: {len(names)}"
         )
-    return names, features
+    return [printable(name) for name in names], features
 
 
 def _checked(path, name, features) -> np.ndarray:
@@ -168,4 +170,16 @@ def _names(path, part, arrays, count) -> np.ndarray:
             f"`names_{part}` in {path} must be an array of strings [{count}], one for each of "
             f"`x_{part}`. Received: {names.dtype.name}{list(names.shape)}."
         )
-    return names.astype(object)
+    return np.array([printable(str(name)) for name in names], object)
+
+
+def _check_different(path, names) -> None:
+    first: dict[str, str] = {}
+    for part, ones in names.items():
+        for row, name in enumerate(ones):
+            here = f"x_{part}[{row}]"
+            if first.setdefault(name, here) != here:
+                raise ValueError(
+                    f"The names of examples in {path} must be different. Received: {name!r} for "
+                    f"{first[name]} and {here}. Rename one, or leave out the names."
+                )

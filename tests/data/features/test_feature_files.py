@@ -110,6 +110,10 @@ X = arrays()["x_train"]
         ({"y_train": np.zeros(60, int)}, r"at least two different names"),
         ({"x_train": X[:0], "y_train": np.zeros(0, int)}, r"`y_test` .* training examples"),
         ({"names_train": np.array(["a"])}, r"`names_train` .*strings \[60\]"),
+        (
+            {"names_train": np.array(["a", "b"] * 30)},
+            r"different.*'a' for x_train\[0\] and x_train\[2\]",
+        ),
         ({"x_train": np.repeat(X[:30], 2, axis=0)}, r"one label.*x_train\[0\].*x_train\[1\]"),
     ],
 )
@@ -217,3 +221,11 @@ def test_new_examples_have_names_and_the_model_s_features(tmp_path):
         np.savez(tmp_path / "new.npz", **changed)
         with pytest.raises(ValueError, match=message):
             new_features(tmp_path / "new.npz", D)
+
+
+def test_names_that_utf_8_cannot_write_are_shown_as_they_can_be(tmp_path):
+    names = np.array(["caf\udce9", *(f"n{k}" for k in range(59))])
+    raw = load_features(write_npz(tmp_path / "f.npz", **arrays(), names_train=names))
+    raw.train.names[0].encode()
+    np.savez(tmp_path / "new.npz", x=X, names=names)
+    new_features(tmp_path / "new.npz", D)[0][0].encode()
