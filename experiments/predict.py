@@ -1,14 +1,17 @@
-"""Label new images or texts with the model of a finished run.
+"""Label new images, texts or features with the model of a finished run.
 
     python -m experiments.predict --run=results/runs/mine --input=folder:PATH --out=labels.csv
     python -m experiments.predict --run=results/runs/mine --input=npz:FILE --out=labels.csv
     python -m experiments.predict --run=results/runs/text --input=csv:FILE --out=labels.csv
+    python -m experiments.predict --run=results/runs/mine --input=features:FILE --out=labels.csv
 
 The folder holds image files (sub-folders too); the .npz file an array `x`, uint8 [n, H, W, C]; the
-.csv file, UTF-8, a column `text` (--text_column, --id_column, --delimiter for other layouts).
-Writes one line per image or text: name (without files or --id_column its row, from 0), class,
-confidence. What cannot be read gets a line with the reason, and the program exits with 2;
---on_error=stop ends it there instead. Earlier answers stay until the new ones are complete.
+.csv file, UTF-8, a column `text` (--text_column, --id_column, --delimiter for other layouts);
+features (.npz, .parquet or a folder of .npy files) an array or column `x`, floats [n, d], and maybe
+`names` (.parquet: `name`). Writes one line per example: name (without files, names or --id_column
+its row, from 0), class, confidence. What cannot be read gets a line with the reason, and the
+program exits with 2; --on_error=stop ends it there instead. Earlier answers stay until the new ones
+are complete.
 """
 
 from __future__ import annotations
@@ -21,10 +24,13 @@ import numpy as np
 from absl import app, flags
 
 from experiments.options.config import recorded_option
+from experiments.options.kinds import FEATURE_ROWS, IMAGES
 from experiments.pages.csv_cells import csv_of
 from experiments.runs.errors import friendly
-from experiments.runs.saved_model import is_text_run, load_model
+from experiments.runs.saved_model import kind_of_run, load_model
 from ssl_weighting.data.array_files import read_npz
+from ssl_weighting.data.features.by_name import KIND as FEATURES
+from ssl_weighting.data.features.by_name import new_features
 from ssl_weighting.data.files import write_atomically
 from ssl_weighting.data.images.folders import read_images
 from ssl_weighting.data.images.npz import as_images
@@ -37,7 +43,7 @@ SKIPPED = 2  # exit code: there are answers, but not for every image
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("run", "", "folder of a finished run", values)
-    text = "folder:PATH of image files, npz:FILE with an array x, or csv:FILE with a column text"
+    text = "folder:PATH of images, npz:FILE or features:FILE with x, or csv:FILE with a column text"
     flags.DEFINE_string("input", "", text, values)
     flags.DEFINE_string("out", "labels.csv", "file to write", values)
     flags.DEFINE_string("text_column", "", "csv: column of texts; the run's if not given", values)
@@ -61,7 +67,7 @@ def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
     """
     kind, _, path = spec.partition(":")
     if kind not in ("folder", "npz") or not path:
-        why = ": this run was trained on images" if kind == "csv" else ""
+        why = ": this run was trained on images" if kind in ("csv", FEATURES) else ""
         raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
     if kind == "folder" and height == width:
@@ -75,6 +81,28 @@ def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
             f"trained on: images are resized to squares only. Received: --input={spec}"
         )
     return [str(k) for k in range(len(x))], x, ()
+
+
+def load_features(spec: str, size: int) -> tuple[list[str], np.ndarray]:
+    """Return names and features [n, size] float32.
+
+    Args:
+        spec: features:FILE.
+        size: of an input of the model.
+
+    Raises:
+        FileNotFoundError: there is nothing at FILE.
+        ValueError: another kind of input, damaged, empty, or of another shape or dtype.
+    """
+    kind, _, path = spec.partition(":")
+    if kind != FEATURES or not path:
+        raise ValueError(
+            f"--input must be {FEATURES}:FILE: this run was trained on features. "
+            f"Received: --input={spec}"
+        )
+    if not Path(path).exists():
+        raise FileNotFoundError(f"--input must name a file or folder. Received: {spec}, not there")
+    return new_features(path, size)
 
 
 def _read_npz(path, channels):
@@ -91,15 +119,15 @@ def _read_npz(path, channels):
     return x
 
 
-def predict(model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
-    """Return class probabilities [n, C] float32."""
+def predict(model, inputs: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """Return class probabilities [n, C] float32 of images or features."""
     import keras
 
     from ssl_weighting.data.images.augmentation import clean_view
 
     parts = []
-    for k in range(0, len(images), batch_size):
-        logits = model(clean_view(images[k : k + batch_size]), training=False)["logits"]
+    for k in range(0, len(inputs), batch_size):
+        logits = model(clean_view(inputs[k : k + batch_size]), training=False)["logits"]
         parts.append(keras.ops.convert_to_numpy(keras.ops.softmax(logits)))
     return np.concatenate(parts)
 
@@ -122,8 +150,12 @@ def label(model, config: dict, given: Any) -> Answers:
     Raises:
         OSError, ValueError: it cannot be read or does not fit the run.
     """
-    if not is_text_run(config):
-        names, images, skipped = load_inputs(given.input, config["input_shape"], given.on_error)
+    kind, shape = kind_of_run(config), config["input_shape"]
+    if kind is FEATURE_ROWS:
+        names, features = load_features(given.input, *shape)
+        return Answers(names, predict(model, features), ())
+    if kind is IMAGES:
+        names, images, skipped = load_inputs(given.input, shape, given.on_error)
         return Answers(names, predict(model, images), skipped)
     from experiments.assemble import predict_texts
 
@@ -179,8 +211,8 @@ def main(argv: list[str]) -> int:
         model, config = load_model(Path(given.run))
         answers = label(model, config, given)
         write_atomically(Path(given.out), answers_text(answers, config["class_names"]))
-    kind, skipped = "texts" if is_text_run(config) else "images", answers.skipped
-    print(f"labeled {len(answers.names)} {kind}: {given.out}")
+    rows, skipped = kind_of_run(config).rows, answers.skipped
+    print(f"labeled {len(answers.names)} {rows}: {given.out}")
     if skipped:
         name, reason = skipped[0]
         print(f"{len(skipped)} could not be read: see `problem` there, such as {name}: {reason}")

@@ -13,12 +13,11 @@ from __future__ import annotations
 from absl import app, flags
 
 from experiments.options.flags import config_from_flags, define
-from experiments.options.text_recipes import is_text
+from experiments.options.kinds import IMAGES, check_kind
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.start import TERMINATED, execute
-from ssl_weighting.data.images.by_name import NAMES, check_images
-from ssl_weighting.data.synthetic import NAMES as TOY_SETS
+from ssl_weighting.data.images.by_name import check_images
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -31,13 +30,7 @@ def main(argv: list[str]) -> int:
     """Run the configuration of the command line; return the exit code."""
     with friendly():
         config = config_from_flags(argv)
-        toy = config.dataset in TOY_SETS
-        if toy or is_text(config.dataset):
-            raise ValueError(
-                f"--dataset must be one of {', '.join(NAMES)}, npz:PATH or folder:PATH. Received: "
-                f"{config.dataset!r}. Use python -m experiments."
-                f"{'train_synthetic' if toy else 'train_text'}"
-            )
+        check_kind(config.dataset, IMAGES)
         if not config.smoke:
             check_images(config.dataset, config.data_dir or None)
         summary = execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))

@@ -13,9 +13,9 @@ from absl import app
 
 from experiments.options.config import Config
 from experiments.options.flags import config_from_flags, define
+from experiments.options.kinds import POINTS, check_kind
 from experiments.runs.errors import friendly
 from experiments.runs.start import TERMINATED, execute
-from ssl_weighting.data.synthetic import NAMES
 
 
 def train(config: Config) -> dict | None:
@@ -37,10 +37,7 @@ def main(argv: list[str]) -> int:
     """Run the configuration of the command line; return the exit code."""
     with friendly():
         config = config_from_flags(argv)
-        if config.dataset not in NAMES:
-            raise ValueError(
-                f"--dataset must be one of {', '.join(NAMES)}. Received: {config.dataset!r}"
-            )
+        check_kind(config.dataset, POINTS)
         summary = train(config)
     return 0 if summary else TERMINATED
 

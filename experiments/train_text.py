@@ -19,11 +19,12 @@ import tempfile
 from absl import app, flags
 
 from experiments.options.flags import config_from_flags, define
-from experiments.options.text_recipes import is_text, text_recipe
+from experiments.options.kinds import TEXTS, check_kind
+from experiments.options.text_recipes import text_recipe
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from experiments.runs.start import TERMINATED, execute
-from ssl_weighting.data.texts.by_name import NAMES, check_texts
+from ssl_weighting.data.texts.by_name import check_texts
 
 # What --smoke alone means.
 _SMOKE = {"dataset": lambda: "rotten_tomatoes", "out": lambda: tempfile.mkdtemp(prefix="smoke-")}
@@ -39,11 +40,7 @@ def main(argv: list[str]) -> int:
     """Run the configuration of the command line; return the exit code."""
     with friendly():
         config = config_from_flags(argv, _SMOKE)
-        if not is_text(config.dataset):
-            raise ValueError(
-                f"--dataset must be one of {', '.join(NAMES)} or csv:PATH. Received: "
-                f"{config.dataset!r}. Use python -m experiments.train_images for images"
-            )
+        check_kind(config.dataset, TEXTS)
         check_texts(config.dataset, config.data_dir or None)
         summary = execute(config, "train_text", cache_dir=cache_dir(flags.FLAGS.cache_dir))
     return 0 if summary else TERMINATED

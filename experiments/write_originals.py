@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from absl import app, flags
 
-from experiments.options.text_recipes import is_text
+from experiments.options.kinds import TEXTS, kind_of
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 from ssl_weighting.data.texts.back_translation import write_originals
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     values = flags.FLAGS
     with friendly():
-        if not is_text(values.dataset):
+        if kind_of(values.dataset) is not TEXTS:
             raise ValueError(
                 f"--dataset must be one of {', '.join(NAMES)} or csv:PATH. "
                 f"Received: --dataset={values.dataset}"

@@ -14,23 +14,26 @@ from experiments.assemble.hardware import open_devices
 from experiments.assemble.optimizers import theta_optimizer, weight_store
 from experiments.assemble.text_data import load_text_splits
 from experiments.assemble.text_model import ModelParts, text_parts
-from experiments.assemble.views import augmentation_of, rates_of
+from experiments.assemble.views import augmentation_of, given_views, rates_of
 from experiments.options.config import Config
+from experiments.options.features import HIDDEN_LAYERS
+from experiments.options.influence import MOST, WHOLE
+from experiments.options.kinds import FEATURE_ROWS, POINTS, TEXTS, kind_of
 from experiments.options.smoke import stand_in
-from experiments.options.text_recipes import is_text
 from ssl_weighting.algorithms import ORACLE, SETTINGS, Oracle, make_algorithm
 from ssl_weighting.algorithms.remixmatch import ANGLES
 from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.examples import DataSplits
+from ssl_weighting.data.features.by_name import load_features
+from ssl_weighting.data.features.statistics import feature_statistics
 from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.data.images.by_name import load_images
 from ssl_weighting.data.images.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.images.uda_labels import uda_labeled_rows
-from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
+from ssl_weighting.data.pipeline import BatchSource, ViewsSource, validation_batch_at
 from ssl_weighting.data.splits import cross_fit_halves, make_splits, with_validation_as_labels
-from ssl_weighting.data.synthetic import NAMES as TOY_SETS
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
@@ -65,7 +68,8 @@ class Run:
 
 def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
     """Return the four sets that `config` names."""
-    if config.dataset in TOY_SETS:
+    kind = kind_of(config.dataset)
+    if kind is POINTS:
         sizes = {
             "num_labeled": config.num_labeled,
             "val_size": config.val_size,
@@ -74,9 +78,9 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    if is_text(config.dataset):
+    if kind is TEXTS:
         return _with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
-    raw = _raw(config, cache_dir)
+    raw = _load_features(config.dataset) if kind is FEATURE_ROWS else _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
         raw = with_foreign_classes(raw, rate)
@@ -118,6 +122,7 @@ def _raw(config, cache_dir):
 
 # Twelve runs of a family read, and resize, their images once.
 _load_images = functools.lru_cache(maxsize=1)(load_images)
+_load_features = functools.lru_cache(maxsize=1)(load_features)
 
 
 def build(config: Config, splits: DataSplits) -> Run:
@@ -155,7 +160,7 @@ def _single(config, splits, store, seed) -> Run:
     model, validation = parts.model, parts.validation
     statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
-    source, lambda_source = _sources(config, parts.source_of)
+    source, lambda_source = _sources(config, parts.source_of, len(splits.unlabeled))
     size = config.val_batch or lambda_source.unlabeled_batch
     if not config.val_replace:
         size = min(size, len(validation))
@@ -186,15 +191,18 @@ def _single(config, splits, store, seed) -> Run:
 
 
 def _parts(config, splits, seed, rates) -> ModelParts:
-    """Return the net and its batches, of texts, images or points."""
+    """Return the net and its batches, of texts, images, points or features."""
     if config.model == "bert":
         return text_parts(config, splits)
+    views = given_views(config, splits)
     augmentation = augmentation_of(config, splits, rates)
 
     def source_of(size, stream):
+        if views is not None:
+            return ViewsSource(splits, config.labeled_batch, size, config.seed, views, stream)
         # Theta-steps alone, stream 0, learn CTAugment's rates.
-        views = augmentation.without_probes() if stream else augmentation
-        return BatchSource(splits, config.labeled_batch, size, config.seed, views, stream)
+        made = augmentation.without_probes() if stream else augmentation
+        return BatchSource(splits, config.labeled_batch, size, config.seed, made, stream)
 
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     model = _model(config, splits, seed)
@@ -239,10 +247,15 @@ def _model(config, splits, seed):
     shape = splits.labeled.inputs.shape[1:]
     if splits.labeled.inputs.dtype == np.int32:
         raise ValueError(f"--model must be bert for texts. Received: --model={config.model}")
-    if config.model == "mlp":
+    if config.model in ("mlp", "features"):
         if len(shape) != 1:
-            raise ValueError(f"--model=mlp takes points; {splits.name} has inputs of shape {shape}")
+            raise ValueError(
+                f"--model={config.model} takes points; {splits.name} has inputs of shape {shape}"
+            )
         options = {"precision": config.precision, "seed": seed}
+        if config.model == "features":
+            options["hidden_layers"] = HIDDEN_LAYERS[config.head]
+            options["standardize"] = feature_statistics(splits)
         return mlp(shape[0], splits.num_classes, **options)
     if len(shape) != 3:
         raise ValueError(
@@ -269,11 +282,12 @@ def _statistics(config, splits):
     return pixel_statistics(config.dataset, splits.unlabeled.inputs)
 
 
-def _sources(config, source_of):
+def _sources(config, source_of, num_unlabeled):
     source = source_of(config.unlabeled_batch if config.uses_unlabeled else 0, 0)
     if not config.learns or not config.infl_fresh_batch:
         return source, source  # a second one would hold U in memory twice for nothing
-    return source, source_of(config.lambda_batch or config.unlabeled_batch, 1)
+    size = min(num_unlabeled, MOST) if config.lambda_batch == WHOLE else config.lambda_batch
+    return source, source_of(size or config.unlabeled_batch, 1)
 
 
 def _bilevel_settings(config):

@@ -17,7 +17,7 @@ from experiments.options.entry import (
 
 UDA_VERSIONS = ("2019", "2020", "fixmatch")
 MIXING = ("mixmatch", "remixmatch")  # in groups of the labeled batch's size
-_TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")
+TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")
 
 _option = Group("algorithm")
 _UNLABELED = Need("an algorithm with unlabeled losses", lambda c: c.uses_unlabeled)
@@ -45,7 +45,7 @@ class AlgorithmOptions:
         "UDA: recipe of the paper's time, its successor, FixMatch's",
         choices=UDA_VERSIONS,
         needs=Need(
-            "images or points, and --algorithm=uda",
+            "images, points or features, and --algorithm=uda",
             lambda c: c.model != "bert" and c.algorithm == "uda",
         ),
     )
@@ -141,8 +141,8 @@ class AlgorithmOptions:
         "strong views; auto: the algorithm's own",
         choices=("auto", "weak", "randaugment", "uda_randaugment", "ctaugment"),
         needs=Need(
-            "images and --algorithm=" + " or ".join(_TWO_VIEWS),
-            lambda c: c.model == "wide_resnet" and c.algorithm in _TWO_VIEWS,
+            "images and --algorithm=" + " or ".join(TWO_VIEWS),
+            lambda c: c.model == "wide_resnet" and c.algorithm in TWO_VIEWS,
         ),
         departs=False,  # said in words
     )

@@ -6,6 +6,7 @@ import re
 
 from experiments.options.algorithm import MIXING
 from experiments.options.influence import LAST_LAYER
+from experiments.options.kinds import FEATURE_ROWS, kind_of
 from experiments.options.lam import ORACLE
 from ssl_weighting.data.images.uda_labels import UDA_SETS_OF
 from ssl_weighting.data.names import printable
@@ -35,6 +36,7 @@ def check_combinations(config) -> None:
             "--out must be a name in UTF-8: not every library writes to others. Received: "
             f"{printable(config.out)}"
         )
+    _check_model(config)
     _check_labeled_set(config)
     _check_steps(config)
     _check_cross_fit(config)
@@ -50,6 +52,15 @@ def check_combinations(config) -> None:
         raise ValueError(
             f"--weighting={config.weighting} needs an algorithm with unlabeled losses; "
             "--algorithm=supervised has none. Use --weighting=fixed"
+        )
+
+
+def _check_model(config):
+    """Only the net for features knows their statistics, and no other net does."""
+    if config.dataset and (kind_of(config.dataset) is FEATURE_ROWS) != (config.model == "features"):
+        raise ValueError(
+            "--model=features goes with --dataset=features:PATH, and with no other. Received: "
+            f"--model={config.model}, --dataset={config.dataset}. Leave out --model"
         )
 
 
@@ -93,7 +104,7 @@ def _check_text(config):
 
 def _check_remixmatch(config):
     scored = config.lambda_batch if config.learns else 0
-    if config.model == "mlp" or config.unlabeled_batch % 4 or scored % 4:
+    if config.model != "wide_resnet" or config.unlabeled_batch % 4 or scored % 4:
         raise ValueError(
             "--algorithm=remixmatch turns the quarters of its unlabeled batch, so it needs images "
             "and a batch that is a multiple of 4. Received: "

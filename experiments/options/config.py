@@ -10,6 +10,7 @@ from experiments.options.algorithm import AlgorithmOptions
 from experiments.options.combinations import check_combinations
 from experiments.options.data import DataOptions
 from experiments.options.entry import entries
+from experiments.options.features import FeatureOptions
 from experiments.options.influence import InfluenceOptions
 from experiments.options.lam import LEARNED, LambdaOptions
 from experiments.options.model import ModelOptions
@@ -30,8 +31,8 @@ _OWN_STRONG_VIEWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config(
-    RunOptions, InfluenceOptions, LambdaOptions, AlgorithmOptions, ModelOptions, TextOptions,
-    DataOptions,
+    RunOptions, InfluenceOptions, LambdaOptions, AlgorithmOptions, ModelOptions, FeatureOptions,
+    TextOptions, DataOptions,
 ):  # fmt: skip
     """Every option of a training run, validated; saved as config.json beside its results."""
 
@@ -79,7 +80,7 @@ class Config(
     @property
     def learns_rates(self) -> bool:
         """Whether CTAugment's rates learn."""
-        return self.strong_views == "ctaugment" and self.cta_update and self.model != "mlp"
+        return self.strong_views == "ctaugment" and self.cta_update and self.model == "wide_resnet"
 
 
 ENTRIES = entries(Config)

@@ -23,7 +23,9 @@ class DataOptions:
     preset: str = _option(
         "paper", "which column of the README's presets table", choices=("paper", "released")
     )
-    dataset: str = _option("", "a built-in name; of your own: npz:PATH, folder:PATH, csv:PATH")
+    dataset: str = _option(
+        "", "a built-in name; of your own: npz:PATH, folder:PATH, csv:PATH, features:PATH"
+    )
     data_dir: str = _option(
         "", "folder with the data set's files, where it is not downloaded",
         effect=CONTENT, free=True,
@@ -60,7 +62,7 @@ class DataOptions:
         "seed of the choice of V; the same V for every --seed",
         NOT_NEGATIVE,
         needs=Need(
-            "images or texts, and --val_order=drawn",
+            "images, texts or features, and --val_order=drawn",
             lambda c: c.model != "mlp" and c.val_order == "drawn",
         ),
     )

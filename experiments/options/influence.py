@@ -8,6 +8,7 @@ from experiments.options.entry import NOT_NEGATIVE, OR_MINUS_ONE, POSITIVE, ROUN
 from experiments.options.lam import LEARNS
 
 LAST_LAYER = "last_layer"  # as `lambda_step.LAST_LAYER`, which imports TensorFlow
+WHOLE, MOST = -1, 8192  # --lambda_batch: all of U, which is so many examples at most
 _ITERATIVE = ("conjugate_gradient", "stochastic_cg", "unrolled", "neumann")
 _SCALED = ("neumann", "stochastic_cg")
 
@@ -110,7 +111,10 @@ class InfluenceOptions:
         needs=LEARNS,
     )
     lambda_batch: int = _option(
-        0, "U' of a fresh Lambda-step; 0: the training batch's size", NOT_NEGATIVE, needs=LEARNS
+        0,
+        "U' of a fresh Lambda-step; 0: the training batch's size; -1: all of U, 8192 at most",
+        OR_MINUS_ONE,
+        needs=LEARNS,
     )
     infl_bn: str = _option(
         "batch",

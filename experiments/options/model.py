@@ -15,7 +15,9 @@ _WIDE_RESNET = Need("--model=wide_resnet", lambda c: c.model == "wide_resnet")
 class ModelOptions:
     """Architecture, sizes, what the net sees."""
 
-    model: str = _option("wide_resnet", "architecture", choices=("wide_resnet", "mlp", "bert"))
+    model: str = _option(
+        "wide_resnet", "architecture", choices=("wide_resnet", "mlp", "bert", "features")
+    )
     bert: str = _option(
         "bert-base-uncased",
         "minilm, a folder in Hugging Face's format or a hub name",

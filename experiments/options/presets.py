@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.options.config import Config
+from experiments.options.feature_recipes import feature_recipe, following
 from experiments.options.lam import LEARNED
 from experiments.options.smoke import shrunk
 from experiments.options.text_recipes import shrunk as shrunk_text
@@ -159,7 +160,9 @@ def make_config(**given) -> Config:
     defaults = Config()
     preset = given.get("preset", defaults.preset)
     name = given.get("dataset", "")
-    dataset = DATASET_RECIPES.get(name) or text_recipe(name, given.get("algorithm", ""))
+    asked = given.get("algorithm", "")
+    dataset = DATASET_RECIPES.get(name, {}) | text_recipe(name, asked)
+    dataset = dataset | feature_recipe(name, asked)
     dataset = dataset | _recipe_in_time(dataset, given)
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)
@@ -207,6 +210,8 @@ def _derived(options):
         found["lambda_warmup_steps"] = options["steps"] // 10
         if options["lr_schedule"] != "constant":
             found["lr_warmup_steps"] = options["steps"] // 10
+    elif options["model"] == "features":
+        found |= following(options)
     elif options["algorithm"] == "mixmatch" and options["strong_augment"] == "ctaugment":
         found["mixup_beta"] = 0.75  # of upstream's file with CTAugment
     elif options["algorithm"] == "uda":

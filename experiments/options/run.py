@@ -46,7 +46,7 @@ class RunOptions:
     smoke: bool = _option(
         False,
         "does the command run? A few small steps on small data of its kind",
-        needs=Need("images or texts", lambda c: c.model != "mlp"),
+        needs=Need("images or texts", lambda c: c.model in ("wide_resnet", "bert")),
     )
     devices: int = _option(
         1, "GPUs that share a theta-step; 0: all that are found", NOT_NEGATIVE, effect=ROUNDING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.options.config import Config
-from ssl_weighting.data.texts.by_name import NAMES
+from experiments.options.kinds import TEXTS, kind_of
 
 # App. D and UDA's script for a GPU: BERT-base at 128 tokens. Both warm-ups are a tenth of the run.
 TEXT = {
@@ -29,14 +29,9 @@ MINILM_LAYERS = 6
 SMOKE_INNER_STEPS = 2
 
 
-def is_text(dataset: str) -> bool:
-    """Return whether --dataset names texts."""
-    return dataset in NAMES or dataset.startswith("csv:")
-
-
 def text_recipe(dataset: str, algorithm: str) -> dict:
     """Return the options of a data set of texts before those that are given; {} for others."""
-    if not is_text(dataset):
+    if kind_of(dataset) is not TEXTS:
         return {}
     own = OFFLINE if dataset == "rotten_tomatoes" else {}
     return TEXT | own | ALGORITHM_TEXTS.get(algorithm or TEXT["algorithm"], {})

@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.options.effects import effect_of
 from experiments.options.entry import CONTENT
+from experiments.options.kinds import OWN
 from experiments.pages.document import (
     Block,
     Bullet,
@@ -134,7 +135,7 @@ def _public(name: str, value: str, run: RunRecord) -> str:
     if effect_of(name) == CONTENT:
         return _without_folders(value)
     kind, colon, path = value.partition(":")
-    if name == "dataset" and kind in ("npz", "folder", "csv"):
+    if name == "dataset" and kind in OWN:
         return kind + colon + _without_folders(path)
     return value
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.options.config import recorded_option
+from experiments.options.kinds import KINDS, POINTS, TEXTS, Kind
 from experiments.runs.record import read_config
 from experiments.runs.run_files import RunError
 from ssl_weighting.data.damage import DAMAGE
@@ -21,7 +22,7 @@ def load_model(folder: Path) -> tuple:
     Raises:
         FileNotFoundError: the run is not finished.
         ValueError: the model file is damaged, config.json does not describe it, or the run's inputs
-            are neither images nor texts.
+            are no images, texts or features.
     """
     for name in ("config.json", FILE, "summary.json"):
         if not (folder / name).exists():
@@ -43,16 +44,16 @@ def load_model(folder: Path) -> tuple:
     return model, config
 
 
-def is_text_run(config: Mapping[str, Any]) -> bool:
-    """Return whether a run's config.json tells of texts."""
-    return config["config"]["model"] == "bert"
+def kind_of_run(config: Mapping[str, Any]) -> Kind:
+    """Return the kind of data that a run's config.json tells of."""
+    return KINDS[config["config"]["model"]]
 
 
 def _check_config(folder, config):
     """Compare what labeling needs of config.json with what can be.
 
     Raises:
-        ValueError: a field is missing or wrong, or the inputs are neither images nor texts.
+        ValueError: a field is missing or wrong, or the inputs are no images, texts or features.
     """
     recorded_option(config["config"], "model")
     for field in ("class_names", "input_shape"):
@@ -61,9 +62,10 @@ def _check_config(folder, config):
     names, shape = config["class_names"], config["input_shape"]
     if len(set(names)) != len(names):
         raise RunError(f"{folder}/config.json must have different `class_names`. Received: {names}")
-    if len(shape) != (1 if is_text_run(config) else 3):
+    kind = kind_of_run(config)
+    if kind is POINTS or len(shape) != kind.rank:
         raise ValueError(
-            f"--run must be a run on images or texts. Received: {folder}, trained on "
+            f"--run must be a run on images, texts or features. Received: {folder}, trained on "
             f"{config.get('dataset')} with inputs of shape {shape}"
         )
 
@@ -99,7 +101,8 @@ def _check_fits(folder, model, config):
         )
     # Where layers of a BERT are frozen, the model takes their outputs in place of tokens.
     shape, expected = model.input_shape[1:], tuple(config["input_shape"])
-    if shape[: len(expected)] != expected or not len(shape) - len(expected) <= is_text_run(config):
+    deeper = len(shape) - len(expected)
+    if shape[: len(expected)] != expected or deeper > (kind_of_run(config) is TEXTS):
         raise RunError(
             f"{folder}/config.json must have the `input_shape` of {FILE}, {list(shape)}. "
             f"Received: {list(expected)}"

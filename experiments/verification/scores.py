@@ -23,7 +23,7 @@ COLUMNS = ("step", "size", "rank_correlation", "rank_correlation_std", "auroc", 
 
 
 def restored(folder: Path, examples: int, cache: str | None) -> Run:
-    """Return the run of a folder at its last checkpoint, with Lambda-batches of `examples`.
+    """Return the run of a folder at its last checkpoint, with Lambda-batches of `examples`, or U.
 
     Raises:
         FileNotFoundError: no run, or no checkpoint, lies there.
@@ -47,8 +47,9 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
             f"{config.algorithm} --entropy_coefficient={config.entropy_coefficient:g} "
             f"--inverse_hessian={config.inverse_hessian}"
         )
-    larger = dataclasses.replace(config, lambda_batch=examples, infl_fresh_batch=True)
-    run = build(larger, load_splits(larger, cache))
+    splits = load_splits(config, cache)
+    size = min(examples, len(splits.unlabeled))  # each once
+    run = build(dataclasses.replace(config, lambda_batch=size, infl_fresh_batch=True), splits)
     there = dataclasses.replace(config, out=str(folder))  # wherever it was made
     found = checkpoints_of(there, run).restore()
     if found is None:

@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -39,6 +40,32 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from error
 
 
+def read_npy_folder(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Return the arrays of the .npy files in a folder by name, their sizes checked first.
+
+    Unlike those of an .npz file, their bytes have no checksums.
+
+    Raises:
+        ValueError: one is damaged or holds pickled objects; names the file.
+    """
+    found = sorted(Path(path).glob("*.npy"))
+    return {file.stem: _read_npy(file) for file in found if not file.name.startswith(".")}
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        size = path.stat().st_size
+        check_claim(size)
+        with open(path, "rb") as file:
+            _check_header(file, size, path.name)
+        return np.load(path, allow_pickle=False)
+    except DAMAGE as error:
+        raise ValueError(
+            f"{path} must be an .npy file of a plain array, without pickled objects. "
+            f"Received: {error or type(error).__name__}. Write it again with `np.save(path, x)`."
+        ) from error
+
+
 def _read(path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         _check_members(archive.infolist(), os.path.getsize(path))
@@ -65,15 +92,18 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{member.filename!r} packed by a method that numpy does not write")
     check_claim(member.file_size, methods[member.compress_type])
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
-            raise ValueError(f"{member.filename!r} of the unknown format {version}")
-        shape, _, dtype = _HEADERS[version](file)
-        claimed = file.tell() + math.prod(shape) * dtype.itemsize
-    if claimed != member.file_size and not dtype.hasobject:  # objects are refused when read
-        raise ValueError(
-            f"{member.filename!r} of {member.file_size:,} bytes, whose header claims {claimed:,}"
-        )
+        _check_header(file, member.file_size, member.filename)
+
+
+def _check_header(file: IO[bytes], size: int, name: str) -> None:
+    """Compare what the header of an array claims with the bytes that there are."""
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"{name!r} of the unknown format {version}")
+    shape, _, dtype = _HEADERS[version](file)
+    claimed = file.tell() + math.prod(shape) * dtype.itemsize
+    if claimed != size and not dtype.hasobject:  # objects are refused when read
+        raise ValueError(f"{name!r} of {size:,} bytes, whose header claims {claimed:,}")
 
 
 def kept(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class Examples:
         labels: [n] int32, classes 0.. or -1 where unknown.
         texts: [n] str objects that the tokens are of, for reports; None for other inputs.
         names: [n] str objects, what the source calls the examples, for people; None: nothing.
+        views: [n, K, d] float32, K strong views of each example beside its inputs, which are the
+            weak one; None: none are given.
 
     Raises:
         ValueError: if a dtype, a shape or a value does not fit.
@@ -44,6 +46,7 @@ class Examples:
     labels: np.ndarray  # [n] int32, -1 = unknown
     texts: np.ndarray | None = None  # [n] str objects
     names: np.ndarray | None = None  # [n] str objects
+    views: np.ndarray | None = None  # [n, K, ...] float32, of inputs [n, ...]
 
     def __post_init__(self):
         _check_inputs(self.inputs)
@@ -54,25 +57,30 @@ class Examples:
                 f"`names` must be an array of str objects [{len(self.inputs)}], one for each "
                 f"input. Received: names={_describe(self.names)}."
             )
+        _check_views(self.views, self.inputs)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Examples:
         """Return copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
-        beside = [None if each is None else each[rows] for each in (self.texts, self.names)]
+        beside = (self.texts, self.names, self.views)
+        beside = [None if each is None else each[rows] for each in beside]
         return Examples(self.inputs[rows], self.labels[rows], *beside)
 
     def joined(self, *others: Examples) -> Examples:
-        """Return these examples followed by `others`, which must have the same shape and dtype."""
+        """Return these examples followed by `others`, which must have the same shape and dtype.
+
+        They have views where all parts have.
+        """
         parts = (self, *others)
         _check_agreement({str(k): part for k, part in enumerate(parts)})
-        return Examples(
-            np.concatenate([part.inputs for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            None if self.texts is None else np.concatenate([part.texts for part in parts]),
-            None if self.names is None else np.concatenate([part.names for part in parts]),
-        )
+
+        def all_of(name):
+            arrays = [getattr(part, name) for part in parts]
+            return None if any(x is None for x in arrays) else np.concatenate(arrays)
+
+        return Examples(**{each.name: all_of(each.name) for each in fields(Examples)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +198,9 @@ def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]
         digest.update(np.ascontiguousarray(examples.labels).tobytes())
         if examples.texts is not None:  # two texts may share their tokens
             digest.update(json.dumps(examples.texts.tolist()).encode())
+        if examples.views is not None:
+            digest.update(repr(examples.views.shape).encode())
+            digest.update(np.ascontiguousarray(examples.views).tobytes())
     return digest.hexdigest()
 
 
@@ -215,10 +226,14 @@ def _check_inputs(inputs: np.ndarray) -> None:
             "`inputs` must be tokens from 0, the padding. Received: a token "
             f"{inputs.min()}. Tokenise with the tokenizer of the model."
         )
-    bad = np.flatnonzero(~np.isfinite(inputs).all(axis=tuple(range(1, inputs.ndim))))
+    _check_finite("inputs", inputs)
+
+
+def _check_finite(name: str, rows: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim))))
     if len(bad):
         raise ValueError(
-            f"`inputs` must be finite. Received: NaN or infinity in {len(bad)} of {len(inputs)} "
+            f"`{name}` must be finite. Received: NaN or infinity in {len(bad)} of {len(rows)} "
             f"rows, the first is row {bad[0]}. Remove or repair these rows."
         )
 
@@ -250,6 +265,18 @@ def _check_texts(texts: np.ndarray | None, inputs: np.ndarray) -> None:
             f"`texts` must be an array of str objects [{len(inputs)}], one for each row of tokens. "
             f"Received: texts={_describe(texts)} for inputs={_describe(inputs)}."
         )
+
+
+def _check_views(views: np.ndarray | None, inputs: np.ndarray) -> None:
+    if views is None:
+        return
+    fits = isinstance(views, np.ndarray) and views.dtype == inputs.dtype == np.float32
+    if not fits or views.shape[:1] + views.shape[2:] != inputs.shape or not views.shape[1]:
+        raise ValueError(
+            "`views` must be a float32 array [n, K, ...], K > 0 views of each of the inputs "
+            f"[n, ...]. Received: views={_describe(views)} for inputs={_describe(inputs)}."
+        )
+    _check_finite("views", views)
 
 
 def _check_agreement(parts: Mapping[str, Examples]) -> None:

@@ -160,6 +160,36 @@ class BatchSource:
         return augment(inputs, uniform(keys, draws), *state)
 
 
+class ViewsSource(BatchSource):
+    """`BatchSource` whose strong views are given: visit v of an id shows view v mod their number.
+
+    The weak view, and that of labeled examples, is the example itself.
+
+    Args:
+        splits, labeled_batch, unlabeled_batch, seed, stream: as in `BatchSource`.
+        views: [|U|, K, ...], K views of each example of U.
+    """
+
+    def __init__(
+        self,
+        splits: DataSplits,
+        labeled_batch: int,
+        unlabeled_batch: int,
+        seed: int,
+        views: np.ndarray,
+        stream: int = 0,
+    ):
+        with tf.device("CPU:0"):
+            self._views = tf.constant(views)
+        super().__init__(splits, labeled_batch, unlabeled_batch, seed, Augmentation.none(), stream)
+
+    def _view(self, part, inputs, ids, visits, view, state):
+        del state  # given views learn nothing
+        if part == "labeled" or view == 0:
+            return inputs
+        return tf.gather_nd(self._views, tf.stack([ids, visits % self._views.shape[1]], 1))
+
+
 def validation_batch_at(
     validation: Examples, k: int | tf.Tensor, size: int, seed: int, val_replace: bool
 ) -> LabeledBatch:

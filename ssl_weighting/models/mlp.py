@@ -1,8 +1,11 @@
-"""The net of the synthetic experiments (Sec. 4.1)."""
+"""The net of the synthetic experiments (Sec. 4.1), which on features may be a linear head."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
+import numpy as np
 
 from ssl_weighting.models.split_head import split_head
 
@@ -12,6 +15,8 @@ def mlp(
     num_classes: int,
     *,
     width: int = 100,
+    hidden_layers: int = 2,
+    standardize: tuple[Sequence[float], Sequence[float]] | None = None,
     precision: str = "float32",
     seed: int = 0,
 ) -> keras.Model:
@@ -22,11 +27,18 @@ def mlp(
 
     Args:
         num_inputs, num_classes, width: layer sizes.
+        hidden_layers: how many; 0 leaves a linear head.
+        standardize: (mean, std) [num_inputs] of the inputs, which a fixed first layer turns into
+            (x - mean) / std. None: they are taken as they are.
         precision: one of `PRECISIONS`, of the hidden layers' arithmetic; variables are float32.
         seed: int, of the initial values.
     """
     inputs = x = keras.Input([num_inputs])
-    for k in range(2):
+    if standardize is not None:
+        mean, std = (np.asarray(part, np.float64) for part in standardize)
+        norm = keras.layers.Normalization(mean=mean, variance=std**2, name="standardize")
+        x = norm(x)
+    for k in range(hidden_layers):
         init = keras.initializers.HeNormal(seed=seed * 100 + k)
         options = {"kernel_initializer": init, "name": f"hidden_{k}", "dtype": precision}
         x = keras.layers.Dense(width, "relu", **options)(x)

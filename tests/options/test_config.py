@@ -175,15 +175,15 @@ OUT_OF_RANGE = {
     "0 or more": (
         "image_size", "num_unlabeled", "num_test", "threshold", "wu", "entropy_coefficient",
         "weight_decay",
-        "damping", "lambda_warmup_steps", "lambda_batch", "val_batch", "madam_epsilon",
+        "damping", "lambda_warmup_steps", "val_batch", "madam_epsilon",
         "seed", "val_seed", "inner_steps", "val_size", "max_memory",
         "solve_tolerance", "solve_scale", "lr_warmup_steps", "devices", "threads",
-        "bert_trainable_layers",
+        "bert_trainable_layers", "feature_noise", "feature_mixing",
     ),
     "at least 3: [CLS], a piece, [SEP]": ("max_len",),
     "6n + 4 with n >= 1 (10, 16, 22, 28)": ("depth",),
-    r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate"),
-    "0 or more, or -1": ("hess_l2_coeff", "ramp_steps"),
+    r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate", "feature_dropout"),
+    "0 or more, or -1": ("hess_l2_coeff", "ramp_steps", "lambda_batch"),
 }  # fmt: skip
 
 

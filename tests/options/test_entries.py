@@ -43,6 +43,8 @@ BASES = [
         {"dataset": "imdb", "algorithm": "fixmatch", "back_translation_dir": "there"},
         {"dataset": "imdb", "text_augment": "none"},
         {"dataset": "csv:mine.csv"},
+        {"dataset": "features:mine.npz", "algorithm": "fixmatch"},
+        {"dataset": "features:mine.npz", "algorithm": "fixmatch", "feature_views": "mixed"},
     )
 ]
 RANGES = [(name, k) for name, entry in ENTRIES.items() for k, _ in enumerate(entry.ranges)]

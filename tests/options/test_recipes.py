@@ -230,6 +230,7 @@ COLUMNS = {
     "ReMixMatch": {"algorithm": "remixmatch"}, "Supervised 128": CELLS["table2_128_supervised"],
     "UDA 128": CELLS["table2_128_uda_ours"],
     "UDA 512": CELLS["table2_512_uda"] | {"weighting": "per_example"},
+    "Features": {"dataset": "features:mine.npz"},
 }  # fmt: skip
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 

@@ -86,7 +86,10 @@ EDITS = {
     "options of another type": ({"config": []}, "`config` must be an object"),
     "a number for a name": ({"config": {"model": 1}}, "the option `model` as str. Received: 1"),
     "an unknown model": ({"config": {"model": "resnet"}}, "--model must be one of"),
-    "a model of texts": ({"config": {"model": "bert"}}, "must be a run on images or texts"),
+    "a model of texts": (
+        {"config": {"model": "bert"}},
+        "must be a run on images, texts or features",
+    ),
     "no split": ({"split_hash": None}, "`split_hash` must be text"),
 }
 

@@ -19,9 +19,9 @@ from ssl_weighting.data.images.folder_layout import (
     is_picture,
     subfolders,
 )
-from ssl_weighting.data.images.own import own_dataset
 from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_picture
 from ssl_weighting.data.names import printable
+from ssl_weighting.data.own import own_dataset
 from ssl_weighting.data.progress import counted
 
 ON_ERROR = ("auto", "skip", "stop")

@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
 from ssl_weighting.data.examples import DataSplits, Examples
-from ssl_weighting.data.images.augmentation import Augmentation
-from ssl_weighting.data.pipeline import BatchSource
+from ssl_weighting.data.pipeline import ViewsSource
 
 _MULTIPLE = 8  # lengths that matrix products like
 
 
-class TextBatchSource(BatchSource):
-    """`BatchSource` of tokens: `weak` is the text itself, `strong` one of its augmented copies.
+class TextBatchSource(ViewsSource):
+    """`ViewsSource` of tokens: `weak` is the text itself, `strong` one of its augmented copies.
 
-    Visit v of an id shows copy v modulo their number. Both views and the labeled inputs are int32
-    [.., L].
+    Both views and the labeled inputs are int32 [.., L].
 
     Args:
         splits: the sets, tokens.
@@ -44,15 +41,7 @@ class TextBatchSource(BatchSource):
     ):
         _check_tokens(splits, augmented)
         copies = splits.unlabeled.inputs[:, np.newaxis] if augmented is None else augmented
-        with tf.device("CPU:0"):
-            self._copies = tf.constant(copies)
-        super().__init__(splits, labeled_batch, unlabeled_batch, seed, Augmentation.none(), stream)
-
-    def _view(self, part, inputs, ids, visits, view, state):
-        del state  # views of texts learn nothing
-        if part == "labeled" or view == 0:
-            return inputs
-        return tf.gather_nd(self._copies, tf.stack([ids, visits % self._copies.shape[1]], 1))
+        super().__init__(splits, labeled_batch, unlabeled_batch, seed, copies, stream)
 
 
 def without_padding(

@@ -1,4 +1,4 @@
-"""What all of people's own images go through, whether they come from a folder or from a file."""
+"""What all of people's own images and features go through, wherever they come from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def own_dataset(
     source: str,
     name_of: Callable[[str, int], str],
     skipped: tuple[tuple[str, str], ...] = (),
+    rows: str = "images",
 ) -> RawDataset:
-    """Return a user's images as a set whose exact copies count as one example.
+    """Return a user's examples as a set whose exact copies count as one example.
 
-    Without a test part, a fifth of the training images is held out for testing, always the same
+    Without a test part, a fifth of the training examples is held out for testing, always the same
     ones, in the proportions of the classes, at least one of each, and copies together.
 
     Args:
@@ -31,11 +32,12 @@ def own_dataset(
         parts: train, and maybe test, validation and unlabeled.
         class_names: C names.
         source: for people.
-        name_of: (part, row) -> what the user calls the image.
+        name_of: (part, row) -> what the user calls the example.
         skipped: (name, reason) of files that were left out.
+        rows: what the examples are called.
 
     Raises:
-        ValueError: an image has two labels, a class is too small, or the parts do not fit.
+        ValueError: an example has two labels, a class is too small, or the parts do not fit.
     """
     parts, notes = dict(parts), []
     if skipped:
@@ -46,8 +48,8 @@ def own_dataset(
     if "test" not in parts:
         held = hold_out_test(parts["train"], class_names, source)
         parts["test"], parts["train"] = parts["train"].take(held), parts["train"].take(~held)
-        source += f", {held.sum()} images of it held out for testing"
-        notes += _without_copies(parts)
+        source += f", {held.sum()} {rows} of it held out for testing"
+        notes += _without_copies(parts, rows)
     notes.append(_counted("train", parts["train"], class_names))
     return RawDataset(
         name,
@@ -60,13 +62,13 @@ def own_dataset(
     )
 
 
-def _without_copies(parts: dict[str, Examples]) -> list[str]:
-    """Take copies of what is held out from the unlabeled images, too."""
+def _without_copies(parts: dict[str, Examples], rows: str) -> list[str]:
+    """Take copies of what is held out from the unlabeled ones, too."""
     if "unlabeled" not in parts:
         return []
     copies = are_copies(parts["unlabeled"], parts["test"])
     parts["unlabeled"] = parts["unlabeled"].take(~copies)
-    return [f"{copies.sum()} copies of test images left unlabeled"] if copies.any() else []
+    return [f"{copies.sum()} copies of test {rows} left unlabeled"] if copies.any() else []
 
 
 def _counted(part: str, examples: Examples, class_names: tuple[str, ...]) -> str:

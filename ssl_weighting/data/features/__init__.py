@@ -1,0 +1,1 @@
+"""Feature sets: readers of arrays, statistics and made views."""

@@ -1,0 +1,185 @@
+"""Feature sets by name: a user's own arrays, such as what a frozen backbone makes of examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ssl_weighting.data.examples import RawDataset, base_name
+from ssl_weighting.data.features.files import read_arrays, read_inputs
+from ssl_weighting.data.keyed_arrays import NAMES, check_keys, described, labeled_parts
+from ssl_weighting.data.names import printable
+from ssl_weighting.data.own import own_dataset
+
+KIND = "features"  # of KIND:PATH
+_WITH_VIEWS = ("train", "unlabeled")  # the parts that U is made of
+
+
+def load_features(dataset: str) -> RawDataset:
+    """Return the set in a .npz or .parquet file or a folder of .npy files, see `read_arrays`.
+
+    Keys: x_train, y_train; optional x_test with y_test (without them, a fifth of the training
+    examples is held out, see `own_dataset`), x_unlabeled, x_validation with y_validation,
+    class_names [C] strings, names_train, names_test, ... (what examples are called, strings; by
+    default "x_train[0]", ...). Features are floats [n, d], kept as float32. x_train and x_unlabeled
+    may be [n, 1 + K, d]: the features, which are the weak view, and K strong views of them; where
+    only one of the two has views, those of the other are the features themselves.
+
+    Args:
+        dataset: features:PATH.
+
+    Raises:
+        FileNotFoundError: there is nothing at PATH.
+        ValueError: a file is damaged, a key is missing or unknown, or an array does not fit.
+    """
+    check_features(dataset)
+    path = dataset.partition(":")[2]
+    arrays = read_arrays(path)
+    check_keys(path, arrays, NAMES)
+    stacks = {
+        p: _stack(path, f"x_{p}", arrays[f"x_{p}"]) for p in _WITH_VIEWS if f"x_{p}" in arrays
+    }
+    stacks = _alike(path, stacks)
+
+    def inputs_of(part):
+        if part in stacks:
+            return np.ascontiguousarray(stacks[part][:, 0])
+        return _checked(path, f"x_{part}", arrays[f"x_{part}"])
+
+    parts, class_names = labeled_parts(path, arrays, inputs_of)
+    names = {part: _names(path, part, arrays, len(one)) for part, one in parts.items()}
+    _check_different(path, names)
+    for part, one in parts.items():
+        views = stacks[part][:, 1:] if part in stacks and stacks[part].shape[1] > 1 else None
+        parts[part] = dataclasses.replace(one, names=names[part], views=views)
+    return own_dataset(
+        Path(path).stem,
+        parts,
+        class_names,
+        f"{'folder' if os.path.isdir(path) else 'file'} {base_name(path)}",
+        lambda part, row: names[part][row],
+        rows="examples",
+    )
+
+
+def check_features(dataset: str, data_dir: str | os.PathLike | None = None) -> None:
+    """Check what `load_features` is to load, before anything is read.
+
+    Raises:
+        FileNotFoundError: there is nothing at PATH.
+        ValueError: it is no features:PATH, or `data_dir` is given.
+    """
+    kind, _, path = dataset.partition(":")
+    if kind != KIND or not path:
+        raise ValueError(f"`dataset` must be {KIND}:PATH. Received: dataset={dataset!r}.")
+    if data_dir is not None:
+        raise ValueError(
+            f"`data_dir` must be left out for {KIND}:PATH, which names its file. "
+            f"Received: data_dir={os.fspath(data_dir)!r}."
+        )
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"`dataset` must name a file or a folder. Received: {dataset}, which is not there."
+        )
+
+
+def new_features(path: str | os.PathLike, size: int) -> tuple[list[str], np.ndarray]:
+    """Return names and features [n, size] float32 of new examples, see `read_inputs`.
+
+    Args:
+        path: of a .npz or .parquet file, or a folder of .npy files.
+        size: numbers that each example must have.
+
+    Raises:
+        ValueError: it is damaged, has no examples, or they do not fit.
+    """
+    names, found = read_inputs(path)
+    features = _checked(path, "x", found)
+    if features.shape[1] != size or not len(features):
+        raise ValueError(
+            f"`x` in {path} must be [n, {size}] with n > 0, as this model was trained on {size} "
+            f"features. Received: {list(found.shape)}"
+        )
+    if len(names) != len(features):
+        raise ValueError(
+            f"`names` in {path} must be one for each of the {len(features)} rows of `x`. "
+            f"Received: {len(names)}"
+        )
+    return [printable(name) for name in names], features
+
+
+def _checked(path, name, features) -> np.ndarray:
+    """Return floats [n, d] as float32."""
+    if features.ndim != 2:
+        raise ValueError(
+            f"`{name}` in {path} must be floats [n, d]. Received: {described(features)}. "
+            f"{_conversion(features)}"
+        )
+    return _stack(path, name, features)[:, 0]
+
+
+def _stack(path, name, features) -> np.ndarray:
+    """Return [n, 1 + K, d] float32."""
+    if features.dtype.kind != "f" or features.ndim not in (2, 3) or 0 in features.shape[1:]:
+        raise ValueError(
+            f"`{name}` in {path} must be floats [n, d], or [n, 1 + K, d] with K views of each. "
+            f"Received: {described(features)}. {_conversion(features)}"
+        )
+    with np.errstate(over="ignore"):  # told below
+        narrow = features.astype(np.float32, copy=False)
+    stack = narrow[:, np.newaxis] if features.ndim == 2 else narrow
+    bad = np.flatnonzero(~np.isfinite(stack).all(axis=(1, 2)))
+    if len(bad):
+        raise ValueError(
+            f"`{name}` in {path} must be finite in float32. Received: NaN or infinity in "
+            f"{len(bad)} of {len(stack)} rows, the first is row {bad[0]}. Remove or mend them."
+        )
+    return stack
+
+
+def _alike(path, stacks) -> dict[str, np.ndarray]:
+    """Return the stacks with as many views each, repeated where there are none."""
+    counts = {part: stack.shape[1] for part, stack in stacks.items()}
+    most = max(counts.values())
+    if set(counts.values()) - {1, most}:
+        raise ValueError(
+            f"`x_train` and `x_unlabeled` in {path} must have as many views, or one of them none. "
+            f"Received: {counts['train'] - 1} and {counts['unlabeled'] - 1}."
+        )
+    return {p: np.repeat(x, most, axis=1) if x.shape[1] < most else x for p, x in stacks.items()}
+
+
+def _conversion(features) -> str:
+    """Return how such an array becomes what is asked for."""
+    if features.dtype.kind in "iu" and features.ndim == 4:
+        return "Images are trained on as --dataset=npz:FILE."
+    if features.dtype.kind in "iub" and features.ndim == 2:
+        return "Store `x.astype('float32')`."
+    return "Store one row of numbers an example, such as `x.reshape(len(x), -1)`."
+
+
+def _names(path, part, arrays, count) -> np.ndarray:
+    names = arrays.get(f"names_{part}")
+    if names is None:
+        names = np.array([f"x_{part}[{row}]" for row in range(count)], object)
+    if names.dtype.kind not in "UO" or names.shape != (count,):
+        raise ValueError(
+            f"`names_{part}` in {path} must be an array of strings [{count}], one for each of "
+            f"`x_{part}`. Received: {names.dtype.name}{list(names.shape)}."
+        )
+    return np.array([printable(str(name)) for name in names], object)
+
+
+def _check_different(path, names) -> None:
+    first: dict[str, str] = {}
+    for part, ones in names.items():
+        for row, name in enumerate(ones):
+            here = f"x_{part}[{row}]"
+            if first.setdefault(name, here) != here:
+                raise ValueError(
+                    f"The names of examples in {path} must be different. Received: {name!r} for "
+                    f"{first[name]} and {here}. Rename one, or leave out the names."
+                )
