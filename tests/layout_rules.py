@@ -79,8 +79,8 @@ TOPS: dict[str, frozenset[str]] = {
         cross_fit madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
-        make_study predict run_cell run_paper run_profile run_study train_images train_synthetic
-        train_text verify_influence write_originals"""),
+        extract_features make_study predict run_cell run_paper run_profile run_study
+        train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
         conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps
@@ -102,7 +102,7 @@ OTHER_FILES: dict[str, frozenset[str]] = {
 }
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
-    data/texts""")
+    data/texts data/features""")
 _PROGRAMS = _names("options assemble runs report pages study paper benchmarks verification")
 FOLDERS: dict[str, frozenset[str]] = {
     "docs": _names("images study study/families study/figures"),

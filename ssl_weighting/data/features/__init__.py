@@ -1,0 +1,1 @@
+"""Features of a frozen backbone in the place of images and texts."""
