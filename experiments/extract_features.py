@@ -9,7 +9,7 @@ r"""Make features of images or texts with a frozen backbone, once, for training 
     python -m experiments.extract_features --dataset=csv:reviews.csv --backbone=minilm \
         --out=reviews.npz
 
-Data sets are those of train_images and train_text. docs/features.md tells of backbones, views and
+Data sets are those of train_images and train_text. docs/backbones.md tells of backbones, views and
 the file. A call that is killed goes on where it was; one whose file is there already does nothing.
 """
 
@@ -18,13 +18,21 @@ from __future__ import annotations
 from absl import app, flags
 
 from experiments.options import backbone
+from experiments.options.flags import define
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
-    backbone.define_flags(values)
+    define(values, names=backbone.SHARED)
+    text = f"images: {backbone.IMAGES}; texts: {backbone.TEXTS}"
+    flags.DEFINE_string("backbone", "", text, values)
+    flags.DEFINE_string("out", "", "file to write, .npz", values)
+    text = "strong views of each unlabeled example, beside a weak one; 0: the example alone"
+    flags.DEFINE_integer("views", 0, text, flag_values=values)
+    text = "random subset of the labeled training examples, in their proportions; 0: all"
+    flags.DEFINE_integer("num_train", 0, text, flag_values=values)
     define_flag(values)
 
 

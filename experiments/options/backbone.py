@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments.options.config import Config
 from experiments.options.effects import refuse_without_effect
-from experiments.options.flags import define, given
+from experiments.options.flags import given
 from experiments.options.presets import make_config
 from experiments.options.text_recipes import is_text
 from ssl_weighting.data.features.extraction import is_made
@@ -18,10 +18,10 @@ from ssl_weighting.data.texts.by_name import check_texts
 
 EFFICIENTNET_LITE0, APPLICATIONS, SAVED = "efficientnet_lite0", "keras_applications", "saved"
 _SUFFIX = ".keras"
-_IMAGES = f"{EFFICIENTNET_LITE0}, {APPLICATIONS}:NAME or {SAVED}:FILE{_SUFFIX}"
-_TEXTS = "minilm, a folder in Hugging Face's format or a name on its hub"
+IMAGES = f"{EFFICIENTNET_LITE0}, {APPLICATIONS}:NAME or {SAVED}:FILE{_SUFFIX}"
+TEXTS = "minilm, a folder in Hugging Face's format or a name on its hub"
 # Options that mean here what they mean to the training programs.
-_SHARED = (
+SHARED = (
     "dataset", "data_dir", "image_size", "on_error", "text_column", "label_column", "id_column",
     "delimiter", "max_len", "truncation", "num_test", "seed", "flip", "text_augment",
     "text_augment_p",
@@ -49,17 +49,6 @@ class Extraction:
     num_train: int = 0
 
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Define the flags of `extract_features`."""
-    define(values, names=_SHARED)
-    flags.DEFINE_string("backbone", "", f"images: {_IMAGES}; texts: {_TEXTS}", values)
-    flags.DEFINE_string("out", "", "file to write, .npz", values)
-    text = "strong views of each unlabeled example, beside a weak one; 0: the example alone"
-    flags.DEFINE_integer("views", 0, text, flag_values=values)
-    text = "random subset of the labeled training examples, in their proportions; 0: all"
-    flags.DEFINE_integer("num_train", 0, text, flag_values=values)
-
-
 def extraction(argv: list[str], values: flags.FlagValues) -> Extraction:
     """Return what the command line asks for.
 
@@ -72,7 +61,7 @@ def extraction(argv: list[str], values: flags.FlagValues) -> Extraction:
     for name in ("dataset", "backbone", "out"):
         if not values[name].value:
             raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
-    options = given(values, _SHARED)
+    options = given(values, SHARED)
     dataset, text = options["dataset"], is_text(options["dataset"])
     (check_texts if text else check_images)(dataset, options.get("data_dir") or None)
     _check_backbone(values.backbone, text)
@@ -92,7 +81,7 @@ def _check_backbone(backbone, text):
     kind, _, rest = backbone.partition(":")
     of_images = backbone == EFFICIENTNET_LITE0 or (kind in (APPLICATIONS, SAVED) and bool(rest))
     if of_images == text:
-        what, known = ("texts", _TEXTS) if text else ("images", _IMAGES)
+        what, known = ("texts", TEXTS) if text else ("images", IMAGES)
         raise ValueError(f"--backbone must be {known} for {what}. Received: --backbone={backbone}")
     if kind == SAVED and not (rest.endswith(_SUFFIX) and Path(rest).is_file()):
         raise FileNotFoundError(
