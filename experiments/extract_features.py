@@ -26,6 +26,8 @@ from experiments.runs.errors import friendly
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     define(values, names=backbone.SHARED)
+    text = "side to resize images to; 0: the net's own, or 96 for small images and 224 for others"
+    flags.DEFINE_integer(backbone.SIZE, 0, text, flag_values=values)
     text = f"images: {backbone.IMAGES}; texts: {backbone.TEXTS}"
     flags.DEFINE_string("backbone", "", text, values)
     flags.DEFINE_string("out", "", "file to write, .npz", values)

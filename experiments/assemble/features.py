@@ -234,8 +234,10 @@ class ImageEncoder:
         return np.stack([weak, *(self._strong(images, ids, k) for k in copies[1:])], axis=1)
 
     def _view(self, augment, draws, kind, images, ids, copies):
-        keys = example_keys(self._seed, _STREAM, ids, copies, kind)
-        return self._net(augment(images, uniform(keys, draws)))
+        with tf.device("CPU:0"):  # where views of training batches are made: the same bits
+            keys = example_keys(self._seed, _STREAM, ids, copies, kind)
+            views = augment(images, uniform(keys, draws))
+        return self._net(views)
 
     def _net(self, views):
         """Return the features of views [n, H, W, C] in [-1, 1], of any size, grey or colour."""

@@ -22,10 +22,11 @@ IMAGES = f"{EFFICIENTNET_LITE0}, {APPLICATIONS}:NAME or {SAVED}:FILE{_SUFFIX}"
 TEXTS = "minilm, a folder in Hugging Face's format or a name on its hub"
 # Options that mean here what they mean to the training programs.
 SHARED = (
-    "dataset", "data_dir", "image_size", "on_error", "text_column", "label_column", "id_column",
+    "dataset", "data_dir", "on_error", "text_column", "label_column", "id_column",
     "delimiter", "max_len", "truncation", "num_test", "seed", "flip", "text_augment",
     "text_augment_p",
 )  # fmt: skip
+SIZE = "image_size"  # which means something else: 0 is for the net to choose
 _OF_VIEWS = ("seed", "flip", "text_augment", "text_augment_p")
 _MOST_VIEWS = 64
 
@@ -61,7 +62,7 @@ def extraction(argv: list[str], values: flags.FlagValues) -> Extraction:
     for name in ("dataset", "backbone", "out"):
         if not values[name].value:
             raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
-    options = given(values, SHARED)
+    options = given(values, SHARED) | given(values, [SIZE])
     dataset, text = options["dataset"], is_text(options["dataset"])
     (check_texts if text else check_images)(dataset, options.get("data_dir") or None)
     _check_backbone(values.backbone, text)

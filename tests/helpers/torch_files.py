@@ -23,6 +23,13 @@ class View:
         self.strides = tuple(int(s) for s in rest) if strides is None else strides
 
 
+def _rebuild_tensor_v2(*parts):
+    """What pickles of tensors name; nothing here calls it."""
+
+
+_rebuild_tensor_v2.__module__ = "torch._utils"
+
+
 def torch_file(storages, tensors, magic=MAGIC, machine=MACHINE, claims=None):
     """Return the bytes of a file.
 
@@ -35,8 +42,7 @@ def torch_file(storages, tensors, magic=MAGIC, machine=MACHINE, claims=None):
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     for name in ("FloatStorage", "LongStorage"):
         setattr(torch, name, type(name, (), {"__module__": "torch"}))
-    exec("def _rebuild_tensor_v2(*parts): pass", utils.__dict__)
-    utils._rebuild_tensor_v2.__module__ = "torch._utils"
+    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
     counts = {key: len(array) for key, array in storages.items()} | (claims or {})
 
     class Pickler(pickle.Pickler):

@@ -142,7 +142,7 @@ OTHER_LISTS = {
     # What extract_features has in common with training, and what its views alone need.
     (
         "experiments/options/backbone.py",
-        "dataset", "data_dir", "image_size", "on_error", "text_column", "label_column",
+        "dataset", "data_dir", "on_error", "text_column", "label_column",
         "id_column", "delimiter", "max_len", "truncation", "num_test", "seed", "flip",
         "text_augment", "text_augment_p",
     ),

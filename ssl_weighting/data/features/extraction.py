@@ -71,9 +71,10 @@ def extract(
     found = {part.name: np.empty(len(part.order), record(part.shape)) for part in parts}
     total = sum(len(part.order) * part.views for part in parts)
     chunks = [(part, rows) for part in parts for rows in _chunks(part)]
-    for number, (part, rows) in enumerate(
-        counted(chunks, total, "extracting features", each=_CHUNK)
-    ):
+    shown = counted(
+        chunks, total, "extracting features", each=lambda one: len(one[1]) * one[0].views
+    )
+    for number, (part, rows) in enumerate(shown):
         path = folder / f"features-{digest[:16]}-{number:06d}.npz"
 
         def make(part=part, rows=rows):
