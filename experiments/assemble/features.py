@@ -200,7 +200,7 @@ class ImageEncoder:
 
     def __init__(self, backbone: ImageBackbone, views: int, flip: bool, seed: int):
         self._backbone, self._seed = backbone, seed
-        self._augmentation = a = Augmentation.fixmatch(flip)
+        a = Augmentation.fixmatch(flip)
         self.recipe = f"{views} of {a.name}, flip {flip}, seed {seed}" if views else ""
         compiled = functools.partial(tf.function, autograph=False)
         self._clean = compiled(lambda images: self._net(clean_view(images)))

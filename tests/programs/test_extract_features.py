@@ -258,3 +258,46 @@ def test_small_images_are_enlarged_and_grey_ones_get_colours():
     found = ImageEncoder(backbone, 0, True, 1)(grey, np.arange(2), 0)
     assert seen == [(16, 16, 3)]
     np.testing.assert_allclose(found, 1.0)
+
+
+def saved(path, outputs_of, shape=(SIDE, SIDE, 3)):
+    inputs = keras.Input(shape)
+    keras.Model(inputs, outputs_of(inputs)).save(path)
+    return f"saved:{path}"
+
+
+def test_the_features_of_a_trained_model_are_its_output_of_that_name(tmp_path):
+    def outputs_of(inputs):
+        features = keras.layers.GlobalAveragePooling2D()(inputs)
+        return {"features": features, "logits": keras.layers.Dense(2)(features)}
+
+    shape = (None, None, 1)
+    backbone = backbones.image_backbone(saved(tmp_path / "a.keras", outputs_of, shape), 16, None)
+    assert (backbone.side, backbone.channels, backbone.width) == (16, 1, 1)
+    np.testing.assert_allclose(backbone.net(np.full([2, 16, 16, 1], 0.5, np.float32)), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs_of", "side", "message"),
+    [
+        ((SIDE, SIDE, 3), lambda x: x, 0, "must give one vector an image"),
+        ((SIDE, SIDE, 3), lambda x: {"logits": keras.layers.Flatten()(x)}, 0, "one vector"),
+        ((SIDE, SIDE, 2), keras.layers.Flatten(), 0, "must take images"),
+        ((4,), keras.layers.Dense(2), 0, "must take images"),
+        ((SIDE, SIDE, 3), keras.layers.Flatten(), 9, "--image_size must be 0 or the side"),
+        ((SIDE, 4, 3), keras.layers.Flatten(), 0, "--image_size must be 0 or the side"),
+    ],
+)
+def test_models_that_do_not_fit_are_refused(tmp_path, shape, outputs_of, side, message):
+    name = saved(tmp_path / "a.keras", outputs_of, shape)
+    with pytest.raises(ValueError, match=message):
+        backbones.image_backbone(name, side, None)
+
+
+def test_a_damaged_model_is_named(tmp_path):
+    name = saved(tmp_path / "a.keras", keras.layers.Flatten())
+    content = bytearray((tmp_path / "a.keras").read_bytes())
+    content[len(content) // 3] ^= 4
+    (tmp_path / "a.keras").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.keras must be a saved model"):
+        backbones.image_backbone(name, 0, None)
