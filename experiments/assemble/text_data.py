@@ -17,7 +17,7 @@ from ssl_weighting.data.texts.back_translation import Paraphrases
 from ssl_weighting.data.texts.by_name import load_texts, make_text_splits
 from ssl_weighting.data.texts.csv_rows import Layout
 from ssl_weighting.data.texts.pipeline import without_padding
-from ssl_weighting.data.texts.tokens import TokenCache, load_encoder
+from ssl_weighting.data.texts.tokens import TextEncoder, TokenCache, load_encoder
 from ssl_weighting.models.bert_weights import bert_folder, read_shape
 
 
@@ -45,7 +45,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         OSError: the data, the model's folder or its tokenizer is not there.
         ValueError: an option does not fit the data.
     """
-    encoder = _encoder(config)
+    encoder = encoder_for(config)
     cache = TokenCache(Path(cache_dir) / "tokens" if cache_dir else None)
     texts = _load_texts(
         config.dataset,
@@ -115,8 +115,12 @@ def _said_of_case(config, encoder):
     return (f"strong views are in lower case, which --bert={bert} distinguishes from upper case",)
 
 
-def _encoder(config):
-    """Return the encoder of --bert, whose words its net has to know."""
+def encoder_for(config: Config) -> TextEncoder:
+    """Return the encoder of --bert, whose words its net has to know.
+
+    Raises:
+        OSError, ValueError: as `bert_folder`, `read_shape` and `load_encoder`; or it does not.
+    """
     folder = bert_folder(config.bert)
     known = read_shape(folder)
     encoder = load_encoder(str(folder), config.max_len, config.truncation)

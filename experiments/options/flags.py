@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from absl import flags
 
@@ -19,7 +19,11 @@ _DEFINE = {
 }
 
 
-def define(values: flags.FlagValues = flags.FLAGS, shown: Mapping | None = None) -> None:
+def define(
+    values: flags.FlagValues = flags.FLAGS,
+    shown: Mapping | None = None,
+    names: Iterable[str] = tuple(ENTRIES),
+) -> None:
     """Define --NAME for every option, with its default before presets and recipes.
 
     They count as flags of the program that runs, so that its --helpshort lists them.
@@ -27,19 +31,21 @@ def define(values: flags.FlagValues = flags.FLAGS, shown: Mapping | None = None)
     Args:
         values: where to.
         shown: defaults that --helpshort shows in place of those.
+        names: the options, for programs that know only some.
     """
-    for name, default in vars(Config()).items():
-        entry = ENTRIES[name]
+    defaults = vars(Config())
+    for name in names:
+        entry, default = ENTRIES[name], defaults[name]
         text = f"[{entry.group}] {entry.help}"
         text += f": {', '.join(entry.choices)}" if entry.choices else ""
         define_one, default = _DEFINE[type(default)], (shown or {}).get(name, default)
         define_one(name, default, text, flag_values=values, module_name=sys.argv[0])
 
 
-def given(values: flags.FlagValues | None = None) -> dict:
+def given(values: flags.FlagValues | None = None, names: Iterable[str] = tuple(ENTRIES)) -> dict:
     """Return the options that stand on the command line; presets and recipes fill the others."""
     values = flags.FLAGS if values is None else values
-    return {name: values[name].value for name in ENTRIES if values[name].present}
+    return {name: values[name].value for name in names if values[name].present}
 
 
 def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | None = None) -> Config:

@@ -30,6 +30,13 @@ def test_a_log_has_a_line_every_few_seconds(monkeypatch, capsys):
     assert capsys.readouterr().out == "", "what is done soon needs no word"
 
 
+def test_items_may_hold_different_numbers_of_things(monkeypatch, capsys):
+    by_seconds(monkeypatch, 6.0)
+    assert list(counted(["ab", "c", "def"], 6, "reading", each=len)) == ["ab", "c", "def"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines] == [f"reading: {n} of 6" for n in (2, 3, 6)]
+
+
 def test_a_terminal_has_a_bar(monkeypatch):
     monkeypatch.setattr(progress, "_SHOWN_AFTER", 0)
     terminal = io.StringIO()

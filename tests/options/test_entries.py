@@ -141,6 +141,14 @@ OTHER_LISTS = {
         "experiments/benchmarks/train_step.py",
         "learning_rate", "weight_decay", "ema_decay", "batch_norm_decay",
     ),
+    # What extract_features has in common with training, and what its views alone need.
+    (
+        "experiments/options/backbone.py",
+        "dataset", "data_dir", "on_error", "text_column", "label_column",
+        "id_column", "delimiter", "max_len", "truncation", "num_test", "seed", "flip",
+        "text_augment", "text_augment_p",
+    ),
+    ("experiments/options/backbone.py", "seed", "flip", "text_augment", "text_augment_p"),
     # What a recipe hangs on.
     (
         "experiments/options/deviations.py",

@@ -16,6 +16,7 @@ from places import ROOT
 from runs import call
 
 from experiments import (
+    extract_features,
     fetch_data,
     make_report,
     predict,
@@ -90,7 +91,9 @@ def test_refusals_are_one_line_and_exit_code_1(
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("program", [fetch_data, make_report, predict, run_profile, train_images])
+@pytest.mark.parametrize(
+    "program", [extract_features, fetch_data, make_report, predict, run_profile, train_images]
+)
 def test_every_flag_of_a_program_has_a_help_text(program):
     values = flags.FlagValues()
     program.define_flags(values)
@@ -129,6 +132,7 @@ def test_a_mistyped_flag_is_answered_before_tensorflow_is_loaded(name):
         ("train_text --dataset=imdb --out=x --devices=2", "--devices=1"),
         ("train_synthetic --dataset=moon --out=x", "--dataset must be one of linear"),
         ("run_cell --cell=mine --weighting=perexample", "--weighting must be one of zero"),
+        ("extract_features --dataset=digits --backbone=nope --out=x.npz", "--backbone must be"),
         ("predict --run=nowhere --input=csv:x", "--run must be a finished run"),
     ],
 )

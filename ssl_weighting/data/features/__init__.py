@@ -1,1 +1,1 @@
-"""Feature sets: readers of arrays, statistics and made views."""
+"""Feature sets: readers of arrays, statistics, made views, and features of a frozen backbone."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,14 @@ from ssl_weighting.data.own import own_dataset
 from ssl_weighting.data.progress import counted
 
 ON_ERROR = ("auto", "skip", "stop")
+
+
+class FolderFiles(NamedTuple):
+    """What stands in a folder of pictures, before any is opened."""
+
+    root: Path
+    parts: dict[str, list[tuple[Found, int]]]  # part -> files with their labels
+    classes: tuple[str, ...]
 
 
 def load_folder(
@@ -51,6 +61,24 @@ def load_folder(
         ValueError: if an image cannot be read, is missing, differs in size or has two labels, or
             a folder's name is not UTF-8 or looks like that of a part.
     """
+    root, files, classes = find_files(path, on_error)
+    read, skipped = _read_parts(root, files, image_size, on_error)
+    return own_dataset(
+        root.resolve().name,
+        {part: examples for part, (_, examples) in read.items()},
+        classes,
+        source_of(path, image_size),
+        lambda part, row: str(read[part][0][row]),
+        skipped,
+    )
+
+
+def find_files(path: str | os.PathLike, on_error: str = "auto") -> FolderFiles:
+    """Return the files of the set that `load_folder` reads.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_folder`, but for what stands in the files.
+    """
     root = _folder(path, f"`dataset` must name a folder as folder:PATH. Received: folder:{path}")
     _check_on_error(on_error)
     folders, classes = find_parts(root)
@@ -60,18 +88,18 @@ def load_folder(
         else _labeled_files(root, folder, folders, classes)
         for part, folder in folders.items()
     }
-    read, skipped = _read_parts(root, files, image_size, on_error)
-    source = f"folder {base_name(path)}"
-    if image_size is not None:
-        source += f", images resized to {image_size}x{image_size}"
-    return own_dataset(
-        root.resolve().name,
-        {part: examples for part, (_, examples) in read.items()},
-        classes,
-        source,
-        lambda part, row: str(read[part][0][row]),
-        skipped,
-    )
+    return FolderFiles(root, files, classes)
+
+
+def source_of(path: str | os.PathLike, image_size: int | None) -> str:
+    """Return what results say of a folder."""
+    resized = "" if image_size is None else f", images resized to {image_size}x{image_size}"
+    return f"folder {base_name(path)}{resized}"
+
+
+def skips(on_error: str, part: str) -> bool:
+    """Return whether files of a part that cannot be read are left out."""
+    return on_error == "skip" or (on_error == "auto" and part == "unlabeled")
 
 
 def read_images(
@@ -104,7 +132,7 @@ def read_images(
     names = [printable(str(file.path.relative_to(root))) for file in found]
     skipped = tuple((names[k], error.reason) for k, error in errors.items())
     kept = [(name, images[k]) for k, name in enumerate(names) if k not in errors]
-    stacked = np.stack([_with_channels(image, channels) for _, image in kept])
+    stacked = np.stack([with_channels(image, channels) for _, image in kept])
     return [name for name, _ in kept], stacked, skipped
 
 
@@ -154,11 +182,11 @@ def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_
     found = [file for _, file, _ in flat]
 
     def may_skip(k):
-        return on_error == "skip" or (on_error == "auto" and flat[k][0] == "unlabeled")
+        return skips(on_error, flat[k][0])
 
     images, errors = _read_all(root, found, image_size, may_skip)
     if any(image is not None and image.ndim == 3 for image in images):
-        images = [_with_channels(image, 3) if image is not None else None for image in images]
+        images = [with_channels(image, 3) if image is not None else None for image in images]
     read, start = {}, 0
     for part, pairs in files.items():
         rows = range(start, start + len(pairs))
@@ -180,11 +208,7 @@ def _read_all(
     images: list[np.ndarray | None] = []
     errors: dict[int, PictureError] = {}
     first = None
-    # Pillow decodes outside Python's lock, so threads do help. It warns of tags and sizes that are
-    # no matter here, or are refused by name.
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore")
-        read = pool.map(lambda file: _attempt(file, image_size), files)
+    with contextlib.closing(read_pictures(files, image_size)) as read:
         for k, image in enumerate(counted(read, len(files), "reading images")):
             if isinstance(image, PictureError):
                 if not may_skip(k):
@@ -197,6 +221,17 @@ def _read_all(
                 raise ValueError(_unlike(files[first], images[first], files[k], image))
             images.append(image)
     return images, errors
+
+
+def read_pictures(
+    files: Sequence[Found], image_size: int | None
+) -> Iterator[np.ndarray | PictureError]:
+    """Yield the picture in each file, [H, W] or [H, W, 3] uint8, or why there is none."""
+    # Pillow decodes outside Python's lock, so threads do help. It warns of tags and sizes that are
+    # no matter here, or are refused by name.
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")
+        yield from pool.map(lambda file: _attempt(file, image_size), files)
 
 
 def _attempt(file: Found, image_size: int | None) -> np.ndarray | PictureError:
@@ -234,7 +269,8 @@ def _unlike(one: Found, first: np.ndarray, other: Found, image: np.ndarray) -> s
     )
 
 
-def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Return a picture [H, W] or [H, W, 3] as [H, W, channels], grey or colour."""
     from PIL import Image
 
     mode = "L" if channels == 1 else "RGB"

@@ -1,0 +1,130 @@
+"""The sets of which features are made: their examples by row, and features put into their place.
+
+Both kinds have `sizes`, `digest()`, `inputs(part, rows)` and `finished(records)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ssl_weighting.data.examples import RawDataset
+from ssl_weighting.data.images.picture_folder import PictureFolder
+
+PARTS = ("train", "unlabeled", "validation", "test")
+
+
+class FeatureSet(NamedTuple):
+    """A set of features.
+
+    Attributes:
+        arrays: x_train [n, d] float32 or [n, 1 + K, d] with views, y_train [n] int32, ... by part,
+            names_train [n] str, ... where examples have names, and class_names [C] str.
+        source: where the inputs came from, for people.
+        notes: what a reader must know of them, one sentence each.
+        skipped: (name, reason) of what could not be read.
+    """
+
+    arrays: dict[str, np.ndarray]
+    source: str
+    notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+class StoredSet:
+    """A set in memory.
+
+    Args:
+        raw: the set, images or tokens.
+        inputs: part -> [n, ...], in the place of a part's own.
+    """
+
+    def __init__(self, raw: RawDataset, inputs: Mapping[str, np.ndarray] | None = None):
+        self._raw = raw
+        self._parts = parts_of(raw)
+        self._inputs = {part: one.inputs for part, one in self._parts.items()} | (inputs or {})
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Examples of each part."""
+        return {part: len(one) for part, one in self._parts.items()}
+
+    def digest(self) -> str:
+        """Return the SHA-256 of inputs, labels and names, in hexadecimal."""
+        digest = hashlib.sha256(json.dumps(self._raw.class_names).encode())
+        for part, one in self._parts.items():
+            names = [] if one.names is None else one.names.tolist()
+            arrays = (self._inputs[part], one.labels)
+            head = [part, names, *((x.dtype.str, x.shape) for x in arrays)]
+            digest.update(json.dumps(head).encode())
+            for array in arrays:
+                digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+    def inputs(self, part: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs of `rows` [m], and [m] str of "": all can be read."""
+        return self._inputs[part][rows], np.zeros(len(rows), "<U160")
+
+    def finished(self, records: Mapping[str, np.ndarray]) -> FeatureSet:
+        """Return the set of features.
+
+        Args:
+            records: part -> [n] of `extraction.record`, in the order of its rows.
+        """
+        arrays = {}
+        for part, one in self._parts.items():
+            arrays |= _arrays(part, records[part]["x"], one.labels, one.names)
+        names = {"class_names": np.array(self._raw.class_names)}
+        return FeatureSet(arrays | names, self._raw.source, self._raw.notes, self._raw.skipped)
+
+
+class FolderSet:
+    """A set of image files, of which only those of a chunk are ever in memory.
+
+    Args:
+        pictures: the files.
+    """
+
+    def __init__(self, pictures: PictureFolder):
+        self._pictures = pictures
+        self.sizes, self.digest, self.inputs = pictures.sizes, pictures.digest, pictures.read
+
+    def finished(self, records: Mapping[str, np.ndarray]) -> FeatureSet:
+        """Return the set of features, with the test set held out where there is none.
+
+        Args:
+            records: part -> [n] of `extraction.record`, in the order of its files.
+
+        Raises:
+            ValueError: an image has two labels, or no file of a part can be read.
+        """
+        contents = {part: one["content"] for part, one in records.items()}
+        problems = {part: one["problem"] for part, one in records.items()}
+        raw, places = self._pictures.dataset(contents, problems)
+        arrays = {}
+        for part, one in parts_of(raw).items():
+            (home,) = {name for name, _ in places[part]}
+            rows = [row for _, row in places[part]]
+            x, names = records[home]["x"][rows], [self._pictures.name(home, row) for row in rows]
+            arrays |= _arrays(part, x, one.labels, names)
+        names = {"class_names": np.array(raw.class_names)}
+        return FeatureSet(arrays | names, raw.source, raw.notes, raw.skipped)
+
+
+def parts_of(raw: RawDataset) -> dict:
+    """Return part -> examples, of those that there are."""
+    parts = {part: getattr(raw, part) for part in PARTS}
+    return {part: one for part, one in parts.items() if one is not None}
+
+
+def _arrays(part, x, labels, names):
+    found = {f"x_{part}": np.ascontiguousarray(x)}
+    if part != "unlabeled":
+        found[f"y_{part}"] = labels
+    if names is not None:
+        found[f"names_{part}"] = np.array(list(names), str)
+    return found
