@@ -18,8 +18,8 @@ from ssl_weighting.data.texts.by_name import check_texts
 
 EFFICIENTNET_LITE0, APPLICATIONS, SAVED = "efficientnet_lite0", "keras_applications", "saved"
 _SUFFIX = ".keras"
-IMAGES = f"{EFFICIENTNET_LITE0}, {APPLICATIONS}:NAME or {SAVED}:FILE{_SUFFIX}"
-TEXTS = "minilm, a folder in Hugging Face's format or a name on its hub"
+IMAGE_BACKBONES = f"{EFFICIENTNET_LITE0}, {APPLICATIONS}:NAME or {SAVED}:FILE{_SUFFIX}"
+TEXT_BACKBONES = "minilm, a folder in Hugging Face's format or a name on its hub"
 # Options that mean here what they mean to the training programs.
 SHARED = (
     "dataset", "data_dir", "on_error", "text_column", "label_column", "id_column",
@@ -82,7 +82,7 @@ def _check_backbone(backbone, text):
     kind, _, rest = backbone.partition(":")
     of_images = backbone == EFFICIENTNET_LITE0 or (kind in (APPLICATIONS, SAVED) and bool(rest))
     if of_images == text:
-        what, known = ("texts", TEXTS) if text else ("images", IMAGES)
+        what, known = ("texts", TEXT_BACKBONES) if text else ("images", IMAGE_BACKBONES)
         raise ValueError(f"--backbone must be {known} for {what}. Received: --backbone={backbone}")
     if kind == SAVED and not (rest.endswith(_SUFFIX) and Path(rest).is_file()):
         raise FileNotFoundError(
