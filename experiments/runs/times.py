@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ class Times:
         try:
             kept, foreign = _lines(self.path, step)
             if foreign:
-                aside = self.path.with_name(f"{self.path.name}.foreign")
+                aside = _free(self.path.with_name(f"{self.path.name}.foreign"))
                 print(f"{self.path} {foreign}; kept as {aside.name}, times count anew", flush=True)
                 os.replace(self.path, aside)
             write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -52,6 +53,12 @@ class Times:
         self._writes = False
         reason = error.strerror or error
         print(f"{self.path} cannot be written ({reason}); going on without it", flush=True)
+
+
+def _free(path):
+    """Return the path, or the first of path.2, path.3, ... that nothing lies at."""
+    names = itertools.chain([path], (Path(f"{path}.{k}") for k in itertools.count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def _lines(path: Path, step: int) -> tuple[list[dict], str]:

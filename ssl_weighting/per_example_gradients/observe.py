@@ -22,6 +22,7 @@ class Record(NamedTuple):
     kwargs: dict
     output: tf.Tensor  # of the layer
     inner: tf.Tensor  # the same before the layer's own activation
+    by_example: tuple[int, ...] = ()  # which of its flattened args and kwargs have a row an example
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class Uses(NamedTuple):
     by_inputs: tuple[str, ...]  # what the owners are called on depends on them there
     past_keras: tuple[str, ...]  # read as the `tf.Variable` beneath, at no values but its own
     unfit: tuple[str, ...]  # layers (not variables) that return no tensor of one row an example
+    by_example: tuple[tuple[int, ...], ...]  # `Record.by_example` of each call
 
 
 def other_uses(network: Network, inputs) -> Uses:
@@ -90,7 +91,7 @@ def unfit(records: list[Record], z: tf.Tensor) -> tuple[str, ...]:
     """Return the paths of layers that do not return one tensor with a row for each logit row."""
 
     def fits(output):
-        here = tf.is_tensor(output) and getattr(output, "graph", None) is getattr(z, "graph", None)
+        here = tf.is_tensor(output) and _graph(output) is _graph(z)
         return here and output.shape[:1].as_list() == z.shape[:1].as_list()
 
     return tuple({r.layer.path: None for r in records if not fits(r.output)})
@@ -130,10 +131,11 @@ def _trace(network, shapes) -> Uses:
                 z = network(values, inputs)
         beneath = _beneath(network.variables, tape)
         called_on = [part for r in records for part in tf.nest.flatten((r.args, r.kwargs))]
-        called_on = [part for part in called_on if tf.is_tensor(part) and part.graph is z.graph]
+        called_on = [part for part in called_on if tf.is_tensor(part) and _graph(part) is z.graph]
         for targets, sources in ((z, values), (called_on, values), (z, beneath)):
             found.append(_connected(tape, targets, sources, network.variables))
         found.append(unfit(records, z))
+        found.append(tuple(_by_example(r, z.shape[0]) for r in records))
 
     values = [tf.TensorSpec(shape, network.dtype) for shape in network.shapes]
     tf.function(run, autograph=False).get_concrete_function(values, shapes)
@@ -178,6 +180,10 @@ class _Values(keras.StatelessScope):
         return self._values.get(id(variable)) if assigned is None else assigned
 
 
+def _graph(tensor):
+    return getattr(tensor, "graph", None)  # a constant that was made before has none
+
+
 def _beneath(variables, tape):
     """Return for each Keras variable the `tf.Variable` that was read in its place, or None."""
     watched = {id(v) for v in tape.watched_variables()}
@@ -195,6 +201,11 @@ def _connected(tape, targets, sources, variables) -> tuple[str, ...]:
     gradients = tape.gradient(targets, [sources[k] for k in here]) if targets and here else []
     pairs = zip(here, gradients, strict=True)
     return tuple(variables[k].path for k, gradient in pairs if gradient is not None)
+
+
+def _by_example(record, count):
+    flat = tf.nest.flatten((record.args, record.kwargs))
+    return tuple(k for k, t in enumerate(flat) if tf.is_tensor(t) and t.shape[:1] == [count])
 
 
 def _specs(inputs, count=None):

@@ -134,7 +134,8 @@ OTHER_LISTS = {
     ("experiments/run_cell.py", "seed", "out"),  # what the cell's program sets itself
     ("experiments/options/flags.py", "dataset", "out"),  # what must be given
     ("experiments/report/grouping.py", "seed", "val_seed"),  # what repeats a run
-    ("experiments/report/grouping.py", "data_dir"),  # and what the recorded source stands for
+    # And what the recorded source and machine stand for.
+    ("experiments/report/grouping.py", "data_dir", "threads"),
     ("experiments/run_cell.py", "smoke"),  # no departure from a cell
     # The recipe that the suite times, as attributes of its own.
     (

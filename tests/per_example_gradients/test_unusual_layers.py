@@ -132,6 +132,24 @@ def test_rows_that_are_no_examples_are_refused_however_many_they_are(part, count
             dots(engine)
 
 
+class Placed(layers.Layer):
+    """Reads a table of places, which has no row an example."""
+
+    def build(self, x_shape, table_shape):
+        self.gain = self.add_weight(shape=x_shape[-1:], initializer="ones", name="gain")
+
+    def call(self, x, table):
+        return ops.tanh(self.gain * x + table)
+
+
+def test_an_argument_with_as_many_rows_as_there_are_examples():
+    inputs, table = keras.Input([P, 3], dtype="float64"), np.arange(3.0 * P).reshape(P, 3) / 9
+    x = Placed(dtype="float64")(inputs, ops.convert_to_tensor(table, "float64"))
+    model = keras.Model(inputs, layers.Dense(3, dtype="float64")(ops.mean(x, axis=1)))
+    x = tf.constant(np.random.default_rng(0).normal(size=[P, P, 3]))
+    check(model, x, path="fallback")
+
+
 def test_a_model_of_batches_of_one_size():
     inputs = keras.Input(batch_shape=[P, 4], dtype="float64")
     x = layers.Dense(4, "tanh", dtype="float64")(inputs)

@@ -62,6 +62,17 @@ def test_foreign_times_are_put_aside(tmp_path, capsys, name):
     assert "timing.jsonl.foreign, times count anew" in capsys.readouterr().out
 
 
+def test_what_was_put_aside_before_stays(tmp_path, capsys):
+    path = tmp_path / "timing.jsonl"
+    for content in ("[1]\n", "[2]\n", "[3]\n"):
+        path.write_text(content)
+        timing.Times(path).cut(9)
+    found = {p.name: p.read_text() for p in tmp_path.glob("*.foreign*")}
+    names = [f"timing.jsonl.foreign{end}" for end in ("", ".2", ".3")]
+    assert found == dict(zip(names, ("[1]\n", "[2]\n", "[3]\n"), strict=True))
+    assert f"kept as {names[2]}, times count anew" in capsys.readouterr().out
+
+
 def test_own_times_go_on_to_the_step_of_the_checkpoint(tmp_path, capsys):
     path = tmp_path / "timing.jsonl"
     path.write_bytes(GOOD + GOOD.replace(b"4", b"8") + GOOD.replace(b"4", b"12") + GOOD[:20])

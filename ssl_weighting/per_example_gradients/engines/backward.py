@@ -7,7 +7,12 @@ import tensorflow as tf
 from ssl_weighting.models.network import Network
 from ssl_weighting.per_example_gradients.observe import Record, observe
 from ssl_weighting.per_example_gradients.rules import fallback, rule_of
-from ssl_weighting.per_example_gradients.uses import refuse_other_uses, refuse_unfit, unfit
+from ssl_weighting.per_example_gradients.uses import (
+    other_uses,
+    refuse_other_uses,
+    refuse_unfit,
+    unfit,
+)
 
 
 def backward(
@@ -41,7 +46,11 @@ def backward(
         for c in cotangents
     ]
     # Mixed precision: the rules compute in the dtype of the parameters.
-    records = [r._replace(args=_in(network.dtype, r.args)) for r in records]
+    rows = other_uses(network, inputs).by_example
+    records = [
+        r._replace(args=_in(network.dtype, r.args), by_example=places)
+        for r, places in zip(records, rows, strict=True)
+    ]
     return records, [_in(network.dtype, each) for each in deltas]
 
 

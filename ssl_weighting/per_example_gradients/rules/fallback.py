@@ -27,7 +27,7 @@ def gradients(record, delta) -> list[tf.Tensor]:
             'engine="forward" or batch_norm="moving"'
         )
     values = _values(record)
-    tensors, rebuild = _split(record, delta)
+    tensors, rebuild = _split(record)
 
     def backward(example):
         one, delta = example
@@ -44,7 +44,7 @@ def gradients(record, delta) -> list[tf.Tensor]:
 def dot(record, delta, vectors) -> tf.Tensor:
     """Return delta . (d layer / d theta) V for each example, [P]: the layer's own tangent."""
     values = _values(record)
-    tensors, rebuild = _split(record, delta)
+    tensors, rebuild = _split(record)
     with tf.autodiff.ForwardAccumulator(values, list(vectors)) as forward:
         y = rebuild(tensors, values)
     tangent = forward.jvp(y, unconnected_gradients="zero")
@@ -56,20 +56,16 @@ def _values(record):
     return [tf.convert_to_tensor(v.value) for v in record.variables]
 
 
-def _split(record, delta):
+def _split(record):
     """Return the call's tensors that have an axis of examples, and the call in terms of them."""
     flat = tf.nest.flatten((record.args, record.kwargs))
-    count = delta.shape[0]
-    cut = [
-        k for k, t in enumerate(flat) if tf.is_tensor(t) and t.shape.rank and t.shape[0] == count
-    ]
 
     def rebuild(parts, values):
         whole = list(flat)
-        for k, part in zip(cut, parts, strict=True):
+        for k, part in zip(record.by_example, parts, strict=True):
             whole[k] = part
         args, kwargs = tf.nest.pack_sequence_as((record.args, record.kwargs), whole)
         with keras.StatelessScope(state_mapping=zip(record.variables, values, strict=True)):
             return record.layer(*args, **kwargs)
 
-    return [flat[k] for k in cut], rebuild
+    return [flat[k] for k in record.by_example], rebuild
