@@ -28,7 +28,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     define(values, names=backbone.SHARED)
     text = "side to resize images to; 0: the net's own, or 96 for small images and 224 for others"
     flags.DEFINE_integer(backbone.SIZE, 0, text, flag_values=values)
-    text = f"images: {backbone.IMAGES}; texts: {backbone.TEXTS}"
+    text = f"images: {backbone.IMAGE_BACKBONES}; texts: {backbone.TEXT_BACKBONES}"
     flags.DEFINE_string("backbone", "", text, values)
     flags.DEFINE_string("out", "", "file to write, .npz", values)
     text = "strong views of each unlabeled example, beside a weak one; 0: the example alone"
