@@ -14,11 +14,15 @@ from ssl_weighting.data.names import look_alikes, printable
 
 PARTS = ("unlabeled", "validation", "test")  # names that no class beside them may have
 _TORCHVISION = {"train": "train", "val": "validation"} | {part: part for part in PARTS}
-_JUNK = ("thumbs.db", "desktop.ini", "__macosx")  # what systems leave in folders, in lower case
+# What systems leave in folders, in lower case.
+_JUNK = (
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found",
+    "system volume information",
+)  # fmt: skip
 _ALIKE = {
-    "unlabeled": r"(un|no|non|not)label(l?ed|s)?|unsup(ervised)?",
-    "validation": r"val|valid(ation)?",
-    "test": r"test(s|ing)?",
+    "unlabeled": r"(un|no|non|not|without)label(l?ed|s)?|unsup(ervised)?",
+    "validation": r"val(id(at(e|ion))?)?|dev(el(opment)?)?|eval(uat(e|ion))?",
+    "test": r"test(s|ing)?|hold(ing)?out",
     "train": r"train(ing)?|labell?ed",
 }
 _ENDINGS = r"(set|data|dataset|examples|files|folder|images?|imgs?|pictures?|split)?"
@@ -80,11 +84,12 @@ def subfolders(root: Path, folder: Path) -> list[str]:
     """Return the names of the folders in `folder`, sorted, without junk.
 
     Raises:
-        ValueError: a name is not UTF-8, or a link leads out of `root` or nowhere.
+        ValueError: a name is not UTF-8, or a link leads out of `root`, to it or nowhere.
     """
+    inside = Path(os.path.realpath(root))
     found = [entry for entry in _entries(folder) if entry.is_dir() or _is_lost(entry)]
     for entry in found:
-        if problem := _link_problem(entry, Path(os.path.realpath(root)), ()):
+        if problem := _link_problem(entry, inside, (inside,)):
             raise ValueError(
                 f"{printable(str(entry))} must stay inside {root}. Received: {problem}. "
                 "Copy the images into the folder."
@@ -118,10 +123,12 @@ def _walk(inside: Path, folder: Path, nested: bool, trail: tuple[Path, ...]) -> 
         problem = _link_problem(entry, inside, trail)
         if printable(entry.name) != entry.name:
             problem = "a name that is not UTF-8"
-        if nested and not problem and entry.is_dir():
-            yield from _walk(inside, entry, nested, (*trail, Path(os.path.realpath(entry))))
-        else:
-            yield Found(entry, problem)
+        if entry.is_dir() and not problem:
+            if nested:
+                yield from _walk(inside, entry, nested, (*trail, Path(os.path.realpath(entry))))
+                continue
+            problem = "a folder; the pictures of a class lie side by side"
+        yield Found(entry, problem)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -169,6 +176,7 @@ def _meant(name: str) -> str:
         if re.fullmatch(f"({pattern}){_ENDINGS}", letters):
             return part
     # Misspelt; short words have too many neighbours.
+    letters = re.sub(f"{_ENDINGS}$", "", letters)
     return next(iter(difflib.get_close_matches(letters, ("unlabeled", "validation"), 1, 0.85)), "")
 
 

@@ -124,11 +124,11 @@ def _check_on_error(on_error: str) -> None:
 def _labeled_files(root, folder, folders, classes: Sequence[str]) -> list[tuple[Found, int]]:
     names = subfolders(root, folder)
     names = [name for name in names if folder != root or root / name not in folders.values()]
-    unknown = sorted(set(names) - set(classes))
-    if unknown:
+    if not names or set(names) - set(classes):
         raise ValueError(
             f"{folder} must have one sub-folder per class of {folders['train']}: {list(classes)}. "
-            f"Received: {names}. Put the images of each class into {folder}/<class>/."
+            f"Received: {names}. Put the images of each class into {folder}/<class>/, or "
+            "remove the folder."
         )
     found = [(name, _some_files(root, folder / name)) for name in names]
     return [(file, classes.index(name)) for name, files in found for file in files]

@@ -52,9 +52,11 @@ def test_the_training_part_alone_is_torchvision_s_layout_too(tmp_path):
 
 ALIKE = {
     "unlabeled": ["unlabelled", "Unlabeled", "UNLABELED", "un-labeled", "no_label", "nonlabeled",
-                  "unlabeled_images", "unlabled", "unlabelld", "unsup", "not labeled"],
-    "validation": ["val", "valid", "Val", "Validation", "validation_set", "vaildation", "val2"],
-    "test": ["Test", "tests", "testing", "test_images", "testset", "test-data", "TEST"],
+                  "unlabeled_images", "unlabled", "unlabelld", "unsup", "not labeled",
+                  "without_label", "unlabled data"],
+    "validation": ["val", "valid", "Val", "Validation", "validation_set", "vaildation", "val2",
+                   "validate", "dev", "eval", "dev_set", "evaluation"],
+    "test": ["Test", "tests", "testing", "test_images", "testset", "test-data", "TEST", "holdout"],
 }  # fmt: skip
 
 
@@ -77,7 +79,9 @@ def test_a_training_part_beside_classes_is_refused(root, name):
         load_folder(root)
 
 
-@pytest.mark.parametrize("name", ["text", "brain", "rest", "value", "contest", "strain"])
+@pytest.mark.parametrize(
+    "name", ["text", "brain", "rest", "value", "contest", "strain", "devil", "set"]
+)
 def test_other_names_are_classes(root, name):
     draw(root / name / "a.png", 200)
     draw(root / name / "b.png", 201)
@@ -99,7 +103,7 @@ def test_junk_is_ignored_by_training_and_prediction(root):
         for junk in ("._a.png", ".DS_Store", "Thumbs.db", "THUMBS.DB", "desktop.ini"):
             (root / place).mkdir(exist_ok=True)
             (root / place / junk).write_bytes(b"junk")
-        for junk in (".ipynb_checkpoints", "__MACOSX", ".git"):
+        for junk in (".ipynb_checkpoints", "__MACOSX", ".git", "@eaDir", "$RECYCLE.BIN"):
             draw(root / place / junk / "a.png", 7)
     raw = load_folder(root)
     np.testing.assert_array_equal(raw.train.inputs, wanted.train.inputs)
@@ -116,6 +120,27 @@ def test_pictures_beside_the_classes_are_not_overlooked(root, part):
     draw(root / part / "lost.png", 200)
     with pytest.raises(ValueError, match=r"must have its images in sub-folders.*1 .*lost.png"):
         load_folder(root)
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+@pytest.mark.parametrize("junk", [False, True])
+def test_a_part_without_a_class_is_refused(root, part, junk):
+    (root / part).mkdir()
+    if junk:
+        (root / part / ".DS_Store").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=rf"{part} must have one sub-folder per class.*\[\]\. Put"):
+        load_folder(root)
+
+
+def test_folders_that_are_no_classes_are_called_what_they_are(root):
+    (root / "cow").symlink_to(".")
+    with pytest.raises(ValueError, match=r"cow must stay .*Received: a link to a folder that it"):
+        load_folder(root)
+    (root / "cow").unlink()
+    draw(root / "cat" / "more" / "a.png", 200)
+    with pytest.raises(ValueError, match=r"cat/more must be .*Received: a folder; the pictures of"):
+        load_folder(root)
+    assert [name for name, _ in load_folder(root, on_error="skip").skipped] == ["cat/more"]
 
 
 def test_classes_whose_names_are_not_utf_8_are_refused_and_sets_are_shown_by_escapes(root):
