@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
@@ -20,6 +21,8 @@ _GREY_MODES = ("1", "L")
 _COLOR_MODES = ("RGB", "RGBA", "LA", "P", "CMYK", "YCbCr")
 _ORIENTATION = 0x0112  # the tag of EXIF
 _PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
+# What begins a JPEG file, its EXIF and its pixels.
+_JPEG, _EXIF, _SCAN = b"\xff\xd8", b"Exif\0\0", b"\xda"
 
 
 class PictureError(ValueError):
@@ -71,7 +74,7 @@ def decode(file: BinaryIO, name: str, image_size: int | None = None) -> np.ndarr
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file, formats=_FORMATS) as image:
+        with _opened(file) as image:
             _check_header(file, image)
             image.load()
             image = _flattened(_upright(image))
@@ -82,6 +85,34 @@ def decode(file: BinaryIO, name: str, image_size: int | None = None) -> np.ndarr
     if image_size is not None:
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def _opened(file):
+    """Return the image in a file; a JPEG whose EXIF Pillow stumbles over, as if it were none."""
+    from PIL import Image, UnidentifiedImageError
+
+    start = file.tell()
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        file.seek(start)
+        content, exif = _without_exif(file.read()) if file.read(2) == _JPEG else (b"", b"")
+        if not exif:
+            raise
+        image = Image.open(io.BytesIO(_JPEG + content), formats=_FORMATS)
+        image.info["exif"] = exif  # for the orientation
+        return image
+
+
+def _without_exif(content: bytes) -> tuple[bytes, bytes]:
+    """Return the segments of a JPEG file without its EXIF, and that EXIF, b"" if it has none."""
+    place = 0  # of a segment: 0xff, its kind, its size, content
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != _SCAN:
+        end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        if content[place + 4 : place + 10] == _EXIF:
+            return content[:place] + content[end:], content[place + 4 : end]
+        place = end
+    return content, b""
 
 
 def _reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssl_weighting.data import damage
 from ssl_weighting.data.images.folders import load_folder, read_images
@@ -133,6 +133,20 @@ def test_only_the_orientation_of_exif_is_read(kind):
         ImageOps.exif_transpose(image)
     plain = decode(io.BytesIO(encoded(kind="JPEG", quality=100)), "plain")
     np.testing.assert_array_equal(decode(io.BytesIO(content), "broken"), np.rot90(plain, -1))
+
+
+def test_a_resolution_that_pillow_stumbles_over_does_no_harm():
+    """JPEG whose resolution is a text without a letter: Pillow does not open it at all."""
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHII", 0x011A, 2, 1, 0)
+    entries += struct.pack("<HHII", 0x0128, 3, 1, 2)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 3) + entries + bytes(4)
+    content = encoded(kind="JPEG", quality=100, exif=exif)
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(content))
+    plain = decode(io.BytesIO(encoded(kind="JPEG", quality=100)), "plain")
+    np.testing.assert_array_equal(decode(io.BytesIO(content), "broken"), np.rot90(plain, -1))
+    with pytest.raises(PictureError, match="cut must be a readable"):
+        decode(io.BytesIO(content[:100]), "cut")
 
 
 @pytest.mark.parametrize("orientation", range(10))
