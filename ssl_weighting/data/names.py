@@ -16,6 +16,11 @@ MISSING = frozenset(
     )
 )
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+# Of no width, and neither format nor control characters: joiners, fillers, selectors of a variant.
+_OF_NO_WIDTH = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0"
+    r"\U000e0100-\U000e01ef]"
+)
 
 
 def printable(name: str | os.PathLike) -> str:
@@ -53,4 +58,6 @@ def look_alikes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_seen(character):
-    return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf")
+    if character.isspace() or _OF_NO_WIDTH.match(character):
+        return False
+    return unicodedata.category(character) not in ("Cc", "Cf")

@@ -39,6 +39,9 @@ ALIKE = {
     "soft hyphen": ("ab", "a\u00adb"),
     "blanks": ("a b", "a\u00a0 b"),
     "control": ("ab", "a\x01b"),
+    "variant": ("\u2764", "\u2764\ufe0f"),
+    "grapheme joiner": ("ab", "a\u034fb"),
+    "filler": ("ab", "ab\u3164"),
 }
 
 
