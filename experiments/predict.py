@@ -27,6 +27,7 @@ from experiments.runs.saved_model import is_text_run, load_model
 from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.files import write_atomically
 from ssl_weighting.data.images.folders import read_images
+from ssl_weighting.data.images.npz import as_images
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout
 
@@ -81,13 +82,11 @@ def _read_npz(path, channels):
     arrays = read_npz(path)
     if "x" not in arrays:
         raise ValueError(f"{path} must hold an array `x`. Received: {', '.join(arrays)}")
-    x = arrays["x"]
-    if x.ndim == 3 and channels == 1:
-        x = x[..., None]
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != channels or not len(x):
+    x = as_images(arrays["x"], f"`x` in {path}")
+    if x.shape[3] != channels or not len(x):
         raise ValueError(
-            f"`x` must be uint8 [n, H, W, {channels}] with n > 0. "
-            f"Received: {x.dtype} {list(x.shape)}"
+            f"`x` in {path} must be uint8 [n, H, W, {channels}] with n > 0, as this run was "
+            f"trained on. Received: {list(x.shape)}"
         )
     return x
 
@@ -183,7 +182,8 @@ def main(argv: list[str]) -> int:
     kind, skipped = "texts" if is_text_run(config) else "images", answers.skipped
     print(f"labeled {len(answers.names)} {kind}: {given.out}")
     if skipped:
-        print(f"{len(skipped)} could not be read: see `problem` there, such as {skipped[0]}")
+        name, reason = skipped[0]
+        print(f"{len(skipped)} could not be read: see `problem` there, such as {name}: {reason}")
     return SKIPPED if skipped else 0
 
 

@@ -126,10 +126,14 @@ def refused(label, capsys, given, *run):
 
 
 ARRAYS = {
-    "floats": ({"x": np.zeros((3, 8, 8, 1), "f4")}, r"Received: float32 [3, 8, 8, 1]"),
+    "floats": (
+        {"x": np.ones((3, 8, 8, 1), "f4")},
+        "Received: float32[3, 8, 8, 1] with values from 1 to 1. For values in [0, 1] store",
+    ),
+    "transparency": ({"x": np.zeros((3, 8, 8, 4), "u1")}, "or RGB, without transparency"),
     "three channels": ({"x": np.zeros((3, 8, 8, 3), "u1")}, r"uint8 [n, H, W, 1] with n > 0"),
-    "one image": ({"x": np.zeros((8, 8), "u1")}, r"Received: uint8 [8, 8]"),
-    "no image": ({"x": np.zeros((0, 8, 8, 1), "u1")}, r"Received: uint8 [0, 8, 8, 1]"),
+    "one image": ({"x": np.zeros((8, 8), "u1")}, r"Received: uint8[8, 8]"),
+    "no image": ({"x": np.zeros((0, 8, 8, 1), "u1")}, r"Received: [0, 8, 8, 1]"),
     "another name": (
         {"y": np.zeros(3), "z": np.zeros(3)},
         "must hold an array `x`. Received: y, z",
@@ -193,7 +197,8 @@ def test_an_image_that_cannot_be_read_gets_a_line_with_the_reason(
     answers = expected(trained, images[:3])
     assert rows[:3] == [[f"{k}.png", *answers[k]] for k in range(3)]
     assert rows[3:] == [["1a.png", "", "", "image file is truncated"]]
-    assert "labeled 3 images" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "labeled 3 images" in said and "such as 1a.png: image file is truncated\n" in said
     command = [f"--run={trained}", f"--input=folder:{folder}", f"--out={tmp_path / 'labels.csv'}"]
     assert call(predict, monkeypatch, *command) == predict.SKIPPED
     with pytest.raises(SystemExit) as caught:

@@ -48,6 +48,25 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
     )
 
 
+def as_images(array: np.ndarray, name: str) -> np.ndarray:
+    """Return an array of images as uint8 [n, H, W, C] with C = 1 or 3; grey ones may lack the C.
+
+    Args:
+        array: of a file, for training or for prediction.
+        name: of it, for errors.
+
+    Raises:
+        ValueError: it is something else; says how it becomes what is asked for.
+    """
+    images = array[..., np.newaxis] if array.ndim == 3 else array
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ValueError(
+            f"{name} must be uint8 [n, H, W] or [n, H, W, C] with C = 1 or 3. "
+            f"Received: {_described(array)}. {_conversion(images)}"
+        )
+    return images
+
+
 def _check_keys(path, arrays) -> None:
     missing = [key for key in _REQUIRED if key not in arrays]
     for pair in _PAIRS:
@@ -63,14 +82,7 @@ def _check_keys(path, arrays) -> None:
 
 
 def _examples(path, part, arrays) -> Examples:
-    images = arrays[f"x_{part}"]
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise ValueError(
-            f"`x_{part}` in {path} must be uint8 [n, H, W] or [n, H, W, C] with C = 1 or 3. "
-            f"Received: {_described(arrays[f'x_{part}'])}. {_conversion(images)}"
-        )
+    images = as_images(arrays[f"x_{part}"], f"`x_{part}` in {path}")
     if part == "unlabeled":
         return Examples(images, np.full(len(images), UNKNOWN, np.int32))
     labels = arrays[f"y_{part}"]
