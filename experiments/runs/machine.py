@@ -103,10 +103,30 @@ def machines_of(folder: Path) -> list[Mapping[str, Any]]:
     return found.get("machines") or []
 
 
+def changes(machines: Sequence[Mapping[str, Any]]) -> str:
+    """Return in what a run's machines differ, in words: "threads 2, 4 from step 100"."""
+    known = [name for name in DECISIVE if any(name in m for m in machines)]
+    values = {name: [str(m.get(name) or _missing(name, m)) for m in machines] for name in known}
+    return "; ".join(
+        f"{name} {_in_turn(found, machines)}"
+        for name, found in values.items()
+        if len(set(found)) > 1
+    )
+
+
+def _missing(name, machine):
+    # Of an older run nothing is known; one that names its threads names its GPU too.
+    return "none" if name == "gpu" and "threads" in machine else "unknown"
+
+
 def threads_of(machines: Sequence[Mapping[str, Any]] | None) -> str | None:
     """Return the threads of a run's machines in words; None: unknown, or a GPU decides the bits."""
     found = [m.get("threads") if "gpu" not in m else None for m in machines or ()]
-    if not found or None in found:
-        return None
-    later = (f"{m['threads']} from step {m.get('from_step')}" for m in machines[1:])
-    return ", ".join((str(found[0]), *later))
+    return None if not found or None in found else _in_turn(found, machines)
+
+
+def _in_turn(values, machines):
+    """Return the first of the machines' values, and each that differs from the one before."""
+    later = zip(values, values[1:], machines[1:], strict=False)
+    told = (f"{value} from step {m.get('from_step')}" for last, value, m in later if value != last)
+    return ", ".join((str(values[0]), *told))

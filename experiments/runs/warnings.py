@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.options.config import Config
 from experiments.pages.statistics import LAST_EVALUATIONS
-from experiments.runs.machine import threads_of
+from experiments.runs.machine import changes
 from experiments.runs.run_files import read_text
 
 TESTED, TESTED_OF_A_CLASS = 100, 5  # test examples, below which an error is hardly a number
@@ -98,8 +98,8 @@ def _test_set(names, counts):
 def _machines(machines):
     if len(machines) < 2:
         return []
-    threads = threads_of(machines) or "not known of the beginning"
-    return [f"made on several machines, and not bit for bit the unbroken run: threads {threads}"]
+    what = changes(machines)
+    return [f"made on several machines, and not bit for bit the unbroken run: {what}"]
 
 
 def _mask(config, path):

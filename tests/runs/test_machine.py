@@ -92,6 +92,7 @@ PAIRS = [
     ([(0, TWO)], [(0, TWO)], []),
     ([(0, TWO)], [(0, FOUR)], ["threads"]),
     ([(0, TWO)], [(0, OTHER_CPU)], []),
+    ([(0, TWO)], [(0, TWO), (9, OTHER_CPU)], []),
     ([(0, TWO)], [(0, TWO), (9, FOUR)], ["threads"]),
     ([(0, TWO), (8, FOUR)], [(0, TWO), (9, FOUR)], ["threads"]),
     ([(0, TWO), (9, FOUR)], [(0, TWO), (9, FOUR)], []),

@@ -124,7 +124,25 @@ def test_a_run_of_two_machines(tmp_path):
     write_run(tmp_path, "run", config={"machines": [{"from_step": 0, "threads": 999}]})
     machines = continued(tmp_path / "run", 30, lambda _: None)
     (said,) = warned(tmp_path, configuration={"machines": machines})
-    assert said.startswith("made on several machines") and "999, " in said and "step 30" in said
+    assert said.startswith("made on several machines") and "threads 999, " in said
+    assert "step 30" in said
+
+
+CPU, GPU = {"threads": 2, "cpu": "A"}, {"threads": 2, "cpu": "A", "gpu": "G"}
+CHANGES = [
+    ([(0, CPU), (9, CPU | {"cpu": "B"})], "cpu A, B from step 9"),
+    ([(0, CPU), (9, GPU)], "gpu none, G from step 9"),
+    ([(0, GPU), (9, GPU | {"gpu": "H"}), (20, GPU | {"gpu": "H", "cpu": "B"})],
+     "cpu A, B from step 20; gpu G, H from step 9"),
+    ([(0, {}), (9, CPU)], "threads unknown, 2 from step 9; cpu unknown, A from step 9"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("machines", "what"), CHANGES)
+def test_a_run_of_two_machines_says_in_what_they_differ(tmp_path, machines, what):
+    machines = [{"from_step": step} | one for step, one in machines]
+    (said,) = warned(tmp_path, configuration={"machines": machines})
+    assert said.endswith(f"not bit for bit the unbroken run: {what}")
 
 
 def test_the_header_names_steps_sets_classes_and_what_to_doubt(capsys):
