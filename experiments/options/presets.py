@@ -140,9 +140,9 @@ def make_config(**given) -> Config:
     """Return the configuration in which later layers win.
 
     The layers: defaults, preset, algorithm (with UDA's version), what follows from other options
-    (`_derived`; in a run shorter than the recipe's, averages, evaluations and warm-ups in
-    proportion), data set, `given`. N = 0 becomes the preset's N, or steps / 20 in a run too short
-    for twenty Lambda-steps.
+    (`_derived`), data set, `given`; in a run shorter than the recipe's, averages, evaluations
+    and warm-ups in proportion. N = 0 becomes the preset's N, or steps / 20 in a run too short for
+    twenty Lambda-steps.
 
     Raises:
         ValueError: an unknown option, or a value `Config` refuses.
@@ -160,6 +160,7 @@ def make_config(**given) -> Config:
     preset = given.get("preset", defaults.preset)
     name = given.get("dataset", "")
     dataset = DATASET_RECIPES.get(name) or text_recipe(name, given.get("algorithm", ""))
+    dataset = dataset | _recipe_in_time(dataset, given)
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)
     if given.get("devices", defaults.devices) != defaults.devices:  # XLA excludes several devices
@@ -219,10 +220,7 @@ def _derived(options):
 
 
 def _in_time(options):
-    """Return what is made for a million steps so that a shorter run has it in proportion.
-
-    The sets of data that come with steps of their own come with these too, which win.
-    """
+    """Return what is made for a recipe's steps so that a shorter run has it in proportion."""
     updates = max(1, options["steps"] // UPDATES_OF_A_SHORT_RUN)
     decay = max(0.0, round(1 - AVERAGES_OF_A_SHORT_RUN / max(1, options["steps"]), 5))
     return {
@@ -231,6 +229,14 @@ def _in_time(options):
         "eval_every": min(options["eval_every"], updates),
         "lambda_warmup_steps": min(options["lambda_warmup_steps"], updates),
     }
+
+
+def _recipe_in_time(dataset, given):
+    """Return what a data set's recipe, made for its own steps, is where `given` has fewer."""
+    if "steps" not in dataset or given.get("smoke"):
+        return {}
+    found = _in_time(vars(Config()) | dataset | {"steps": given.get("steps", dataset["steps"])})
+    return {name: value for name, value in found.items() if name in dataset}
 
 
 def _with_ramp(config):

@@ -140,8 +140,13 @@ SHORT = {"ema_decay": 0.98, "batch_norm_decay": 0.98, "eval_every": 25, "inner_s
         ({"algorithm": "mean_teacher", "dataset": "svhn_cropped"}, SHORT),  # its teacher
         ({"steps": 7}, {"ema_decay": 0.0, "eval_every": 1}),
         ({"steps": 20_000}, {"ema_decay": 0.999, "eval_every": 1000}),
-        ({"dataset": "mnist"}, {"ema_decay": 0.99, "eval_every": 50}),  # made for a thousand
-        ({"dataset": "imdb"}, {"lambda_warmup_steps": 50, "lr_warmup_steps": 50}),
+        ({"dataset": "mnist"}, {"ema_decay": 0.98, "eval_every": 25}),
+        ({"dataset": "mnist", "steps": 2000}, {"ema_decay": 0.99, "eval_every": 50}),  # for 1,000
+        ({"dataset": "moons"}, {"ema_decay": 0.0, "eval_every": 25}),
+        (
+            {"dataset": "imdb"},
+            {"lambda_warmup_steps": 50, "lr_warmup_steps": 50, "eval_every": 25},
+        ),
     ],
 )
 def test_a_short_run_has_in_proportion_what_is_made_for_a_million_steps(given, expected):
