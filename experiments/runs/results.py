@@ -73,7 +73,7 @@ def write_config(run: Run, program: str) -> dict:
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
-        "machines": machine.continued(Path(run.config.out), run.trainer.step),
+        "machines": _machines(run),
     }
     out = Path(run.config.out)
     record.write_config(out, content)
@@ -86,6 +86,12 @@ def _class_counts(splits):
     """Return set -> examples of each class; of U the labels are not for the run to know."""
     sets = {p: getattr(splits, p).labels for p in ("labeled", "validation", "test")}
     return {p: np.bincount(x, minlength=splits.num_classes).tolist() for p, x in sets.items()}
+
+
+def _machines(run):
+    """Return the machines of the run; one on which no step is left to take is none of them."""
+    out, step = Path(run.config.out), run.trainer.step
+    return machine.continued(out, step) if step < run.config.steps else machine.machines_of(out)
 
 
 def _commit():

@@ -147,3 +147,13 @@ def test_a_run_goes_on_with_other_threads_and_says_so(copies, monkeypatch, capsy
     assert "WARNING: threads differ from step 18 on: " in capsys.readouterr().out
     threads = this_machine()["threads"]
     assert differences(a, b) == [f"threads differ: {threads} against {threads}, 77 from step 18"]
+
+
+def test_a_finished_run_that_is_asked_for_again_stays_its_machine_s(copies, monkeypatch, capsys):
+    a, b = copies
+    monkeypatch.setattr(machine, "this_machine", lambda: TWO | {"threads": 77, "gpu": "G"})
+    _, workshop = runs.unbroken_run()
+    summary = runs.run(b, workshop, **runs.DIGITS)
+    assert summary["status"] == "complete" and machines_of(a) == machines_of(b)
+    assert "differ from step" not in capsys.readouterr().out and differences(a, b) == []
+    assert not [line for line in summary["warnings"] if "machines" in line]
