@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import keras
@@ -17,6 +18,7 @@ from ssl_weighting.models.bert_weights import bert_folder, read_shape, weights_d
 
 _CHUNK = 1024  # texts whose hidden states are in memory at once
 _BATCH = 64  # texts in the model at once
+_LAYER = re.compile(r"layer_([0-9]+)_")  # what the names of a layer's parts begin with
 
 
 def load_texts(spec: str, layout: Layout = USUAL, on_error: str = STOP) -> NewTexts:
@@ -51,7 +53,7 @@ def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np
 
     Raises:
         OSError: the run's BERT, whose tokenizer and frozen layers are needed, is not there.
-        ValueError: it is another BERT now.
+        ValueError: it is another BERT now, or has other layers than the run's model takes.
     """
     options = config["config"]
     bert = recorded_option(options, "bert")
@@ -62,6 +64,7 @@ def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np
     _check_same(config, "vocabulary", encode.vocabulary)
     shape = read_shape(folder)
     frozen = frozen_layers(bert, trainable, shape)
+    _check_lowest(model, trainable, frozen)
     if not frozen:
         return encode
     digest = weights_digest(folder)
@@ -75,6 +78,21 @@ def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np
         return table(tokens).numpy()
 
     return states
+
+
+def _check_lowest(model, trainable, frozen):
+    """Make sure that the model begins where the frozen layers end; somebody may say otherwise.
+
+    Raises:
+        ValueError: it does not.
+    """
+    found = (_LAYER.match(layer.name) for layer in model.layers)
+    lowest = min((int(match[1]) for match in found if match), default=frozen)
+    if lowest != frozen:
+        raise ValueError(
+            f"config.json must have the option `bert_trainable_layers` of the model, whose lowest "
+            f"layer is number {lowest} from 0. Received: {trainable}, by which it is {frozen}"
+        )
 
 
 def _check_same(config, part, digest):

@@ -105,6 +105,15 @@ def test_another_bert_than_the_run_s_is_refused(part, trained, label, capsys, tm
     assert str(bert) in refused(label, capsys, f"csv:{trained[1]}", folder)
 
 
+def test_other_layers_than_the_model_begins_with_are_refused(trained, label, capsys, tmp_path):
+    folder = Path(shutil.copytree(trained[0], tmp_path / "run"))
+    config = json.loads((folder / "config.json").read_text())
+    config["config"]["bert_trainable_layers"] ^= 1  # all of the two layers, or the upper one
+    (folder / "config.json").write_text(json.dumps(config))
+    error = refused(label, capsys, f"csv:{trained[1]}", folder)
+    assert "must have the option `bert_trainable_layers` of the model, whose lowest" in error
+
+
 def change_bert(folder, part):
     """Swap two words of a BERT, or move a bias of its lowest layer; its sizes stay."""
     if part == "weights":
