@@ -58,12 +58,12 @@ def find_parts(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         if {"val", "validation"} <= set(names):
             raise ValueError(f"{root} must have one of val and validation. Received: both.")
     else:
-        _check_names(root, others)
+        _check_names(root, root, others)
         parts = {"train": root} | {name: root / name for name in names if name in PARTS}
     base = parts["train"]
     classes = tuple(others) if base == root else tuple(subfolders(root, base))
     if base != root:
-        _check_names(base, classes)
+        _check_names(root, base, classes)
     for part, folder in parts.items():
         if part != "unlabeled":
             _check_loose(folder)
@@ -156,14 +156,17 @@ def _link_problem(entry: Path, inside: Path, trail: tuple[Path, ...]) -> str:
     return "a link to a folder that it lies in" if around else ""
 
 
-def _check_names(folder: Path, names: Iterable[str]) -> None:
-    """Refuse classes whose names look like those of parts: nobody would see the mistake."""
+def _check_names(root: Path, folder: Path, names: Iterable[str]) -> None:
+    """Refuse classes whose names look like those of parts: nobody would see the mistake.
+
+    Parts stand in `root`, wherever the classes do.
+    """
     for name in names:
         if meant := _meant(name):
             advice = "put its classes in its place, or use train/, val/ and test/ alone"
-            advice = advice if meant == "train" else f"rename it to {meant}, in {folder}"
+            advice = advice if meant == "train" else f"rename it to {meant}, in {root}"
             raise ValueError(
-                f"{folder} must have one sub-folder per class, and parts by the names "
+                f"{folder} must have one sub-folder per class, and {root} parts by the names "
                 f"{', '.join(PARTS)}. Received: {name}. If it is no class, {advice}; if it is one, "
                 f"give it another name, such as class_{name}."
             )

@@ -91,9 +91,13 @@ def test_other_names_are_classes(root, name):
 @pytest.mark.parametrize("inside", ["train", "pets"])
 def test_parts_are_looked_for_inside_the_training_part_too(tmp_path, inside):
     base = classes_in(tmp_path / "pets" / ("train" if inside == "train" else ""))
-    draw(base / "unlabelled" / "a.png", 200)
-    with pytest.raises(ValueError, match=rf"rename it to unlabeled, in .*{inside};"):
-        load_folder(tmp_path / "pets")
+    for name in ("unlabelled", *(["unlabeled"] if inside == "train" else [])):
+        draw(base / name / "a.png", 200)
+        with pytest.raises(ValueError, match=r"rename it to unlabeled, in [^;]*pets;"):
+            load_folder(tmp_path / "pets")
+        (base / name).rename(tmp_path / "pets" / "unlabeled")  # as it says
+        assert len(load_folder(tmp_path / "pets").unlabeled) == 1
+        (tmp_path / "pets" / "unlabeled").rename(tmp_path / f"done {name}")
 
 
 def test_junk_is_ignored_by_training_and_prediction(root):
