@@ -53,7 +53,7 @@ def check_copies(
             other = parts[known[0]].labels[known[1]]
             if other != label:
                 raise ValueError(
-                    "An example must have one label. Received: exact copies, "
+                    "An example must have one label. Received: the same for the model, "
                     f"{name_of(*known)} as {class_names[other]!r} and {name_of(part, row)} as "
                     f"{class_names[label]!r}. Keep the one that is right."
                 )
