@@ -27,6 +27,8 @@ WEIGHTINGS = (
 CONTROLS = ("confidence", "random", "shuffled", "oracle")
 _DEFAULTS = options_as_json(Config())  # what options were before they existed
 SEEDS = ("seed", "val_seed")  # which draw a run is, not of what: its row is averaged over them
+# Nor these: data are known by their source, threads by the machine, which `comparable` looks at.
+_RECORDED = ("data_dir", "threads")
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +167,7 @@ def relevant_settings(run: RunRecord) -> dict[str, Any]:
     options = {
         name: value
         for name, value in (_DEFAULTS | run.config["config"]).items()
-        if name not in (*SEEDS, "data_dir") and effect_of(name) != BOOKKEEPING
+        if name not in SEEDS + _RECORDED and effect_of(name) != BOOKKEEPING
     }
     sizes = {"steps": run.summary.steps, "val_size": run.summary.val_size}
     return options | sizes | {"source": run.source} | run.contents  # the source: of data_dir

@@ -303,6 +303,7 @@ def test_another_source_of_the_data_makes_another_row(tmp_path):
         ("keep_checkpoints", (1, 3), 1),
         ("resume", (True, False), 1),
         ("val_seed", (1, 2), 1),
+        ("threads", (0, 2), 1),  # which may be the same
         ("jit", (True, False), 2),
         ("precision", ("float32", "mixed_float16"), 2),
         ("eval_every", (10, 20), 2),
