@@ -64,16 +64,9 @@ def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
         why = ": this run was trained on images" if kind == "csv" else ""
         raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
-    if kind == "folder" and height == width:
-        return read_images(path, height, channels, on_error)
-    x = _read_npz(path, channels) if kind == "npz" else None
-    if x is not None and height == width and x.shape[1:3] != (height, width):
-        x = resize_images(x, height)
-    if x is None or x.shape[1:3] != (height, width):
-        raise ValueError(
-            f"--input must be npz:FILE with images of {height}x{width} pixels, as this run was "
-            f"trained on: images are resized to squares only. Received: --input={spec}"
-        )
+    if kind == "folder":
+        return read_images(path, (height, width), channels, on_error)
+    x = resize_images(_read_npz(path, channels), (height, width))
     return [str(k) for k in range(len(x))], x, ()
 
 
