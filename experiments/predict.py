@@ -37,6 +37,7 @@ from ssl_weighting.data.images.npz import as_images
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout
 
+COLUMNS = ("name", "class", "confidence")
 SKIPPED = 2  # exit code: there are answers, but not for every image
 
 
@@ -70,16 +71,9 @@ def load_inputs(spec: str, shape: list[int], on_error: str = "skip") -> tuple:
         why = ": this run was trained on images" if kind in ("csv", FEATURES) else ""
         raise ValueError(f"--input must be folder:PATH or npz:FILE{why}. Received: --input={spec}")
     height, width, channels = shape
-    if kind == "folder" and height == width:
-        return read_images(path, height, channels, on_error)
-    x = _read_npz(path, channels) if kind == "npz" else None
-    if x is not None and height == width and x.shape[1:3] != (height, width):
-        x = resize_images(x, height)
-    if x is None or x.shape[1:3] != (height, width):
-        raise ValueError(
-            f"--input must be npz:FILE with images of {height}x{width} pixels, as this run was "
-            f"trained on: images are resized to squares only. Received: --input={spec}"
-        )
+    if kind == "folder":
+        return read_images(path, (height, width), channels, on_error)
+    x = resize_images(_read_npz(path, channels), (height, width))
     return [str(k) for k in range(len(x))], x, ()
 
 
@@ -166,23 +160,29 @@ def label(model, config: dict, given: Any) -> Answers:
     return Answers(names, predict_texts.predict(model, config, texts), skipped)
 
 
-def check_out(out: str, spec: str) -> None:
+def check_out(out: str) -> None:
     """Check before any work that the answers can be written, and over nothing but answers.
 
     Raises:
         OSError, ValueError: they cannot.
     """
-    path, source = Path(out), Path(spec.partition(":")[2])
+    path = Path(out)
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"--out must name a file in a folder that is there. Received: --out={out}"
         )
-    same = path.exists() and source.exists() and path.samefile(source)
-    if same or (path.exists() and not path.is_file()):
+    if path.exists() and not (path.is_file() and _are_answers(path)):
         raise ValueError(
             "--out must be a new file, or one of earlier answers that is replaced. "
-            f"Received: --out={out}, which is --input or no regular file"
+            f"Received: --out={out}, which holds something else"
         )
+
+
+def _are_answers(path):
+    """Return whether a file begins as answers do, or is empty."""
+    with open(path, "rb") as file:
+        first = file.readline(1000)
+    return not first or first.startswith(",".join(COLUMNS).encode())
 
 
 def answers_text(answers: Answers, class_names: Sequence[str]) -> str:
@@ -197,7 +197,7 @@ def answers_text(answers: Answers, class_names: Sequence[str]) -> str:
     found = zip(answers.names, p.argmax(1), p.max(1), strict=True)
     rows = [(name, class_names[k], f"{best:.4f}") for name, k, best in found]
     skipped = [(name, "", "", reason) for name, reason in answers.skipped]
-    header = ("name", "class", "confidence", *(["problem"] if skipped else []))
+    header = (*COLUMNS, *(["problem"] if skipped else []))
     return csv_of([header, *rows, *skipped])
 
 
@@ -207,7 +207,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1 or not given.run or not given.input:
         raise app.UsageError("--run and --input must be given, and nothing else but flags.")
     with friendly():
-        check_out(given.out, given.input)
+        check_out(given.out)
         model, config = load_model(Path(given.run))
         answers = label(model, config, given)
         write_atomically(Path(given.out), answers_text(answers, config["class_names"]))

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.numbers import check_whole
 
 MANIFEST = "manifest"
 _NAME = re.compile(r"ckpt-(\d{9})\.npz")
@@ -52,8 +53,7 @@ class Checkpoints:
         defaults: dict | None = None,
         reading: Callable[[dict], dict] = dict,
     ):
-        if keep < 1:
-            raise ValueError(f"`keep` must be >= 1. Received: keep={keep}")
+        check_whole("keep", keep, 1)
         self.folder, self.keep, self.reading = Path(folder), keep, reading
         self.fingerprint = json.loads(json.dumps(fingerprint))
         self.defaults = json.loads(json.dumps(defaults or {}))

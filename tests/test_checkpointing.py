@@ -80,7 +80,7 @@ def test_saving_a_step_again_replaces_it(saved):
 
 @pytest.mark.parametrize("keep", [0, -1])
 def test_keeping_none_is_refused(tmp_path, keep):
-    with pytest.raises(ValueError, match=rf"`keep` must be >= 1. Received: keep={keep}"):
+    with pytest.raises(ValueError, match=rf"`keep` must be at least 1. Received: keep={keep}"):
         Checkpoints(tmp_path, {}, keep)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,6 +20,7 @@ _SETS = (
     "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "sve", "sve2", "bf16",
 )  # fmt: skip
 _SWITCHES = ("ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS")  # of the environment
+_XLA = re.compile(r"--xla_cpu_max_isa=\w+")  # in XLA_FLAGS, whose other flags may name folders
 
 
 class _Machines(TypedDict):
@@ -59,6 +61,7 @@ def _cpu():
     kind = " ".join(known[name] for name in _KIND if known.get(name))
     has = set((known.get("flags") or known.get("Features") or "").split())
     switches = [f"{name}={os.environ[name]}" for name in _SWITCHES if name in os.environ]
+    switches += _XLA.findall(os.environ.get("XLA_FLAGS", ""))
     parts = (kind or f"{platform.machine()} {platform.processor()}".strip(), *switches)
     return "; ".join((*parts, " ".join(one for one in _SETS if one in has))).removesuffix("; ")
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.keyed_random import example_keys, random_bits, uniform
+from ssl_weighting.data.numbers import check_whole
 from ssl_weighting.data.sampling import epoch_sample, subset_sample
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 
@@ -67,7 +68,7 @@ class BatchSource:
             ValueError: if an int `step` is negative.
         """
         if isinstance(step, int):
-            _check_at_least("step", step, 0)
+            check_whole("step", step, 0)
         with tf.device("CPU:0"):
             return self._compiled(tf.cast(step, tf.int64), *self._state())
 
@@ -89,7 +90,7 @@ class BatchSource:
         Raises:
             ValueError: if `start_step` is negative.
         """
-        _check_at_least("start_step", start_step, 0)
+        check_whole("start_step", start_step, 0)
         state = self._state()  # as it is now: batches made ahead must not see it change
 
         def batch(step):
@@ -228,10 +229,10 @@ def _substream(stream: int, kind: str) -> int:
 
 
 def _check_source(splits, labeled_batch, unlabeled_batch, seed, augmentation, stream) -> None:
-    _check_at_least("labeled_batch", labeled_batch, 1)
-    _check_at_least("unlabeled_batch", unlabeled_batch, 0)
-    _check_at_least("seed", seed, 0)
-    _check_at_least("stream", stream, 0)
+    check_whole("labeled_batch", labeled_batch, 1)
+    check_whole("unlabeled_batch", unlabeled_batch, 0)
+    check_whole("seed", seed, 0)
+    check_whole("stream", stream, 0)
     if augmentation.weak_draws and splits.labeled.inputs.ndim != 4:
         raise ValueError(
             "`augmentation` must be Augmentation.none() for points. "
@@ -251,8 +252,3 @@ def _check_validation(validation, size, val_replace) -> None:
             f"`size` must be from 1 to |V| = {len(validation)}, or larger with `val_replace`. "
             f"Received: size={size}, val_replace={val_replace}."
         )
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value}.")

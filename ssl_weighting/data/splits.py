@@ -9,6 +9,7 @@ import numpy as np
 from ssl_weighting.data.class_profile import greedy_rows
 from ssl_weighting.data.copies import are_copies, first_rows
 from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
+from ssl_weighting.data.numbers import check_whole
 
 VAL_ORDERS = ("drawn", "first")
 _TEST_SHARE = 5  # of a user's own set without a test part, one example in five is held out
@@ -222,6 +223,7 @@ def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlab
     if num_unlabeled is None:
         return pool.take(rows)
     first = np.intersect1d(rows, labeled_rows)
+    check_whole("num_unlabeled", num_unlabeled, 1)
     if not max(len(first), 1) <= num_unlabeled <= len(rows):
         raise ValueError(
             f"`num_unlabeled` must be from {max(len(first), 1)}, the labeled examples among them, "
@@ -256,6 +258,11 @@ def _check_labeled_rows(raw, rows, num_labeled) -> None:
 
 
 def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
+    for name, value in (("seed", seed), ("val_seed", val_seed)):
+        check_whole(name, value, 0, 2**32 - 1)
+    check_whole("num_labeled", num_labeled, 1)
+    if val_size is not None:
+        check_whole("val_size", val_size, 0)
     classes = len(raw.class_names)
     if not classes <= num_labeled <= len(raw.train):
         raise ValueError(
@@ -278,6 +285,3 @@ def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
             f"`val_size` must be 0, or from {classes}, one for each class, to {largest}{whose}. "
             f"Received: val_size={val_size}."
         )
-    for name, value in (("seed", seed), ("val_seed", val_seed)):
-        if not 0 <= value < 2**32:
-            raise ValueError(f"`{name}` must be from 0 to 2**32 - 1. Received: {name}={value}.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.numbers import check_whole
 
 # Standard deviation of the noise. The paper gives none; these leave the classes apart, so that
 # there is a ground truth to find, and ten labels too few to find it.
@@ -50,10 +51,7 @@ class SyntheticConfig:
                 f"`name` must be one of {', '.join(NAMES)}. Received: name={self.name!r}."
             )
         for size, least in zip(_SIZES, (2, 0, 1, 2), strict=True):
-            if getattr(self, size) < least:
-                raise ValueError(
-                    f"`{size}` must be at least {least}. Received: {size}={getattr(self, size)}."
-                )
+            check_whole(size, getattr(self, size), least)
         if self.noise is not None and not 0 <= self.noise < math.inf:
             raise ValueError(
                 "`noise` must be finite and not negative, or None for the set's default. "
@@ -61,8 +59,7 @@ class SyntheticConfig:
             )
         if not 0 < self.scale < math.inf:
             raise ValueError(f"`scale` must be finite and positive. Received: scale={self.scale}.")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"`seed` must be from 0 to 2**32 - 1. Received: seed={self.seed}.")
+        check_whole("seed", self.seed, 0, 2**32 - 1)
 
 
 _SIZES = ("num_labeled", "val_size", "num_unlabeled", "num_test")

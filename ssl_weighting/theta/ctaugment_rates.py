@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from ssl_weighting_upstream import fixmatch_ctaugment as cta
 
+from ssl_weighting.checks import check_number
 from ssl_weighting.structs import LabeledBatch
 
 
@@ -28,10 +29,7 @@ class CtaRates:
     """
 
     def __init__(self, publish_every: int):
-        if publish_every < 1:
-            raise ValueError(
-                f"`publish_every` must be at least 1. Received: publish_every={publish_every}."
-            )
+        check_number("publish_every", publish_every, 1, whole=True)
         self.publish_every = publish_every
         self.live, self._published = (
             keras.Variable(cta.initial_rates(), name=name, trainable=False)

@@ -115,6 +115,11 @@ def test_a_damaged_cache_is_made_again_always(tmp_path, rng):
     whole, said = path.read_bytes(), []
     contents = [flipped(whole, seed) for seed in range(300)]
     contents += [b"", whole[:100], b"text", bz2.compress(whole)]
+    digest = np.load(path)["digest"]
+    np.savez(
+        tmp_path / "other.npz", array=made + 1, name="recipe", digest=digest
+    )  # no bit is wrong
+    contents.append((tmp_path / "other.npz").read_bytes())
     for content in contents:
         path.write_bytes(content)
         found = kept(path, "recipe", (6,), lambda: made, said.append)

@@ -230,13 +230,16 @@ def test_a_run_on_points_is_refused(label, capsys, copy):
     )
 
 
-def test_inputs_that_are_not_square_must_have_the_run_s_shape(tmp_path, images):
-    np.savez(tmp_path / "new.npz", x=images[:, :, :6])
-    names, x, _ = predict.load_inputs(f"npz:{tmp_path / 'new.npz'}", [8, 6, 1])
-    assert len(names) == 7 and x.shape == (7, 8, 6, 1)
-    for given, shape in (("npz", [6, 8, 1]), ("folder", [8, 6, 1])):
-        with pytest.raises(ValueError, match=r"must be npz:FILE with images of \dx\d pixels, as"):
-            predict.load_inputs(f"{given}:{tmp_path / 'new.npz'}", shape)
+def test_inputs_of_a_run_on_oblong_images_become_oblong(tmp_path, images):
+    oblong = images[:, :, :6]
+    np.savez(tmp_path / "new.npz", x=oblong)
+    (tmp_path / "new").mkdir()
+    for k, image in enumerate(oblong):
+        Image.fromarray(image[..., 0]).save(tmp_path / "new" / f"{k}.png")
+    for spec in (f"npz:{tmp_path / 'new.npz'}", f"folder:{tmp_path / 'new'}"):
+        names, x, _ = predict.load_inputs(spec, [8, 6, 1])
+        assert len(names) == 7 and (x == oblong).all()
+        assert predict.load_inputs(spec, [4, 9, 1])[1].shape == (7, 4, 9, 1)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--run=x"], ["--input=npz:x"], ["--run=x", "y"]])

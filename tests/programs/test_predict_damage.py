@@ -156,10 +156,11 @@ def test_answers_that_are_not_finite_are_none(label, monkeypatch):
 
 
 OUTS = {
-    "a folder": (".", "no regular file"),
+    "a folder": (".", "which holds something else"),
     "a missing folder": ("no/labels.csv", "in a folder that is there"),
-    "the input": ("new.npz", "which is --input"),
-    "a device": ("/dev/null", "no regular file"),
+    "the input": ("new.npz", "which holds something else"),
+    "a device": ("/dev/null", "which holds something else"),
+    "somebody's own table": ("more", "which holds something else"),
     "a long name": ("x" * 300, "File name too long"),
 }
 
@@ -170,9 +171,11 @@ def test_a_place_for_the_answers_that_does_not_fit_is_told_before_any_work(
 ):
     name, message = OUTS[kind]
     monkeypatch.setattr(predict, "load_model", lambda folder: pytest.fail("read the model"))
-    before = (tmp_path / "new.npz").read_bytes()
+    (tmp_path / "more").write_text("name,price\n")
+    files = [tmp_path / file for file in ("new.npz", "more")]
+    before = [file.read_bytes() for file in files]
     assert message in label(f"--out={tmp_path / name}")
-    assert (tmp_path / "new.npz").read_bytes() == before
+    assert [file.read_bytes() for file in files] == before
 
 
 FOREIGN = {

@@ -39,13 +39,15 @@ def test_the_kind_of_cpu_is_short_and_without_the_clock_of_the_day(monkeypatch, 
     core += "cpu MHz\t: {}\nflags\t: {}\n"
     path = tmp_path / "cpuinfo"
     monkeypatch.setattr(machine, "_CPUINFO", path)
-    for name in machine._SWITCHES:
+    for name in (*machine._SWITCHES, "XLA_FLAGS"):
         monkeypatch.delenv(name, raising=False)
     path.write_text(core.format(2000, "fpu avx2 vme fma") + "\n" + core.format(1, "avx512f"))
     assert machine._cpu() == "V 6 85 X; fma avx2"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     path.write_text(core.format(3000, "fma avx2"))
     assert machine._cpu() == "V 6 85 X; ONEDNN_MAX_CPU_ISA=AVX2; fma avx2"
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=secret --xla_cpu_max_isa=AVX2")
+    assert machine._cpu().split("; ")[2] == "--xla_cpu_max_isa=AVX2"
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     path.unlink()
     assert machine._cpu().startswith(machine.platform.machine())

@@ -81,6 +81,8 @@ def contaminate(splits: DataSplits, kind: str, rate: float, seed: int) -> DataSp
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind!r}.")
     if kind == "none":
         return splits
+    if not 0 < rate < 1:
+        raise ValueError(f"`rate` must be in (0, 1). Received: rate={rate}")
     rng = np.random.RandomState([_STREAM, seed])
     unlabeled = splits.unlabeled
     if kind == "foreign":

@@ -103,20 +103,20 @@ def skips(on_error: str, part: str) -> bool:
 
 
 def read_images(
-    path: str | os.PathLike, side: int, channels: int, on_error: str = "skip"
+    path: str | os.PathLike, size: int | tuple[int, int], channels: int, on_error: str = "skip"
 ) -> tuple[list[str], np.ndarray, tuple[tuple[str, str], ...]]:
     """Read every image below a folder, for labeling by a trained model.
 
     Args:
         path: folder, searched with its sub-folders, as `load_folder` searches unlabeled ones; files
             that are no pictures by their names are ignored.
-        side: side to which images are resized.
+        size: side, or (height, width), to which images are resized.
         channels: 1 (grey) or 3 (colour) of the model's inputs.
         on_error: "skip" files that cannot be read, or "stop" at the first.
 
     Returns:
-        Names relative to `path`, sorted; images [n, side, side, channels] uint8; and (name, reason)
-        of each file that could not be read.
+        Names relative to `path`, sorted; images [n, height, width, channels] uint8; and
+        (name, reason) of each file that could not be read.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -127,7 +127,7 @@ def read_images(
     found = [f for f in files_below(root, root, nested=True) if f.problem or is_picture(f.path)]
     if not found:
         raise ValueError(f"{root} must have images ({', '.join(SUFFIXES)}). Received: none.")
-    images, errors = _read_all(root, found, side, lambda k: on_error != "stop")
+    images, errors = _read_all(root, found, size, lambda k: on_error != "stop")
     _check_some(found, errors)
     names = [printable(str(file.path.relative_to(root))) for file in found]
     skipped = tuple((names[k], error.reason) for k, error in errors.items())
@@ -202,7 +202,10 @@ def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_
 
 
 def _read_all(
-    root: Path, files: list[Found], image_size: int | None, may_skip: Callable[[int], bool]
+    root: Path,
+    files: list[Found],
+    image_size: int | tuple[int, int] | None,
+    may_skip: Callable[[int], bool],
 ) -> tuple[list[np.ndarray | None], dict[int, PictureError]]:
     """Return the images, [H, W] or [H, W, 3], and number -> error of those that are skipped."""
     images: list[np.ndarray | None] = []
@@ -224,7 +227,7 @@ def _read_all(
 
 
 def read_pictures(
-    files: Sequence[Found], image_size: int | None
+    files: Sequence[Found], image_size: int | tuple[int, int] | None
 ) -> Iterator[np.ndarray | PictureError]:
     """Yield the picture in each file, [H, W] or [H, W, 3] uint8, or why there is none."""
     # Pillow decodes outside Python's lock, so threads do help. It warns of tags and sizes that are
@@ -234,7 +237,7 @@ def read_pictures(
         yield from pool.map(lambda file: _attempt(file, image_size), files)
 
 
-def _attempt(file: Found, image_size: int | None) -> np.ndarray | PictureError:
+def _attempt(file: Found, image_size: int | tuple[int, int] | None) -> np.ndarray | PictureError:
     if file.problem:
         return PictureError(printable(str(file.path)), file.problem)
     try:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.images.resize import height_and_width
 from ssl_weighting.data.names import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -36,7 +37,7 @@ class PictureError(ValueError):
         self.name, self.reason = name, reason
 
 
-def read_picture(path: Path, image_size: int | None = None) -> np.ndarray:
+def read_picture(path: Path, image_size: int | tuple[int, int] | None = None) -> np.ndarray:
     """Return the picture in a file, as `decode` does.
 
     Raises:
@@ -56,13 +57,16 @@ def read_picture(path: Path, image_size: int | None = None) -> np.ndarray:
         raise PictureError(name, _reason(error)) from error
 
 
-def decode(file: BinaryIO, name: str, image_size: int | None = None) -> np.ndarray:
+def decode(
+    file: BinaryIO, name: str, image_size: int | tuple[int, int] | None = None
+) -> np.ndarray:
     """Return the picture in an open file, the right way up, transparent pixels on white.
 
     Args:
         file: its bytes, from the start; `io.BytesIO` for bytes in memory.
         name: for errors.
-        image_size: side to which it is resized (stretched, if it is not square); None keeps it.
+        image_size: side, or (height, width), to which it is resized (stretched, if it has another
+            shape); None keeps it.
 
     Returns:
         [H, W] (grey) or [H, W, 3] uint8.
@@ -83,7 +87,8 @@ def decode(file: BinaryIO, name: str, image_size: int | None = None) -> np.ndarr
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise PictureError(name, _reason(error)) from error
     if image_size is not None:
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        height, width = height_and_width(image_size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
 
 

@@ -10,33 +10,35 @@ from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.progress import counted
 
 
-def resize_images(images: np.ndarray, side: int) -> np.ndarray:
-    """Return `images` resized to squares, by Pillow's bilinear filter (averaging when shrinking).
+def resize_images(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """Return `images` resized, by Pillow's bilinear filter (averaging when shrinking).
 
     Args:
         images: [n, H, W, C] uint8 with C = 1 or 3.
-        side: new height and width, at least 1. Other shapes than squares are stretched.
+        size: new height and width, or the one number that is both; at least 1. Other shapes are
+            stretched.
 
     Returns:
-        [n, side, side, C] uint8.
+        [n, height, width, C] uint8.
 
     Raises:
-        ValueError: if `side` or the shape does not fit.
+        ValueError: if `size` or the shape does not fit.
     """
     from PIL import Image
 
-    check_side(side)
+    height, width = height_and_width(size)
+    check_side(min(height, width))
     if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
         raise ValueError(
             "`images` must be uint8 [n, H, W, C] with C = 1 or 3. "
             f"Received: images={images.dtype.name}{list(images.shape)}."
         )
-    if images.shape[1:3] == (side, side):
+    if images.shape[1:3] == (height, width):
         return images
-    resized = np.empty((len(images), side, side, images.shape[3]), np.uint8)
+    resized = np.empty((len(images), height, width, images.shape[3]), np.uint8)
     grey_or_colour = images.squeeze(3) if images.shape[3] == 1 else images
     for row, image in enumerate(counted(grey_or_colour, len(images), "resizing images")):
-        small = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
+        small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         resized[row] = np.asarray(small).reshape(resized.shape[1:])
     return resized
 
@@ -54,6 +56,11 @@ def resize_dataset(raw: RawDataset, side: int) -> RawDataset:
     }
     note = f"{raw.source}, resized from {shape[0]}x{shape[1]} to {side}x{side}"
     return replace(raw, source=note, **resized)
+
+
+def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of a size, which may be one number for both."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def check_side(side: int) -> None:
