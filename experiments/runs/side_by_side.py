@@ -26,23 +26,28 @@ def run_together(
         The first exit code that is not fine, or 0.
     """
     old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child inherits what is ignored
     children: list[subprocess.Popen] = []
+    told: set[subprocess.Popen] = set()
 
-    told: list[bool] = []
-
-    def tell(*_):
-        told.append(True)
+    def tell(again):
         for child in children:
-            if child.poll() is None:
+            if child.poll() is None and (again or child not in told):
                 child.terminate()
+                told.add(child)
 
     try:
-        signal.signal(signal.SIGTERM, tell)
-        children += [subprocess.Popen(command) for _ in range(count)]
-        signal.signal(signal.SIGINT, tell)
-        return _wait(children, fine, every, lambda: told or tell())
+        # What is blocked stays so in a child, and waits for its handler here.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGTERM, lambda *_: tell(again=True))
+        for _ in range(count):
+            children.append(subprocess.Popen(command))
+        if told:  # by a signal that came before all were there
+            tell(again=False)
+        signal.signal(signal.SIGINT, lambda *_: tell(again=True))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        return _wait(children, fine, every, lambda: tell(again=False))
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         for number, handler in old.items():
             signal.signal(number, handler)
 

@@ -62,6 +62,23 @@ sys.exit(run_together(["bash", "-c", {f"{first}; {slow}"!r}], 2, every=0.01))
     assert process.returncode == 143
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_they_are_being_started_reaches_all(number):
+    code = f"""
+import os, sys
+from experiments.runs import side_by_side
+start = side_by_side.subprocess.Popen
+def interrupted(command):
+    child = start(command)
+    os.kill(os.getpid(), {int(number)})
+    return child
+side_by_side.subprocess.Popen = interrupted
+sys.exit(side_by_side.run_together(["sleep", "30"], 2, every=0.01))
+"""
+    process = subprocess.run([sys.executable, "-c", code], timeout=20)
+    assert process.returncode == -signal.SIGTERM % 256
+
+
 @pytest.fixture
 def profile(monkeypatch, tmp_path):
     """Return run_profile's main on two runs that are only said to be trained, and which were."""
