@@ -2,7 +2,9 @@
 
 import gc
 import os
+import shutil
 import signal
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -51,6 +53,27 @@ def _few_objects_to_look_at():
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+    """Return the folder of a run on digits that nobody stopped; a test may read it only."""
+    import runs
+
+    return runs.unbroken_run()[0]
+
+
+@pytest.fixture(scope="module")
+def workshop():
+    """Return what builds the runs of that kind, with all that they can share."""
+    import runs
+
+    return runs.unbroken_run()[1]
+
+
+@pytest.fixture
+def copy(unbroken, tmp_path):
+    return Path(shutil.copytree(unbroken, tmp_path / "copy"))
 
 
 @pytest.fixture

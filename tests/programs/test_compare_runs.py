@@ -1,28 +1,13 @@
 """`compare_runs` calls two runs the same only if they are, to the last bit."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-import runs
 from runs import next_float, rewrite
 
 from experiments import compare_runs
 from experiments.compare_runs import compare_states, differences, newest_checkpoint
 from ssl_weighting.checkpointing import Checkpoints
-
-
-@pytest.fixture(scope="module")
-def unbroken():
-    return runs.unbroken_run()[0]
-
-
-@pytest.fixture
-def copy(unbroken, tmp_path):
-    return Path(shutil.copytree(unbroken, tmp_path / "copy"))
-
 
 ROLES = {
     "theta": "params/0005/", "EMA": "ema/0005/", "BatchNorm statistic": "non_trainable/0001/",

@@ -16,16 +16,6 @@ from experiments.runs.run_files import FILES
 from experiments.study.profiles import configs
 
 
-@pytest.fixture(scope="module")
-def unbroken():
-    return runs.unbroken_run()[0]
-
-
-@pytest.fixture(scope="module")
-def workshop():
-    return runs.unbroken_run()[1]
-
-
 def content(folder):
     """Return every path below a folder with its bytes and the time of its last change."""
     return {

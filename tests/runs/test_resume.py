@@ -3,12 +3,10 @@
 import dataclasses
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,21 +23,6 @@ from ssl_weighting.checkpointing import Checkpoints, CorruptError, MismatchError
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.lambda_step import LambdaStep
 from ssl_weighting.theta.step import NonFiniteError
-
-
-@pytest.fixture(scope="module")
-def unbroken():
-    return runs.unbroken_run()[0]
-
-
-@pytest.fixture(scope="module")
-def workshop():
-    return runs.unbroken_run()[1]
-
-
-@pytest.fixture
-def copy(unbroken, tmp_path):
-    return Path(shutil.copytree(unbroken, tmp_path / "copy"))
 
 
 def changed_groups(state, start):

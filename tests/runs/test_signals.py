@@ -3,7 +3,6 @@
 import re
 import signal
 
-import pytest
 import runs
 from runs import DIGITS, at_line, call, kill
 
@@ -11,16 +10,6 @@ from experiments import train_images
 from experiments.compare_runs import differences, newest_checkpoint
 from experiments.runs import execute as running
 from experiments.runs import stop as stopping
-
-
-@pytest.fixture(scope="module")
-def unbroken():
-    return runs.unbroken_run()[0]
-
-
-@pytest.fixture(scope="module")
-def workshop():
-    return runs.unbroken_run()[1]
 
 
 def test_sigterm_saves_and_stops_the_program(workshop, unbroken, tmp_path, monkeypatch, capfd):

@@ -2,7 +2,6 @@
 
 import errno
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,22 +15,6 @@ from experiments.options.presets import make_config
 from experiments.runs import board as boards
 from experiments.runs import times as timing
 from experiments.runs.snapshots import Snapshots
-
-
-@pytest.fixture(scope="module")
-def unbroken():
-    return runs.unbroken_run()[0]
-
-
-@pytest.fixture(scope="module")
-def workshop():
-    return runs.unbroken_run()[1]
-
-
-@pytest.fixture
-def copy(unbroken, tmp_path):
-    return Path(shutil.copytree(unbroken, tmp_path / "copy"))
-
 
 GOOD = b'{"step": 4, "elapsed_seconds": 7.5, "theta_seconds": 5, "lambda_seconds": 1}\n'
 FOREIGN = {
