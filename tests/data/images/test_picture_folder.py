@@ -83,7 +83,9 @@ def test_labeled_ones_stop(folder):
 def test_two_labels_of_one_picture_are_named(folder):
     (folder / "b/7.png").write_bytes((folder / "a/1.png").read_bytes())
     pictures = PictureFolder(folder, SIDE, 3)
-    with pytest.raises(ValueError, match=r"exact copies, a/1.png as 'a' and b/7.png as 'b'"):
+    with pytest.raises(
+        ValueError, match=r"the same for the model, a/1.png as 'a' and b/7.png as 'b'"
+    ):
         pictures.dataset(*read(pictures)[1:])
 
 
