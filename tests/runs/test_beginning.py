@@ -78,8 +78,10 @@ def test_a_run_writes_no_other_files(unbroken):
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "report.html").write_text("mine")
+    before = content(tmp_path)
     refuse_foreign(make_config(**DIGITS, out=str(tmp_path)))
     refuse_foreign(make_config(**DIGITS, out=str(tmp_path / "new")))
+    assert content(tmp_path) == before, "a look changes nothing, and makes no folder"
 
 
 @pytest.mark.parametrize(
