@@ -109,7 +109,7 @@ FOLDERS: dict[str, frozenset[str]] = {
     "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),
     "experiments": _PROGRAMS | _names("cells benchmarks/peers"),
     "third_party": _names("ssl_weighting_upstream"),
-    "tests": _LIBRARY | _PROGRAMS | _names("third_party programs front_door helpers drills"),
+    "tests": _LIBRARY | _PROGRAMS | _names("third_party programs front_door helpers drills walks"),
 }
 
 UPSTREAM = "ssl_weighting_upstream"
