@@ -224,9 +224,6 @@ def _evaluate(run, log):
     splits, evaluator = run.splits, run.evaluator
     test_error, test_loss = evaluator.error_and_loss(splits.test)
     validation_error, validation_loss = run.validate()
-    raw_error = test_error  # without an average the parameters are what was evaluated
-    if run.config.ema_decay:
-        raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
     _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
     table = run.trainer.store.table().numpy()
     log.write(
@@ -236,11 +233,20 @@ def _evaluate(run, log):
         test_loss=test_loss,
         validation_error=validation_error,
         validation_loss=validation_loss,
-        raw_test_error=raw_error,
+        **_raw_error(run, test_error),
         **_single_errors(run),
         lam_histogram=lam_histogram(table),
     )
     log.histogram(run.trainer.step, table)
+
+
+def _raw_error(run, test_error):
+    """Return the error without an average, at the end alone: it costs as much as the one with."""
+    if run.trainer.step < run.config.steps:
+        return {}
+    if run.config.ema_decay:
+        test_error, _ = run.evaluator.error_and_loss(run.splits.test, use_ema=False)
+    return {"raw_test_error": test_error}
 
 
 def _single_errors(run):

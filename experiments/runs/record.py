@@ -77,7 +77,7 @@ class Evaluation(TypedDict):
     test_loss: Number | None
     validation_error: Percent | None
     validation_loss: Number | None
-    raw_test_error: Percent | None
+    raw_test_error: Percent | None  # at the end alone; in older runs at each evaluation
     single_test_error: Percent | None  # of a cross-fit
     lam_histogram: Histogram | None
 
