@@ -50,8 +50,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def train(config: Config) -> dict | None:
     """Run one configuration with the program that belongs to it."""
     if config.model == "mlp":
-        return train_synthetic.train(config)
-    return execute(config, program_of(config), cache_dir=cache_dir(flags.FLAGS.cache_dir))
+        return train_synthetic.train(config, again=True)
+    folder = cache_dir(flags.FLAGS.cache_dir)
+    return execute(config, program_of(config), cache_dir=folder, again=True)
 
 
 def program_of(config: Config) -> str:

@@ -14,6 +14,7 @@ from experiments.assemble.hardware import divide_the_cpu, limit_threads
 from experiments.options.config import Config
 from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs import results
+from experiments.runs.again import Kept
 from experiments.runs.beginning import refuse_foreign
 from experiments.runs.header import announce, first_input, warn
 from experiments.runs.lock import held
@@ -24,6 +25,7 @@ from experiments.runs.stop import SECONDS, Stop
 from experiments.runs.warnings import evaluations
 from ssl_weighting.theta.step import NonFiniteError
 
+_kept = Kept()
 RAISE = "Raise --damping"
 ADVICE = {
     "neumann": "Raise --damping or lower --solve_scale",
@@ -39,6 +41,7 @@ def execute(
     cache_dir: str | None = None,
     on_step=lambda run: None,
     snapshot_steps=(),
+    again: bool = False,
 ) -> dict | None:
     """Run `config` to its end and return its summary; None if a signal stopped it (state saved).
 
@@ -48,6 +51,8 @@ def execute(
         cache_dir: where downloaded data lies.
         on_step: called with the run at each of `snapshot_steps` (pictures of the toy sets).
         snapshot_steps: theta-steps at which to stop for it.
+        again: whether compiled functions of the last such run are used again, and kept for the next
+            one: the same bits sooner, for the memory of a run.
 
     Raises:
         ValueError: an option does not fit the data, or the folder holds another run, finished or
@@ -63,7 +68,8 @@ def execute(
         limit_threads(config)
         divide_the_cpu(config)
         try:
-            return _execute(config, program, cache_dir, on_step, sorted(snapshot_steps))
+            make = _kept.build if again else build
+            return _execute(config, program, cache_dir, make, on_step, sorted(snapshot_steps))
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(
                 f"{error.message.splitlines()[0]}. Lower --labeled_batch, --unlabeled_ratio, "
@@ -71,11 +77,11 @@ def execute(
             ) from error
 
 
-def _execute(config, program, cache_dir, on_step, snapshot_steps):
+def _execute(config, program, cache_dir, make, on_step, snapshot_steps):
     out = Path(config.out)
     splits = load_splits(config, cache_dir)
     _refuse_not_finite(splits)
-    run = build(config, splits)
+    run = make(config, splits)
     if run.trainer.store.learns:
         run.trainer.parameters.check(first_input(run))
     checkpoints = checkpoints_of(config, run)
