@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.assemble.backbone_sets import BackboneSplits, backbone_set, with_inputs
 from experiments.assemble.hardware import open_devices
 from experiments.assemble.optimizers import theta_optimizer, weight_store
 from experiments.assemble.run import Run
@@ -17,7 +18,7 @@ from experiments.assemble.text_data import load_text_splits
 from experiments.assemble.text_model import ModelParts, text_parts
 from experiments.assemble.views import augmentation_of, given_views, rates_of
 from experiments.options.config import Config
-from experiments.options.features import HIDDEN_LAYERS
+from experiments.options.features import HIDDEN_LAYERS, has_backbone
 from experiments.options.influence import MOST, WHOLE
 from experiments.options.kinds import FEATURE_ROWS, POINTS, TEXTS, kind_of
 from experiments.options.smoke import stand_in
@@ -34,7 +35,12 @@ from ssl_weighting.data.images.contamination import RATES, contaminate, with_for
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.images.uda_labels import uda_labeled_rows
 from ssl_weighting.data.pipeline import BatchSource, ViewsSource, validation_batch_at
-from ssl_weighting.data.splits import cross_fit_folds, make_splits, with_validation_as_labels
+from ssl_weighting.data.splits import (
+    cross_fit_folds,
+    make_splits,
+    with_fewer_tests,
+    with_validation_as_labels,
+)
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
@@ -68,9 +74,9 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    if kind is TEXTS:
+    if kind is TEXTS and not has_backbone(config):
         return with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
-    raw = _load_features(config.dataset) if kind is FEATURE_ROWS else _raw(config, cache_dir)
+    raw = _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
         raw = with_foreign_classes(raw, rate)
@@ -87,6 +93,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         labeled_rows=_labeled_rows(config, raw),
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
+    if has_backbone(config):
+        splits = with_inputs(splits, raw)
     return with_fewer_tests(splits, config.num_test)
 
 
@@ -99,6 +107,10 @@ def _labeled_rows(config, raw):
 
 
 def _raw(config, cache_dir):
+    if kind_of(config.dataset) is FEATURE_ROWS:
+        return _load_features(config.dataset)
+    if has_backbone(config):
+        return backbone_set(config, cache_dir)
     if config.smoke:
         return stand_in(config.dataset)
     return _load_images(
@@ -213,7 +225,8 @@ def _parts(config, splits, seed, rates) -> ModelParts:
 
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     model = _model(config, splits, seed)
-    return ModelParts(model, source_of, splits.validation, clean_view, batch)
+    inputs = splits.inputs if isinstance(splits, BackboneSplits) else {}
+    return ModelParts(model, source_of, splits.validation, clean_view, batch, inputs)
 
 
 def algorithm_of(config, model, ema, splits):
@@ -318,11 +331,3 @@ def lambda_settings(config: Config) -> LambdaStepSettings:
         "hess_l2_coeff": None if config.hess_l2_coeff < 0 else config.hess_l2_coeff,
     }
     return LambdaStepSettings(**named(config, fields_of(LambdaStepSettings)) | made)
-
-
-def with_fewer_tests(splits, num_test: int):
-    """Return a set with a random part of its test examples, always the same; 0: all of them."""
-    if not num_test or num_test >= len(splits.test.labels):
-        return splits
-    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
-    return dataclasses.replace(splits, test=splits.test.take(chosen))
