@@ -18,7 +18,7 @@ from absl import app, flags
 
 from experiments import train_synthetic
 from experiments.options.config import Config
-from experiments.options.kinds import KINDS
+from experiments.options.kinds import kind_of
 from experiments.runs.beginning import refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
@@ -50,13 +50,14 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def train(config: Config) -> dict | None:
     """Run one configuration with the program that belongs to it."""
     if config.model == "mlp":
-        return train_synthetic.train(config)
-    return execute(config, program_of(config), cache_dir=cache_dir(flags.FLAGS.cache_dir))
+        return train_synthetic.train(config, again=True)
+    folder = cache_dir(flags.FLAGS.cache_dir)
+    return execute(config, program_of(config), cache_dir=folder, again=True)
 
 
 def program_of(config: Config) -> str:
     """Return the name of the program that trains such runs."""
-    return KINDS[config.model].program
+    return kind_of(config.dataset).program
 
 
 def done(config: Config, rows: dict) -> str:

@@ -18,8 +18,12 @@ from experiments.runs.errors import friendly
 from experiments.runs.start import TERMINATED, execute
 
 
-def train(config: Config) -> dict | None:
-    """Run one toy configuration with snapshots; return its summary, None if stopped."""
+def train(config: Config, *, again: bool = False) -> dict | None:
+    """Run one toy configuration with snapshots; return its summary, None if stopped.
+
+    Args:
+        config: of a toy set; again: see `execute.execute`.
+    """
     from experiments.runs.snapshots import Snapshots, steps_of_iterations  # loads TensorFlow
 
     snapshots = None
@@ -30,7 +34,7 @@ def train(config: Config) -> dict | None:
         snapshots.take(run)
 
     steps = steps_of_iterations(config)
-    return execute(config, "train_synthetic", on_step=take, snapshot_steps=steps)
+    return execute(config, "train_synthetic", on_step=take, snapshot_steps=steps, again=again)
 
 
 def main(argv: list[str]) -> int:

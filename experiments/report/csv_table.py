@@ -15,7 +15,7 @@ CSV_COLUMNS = (
     *("num_seeds", "seeds", "steps"),
     *("test_error_median20_mean", "test_error_median20_std"),
     *("test_error_best_on_validation_mean", "test_error_best_on_validation_std", "optimistic"),
-    *("raw_test_error_median20_mean", "raw_test_error_median20_std"),
+    *("raw_test_error_last_mean", "raw_test_error_last_std"),
     *("lambda_coverage", "lambda_time_share"),
     *("versus_base", "versus_base_low", "versus_base_high", "versus_base_seeds"),
     *("versus_v_as_labels", "versus_v_as_labels_low", "versus_v_as_labels_high"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.pages.document import Cell, Table
-from experiments.pages.statistics import median_of_last
 from experiments.pages.wording import (
     MISSING,
     error_text,
@@ -33,7 +32,7 @@ RESULT_COLUMNS = (
 DAGGER = "† Optimistic: λ was learned on the V that chose the checkpoint, or V was trained on."
 READING = (
     "Test error: median of the last 20 evaluations, the number that is compared. Best on V: the "
-    "evaluation with the least validation error. Without EMA: as the first, but with the raw "
+    "evaluation with the least validation error. Without EMA: the last evaluation, with the raw "
     "parameters. Mean ± sample standard deviation over seeds (one seed has no deviation). λ "
     "coverage: share of unlabeled examples whose λ was updated. Time on Λ: share of the training "
     "time.",
@@ -60,10 +59,8 @@ TONES = {
 
 
 def raw_error(run: RunRecord) -> float | None:
-    """Return the error without EMA by the main column's rule; None if it was never measured."""
-    if all(line.get("raw_test_error") is None for line in run.evals):
-        return None
-    return median_of_last(run.evals, key="raw_test_error")
+    """Return the last error without EMA; None if it was never measured."""
+    return run.summary.raw_test_error_last
 
 
 def selected_error(run: RunRecord) -> float | None:

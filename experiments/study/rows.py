@@ -55,7 +55,7 @@ class Row:
     test_error_best_on_validation: float | None
     best_on_validation_is_optimistic: bool
     single_test_error: float | None  # cross-fit: mean of the single models, by the first rule
-    raw_test_error: float | None  # without EMA, by the first rule
+    raw_test_error: float | None  # without EMA: the last, in older runs the median
     validation_error: float | None  # median of the last 20 evaluations
     validation_loss: float | None
     lam_mean: float | None

@@ -97,10 +97,11 @@ def test_metrics_have_the_keys_of_their_kind(folder):
             "cosine_exact_identity", "skipped",
         },
         "eval": {
-            "test_error", "test_loss", "validation_error", "validation_loss", "raw_test_error",
-            "lam_histogram",
+            "test_error", "test_loss", "validation_error", "validation_loss", "lam_histogram",
         },
     }  # fmt: skip
+    evaluations = [line for line in lines(folder) if line["kind"] == "eval"]
+    assert ["raw_test_error" in line for line in evaluations[-2:]] == [False, True]
     for line in lines(folder):
         assert keys[line["kind"]] <= line.keys(), line["kind"]
         assert all(

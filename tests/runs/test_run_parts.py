@@ -159,8 +159,16 @@ def test_a_theta_step_that_a_lambda_step_takes_along_counts_as_long_as_those_bef
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("decay", "averages"), [(0.0, [True]), (0.9, [True, False])])
-def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
+@pytest.mark.parametrize(
+    ("decay", "step", "averages", "raw"),
+    [
+        (0.0, 14, [True], [12.5]), (0.9, 14, [True, False], [25.0]), (0.9, 13, [True], []),
+        (0.9, 7, [True, False], [25.0]),  # where a refit begins
+    ],
+)  # fmt: skip
+def test_beside_an_average_the_parameters_are_evaluated_at_the_end_alone(
+    decay, step, averages, raw
+):
     asked, written = [], {}
 
     def error_and_loss(examples, use_ema=True):
@@ -168,18 +176,21 @@ def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
         return (12.5 if use_ema else 25.0), 0.5
 
     table = SimpleNamespace(numpy=lambda: np.ones(3, np.float32))
-    trainer = SimpleNamespace(step=7, store=SimpleNamespace(table=lambda: table))
+    trainer = SimpleNamespace(step=step, store=SimpleNamespace(table=lambda: table))
     run = SimpleNamespace(
-        config=SimpleNamespace(ema_decay=decay), splits=SimpleNamespace(test=None), members=(),
+        config=SimpleNamespace(ema_decay=decay, steps=7), members=(),
+        splits=SimpleNamespace(test=None),
         evaluator=SimpleNamespace(error_and_loss=error_and_loss), validate=lambda: (1.0, 0.1),
         trainer=trainer,
     )  # fmt: skip
+    run.now = run
     log = SimpleNamespace(
         write=lambda kind, step, **values: written.update(values), histogram=lambda *_: None
     )
     running._evaluate(run, log)
     assert asked == averages
-    assert (written["test_error"], written["raw_test_error"]) == (12.5, 25.0 if decay else 12.5)
+    assert written["test_error"] == 12.5
+    assert [written[name] for name in written if name == "raw_test_error"] == raw
 
 
 def test_a_program_prints_any_name(monkeypatch):
