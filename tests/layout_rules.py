@@ -43,6 +43,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
     (("ssl_weighting.bilevel",),),  # Alg. 1
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
+    (("ssl_weighting.training", "ssl_weighting.training.*"),),  # from settings to these
     (
         ("experiments.options", "experiments.options.*"),
         ("experiments.pages", "experiments.pages.*"),
@@ -102,7 +103,7 @@ OTHER_FILES: dict[str, frozenset[str]] = {
 }
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
-    data/texts data/features""")
+    data/texts data/features training""")
 _PROGRAMS = _names("options assemble runs report pages study paper benchmarks verification")
 FOLDERS: dict[str, frozenset[str]] = {
     "docs": _names("images study study/families study/figures"),

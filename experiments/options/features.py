@@ -7,7 +7,6 @@ import dataclasses
 from experiments.options.algorithm import TWO_VIEWS
 from experiments.options.entry import FRACTION, NOT_NEGATIVE, Group, Need, Range
 
-HIDDEN_LAYERS = {"linear": 0, "mlp": 2}  # by --head
 _FEATURES = "features (--dataset=features:PATH)"
 
 _option = Group("features", departs=False)
@@ -30,7 +29,7 @@ class FeatureOptions:
     head: str = _option(
         "linear",
         "features: what is trained on them, one layer or a perceptron",
-        choices=tuple(HIDDEN_LAYERS),
+        choices=("linear", "mlp"),
         needs=Need(_FEATURES, lambda c: c.model == "features"),
     )
     feature_views: str = _option(
