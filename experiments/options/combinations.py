@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from experiments.options.algorithm import MIXING
 from experiments.options.influence import LAST_LAYER
 from experiments.options.kinds import FEATURE_ROWS, kind_of
 from experiments.options.lam import ORACLE
 from ssl_weighting.data.images.uda_labels import UDA_SETS_OF
 from ssl_weighting.data.names import printable
+from ssl_weighting.training.recipes import MIXING
 
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as the library's, without TensorFlow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.algorithm import TWO_VIEWS
 from experiments.options.entry import FRACTION, NOT_NEGATIVE, Group, Need, Range
+from ssl_weighting.training.recipes import HIDDEN_LAYERS, TWO_VIEWS
 
 _FEATURES = "features (--dataset=features:PATH)"
 
@@ -29,7 +29,7 @@ class FeatureOptions:
     head: str = _option(
         "linear",
         "features: what is trained on them, one layer or a perceptron",
-        choices=("linear", "mlp"),
+        choices=tuple(HIDDEN_LAYERS),
         needs=Need(_FEATURES, lambda c: c.model == "features"),
     )
     feature_views: str = _option(

@@ -8,7 +8,6 @@ from experiments.options.entry import NOT_NEGATIVE, OR_MINUS_ONE, POSITIVE, ROUN
 from experiments.options.lam import LEARNS
 
 LAST_LAYER = "last_layer"  # as `lambda_step.LAST_LAYER`, which imports TensorFlow
-WHOLE = -1  # as `trainer.WHOLE`, which imports it too: --lambda_batch of all of U
 _ITERATIVE = ("conjugate_gradient", "stochastic_cg", "unrolled", "neumann")
 _SCALED = ("neumann", "stochastic_cg")
 

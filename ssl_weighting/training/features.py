@@ -11,11 +11,10 @@ from ssl_weighting.data.features.statistics import feature_statistics
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.pipeline import BatchSource, ViewsSource
 from ssl_weighting.models import mlp
+from ssl_weighting.training.recipes import HIDDEN_LAYERS, TWO_VIEWS
 from ssl_weighting.training.settings import TrainingSettings
 from ssl_weighting.training.trainer import ModelParts
 
-HIDDEN_LAYERS = {"linear": 0, "mlp": 2}  # by `head`
-TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")  # read strong views
 _EVALUATED = 10_000  # rows of an evaluation step: they are cheap, calls are not
 
 

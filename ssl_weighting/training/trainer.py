@@ -21,6 +21,7 @@ from ssl_weighting.theta.ema import (
     frozen_statistics_forward,
 )
 from ssl_weighting.training.optimizers import theta_optimizer
+from ssl_weighting.training.recipes import MOST, WHOLE
 from ssl_weighting.training.settings import (
     TrainingSettings,
     algorithm_settings,
@@ -28,8 +29,6 @@ from ssl_weighting.training.settings import (
     lambda_settings,
 )
 from ssl_weighting.weight_store import WeightStore
-
-WHOLE, MOST = -1, 8192  # `lambda_batch`: all of U, which is so many examples at most
 
 
 class ModelParts(NamedTuple):

@@ -9,7 +9,6 @@ from absl import flags
 from places import ROOT
 from ssl_weighting_upstream.uda_tsa import SCHEDULES
 
-from experiments.options import algorithm as options_algorithm
 from experiments.options import flags as own_flags
 from experiments.options import influence, lam, presets
 from experiments.options.combinations import ORACLE_ALGORITHMS
@@ -23,7 +22,6 @@ from ssl_weighting.models import LOGIT_MAPS, PRECISIONS
 from ssl_weighting.models.bert import POOLINGS
 from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.theta import ema, schedules, weight_decay
-from ssl_weighting.training import features, trainer
 
 # Runs of every kind: for each option one of them reads it and one does not.
 BASES = [
@@ -119,14 +117,11 @@ def test_choices_are_the_library_s():
         "infl_bn": lambda_step.BATCH_NORM_MODES,
         "curvature": lambda_step.CURVATURES,
         "precision": PRECISIONS,
-        "head": features.HIDDEN_LAYERS,
     }
     for name, known in library.items():
         assert ENTRIES[name].choices == tuple(known), name
     assert lam.LEARNED == weight_store.LEARNED
     assert influence.LAST_LAYER == lambda_step.LAST_LAYER
-    assert influence.WHOLE == trainer.WHOLE
-    assert options_algorithm.TWO_VIEWS == features.TWO_VIEWS
     assert ORACLE_ALGORITHMS == algorithms.ORACLE_ALGORITHMS
     decays = {name: variant.batch_norm_decay for name, variant in VARIANTS.items()}
     assert decays == presets.BATCH_NORM_DECAYS
