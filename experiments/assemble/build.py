@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from experiments.assemble.hardware import open_devices
+from experiments.assemble.run import Run
 from experiments.assemble.text_data import load_text_splits
 from experiments.assemble.text_model import text_parts
 from experiments.assemble.views import augmentation_of, rates_of
@@ -17,8 +17,6 @@ from experiments.options.config import Config
 from experiments.options.kinds import FEATURE_ROWS, POINTS, TEXTS, kind_of
 from experiments.options.smoke import stand_in
 from ssl_weighting.algorithms.remixmatch import ANGLES
-from ssl_weighting.bilevel import BilevelTrainer
-from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.features.by_name import load_features
 from ssl_weighting.data.images.augmentation import clean_view
@@ -27,33 +25,13 @@ from ssl_weighting.data.images.contamination import RATES, contaminate, with_for
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.images.uda_labels import uda_labeled_rows
 from ssl_weighting.data.pipeline import BatchSource
-from ssl_weighting.data.splits import cross_fit_halves, make_splits, with_validation_as_labels
+from ssl_weighting.data.splits import make_splits, with_validation_as_labels
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
-from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.training.features import feature_parts
-from ssl_weighting.training.optimizers import weight_store
+from ssl_weighting.training.phases import build_training
 from ssl_weighting.training.settings import TrainingSettings, fields_of, named
-from ssl_weighting.training.trainer import Base, ModelParts, make_trainer
-
-
-@dataclasses.dataclass
-class Run:
-    """The parts of one training run."""
-
-    config: Config
-    splits: DataSplits
-    trainer: BilevelTrainer | CrossFitTrainer
-    evaluator: Evaluator | Ensemble
-    members: tuple[Run, ...] = ()  # of --validation=cross_fit: the runs of its single models
-    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of `ModelParts`
-
-    def validate(self) -> tuple[float, float]:
-        """Return error in % and loss on the labels that validate: V's, or the other halves'."""
-        runs = self.members or (self,)
-        found = [run.evaluator.error_and_loss(run.splits.validation) for run in runs]
-        error, loss = np.mean(found, axis=0)
-        return float(error), float(loss)
+from ssl_weighting.training.trainer import ModelParts, make_trainer
 
 
 def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
@@ -121,37 +99,37 @@ def build(config: Config, splits: DataSplits) -> Run:
     Raises:
         ValueError: an option does not fit the data or the machine.
     """
-    if config.validation == "held_out" and not len(splits.validation):
+    learns_on_v = config.validation == "held_out" and (config.learns or not config.refit)
+    if learns_on_v and not len(splits.validation):
         raise ValueError(
             "--val_size must be greater than 0: each evaluation measures V too. Received: "
             f"--val_size={config.val_size}. --validation_as_labels trains on V too, "
             "--validation=cross_fit needs none"
         )
-    store = weight_store(settings_of(config), len(splits.unlabeled.labels))
-    if config.validation == "held_out":
-        return _single(config, splits, store, config.seed)
-    # The seed of the batches stays: both models must score the same ones.
-    members = tuple(
-        _single(config, half, store, config.seed + 1000 * k)
-        for k, half in enumerate(cross_fit_halves(splits, config.seed))
-    )
-    trainer = CrossFitTrainer([member.trainer for member in members])
-    evaluator = Ensemble([member.evaluator for member in members])
-    return Run(config, splits, trainer, evaluator, members, members[0].inputs)
+
+    def single(settings, splits, store, seed):
+        keras.utils.set_random_seed(seed)
+        rates = rates_of(config)
+        return make_trainer(
+            settings,
+            splits,
+            lambda: _parts(config, splits, seed, rates),
+            store,
+            options=_algorithm_options(config),
+            rates=rates,
+            devices=open_devices(config),
+        )
+
+    return _run(config, build_training(settings_of(config), splits, single))
 
 
-def _single(config, splits, store, seed) -> Run:
-    keras.utils.set_random_seed(seed)
-    rates = rates_of(config)
-    trainer, evaluator, parts = make_trainer(
-        settings_of(config),
-        lambda: _parts(config, splits, seed, rates),
-        _base(config, splits),
-        store,
-        rates=rates,
-        devices=open_devices(config),
+def _run(config, training) -> Run:
+    learning = training.learning and _run(
+        dataclasses.replace(config, refit=False), training.learning
     )
-    return Run(config, splits, trainer, evaluator, inputs=parts.inputs)
+    members = tuple(_run(config, member) for member in training.members)
+    parts = (training.splits, training.trainer, training.evaluator, members, training.inputs)
+    return Run(config, *parts, learning)
 
 
 def _parts(config, splits, seed, rates) -> ModelParts:
@@ -178,13 +156,12 @@ def settings_of(config: Config) -> TrainingSettings:
     return TrainingSettings(**named(config, fields_of(TrainingSettings)))
 
 
-def _base(config, splits):
-    options = {
+def _algorithm_options(config):
+    return {
         # BERT has no BatchNorm: views that teach nothing need no backward pass.
         "separate_weak": config.model == "bert" and not config.entropy_coefficient,
         "broadcast_mask": config.preset == "released",
     }
-    return Base(splits.num_classes, splits.unlabeled.labels, options)
 
 
 def _check_points(config, splits):

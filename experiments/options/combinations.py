@@ -137,12 +137,18 @@ def _check_steps(config):
 
 def _check_cross_fit(config):
     alone = config.devices == 1 and not (config.score_every_step or config.stale_w)
-    if config.validation == "cross_fit" and not alone:
+    if config.cross_fits and not alone:
         raise ValueError(
-            "--validation=cross_fit scores with two models at once; it needs --devices=1, "
+            "--validation=cross_fit scores with several models at once; it needs --devices=1, "
             "--score_every_step=false and --stale_w=false. Received: --devices="
             f"{config.devices}, --score_every_step={config.score_every_step}, "
             f"--stale_w={config.stale_w}"
+        )
+    if config.refit and config.validation_as_labels and config.validation == "held_out":
+        raise ValueError(
+            "--refit trains on V's labels once they have validated; with --validation_as_labels "
+            "they are labels from the beginning, and nothing is held out. Leave out one of them, "
+            "or use --validation=cross_fit"
         )
 
 

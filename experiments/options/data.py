@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need
+from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need, Range
 from ssl_weighting.data.images.contamination import KINDS
 from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.images.uda_labels import LABELED_SETS
@@ -91,8 +91,19 @@ class DataOptions:
     )
     validation: str = _option(
         "held_out",
-        "whose labels validate: V's, or each half of the labels the other's model",
+        "whose labels validate: V's, or each fold of the labels the model that lacks it",
         choices=VALIDATIONS,
+    )
+    folds: int = _option(
+        2,
+        "K, folds of the labels and models that learn one Lambda",
+        Range("2 or more", lambda x: x >= 2),
+        needs=Need(
+            "--validation=cross_fit, and with --refit learned weights", lambda c: c.cross_fits
+        ),
+    )
+    refit: bool = _option(
+        False, "then train a new model on all labels, V's too, with the Lambda that was learned"
     )
     validation_as_labels: bool = _option(False, "train on V too (the control every gain must beat)")
     flip: bool = _option(True, "weak augmentation mirrors images", needs=_IMAGES, departs=True)

@@ -22,6 +22,10 @@ class TrainingSettings:
     """
 
     seed: int = 1
+    # Whose labels Lambda is learned on, and what comes after it.
+    validation: str = "held_out"
+    folds: int = 2
+    refit: bool = False
     # The base algorithm.
     algorithm: str = "fixmatch"
     uda_version: str = "2019"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.algorithms import ORACLE, Oracle, make_algorithm
 from ssl_weighting.bilevel import BilevelTrainer
-from ssl_weighting.data.examples import Examples
+from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
+from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.pipeline import validation_batch_at
 from ssl_weighting.evaluation import Evaluator
+from ssl_weighting.refit import RefitTrainer
 from ssl_weighting.theta.devices import Devices, divided
 from ssl_weighting.theta.ema import (
     ExponentialMovingAverage,
@@ -42,30 +44,45 @@ class ModelParts(NamedTuple):
     inputs: Mapping[str, str] = {}  # digests of what they depend on beside splits and options
 
 
-class Base(NamedTuple):
-    """What the base algorithm is told beside its settings."""
+@dataclasses.dataclass
+class Training:
+    """A trainer and what goes with it.
 
-    num_classes: int
-    truth: np.ndarray | None = None  # [|U|] int32, which the oracle's mask reads
-    options: Mapping[str, Any] = {}  # for `make_algorithm`
+    Attributes:
+        splits: what it trains and validates on.
+        trainer: of one model, of several that share Lambda, or of two phases.
+        evaluator: of the model, or of the mean of several.
+        members: of a cross-fit: its single models.
+        inputs: see `ModelParts`.
+        learning: of a refit: the phase before it, which learns Lambda.
+    """
+
+    splits: DataSplits
+    trainer: BilevelTrainer | CrossFitTrainer | RefitTrainer
+    evaluator: Evaluator | Ensemble
+    members: tuple[Training, ...] = ()
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    learning: Training | None = None
 
 
 def make_trainer(
     settings: TrainingSettings,
+    splits: DataSplits,
     parts_of: Callable[[], ModelParts],
-    base: Base,
     store: WeightStore,
     *,
+    options: Mapping[str, Any] | None = None,
     rates=None,
     devices: Devices | None = None,
-) -> tuple[BilevelTrainer, Evaluator, ModelParts]:
-    """Return trainer, evaluator and the parts, freshly initialised; nothing global is changed.
+) -> Training:
+    """Return a trainer of one model, freshly initialised; nothing global is changed.
 
     Args:
         settings: `settings.seed` is that of all batches.
+        splits: the sets.
         parts_of: builds the net and its batches, within the scope of `devices`.
-        base: of the algorithm.
         store: Lambda, which several trainers may share.
+        options: of the base algorithm, beside the settings.
         rates: `CtaRates` that learn, or None.
         devices: that share each theta-step.
 
@@ -82,7 +99,7 @@ def make_trainer(
     source, lambda_source = _sources(s, store, parts.source_of)
     trainer = BilevelTrainer(
         model,
-        _algorithm(s, model, ema, base),
+        _algorithm(s, splits, model, ema, options or {}),
         optimizer,
         store,
         ema,
@@ -96,17 +113,17 @@ def make_trainer(
         devices=devices,
     )
     evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit=s.jit)
-    return trainer, evaluator, parts
+    return Training(splits, trainer, evaluator, inputs=parts.inputs)
 
 
-def _algorithm(settings, model, ema, base):
+def _algorithm(settings, splits, model, ema, options):
     made = {
         "teacher": divided(frozen_statistics_forward(model, ema.shadow), settings.labeled_batch),
-        "num_classes": base.num_classes,
+        "num_classes": splits.num_classes,
     }
-    options = algorithm_settings(settings) | made | dict(base.options)
-    algorithm = make_algorithm(settings.algorithm, **options)
-    return Oracle(algorithm, base.truth) if settings.weighting == ORACLE else algorithm
+    every = algorithm_settings(settings) | made | dict(options)
+    algorithm = make_algorithm(settings.algorithm, **every)
+    return Oracle(algorithm, splits.unlabeled.labels) if settings.weighting == ORACLE else algorithm
 
 
 def _sources(settings, store, source_of):

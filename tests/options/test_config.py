@@ -178,6 +178,7 @@ OUT_OF_RANGE = {
         "solve_tolerance", "solve_scale", "lr_warmup_steps", "devices", "threads",
         "bert_trainable_layers", "feature_noise", "feature_mixing",
     ),
+    "2 or more": ("folds",),
     "at least 3: [CLS], a piece, [SEP]": ("max_len",),
     "6n + 4 with n >= 1 (10, 16, 22, 28)": ("depth",),
     r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate", "feature_dropout"),

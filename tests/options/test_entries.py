@@ -39,6 +39,7 @@ BASES = [
         {"dataset": "cifar10", "inverse_hessian": "conjugate_gradient"},
         {"dataset": "folder:mine"},
         {"dataset": "moons"},
+        {"dataset": "moons", "validation": "cross_fit"},
         {"dataset": "imdb"},
         {"dataset": "imdb", "algorithm": "fixmatch", "back_translation_dir": "there"},
         {"dataset": "imdb", "text_augment": "none"},
