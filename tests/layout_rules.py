@@ -45,6 +45,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
     (("ssl_weighting.refit",),),  # one model of what these learned
     (("ssl_weighting.training", "ssl_weighting.training.*"),),  # from settings to these
+    (("ssl_weighting.estimator",),),  # all of it as scikit-learn has it
     (
         ("experiments.options", "experiments.options.*"),
         ("experiments.pages", "experiments.pages.*"),
@@ -78,7 +79,7 @@ TOPS: dict[str, frozenset[str]] = {
     "docs": frozenset(),
     "ssl_weighting": _names("""
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
-        cross_fit refit madam weight_store evaluation checkpointing"""),
+        cross_fit refit estimator madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
         extract_features make_study predict run_cell run_paper run_profile run_study

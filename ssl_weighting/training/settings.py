@@ -10,6 +10,7 @@ from ssl_weighting.algorithms import SETTINGS
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.training import recipes
 from ssl_weighting.weight_store import LEARNED
 
 
@@ -111,6 +112,33 @@ class TrainingSettings:
     def unlabeled_batch(self) -> int:
         """Unlabeled examples of a training step."""
         return self.labeled_batch * self.unlabeled_ratio
+
+
+def feature_settings(**given: Any) -> TrainingSettings:
+    """Return the settings of a head on features, which are those of the programs for it.
+
+    Args:
+        given: settings that win over the recipe's.
+
+    Raises:
+        ValueError: a name that is not known.
+    """
+    known = fields_of(TrainingSettings)
+    if unknown := sorted(given.keys() - known):
+        raise ValueError(
+            f"The settings of training must be among {', '.join(sorted(known))}. "
+            f"Received: {', '.join(unknown)}"
+        )
+    algorithm = given.get("algorithm", recipes.FEATURES["algorithm"])
+    recipe = recipes.ALGORITHM_RECIPES.get(algorithm, {})
+    if algorithm == "uda":
+        recipe = recipe | recipes.UDA_RECIPES[given.get("uda_version", "2019")]
+    features = recipes.of_features(algorithm)
+    steps = given.get("steps", features["steps"])
+    features["ema_decay"] = min(features["ema_decay"], recipes.largest_decay(steps))
+    options = vars(TrainingSettings()) | recipe | features | given
+    made = recipes.following(options) | {"ramp_steps": recipes.ramp_steps(algorithm, steps)}
+    return TrainingSettings(**{n: v for n, v in (options | made | given).items() if n in known})
 
 
 def fields_of(settings: type) -> set[str]:

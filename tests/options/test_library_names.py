@@ -3,13 +3,16 @@
 import ast
 import inspect
 
+import pytest
 from places import ROOT
 
+from experiments.assemble.build import settings_of
 from experiments.options.config import ENTRIES, Config
-from ssl_weighting.algorithms import SETTINGS
+from experiments.options.presets import make_config
+from ssl_weighting.algorithms import ALGORITHMS, SETTINGS
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.lambda_step import LambdaStepSettings
-from ssl_weighting.training.settings import TrainingSettings
+from ssl_weighting.training.settings import TrainingSettings, feature_settings
 
 CALLED = ("config", "settings", "s")
 # (option, argument) -> why the names differ.
@@ -59,3 +62,10 @@ def test_a_trainer_s_settings_are_options_with_their_defaults():
     different = {name for name, value in ours.items() if theirs.get(name) != value}
     # What -1 and 0 stand for in an option is known by then.
     assert different == {"ramp_steps", "inner_steps"}
+
+
+@pytest.mark.parametrize("given", [{}, {"steps": 200, "threshold": 0.9}, {"head": "mlp"}])
+@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"remixmatch"}))
+def test_the_settings_of_a_head_on_features_are_the_programs(algorithm, given):
+    config = make_config(dataset="features:x", algorithm=algorithm, **given)
+    assert feature_settings(algorithm=algorithm, **given) == settings_of(config)
