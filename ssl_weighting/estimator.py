@@ -69,8 +69,9 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         example_weights_: [n] float32, λ of each row of `X_unlabeled`, or, if that was None, of each
             row of `X`, NaN for labeled rows. NaN too where λ has no meaning: without unlabeled
             rows, with the supervised algorithm, and for exact copies of rows that validate.
-        influence_: [n] float64 beside it, dL_S(V)/dλ (Eq. 6) at the last Λ-step that met the row:
-            positive where the row does harm. NaN where it never was met.
+        influence_: [n] float64 beside it, dL_S(V)/dλ (Eq. 6), mean over the Λ-steps that met the
+            row: positive where the row does harm. NaN where none did.
+        influence_error_: [n] float64, its standard error; NaN where fewer than two met the row.
         visits_: [n] int32, by how many Λ-steps the row's λ was moved.
         pseudo_labels_: [n] the class that the model gives each of these rows; of labeled rows of
             `X` the label.
@@ -144,7 +145,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         fitted = fit_head(settings, raw, val_size, say)
         self._heads, self.history_ = fitted.heads, fitted.history
         self.example_weights_, self.influence_ = fitted.lam, fitted.influence
-        self.visits_ = fitted.visits
+        self.influence_error_, self.visits_ = fitted.influence_error, fitted.visits
         if not settings.uses_unlabeled:
             self.example_weights_ = np.full_like(fitted.lam, np.nan)
         skipped = sum(entry.get("skipped", False) for entry in self.history_)
@@ -158,9 +159,9 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
 
     def _align(self, y, labeled, unlabeled):
         """Spread what is known of the unlabeled rows over all rows of X."""
-        for name, missing in (("example_weights_", np.nan), ("influence_", np.nan), ("visits_", 0)):
+        for name in ("example_weights_", "influence_", "influence_error_", "visits_"):
             values = getattr(self, name)
-            spread = np.full(len(y), missing, values.dtype)
+            spread = np.full(len(y), 0 if name == "visits_" else np.nan, values.dtype)
             spread[~labeled] = values
             setattr(self, name, spread)
         self.pseudo_labels_ = np.empty(len(y), self.classes_.dtype)

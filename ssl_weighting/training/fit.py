@@ -56,7 +56,8 @@ class Fitted:
         lam: [m] float32, λ of each unlabeled row; NaN where it was left out of U as a copy of an
             example of V.
         visits: [m] int32, how often each λ was moved.
-        influence: [m] float64, the last Eq. 6 of each; NaN of what was never scored.
+        influence: [m] float64, mean of Eq. 6 over the visits of each; NaN without one.
+        influence_error: [m] float64, its standard error; NaN below two visits.
         history: of each event its phase, kind and step, with what was reported.
     """
 
@@ -64,6 +65,7 @@ class Fitted:
     lam: np.ndarray
     visits: np.ndarray
     influence: np.ndarray
+    influence_error: np.ndarray
     history: list[dict[str, Any]]
 
 
@@ -130,9 +132,9 @@ def _head_of(training) -> Head:
 
 
 def _by_row(raw, splits: DataSplits, store):
-    """Return λ, visits and influence of `raw.unlabeled`, which stands at the end of U."""
+    """Return λ, visits, influence and error of `raw.unlabeled`, which stands at the end of U."""
     if raw.unlabeled is None:
-        return np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(0)
+        return np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0)
     kept = ~are_copies(raw.unlabeled, splits.validation)
     last = slice(len(splits.unlabeled) - kept.sum(), None)
 
@@ -141,9 +143,10 @@ def _by_row(raw, splits: DataSplits, store):
         found[kept] = values[last]
         return found
 
-    influence = store.last_influence.numpy().astype(np.float64)
+    influence, error = store.influence_per_visit()
     return (
         of_rows(store.table().numpy(), np.nan),
         of_rows(store.visits.numpy(), 0),
         of_rows(influence, np.nan),
+        of_rows(error, np.nan),
     )
