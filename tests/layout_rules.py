@@ -44,6 +44,8 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("ssl_weighting.bilevel",),),  # Alg. 1
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
     (("ssl_weighting.refit",),),  # one model of what these learned
+    (("ssl_weighting.training", "ssl_weighting.training.*"),),  # from settings to these
+    (("ssl_weighting.estimator",),),  # all of it as scikit-learn has it
     (
         ("experiments.options", "experiments.options.*"),
         ("experiments.pages", "experiments.pages.*"),
@@ -77,7 +79,7 @@ TOPS: dict[str, frozenset[str]] = {
     "docs": frozenset(),
     "ssl_weighting": _names("""
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
-        cross_fit refit madam weight_store evaluation checkpointing"""),
+        cross_fit refit estimator madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
         extract_features make_study predict run_cell run_paper run_profile run_study
@@ -86,8 +88,9 @@ TOPS: dict[str, frozenset[str]] = {
     "tests": _names("""
         conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps
         test_checkpointing
-        test_cross_fit test_evaluation test_influence test_influence_edges test_madam
-        test_measure_noise test_objective test_own_features test_refit test_score_every_step
+        test_cross_fit test_estimator test_estimator_checks test_evaluation test_influence
+        test_influence_edges test_influence_per_visit test_madam test_measure_noise
+        test_objective test_own_features test_refit test_score_every_step
         test_checks test_surface test_weight_store"""),
 }
 # The other files that may stand there. Inside a room any file may stand.
@@ -103,7 +106,7 @@ OTHER_FILES: dict[str, frozenset[str]] = {
 }
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
-    data/texts data/features""")
+    data/texts data/features training""")
 _PROGRAMS = _names("options assemble runs report pages study paper benchmarks verification")
 FOLDERS: dict[str, frozenset[str]] = {
     "docs": _names("images study study/families study/figures"),

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,21 +16,11 @@ from ssl_weighting.data.texts.hidden_states import HiddenBatchSource, HiddenStat
 from ssl_weighting.data.texts.pipeline import TextBatchSource
 from ssl_weighting.models import BertShape, bert, bert_lower
 from ssl_weighting.models.bert_weights import bert_folder, load_weights, read_shape, weights_digest
+from ssl_weighting.training.trainer import ModelParts
 
 _EVALUATED = 64  # texts of an evaluation step
 _BATCH = 32  # texts in the frozen part at once
 _MULTIPLE = 16  # its lengths: one compilation each
-
-
-class ModelParts(NamedTuple):
-    """A model and what feeds it."""
-
-    model: keras.Model
-    source_of: Callable  # (unlabeled examples a batch, stream) -> a batch source
-    validation: Examples  # V as the model's inputs, or what `clean_view` makes into them
-    preprocess: Callable  # stored inputs [n, ...] -> the model's
-    batch: int  # examples of an evaluation step
-    inputs: Mapping[str, str] = {}  # digests of what they depend on beside splits and options
 
 
 def text_parts(config: Config, splits: TextSplits) -> ModelParts:

@@ -14,10 +14,9 @@ from experiments.options.entry import (
     Need,
     is_one_of,
 )
+from ssl_weighting.training.recipes import MIXING, TWO_VIEWS
 
 UDA_VERSIONS = ("2019", "2020", "fixmatch")
-MIXING = ("mixmatch", "remixmatch")  # in groups of the labeled batch's size
-TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")
 
 _option = Group("algorithm")
 _UNLABELED = Need("an algorithm with unlabeled losses", lambda c: c.uses_unlabeled)

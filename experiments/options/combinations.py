@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from experiments.options.algorithm import MIXING
 from experiments.options.backbone import MOST_VIEWS, check_backbone
 from experiments.options.features import has_backbone
 from experiments.options.influence import LAST_LAYER
@@ -12,6 +11,7 @@ from experiments.options.kinds import FEATURE_ROWS, IMAGES, TEXTS, kind_of
 from experiments.options.lam import ORACLE
 from ssl_weighting.data.images.uda_labels import UDA_SETS_OF
 from ssl_weighting.data.names import printable
+from ssl_weighting.training.recipes import MIXING
 
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as the library's, without TensorFlow

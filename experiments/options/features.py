@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.algorithm import TWO_VIEWS
 from experiments.options.backbone import IMAGE_BACKBONES, NO_BACKBONE, TEXT_BACKBONES
 from experiments.options.entry import FRACTION, NOT_NEGATIVE, Group, Need, Range
 from experiments.options.kinds import Kind, kind_of
+from ssl_weighting.training.recipes import HIDDEN_LAYERS, TWO_VIEWS
 
-HIDDEN_LAYERS = {"linear": 0, "mlp": 2}  # by --head
 _FEATURES = "features (--dataset=features:PATH, or --backbone other than none)"
 
 _option = Group("features", departs=False)

@@ -8,7 +8,6 @@ from experiments.options.entry import NOT_NEGATIVE, OR_MINUS_ONE, POSITIVE, ROUN
 from experiments.options.lam import LEARNS
 
 LAST_LAYER = "last_layer"  # as `lambda_step.LAST_LAYER`, which imports TensorFlow
-WHOLE, MOST = -1, 8192  # --lambda_batch: all of U, which is so many examples at most
 _ITERATIVE = ("conjugate_gradient", "stochastic_cg", "unrolled", "neumann")
 _SCALED = ("neumann", "stochastic_cg")
 

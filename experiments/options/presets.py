@@ -11,6 +11,12 @@ from experiments.options.lam import LEARNED
 from experiments.options.smoke import shrunk
 from experiments.options.text_recipes import shrunk as shrunk_text
 from experiments.options.text_recipes import text_recipe
+from ssl_weighting.training.recipes import (
+    ALGORITHM_RECIPES,
+    UDA_RECIPES,
+    largest_decay,
+    ramp_steps,
+)
 
 # Where the paper and its released code disagree: a test checks the README's table against these.
 PRESETS = {
@@ -59,56 +65,12 @@ PRESETS = {
 # N of App. D (FixMatch 512, else 100); the release's flag default is 100, its README runs 512.
 INNER_STEPS = {"paper": {"fixmatch": 512}, "released": {}}
 DEFAULT_INNER_STEPS = 100
-UPDATES_OF_A_SHORT_RUN = 20
-# Of a run too short for its recipe, as in the recipes of short runs below: averages over a tenth of
-# it, twenty evaluations (the median is over as many).
-AVERAGES_OF_A_SHORT_RUN = 10
+UPDATES_OF_A_SHORT_RUN = 20  # of Lambda, and evaluations: the median is over as many
 
-ALGORITHM_RECIPES = {
-    "supervised": {"weighting": "fixed"},
-    # Table 1's older rows: 64 + 64 examples a step.
-    "pseudo_label": {"unlabeled_ratio": 1},
-    "vat": {
-        "unlabeled_ratio": 1, "wu": 0.3, "entropy_coefficient": 0.06, "optimizer": "adamw",
-        "learning_rate": 0.002, "lr_schedule": "constant", "weight_decay": 0.02,
-    },
-    "mean_teacher": {"unlabeled_ratio": 1, "wu": 50.0},
-    "mixmatch": {
-        "unlabeled_ratio": 1, "wu": 100.0, "temperature": 0.5, "mixup_beta": 0.5,
-        "cta_update": True,  # the release freezes the rates of FixMatch alone
-    },
-    # The upstream file with CTAugment, whose strong views are anchored to the weak one, as here.
-    "remixmatch": {
-        "unlabeled_ratio": 1, "wu": 1.5, "temperature": 0.5, "mixup_beta": 0.75,
-        "learning_rate": 0.002, "weight_decay": 0.02, "cta_update": True,
-    },
-    "uda": {"lambda_warmup_steps": 20_000},
-    "fixmatch": {},
-}  # fmt: skip
-_UDA = {"pixel_scaling": "standardized", "weight_decay_scope": "all"}
-UDA_RECIPES = {
-    # What the paper's UDA rows used: 64 / 320, no mask, no average, a warm-up of 20,000 steps.
-    "2019": _UDA | {
-        "wrn_variant": "uda_2019", "threshold": 0.0, "unlabeled_ratio": 5, "steps": 400_000,
-        "lr_schedule": "floored_cosine", "ema_decay": 0.0,
-    },
-    # Behind the numbers of UDA's last README.
-    "2020": _UDA | {
-        "wrn_variant": "uda", "threshold": 0.8, "temperature": 0.4, "unlabeled_ratio": 7,
-        "steps": 500_000, "ema_decay": 0.9999, "ema_scope": "all",
-    },
-    # The defaults, FixMatch's own, with UDA's loss.
-    "fixmatch": {"strong_augment": "randaugment"},
-}  # fmt: skip
 # Each author's net has its own; as the library's `wrn_variants.VARIANTS`, without TensorFlow.
 BATCH_NORM_DECAYS = {"fixmatch": 0.999, "uda": 0.9, "uda_2019": 0.9}
 LR_WARMUP_SHARES = {"2019": 1 / 20}  # of the run: 20,000 of 400,000 steps
 LAMBDA_INIT_OF_UDA = {250: 5.0}  # by number of labels (App. D)
-# Share of the run over which wu rises: 0.4 of it, or 16,384 of 2^20 steps.
-RAMPS = {
-    "pseudo_label": 0.4, "vat": 0.4, "mean_teacher": 0.4, "mixmatch": 1 / 64, "remixmatch": 1 / 64,
-}  # fmt: skip
-
 # XLA: 1.4 times faster on the small net, 1.3 times slower on WRN-28-2 (2 CPU cores).
 _SMALL = {
     "jit": True,
@@ -236,7 +198,7 @@ def _derived(options):
 def _in_time(options):
     """Return what is made for a recipe's steps so that a shorter run has it in proportion."""
     updates = max(1, options["steps"] // UPDATES_OF_A_SHORT_RUN)
-    decay = max(0.0, round(1 - AVERAGES_OF_A_SHORT_RUN / max(1, options["steps"]), 5))
+    decay = largest_decay(options["steps"])
     return {
         "ema_decay": min(options["ema_decay"], decay),
         "batch_norm_decay": min(options["batch_norm_decay"], decay),
@@ -256,8 +218,7 @@ def _recipe_in_time(dataset, given):
 def _with_ramp(config):
     if config.ramp_steps >= 0:
         return config
-    share = RAMPS.get(config.algorithm, 0.0)
-    return dataclasses.replace(config, ramp_steps=round(share * config.steps))
+    return dataclasses.replace(config, ramp_steps=ramp_steps(config.algorithm, config.steps))
 
 
 def _with_inner_steps(config):

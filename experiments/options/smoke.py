@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from experiments.options.algorithm import MIXING
 from experiments.options.config import Config
 from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.images.mnist_like import load_digits
+from ssl_weighting.training.recipes import MIXING
 
 MARK = "SMOKE"  # heads whatever such a run says, so that nobody takes it for a result
 BATCHES, CHANNELS = 16, 4  # divisors
@@ -70,4 +70,4 @@ def stand_in(name: str) -> RawDataset:
 
 
 def _in_colour(grey: Examples) -> Examples:
-    return Examples(grey.inputs.repeat(3, axis=3), grey.labels)
+    return dataclasses.replace(grey, inputs=grey.inputs.repeat(3, axis=3))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from experiments.assemble.build import Run, build, lambda_settings, load_splits
+from experiments.assemble.build import Run, build, load_splits, settings_of
 from experiments.options.config import config_from_json
 from experiments.pages.statistics import auroc
 from experiments.runs.record import read_config
@@ -17,6 +17,7 @@ from ssl_weighting.algorithms import ORACLE_ALGORITHMS
 from ssl_weighting.algorithms.oracle import pseudo_labels
 from ssl_weighting.lambda_step import LambdaStep, rank_correlation
 from ssl_weighting.structs import LabeledBatch
+from ssl_weighting.training.settings import lambda_settings
 
 _BATCH = 10**9  # number of the batch that is scored: no training reaches it
 COLUMNS = ("step", "size", "rank_correlation", "rank_correlation_std", "auroc", "auroc_std")
@@ -73,7 +74,7 @@ class Examination:
             trainer.model,
             trainer.algorithm,
             trainer.store,
-            lambda_settings(config),
+            lambda_settings(settings_of(config)),
             parameters=trainer.parameters,
         )
         self.batch = trainer.lambda_source.at(_BATCH)

@@ -19,7 +19,7 @@ _HOLD_OUT, _VALIDATION, _SUBSET, _FOLDS = 1, 2, 3, 5
 
 def make_splits(
     raw: RawDataset,
-    num_labeled: int,
+    num_labeled: int | None,
     val_size: int | None,
     seed: int,
     val_seed: int = 0,
@@ -39,7 +39,7 @@ def make_splits(
 
     Args:
         raw: the data set. Its own validation set, if any, is V.
-        num_labeled: |D|, at least one for each class.
+        num_labeled: |D|, at least one for each class; None for all that V and its copies leave.
         val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
             validation set, None takes all of it as it is, and a number draws from it.
         seed: chooses D, from 0.
@@ -73,7 +73,9 @@ def make_splits(
     # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
     # keeps file order for seed 0; data that people sort by name or time would bias D.
     rows = fixed
-    if rows is None:
+    if num_labeled is None:
+        rows = _rest(raw, validation)
+    elif rows is None:
         rng = np.random.RandomState(seed)
         rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free)
     labeled = train.take(rows)
@@ -211,9 +213,15 @@ def _held(labels, class_names, size) -> np.ndarray:
     return held
 
 
-def labeled_in_u(splits: DataSplits) -> np.ndarray:
-    """Return [|U|] bool: which unlabeled examples are, or equal, one of D."""
-    return are_copies(splits.unlabeled, splits.labeled)
+def sources_of_u(splits: DataSplits) -> np.ndarray:
+    """Return [|U|] str objects: "labeled" of what is, or equals, one of D, "validation" of V's.
+
+    All others are "unlabeled".
+    """
+    found = np.full(len(splits.unlabeled), "unlabeled", object)
+    for source in ("validation", "labeled"):
+        found[are_copies(splits.unlabeled, getattr(splits, source))] = source
+    return found
 
 
 def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
@@ -259,6 +267,19 @@ def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlab
     return pool.take(np.sort(np.concatenate([first, others[: num_unlabeled - len(first)]])))
 
 
+def _rest(raw, validation) -> np.ndarray:
+    """Return the rows of the training set that are no copy of one of V's."""
+    rows = np.flatnonzero(~are_copies(raw.train, validation))
+    counts = np.bincount(raw.train.labels[rows], minlength=len(raw.class_names))
+    if not counts.all():
+        gone = [raw.class_names[c] for c in np.flatnonzero(counts == 0)]
+        raise ValueError(
+            "`val_size` must leave every class a label to train on that is no copy of a validation "
+            f"example. Received: none of {gone}. Lower it, or add labels."
+        )
+    return rows
+
+
 def _without_copies(raw, validation) -> np.ndarray:
     """Return where U's candidates, the training set and `raw.unlabeled`, are no copy of V's."""
     pools = [raw.train] if raw.unlabeled is None else [raw.train, raw.unlabeled]
@@ -285,6 +306,8 @@ def _check_labeled_rows(raw, rows, num_labeled) -> None:
 def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
     for name, value in (("seed", seed), ("val_seed", val_seed)):
         check_whole(name, value, 0, 2**32 - 1)
+    if num_labeled is None:  # V takes at most what leaves one of each class
+        num_labeled = len(raw.class_names)
     check_whole("num_labeled", num_labeled, 1)
     if val_size is not None:
         check_whole("val_size", val_size, 0)

@@ -24,6 +24,7 @@ from experiments.runs import state as run_state
 from ssl_weighting.checkpointing import Checkpoints, read
 from ssl_weighting.data.images.augmentation import Augmentation
 from ssl_weighting.data.pipeline import BatchSource
+from ssl_weighting.training.settings import bilevel_settings
 
 # Lambda really moves: no mask, a Lambda-step every three steps, every id visited. Eight filters:
 # where a strided 1x1 convolution has fewer channels, oneDNN held to AVX2 (ONEDNN_MAX_CPU_ISA) gives
@@ -66,7 +67,7 @@ class Workshop:
             self.start = run_state.capture(self.run)
         for member in self.run.trainer.members:
             member.theta.forget()
-        self.run.trainer.settings = building._bilevel_settings(config)
+        self.run.trainer.settings = bilevel_settings(building.settings_of(config))
         run_state.restore(self.run, 0, self.start)
         return dataclasses.replace(self.run, config=config, splits=splits)
 

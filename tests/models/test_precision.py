@@ -17,6 +17,7 @@ from experiments.options.config import Config
 from experiments.options.presets import make_config
 from ssl_weighting.lambda_step import LambdaStep
 from ssl_weighting.models import PRECISIONS, mlp, wide_resnet
+from ssl_weighting.training.settings import lambda_settings
 
 MIXED = PRECISIONS[1:]
 OPTIONS = DIGITS | {"score_every_step": True}
@@ -63,7 +64,7 @@ def _run(precision):
 
 def _measured(run, at=0):
     trainer, k = run.trainer, tf.constant(at, tf.int64)
-    settings = building.lambda_settings(run.config)
+    settings = lambda_settings(building.settings_of(run.config))
     step = LambdaStep(trainer.model, trainer.algorithm, trainer.store, settings)
     batch = trainer.lambda_source.at(k)
     return step.measure(*batch, trainer.validation_at(k), trainer.step), step, batch[1].strong

@@ -8,15 +8,13 @@ import pytest
 from absl import flags
 from places import ROOT
 
-from experiments.assemble.build import fields_of
 from experiments.options import flags as own_flags
 from experiments.options.config import ENTRIES, Config, options_as_json
 from experiments.options.presets import DATASET_RECIPES, PRESETS, make_config
 from experiments.study.families import REFERENCE, SECONDARY
 from experiments.study.profiles import PROFILES, configs
 from ssl_weighting.algorithms import SETTINGS
-from ssl_weighting.bilevel import BilevelSettings
-from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.training.settings import TrainingSettings, fields_of
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 CHOICES = {name: entry.choices for name, entry in ENTRIES.items() if entry.choices}
@@ -66,8 +64,8 @@ def test_what_does_not_stand_on_the_command_line_is_left_to_presets(parse):
     assert (config.depth, config.width) == (28, DATASET_RECIPES["digits"]["width"])
 
 
-# Handed over by `build.named`.
-BY_NAME = SETTINGS | fields_of(BilevelSettings) | fields_of(LambdaStepSettings)
+# Handed over by `settings.named`.
+BY_NAME = SETTINGS | fields_of(TrainingSettings)
 READ_BY_PROPERTIES = ("algorithm", "unlabeled_ratio", "strong_augment", "cta_update")
 
 

@@ -3,13 +3,18 @@
 import ast
 import inspect
 
+import pytest
 from places import ROOT
 
-from experiments.options.config import ENTRIES
-from ssl_weighting.algorithms import SETTINGS
+from experiments.assemble.build import settings_of
+from experiments.options.config import ENTRIES, Config
+from experiments.options.presets import make_config
+from ssl_weighting.algorithms import ALGORITHMS, SETTINGS
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.training.settings import TrainingSettings, feature_settings
 
+CALLED = ("config", "settings", "s")
 # (option, argument) -> why the names differ.
 OTHER_NAMES = {
     **{
@@ -24,12 +29,17 @@ OTHER_NAMES = {
 
 
 def renamed_keywords():
-    """Return (option, argument) of every `argument=config.option` in experiments/assemble."""
+    """Return (option, argument) of every `argument=config.option` where options become objects."""
     found = set()
-    for path in (ROOT / "experiments" / "assemble").glob("*.py"):
+    rooms = (ROOT / "experiments" / "assemble", ROOT / "ssl_weighting" / "training")
+    for path in (path for room in rooms for path in room.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             value = node.value if isinstance(node, ast.keyword) else None
-            if isinstance(value, ast.Attribute) and ast.unparse(value.value) == "config":
+            if isinstance(value, ast.Attribute) and ast.unparse(value.value) in (
+                "config",
+                "settings",
+                "s",
+            ):
                 found.add((value.attr, node.arg))
     return {(option, name) for option, name in found if option in ENTRIES and option != name}
 
@@ -39,9 +49,23 @@ def test_the_library_s_arguments_have_the_options_names():
 
 
 def test_settings_are_options_by_name():
-    """All of these that are options arrive by `build.named`; the others are made from options."""
+    """What are options arrive by `settings.named`; the others are made from options."""
     made = {"solve", "num_steps", "strict", "separate_weak", "broadcast_mask", "teacher"}
     fixed = {"num_classes", "xi", "kl_coefficient", "rotation_coefficient"}  # upstream's constants
     names = {*SETTINGS, *inspect.signature(BilevelSettings).parameters}
     names |= {*inspect.signature(LambdaStepSettings).parameters}
     assert names - ENTRIES.keys() == made | fixed
+
+
+def test_a_trainer_s_settings_are_options_with_their_defaults():
+    ours, theirs = vars(TrainingSettings()), vars(Config())
+    different = {name for name, value in ours.items() if theirs.get(name) != value}
+    # What -1 and 0 stand for in an option is known by then.
+    assert different == {"ramp_steps", "inner_steps"}
+
+
+@pytest.mark.parametrize("given", [{}, {"steps": 200, "threshold": 0.9}, {"head": "mlp"}])
+@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"remixmatch"}))
+def test_the_settings_of_a_head_on_features_are_the_programs(algorithm, given):
+    config = make_config(dataset="features:x", algorithm=algorithm, **given)
+    assert feature_settings(algorithm=algorithm, **given) == settings_of(config)

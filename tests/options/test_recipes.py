@@ -8,13 +8,14 @@ from absl import flags
 from places import ROOT
 
 from experiments.assemble import build as building
-from experiments.assemble.optimizers import theta_optimizer
 from experiments.options.deviations import deviations
 from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import config_from_flags, define
 from experiments.options.presets import ALGORITHM_RECIPES, following_steps, make_config
 from experiments.paper.cells import cells
 from experiments.runs.state import variables
+from ssl_weighting.training.optimizers import theta_optimizer
+from ssl_weighting.training.settings import algorithm_settings
 
 UDA = {
     "2019": {
@@ -293,14 +294,16 @@ def test_a_run_of_2019_has_its_schedule_and_fixmatch_s_its_mask_and_annealing():
     other = build(uda_version="fixmatch", tsa="log").trainer.algorithm
     assert not other.strict and other.num_steps == 250
     full = make_config(algorithm="uda", uda_version="fixmatch")
-    assert building._tsa_steps(full) == 2**16, "upstream: 2^14 kimg, tsa_pos 8"
+    assert algorithm_settings(building.settings_of(full))["num_steps"] == 2**16, (
+        "upstream: 2^14 kimg, tsa_pos 8"
+    )
 
 
 @pytest.mark.parametrize(("scope", "decayed"), [("kernels", {"kernel"}), ("all", None)])
 def test_vat_s_adam_decays_kernels_by_4e_5_a_step(scope, decayed):
     """theta <- theta (1 - 0.002 * 0.02), apart from the gradient's step."""
     config = make_config(algorithm="vat", weight_decay_scope=scope)
-    optimizer = theta_optimizer(config)
+    optimizer = theta_optimizer(building.settings_of(config))
     model = building.wide_resnet((8, 8, 1), 2, depth=10, width=1, base_filters=2)
     for v in model.trainable_variables:
         v.assign(np.ones(v.shape))

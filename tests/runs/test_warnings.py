@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reporting_runs import write_run
 
-from experiments.assemble.optimizers import weight_store
+from experiments.assemble.build import settings_of
 from experiments.make_report import console_text
 from experiments.options.presets import make_config
 from experiments.report.provenance import WARNINGS
@@ -16,6 +16,7 @@ from experiments.runs import header, results
 from experiments.runs import log as run_log
 from experiments.runs.machine import continued
 from experiments.runs.warnings import foreseen, warnings_of
+from ssl_weighting.training.optimizers import weight_store
 
 GOOD = {
     "class_names": ["cat", "dog"],
@@ -218,7 +219,7 @@ def test_the_report_opens_with_the_warnings_and_who_has_them(tmp_path):
 def test_the_influence_that_decides_between_equal_weights(mode, name):
     """Two steps with influence 1 on id 0, one of them with 2 on id 1 (`single`: their means)."""
     config = make_config(dataset="cifar10", lambda_optimizer=name, weighting=mode)
-    store = weight_store(config, 3)
+    store = weight_store(settings_of(config), 3)
     for ids, g in (([0, 1], [1.0, 2.0]), ([0], [1.0])):
         store.update(np.array(ids, np.int64), np.float32(g))
     found = results._influence(store)
