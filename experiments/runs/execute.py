@@ -16,6 +16,7 @@ from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs import results
 from experiments.runs.beginning import refuse_foreign
 from experiments.runs.header import announce, first_input, warn
+from experiments.runs.lambda_history import history_of
 from experiments.runs.lock import held
 from experiments.runs.log import NOTHING, RunLog
 from experiments.runs.state import capture, checkpoints_of, restore
@@ -171,6 +172,7 @@ class Clock:
 
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     trainer, config, clock = run.trainer, run.config, Clock(log, run.trainer.step)
+    history = history_of(run)
     if trainer.step in snapshot_steps:
         on_step(run)
     stops = functools.partial(_next_stop, config=config, snapshot_steps=snapshot_steps)
@@ -185,7 +187,7 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
             log.write("train", event.step, **event.report)
             log.timing(event.step)
         if whole and _due(event.step, config.eval_every, config):
-            _evaluate(run, log)
+            _evaluate(run, log, history)
         stopping = stop.asked()  # once: the answer may change on any line
         if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
             checkpoints.save(event.step, capture(run, log.written))
@@ -220,7 +222,7 @@ def _log_lambda(run, log, event):
         )
 
 
-def _evaluate(run, log):
+def _evaluate(run, log, history):
     splits, evaluator = run.splits, run.evaluator
     test_error, test_loss = evaluator.error_and_loss(splits.test)
     validation_error, validation_loss = run.validate()
@@ -241,6 +243,8 @@ def _evaluate(run, log):
         lam_histogram=lam_histogram(table),
     )
     log.histogram(run.trainer.step, table)
+    if history is not None:
+        history.take(run.trainer.step, table)
 
 
 def _single_errors(run):
