@@ -86,7 +86,8 @@ TOPS: dict[str, frozenset[str]] = {
     "tests": _names("""
         conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps
         test_checkpointing
-        test_cross_fit test_evaluation test_influence test_influence_edges test_madam
+        test_cross_fit test_evaluation test_influence test_influence_edges
+        test_influence_per_visit test_madam
         test_measure_noise test_objective test_own_features test_score_every_step
         test_checks test_surface test_weight_store"""),
 }

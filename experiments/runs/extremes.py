@@ -7,6 +7,8 @@ import numpy as np
 from experiments.runs.record import RunRecord
 from experiments.runs.run_files import Arrays
 
+FEWEST = 3  # visits of an example that may be called a suspect
+
 SIDES = {"down": "Most down-weighted", "up": "Most up-weighted"}
 
 WHICH = (
