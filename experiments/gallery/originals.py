@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,13 @@ _BACKBONE = KINDS["features"].model
 _CHUNK = 256  # files whose pictures are in memory at once
 _RANGE = 2.5  # standard deviations at which the colours of a strip end
 _PARTS = ("train", "unlabeled", "validation", "test")
+
+
+class Pictures(NamedTuple):
+    """Small pictures in the order of the page's examples."""
+
+    side: int  # pixels of the longer side of the largest
+    pictures: Iterator[np.ndarray]  # [h, w] or [h, w, 3] uint8
 
 
 def kind_of_page(config: Config) -> str:
@@ -57,34 +65,37 @@ def texts_of(rows: Rows, cache_dir: str | None = None) -> list[str] | None:
     return [found[name] for name in _known(rows.names, found, config)]
 
 
-def pictures_of(rows: Rows, cache_dir: str | None = None) -> Iterator[np.ndarray]:
-    """Yield a small picture of each example, [h, w] or [h, w, 3] uint8, `SIDE` at most.
+def pictures_of(rows: Rows, cache_dir: str | None = None) -> Pictures:
+    """Return a small picture of each example.
 
     Raises:
-        OSError, ValueError: they cannot be read any more.
+        OSError, ValueError: they cannot be read any more; some only when they are looked at.
     """
     config = rows.config
     if kind_of(config.dataset) is FEATURE_ROWS:
-        return strips(rows.parts)
+        return Pictures(SIDE, strips(rows.parts))
     kind, _, path = config.dataset.partition(":")
-    if kind == "folder" and config.contamination == "none":
-        return thumbs_of_files(path, rows.names, config)
-    if config.model != _BACKBONE:
-        return map(thumb, itertools.chain(*(part.examples.inputs for part in rows.parts)))
-    return thumbs_of_names(rows.names, config, cache_dir)
+    same = config.contamination == "corrupt" or config.smoke
+    if kind == "folder" and not same:
+        return Pictures(SIDE, thumbs_of_files(path, rows.names, config))
+    if (config.model == _BACKBONE or config.image_size) and not same:
+        return thumbs_of_names(rows.names, config, cache_dir)
+    images = [part.examples.inputs for part in rows.parts]
+    return Pictures(_side(images[0]), map(thumb, itertools.chain(*images)))
 
 
-def thumbs_of_names(
-    names: Sequence[str], config: Config, cache_dir: str | None = None
-) -> Iterator[np.ndarray]:
-    """Yield the pictures that an image set calls `names`, made small."""
+def thumbs_of_names(names: Sequence[str], config: Config, cache_dir: str | None = None) -> Pictures:
+    """Return the pictures that an image set calls `names`, as large as they are there."""
     from ssl_weighting.data.images.by_name import load_images
 
     raw = load_images(config.dataset, config.data_dir or None, None, cache_dir, config.on_error)
     places = {name: (one, row) for one in _parts_of(raw) for row, name in enumerate(one.names)}
-    for name in _known(names, places, config):
-        one, row = places[name]
-        yield thumb(one.inputs[row])
+    chosen = [places[name] for name in _known(names, places, config)]
+    return Pictures(_side(raw.train.inputs), (thumb(one.inputs[row]) for one, row in chosen))
+
+
+def _side(images):
+    return min(max(images.shape[1:3]), SIDE)
 
 
 def thumbs_of_files(path: str, names: Sequence[str], config: Config) -> Iterator[np.ndarray]:
@@ -124,7 +135,7 @@ def strips(parts: Sequence[Part]) -> Iterator[np.ndarray]:
     Neighbours are averaged where there are more features than pixels. Mean and standard deviation
     are those of all examples of the page.
     """
-    rows = np.concatenate([part.examples.inputs.reshape(len(part.names), -1) for part in parts])
+    rows = np.concatenate([part.examples.inputs.reshape(len(part.examples), -1) for part in parts])
     rows = rows.astype(np.float64)
     deviation = rows.std(axis=0)
     rows = (rows - rows.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)

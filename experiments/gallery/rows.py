@@ -8,7 +8,6 @@ loaded, and TensorFlow with it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ from experiments.runs.lambda_history import Moments, read_history
 from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import RunError
 from experiments.runs.saved_model import kind_of_run, load_model
-from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits, Examples
 
 SOURCES = ("unlabeled", "labeled", "validation", "test")
@@ -34,7 +32,6 @@ class Part(NamedTuple):
 
     source: str  # one of `SOURCES`
     examples: Examples
-    names: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +54,7 @@ class Rows:
     @property
     def names(self) -> list[str]:
         """Names of all examples, [n]."""
-        return [str(name) for part in self.parts for name in part.names]
+        return [str(name) for part in self.parts for name in part.examples.names]
 
     @property
     def accumulated(self) -> bool:
@@ -125,24 +122,16 @@ def _splits(config, record, cache_dir) -> DataSplits:
 
 
 def _parts(splits, with_test) -> tuple[Part, ...]:
-    unlabeled = splits.unlabeled
-    parts = [Part("unlabeled", unlabeled, _names(unlabeled, "unlabeled"))]
+    parts = [Part("unlabeled", splits.unlabeled)]
     for source in SOURCES[1:] if with_test else SOURCES[1:3]:
         examples = getattr(splits, source)
         # D's examples usually stand in U too, where they have a weight; V's may be labels.
         new = np.ones(len(examples), bool)
         for part in parts if source != "test" else ():
-            new &= ~are_copies(examples, part.examples)
-        names = np.array(_names(examples, source), object)
+            new &= ~np.isin(examples.names.astype(str), part.examples.names.astype(str))
         if new.any():
-            parts.append(Part(source, examples.take(new), names[new]))
+            parts.append(Part(source, examples.take(new)))
     return tuple(parts)
-
-
-def _names(examples, source):
-    if examples.names is not None:
-        return examples.names
-    return [f"{source}[{row}]" for row in range(len(examples))]
 
 
 def _columns_of_u(record, splits) -> dict[str, np.ndarray]:

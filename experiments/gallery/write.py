@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.gallery.originals import SIDE, pictures_of, texts_of
+from experiments.gallery.originals import pictures_of, texts_of
 from experiments.gallery.page import MARK, gallery_page
 from experiments.gallery.rows import Rows, collect
 from experiments.gallery.thumbnails import pack
-from experiments.options.kinds import FEATURE_ROWS, kind_of
 from experiments.pages.files import write_pages
 
 FILE = "gallery.html"  # in the run folder
@@ -46,7 +45,8 @@ def write_rows(rows: Rows, out: Path, cache_dir: str | None = None) -> Gallery:
     """Write the page of examples that are at hand."""
     texts, sheets = texts_of(rows, cache_dir), None
     if texts is None:
-        sheets = pack(pictures_of(rows, cache_dir), _side(rows))
+        side, pictures = pictures_of(rows, cache_dir)
+        sheets = pack(pictures, side)
     folder = f"{out.stem}-pictures"
     files = gallery_page(rows, texts, sheets, folder)
     page = files.pop("")
@@ -55,12 +55,3 @@ def write_rows(rows: Rows, out: Path, cache_dir: str | None = None) -> Gallery:
         if f"{folder}/{path.name}" not in files:  # of an earlier page, which had more
             path.unlink()
     return Gallery(out, len(rows.names), len(files))
-
-
-def _side(rows):
-    """Return the side of the largest picture that there can be."""
-    config = rows.config
-    shape = rows.parts[0].examples.inputs.shape[1:]
-    small = kind_of(config.dataset) is not FEATURE_ROWS and len(shape) == 3
-    read_anew = config.dataset.startswith("folder:") and config.contamination == "none"
-    return min(max(shape[:2]), SIDE) if small and not read_anew else SIDE

@@ -172,7 +172,7 @@ class Clock:
 
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     trainer, config, clock = run.trainer, run.config, Clock(log, run.trainer.step)
-    history = history_of(run)
+    history = history_of(config, len(run.splits.unlabeled), trainer.step)
     if trainer.step in snapshot_steps:
         on_step(run)
     stops = functools.partial(_next_stop, config=config, snapshot_steps=snapshot_steps)

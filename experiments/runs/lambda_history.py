@@ -8,16 +8,14 @@ follows from the step alone, so a run that was killed and resumed ends with the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from experiments.options.config import Config
 from experiments.runs.run_files import RunError
 from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.files import replacing
-
-if TYPE_CHECKING:
-    from experiments.assemble.build import Run
 
 FILE = "lambda_history.npz"
 MOST = 20
@@ -77,12 +75,11 @@ class LambdaHistory:
         return {int(s): lam for s, lam in zip(file.steps, file.lam, strict=True) if s <= step}
 
 
-def history_of(run: Run) -> LambdaHistory | None:
-    """Return what keeps the history of a run; None where λ never moves."""
-    if not run.trainer.store.learns:
+def history_of(config: Config, num_unlabeled: int, step: int) -> LambdaHistory | None:
+    """Return what keeps the history of a run that stands at `step`; None where λ never moves."""
+    if not config.learns:
         return None
-    size, config = len(run.splits.unlabeled), run.config
-    return LambdaHistory(config.out, size, config.eval_every, run.trainer.step)
+    return LambdaHistory(config.out, num_unlabeled, config.eval_every, step)
 
 
 def read_history(path: Path) -> Moments:

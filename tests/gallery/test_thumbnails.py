@@ -85,7 +85,7 @@ def test_files_are_found_by_name_whatever_the_name(tmp_path):
 
 def test_a_strip_shows_what_lies_above_and_below_the_mean():
     x = np.float32([[3, 5, 0], [1, 5, 4], [-1, 5, 8]])
-    part = Part("unlabeled", Examples(x, np.zeros(3, np.int32)), ["a", "b", "c"])
+    part = Part("unlabeled", Examples(x, np.zeros(3, np.int32)))
     high, middle, low = strips([part])
     assert high.shape == (STRIP, SIDE, 3)
     third = SIDE // 3
@@ -98,7 +98,7 @@ def test_a_strip_shows_what_lies_above_and_below_the_mean():
 def test_many_features_are_averaged_in_neighbours():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(5, 2 * SIDE)).astype(np.float32)
-    part = Part("unlabeled", Examples(x, np.zeros(5, np.int32)), list("abcde"))
+    part = Part("unlabeled", Examples(x, np.zeros(5, np.int32)))
     z = (x - x.mean(0)) / x.std(0)
     means = z.reshape(5, SIDE, 2).mean(2)
     for row, strip in zip(means, strips([part]), strict=True):

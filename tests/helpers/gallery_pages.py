@@ -56,8 +56,9 @@ def rows(folder, names, *, outside=0, classes=("one", "two"), texts=None, moment
         if end > start:
             some = slice(start, end)
             known = None if beside is None else beside[some]
-            examples = Examples(inputs[some], given["truth"][some], known)
-            parts.append(Part(source, examples, names[some]))
+            called = np.array(names, object)[some]
+            examples = Examples(inputs[some], given["truth"][some], known, called)
+            parts.append(Part(source, examples))
         start = end
     steps = 10 * np.arange(1, moments + 1)
     lam = np.linspace(1, given["lam"][: n - outside], moments + 1)[1:].astype(np.float32)
