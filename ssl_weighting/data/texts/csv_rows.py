@@ -110,11 +110,22 @@ def kept(
         ValueError: says what is wrong with the first row that is not skipped.
     """
     sound, skipped = [], []
+    for row in unless_stopped(rows, on_error, is_labeled):
+        (skipped if row.fault else sound).append(row)
+    return sound, skipped
+
+
+def unless_stopped(
+    rows: Iterable[Row], on_error: str, is_labeled: Callable[[Row], bool] = lambda row: False
+) -> Iterator[Row]:
+    """Yield the rows, those with a fault too unless they stop the program.
+
+    Args, raises: as of `kept`.
+    """
     for row in rows:
         if row.fault and (on_error == STOP or (on_error == AUTO and is_labeled(row))):
             raise ValueError(f"{row.fault} Or skip such rows: on_error=skip.")
-        (skipped if row.fault else sound).append(row)
-    return sound, skipped
+        yield row
 
 
 def said_of_skipped(path, skipped: Sequence[Row]) -> tuple[str, ...]:
