@@ -58,6 +58,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
         ("experiments.report", "experiments.report.*"),
         ("experiments.gallery", "experiments.gallery.*"),
+        ("experiments.serving", "experiments.serving.*"),
         ("experiments.paper", "experiments.paper.*"),
         ("experiments.verification", "experiments.verification.*"),
     ),
@@ -82,7 +83,8 @@ TOPS: dict[str, frozenset[str]] = {
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
         cross_fit refit estimator madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
-        __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_gallery
+        __init__ benchmark compare_runs compare_upstream examine_scores export_model fetch_data
+        make_gallery
         make_report extract_features make_study predict run_cell run_paper run_profile run_study
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
@@ -101,7 +103,8 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
     "docs": _names("""
-        architecture.md backbones.md benchmarks.md gallery.md influence.md recipes.md"""),
+        architecture.md backbones.md benchmarks.md gallery.md influence.md predict.md
+        recipes.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
@@ -110,7 +113,7 @@ _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
     data/texts data/features training""")
 _PROGRAMS = _names("""
-    options assemble runs report gallery pages study paper benchmarks verification""")
+    options assemble runs serving report gallery pages study paper benchmarks verification""")
 FOLDERS: dict[str, frozenset[str]] = {
     "docs": _names("images study study/families study/figures"),
     "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.options.config import recorded_option
-from experiments.options.kinds import KINDS, POINTS, TEXTS, Kind
+from experiments.options.kinds import FEATURE_ROWS, IMAGES, KINDS, TEXTS, Kind
 from experiments.runs.record import read_config
 from experiments.runs.run_files import RunError
 from ssl_weighting.data.damage import DAMAGE
 
+if TYPE_CHECKING:
+    import keras
+
 FILE = "model.keras"
 
 
-def load_model(folder: Path) -> tuple:
-    """Return the averaged model of a run and its config.json.
+def read_run(folder: Path, kinds: Collection[Kind] = (IMAGES, TEXTS, FEATURE_ROWS)) -> dict:
+    """Return config.json of a finished run, checked without reading its model.
+
+    Args:
+        folder: of the run.
+        kinds: of data that it may have been trained on.
 
     Raises:
         FileNotFoundError: the run is not finished.
-        ValueError: the model file is damaged, config.json does not describe it, or the run's inputs
-            are no images, texts or features.
+        ValueError: config.json cannot be, or the run's inputs are of another kind.
     """
     for name in ("config.json", FILE, "summary.json"):
         if not (folder / name).exists():
@@ -30,8 +36,21 @@ def load_model(folder: Path) -> tuple:
                 f"--run must be a finished run. Received: {folder}, without {name}."
             )
     config = read_config(folder)
-    _check_config(folder, config)
-    import keras  # and TensorFlow: seconds, for which no refusal above has to wait
+    _check_config(folder, config, kinds)
+    return config
+
+
+def load_model(folder: Path, config: Mapping[str, Any]) -> keras.Model:
+    """Return the averaged model of a run.
+
+    Args:
+        folder: of the run.
+        config: as of `read_run`.
+
+    Raises:
+        ValueError: the model file is damaged, or config.json does not describe it.
+    """
+    import keras  # and TensorFlow: seconds, for which no refusal by `read_run` has to wait
 
     try:
         _check_bytes(folder / FILE)
@@ -41,7 +60,7 @@ def load_model(folder: Path) -> tuple:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{folder / FILE} must be a saved model: {reason}") from error
     _check_fits(folder, model, config)
-    return model, config
+    return model
 
 
 def kind_of_run(config: Mapping[str, Any]) -> Kind:
@@ -49,11 +68,11 @@ def kind_of_run(config: Mapping[str, Any]) -> Kind:
     return KINDS[config["config"]["model"]]
 
 
-def _check_config(folder, config):
+def _check_config(folder, config, kinds):
     """Compare what labeling needs of config.json with what can be.
 
     Raises:
-        ValueError: a field is missing or wrong, or the inputs are no images, texts or features.
+        ValueError: a field is missing or wrong, or the inputs are of none of `kinds`.
     """
     recorded_option(config["config"], "model")
     for field in ("class_names", "input_shape"):
@@ -63,9 +82,10 @@ def _check_config(folder, config):
     if len(set(names)) != len(names):
         raise RunError(f"{folder}/config.json must have different `class_names`. Received: {names}")
     kind = kind_of_run(config)
-    if kind is POINTS or len(shape) != kind.rank:
+    if kind not in kinds or len(shape) != kind.rank:
+        *first, last = (one.rows for one in kinds)
         raise ValueError(
-            f"--run must be a run on images, texts or features. Received: {folder}, trained on "
+            f"--run must be a run on {', '.join(first)} or {last}. Received: {folder}, trained on "
             f"{config.get('dataset')} with inputs of shape {shape}"
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -31,12 +32,32 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         ValueError: if it is damaged, holds pickled objects or is something else; names the file.
     """
-    try:
+    with named_damage(path):
         return _read(path)
+
+
+@contextlib.contextmanager
+def named_damage(
+    path: str | os.PathLike,
+    form: str = "an .npz file of plain arrays",
+    writer: str = "np.savez(path, ...)",
+) -> Iterator[None]:
+    """Name the file whose damage ends what is done inside.
+
+    Args:
+        path: of the file.
+        form: what it must be.
+        writer: the expression that writes such a file.
+
+    Raises:
+        ValueError: for any of `DAMAGE`.
+    """
+    try:
+        yield
     except DAMAGE as error:
         raise ValueError(
-            f"{path} must be an .npz file of plain arrays, without pickled objects. "
-            f"Received: {error or type(error).__name__}. Write it again with `np.savez(path, ...)`."
+            f"{path} must be {form}, without pickled objects. "
+            f"Received: {error or type(error).__name__}. Write it again with `{writer}`."
         ) from error
 
 
@@ -53,57 +74,69 @@ def read_npy_folder(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    try:
+    with named_damage(path, "an .npy file of a plain array", "np.save(path, x)"):
         size = path.stat().st_size
         check_claim(size)
         with open(path, "rb") as file:
-            _check_header(file, size, path.name)
+            check_header(file, size, path.name)
         return np.load(path, allow_pickle=False)
-    except DAMAGE as error:
-        raise ValueError(
-            f"{path} must be an .npy file of a plain array, without pickled objects. "
-            f"Received: {error or type(error).__name__}. Write it again with `np.save(path, x)`."
-        ) from error
 
 
 def _read(path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
-        _check_members(archive.infolist(), os.path.getsize(path))
+        check_members(archive.infolist(), os.path.getsize(path))
+        check_claim(sum(member.file_size for member in archive.infolist()))
         for member in archive.infolist():
             _check_member(archive, member)
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+def check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Check that arrays have different names and lie beside each other in a file of `size` bytes.
+
+    Raises:
+        ValueError: they do not.
+    """
     names = [member.filename.removesuffix(".npy") for member in members]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two arrays called {twice[0]!r}")
     if sum(member.compress_size for member in members) > size:
         raise ValueError("arrays that overlap in the file")
-    check_claim(sum(member.file_size for member in members))
+    for member in members:
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # bzip2 packs 48 GB of zeros into 40 kB
+            raise ValueError(f"{member.filename!r} packed by a method that numpy does not write")
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     """Compare what an array's header claims with what the file can hold."""
-    methods = {zipfile.ZIP_STORED: member.file_size, zipfile.ZIP_DEFLATED: member.compress_size}
-    if member.compress_type not in methods:  # bzip2 packs 48 GB of zeros into 40 kB
-        raise ValueError(f"{member.filename!r} packed by a method that numpy does not write")
-    check_claim(member.file_size, methods[member.compress_type])
+    stored = member.compress_type == zipfile.ZIP_STORED
+    check_claim(member.file_size, member.file_size if stored else member.compress_size)
     with archive.open(member) as file:
-        _check_header(file, member.file_size, member.filename)
+        check_header(file, member.file_size, member.filename)
 
 
-def _check_header(file: IO[bytes], size: int, name: str) -> None:
-    """Compare what the header of an array claims with the bytes that there are."""
+def check_header(file: IO[bytes], size: int, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, whether Fortran's order, and dtype of an array, where the file can hold them.
+
+    Args:
+        file: at the beginning of the array; is then at its first number.
+        size: bytes of the array with its header.
+        name: of the array, for errors.
+
+    Raises:
+        ValueError: another format, or more or fewer bytes than the header claims.
+    """
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"{name!r} of the unknown format {version}")
-    shape, _, dtype = _HEADERS[version](file)
+    shape, fortran, dtype = _HEADERS[version](file)
     claimed = file.tell() + math.prod(shape) * dtype.itemsize
     if claimed != size and not dtype.hasobject:  # objects are refused when read
         raise ValueError(f"{name!r} of {size:,} bytes, whose header claims {claimed:,}")
+    return shape, fortran, dtype
 
 
 def kept(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
+
+import numpy as np
 
 # What programs write where a value is missing: all that pandas reads as missing, in small letters.
 MISSING = frozenset(
@@ -55,6 +57,23 @@ def look_alikes(names: Iterable[str]) -> tuple[str, ...]:
     for name in dict.fromkeys(names):
         groups.setdefault(shape_of(name), []).append(name)
     return next((tuple(group) for group in groups.values() if len(group) > 1), ())
+
+
+def first_repeated(names: Callable[[], Iterable[str]]) -> tuple[int, int] | None:
+    """Return the places of the first name that is there again, None if all differ.
+
+    Takes eight bytes of memory a name; passes over them twice if there may be such a one.
+
+    Args:
+        names: starts a pass over them.
+    """
+    seen = np.sort(np.fromiter(map(hash, names()), np.int64))
+    again = set(seen[1:][seen[1:] == seen[:-1]].tolist())
+    first: dict[str, int] = {}
+    for place, name in enumerate(names() if again else ()):
+        if hash(name) in again and first.setdefault(name, place) != place:
+            return first[name], place
+    return None
 
 
 def _is_seen(character):

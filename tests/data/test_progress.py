@@ -65,11 +65,6 @@ def read_folder(folder):
     folders.load_folder(folder)
 
 
-def read_pictures(folder):
-    write_images(folder)
-    folders.read_images(folder, 2, 1)
-
-
 def read_prepared(folder):
     batches = [{"image": np.zeros([5, 2, 2, 1], "u1"), "label": np.zeros(5, int)}] * 2
     data = SimpleNamespace(as_numpy_iterator=lambda: iter(batches))
@@ -91,7 +86,6 @@ def encode(folder):
     ("use", "what"),
     [
         (read_folder, "reading images"),
-        (read_pictures, "reading images"),
         (read_prepared, "reading the images of test"),
         (lambda _: resize_images(np.zeros([10, 4, 4, 3], np.uint8), 2), "resizing images"),
         (tokenise, "tokenising texts"),

@@ -21,6 +21,7 @@ from experiments.options.presets import make_config
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
 from experiments.runs import state as run_state
+from experiments.runs.saved_model import load_model, read_run
 from ssl_weighting.checkpointing import Checkpoints, read
 from ssl_weighting.data.images.augmentation import Augmentation
 from ssl_weighting.data.pipeline import BatchSource
@@ -150,6 +151,12 @@ def unbroken_run():
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     assert run(folder / "run", workshop, **DIGITS)["status"] == "complete"
     return folder / "run", workshop
+
+
+def opened(folder):
+    """Return the model of a finished run and its config.json."""
+    config = read_run(Path(folder))
+    return load_model(Path(folder), config), config
 
 
 def call(program, monkeypatch, *arguments):

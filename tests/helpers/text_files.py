@@ -4,6 +4,9 @@ import bz2
 import csv
 import json
 
+from ssl_weighting.data.texts.csv_rows import STOP, USUAL
+from ssl_weighting.data.texts.csv_text import TextBlock, new_texts
+
 WORDS = (
     *("the", "a", "film", "movie", "was", "is", "good", "bad", "great", "dull", "plot", "of"),
     *("and", "not", ".", ",", "!", "##s", "##ly"),
@@ -104,3 +107,13 @@ def write_csv(path, rows, header=("text", "label")):
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     return path
+
+
+def read_new(path, layout=USUAL, on_error=STOP):
+    """Return names, texts and what is skipped of a file of new texts, read in blocks."""
+    found = new_texts(path, layout, on_error)
+    blocks = list(found.blocks(7))
+    names, texts, skipped = ([x for block in blocks for x in block[k]] for k in range(3))
+    assert len(names) == len(texts) and len(names) + len(skipped) == found.count
+    assert all(len(block.names) + len(block.skipped) <= 7 for block in blocks)
+    return TextBlock(names, texts, skipped)

@@ -11,12 +11,16 @@ import pytest
 import runs
 from absl import app
 from PIL import Image
-from runs import DIGITS, call
+from runs import DIGITS, call, opened
 
 from experiments import predict
 from experiments.assemble.build import load_splits
+from experiments.options.kinds import IMAGES
 from experiments.options.presets import make_config
+from experiments.serving import predictor
+from experiments.serving.source import Wanted, sources
 from ssl_weighting.data.images.augmentation import clean_view
+from ssl_weighting.data.images.resize import resize_images
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +101,11 @@ def test_other_sizes_are_resized_as_in_training(label, trained, images, tmp_path
 
 
 def test_many_images_go_through_in_parts(trained, images):
-    model, config = predict.load_model(trained)
+    model, config = opened(trained)
     assert config["class_names"] == list("0123456789")
     many = np.concatenate([images] * 3)
     np.testing.assert_allclose(
-        predict.predict(model, many, batch_size=4), predict.predict(model, many), atol=1e-6
+        predictor.predict(model, many, batch_size=4), predictor.predict(model, many), atol=1e-6
     )
 
 
@@ -165,11 +169,16 @@ def test_files_that_are_no_npz_are_refused(label, capsys, images, tmp_path, cont
 @pytest.mark.parametrize(
     "given, message",
     [
-        ("npz:none.npz", "none.npz"),
-        ("folder:none", "must be a folder of images. Received: path=none"),
-        ("npz:", "--input must be folder:PATH or npz:FILE. Received: --input=npz:"),
-        ("folder:", "--input must be folder:PATH or npz:FILE"),
-        ("images/", "--input must be folder:PATH or npz:FILE. Received: --input=images/"),
+        ("npz:none.npz", "none.npz, which is not there"),
+        ("folder:none", "must name a file or folder. Received: --input=folder:none, which is not"),
+        ("npz:", "--input must be folder:PATH or npz:FILE or an image file: this run was trained"),
+        ("folder:", "trained on images. Received: --input=folder:"),
+        ("images/", "must name a file or folder. Received: --input=images/, which is not there"),
+        (
+            "setup.py",
+            "npz:FILE or an image file: this run was trained on images. Received: --input=s",
+        ),
+        ("csv:setup.py", "this run was trained on images. Received: --input=csv:setup.py"),
     ],
 )
 def test_inputs_that_are_not_there_are_refused(label, capsys, given, message):
@@ -217,7 +226,8 @@ def test_a_run_that_is_not_finished_is_refused(label, capsys, copy, missing):
 def test_a_damaged_model_is_refused(label, capsys, copy):
     path = copy / "model.keras"
     path.write_bytes(path.read_bytes()[:500])
-    assert "model.keras" in refused(label, capsys, "npz:x.npz", copy)
+    np.savez(copy / "x.npz", x=np.zeros([1, 8, 8], np.uint8))
+    assert "model.keras" in refused(label, capsys, f"npz:{copy / 'x.npz'}", copy)
 
 
 def test_a_run_on_points_is_refused(label, capsys, copy):
@@ -237,14 +247,16 @@ def test_inputs_of_a_run_on_oblong_images_become_oblong(tmp_path, images):
     for k, image in enumerate(oblong):
         Image.fromarray(image[..., 0]).save(tmp_path / "new" / f"{k}.png")
     for spec in (f"npz:{tmp_path / 'new.npz'}", f"folder:{tmp_path / 'new'}"):
-        names, x, _ = predict.load_inputs(spec, [8, 6, 1])
-        assert len(names) == 7 and (x == oblong).all()
-        assert predict.load_inputs(spec, [4, 9, 1])[1].shape == (7, 4, 9, 1)
+        for size in ((8, 6), (4, 9)):
+            [source] = sources([spec], Wanted({IMAGES: (*size, 1)}))
+            [chunk] = source.chunks()
+            assert len(chunk.names) == source.count == 7
+            np.testing.assert_array_equal(chunk.inputs, resize_images(oblong, size))
 
 
-@pytest.mark.parametrize("arguments", [[], ["--run=x"], ["--input=npz:x"], ["--run=x", "y"]])
+@pytest.mark.parametrize("arguments", [[], ["--run=x"], ["--input=npz:x"], ["npz:x"]])
 def test_missing_arguments_are_a_usage_error(monkeypatch, arguments):
-    with pytest.raises(app.UsageError, match="--run and --input must be given"):
+    with pytest.raises(app.UsageError, match="--run and an input must be given"):
         call(predict, monkeypatch, *arguments)
 
 
@@ -254,5 +266,6 @@ def test_a_model_that_would_run_code_is_refused(label, capsys, copy):
     flat = keras.layers.Flatten()(inputs)
     logits = keras.layers.Lambda(lambda x: x[:, :10])(flat)
     keras.Model(inputs, {"logits": logits}).save(copy / "model.keras")
-    error = refused(label, capsys, "npz:x.npz", copy)
+    np.savez(copy / "x.npz", x=np.zeros([1, 8, 8], np.uint8))
+    error = refused(label, capsys, str(copy / "x.npz"), copy)
     assert "Lambda" in error or "safe" in error

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from text_files import write_csv
 from text_runs import tiny_options
 
 from experiments import predict
-from experiments.assemble import build, predict_texts
+from experiments.assemble import build
+from experiments.options.kinds import TEXTS
 from experiments.options.presets import make_config
 from experiments.runs import execute as running
-from experiments.runs.saved_model import load_model
+from experiments.runs.saved_model import load_model, read_run
+from experiments.serving import predictor
 
 IMAGES = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
 EARLIER = "name,class,confidence\nearlier,answer,1\n"
@@ -47,7 +50,9 @@ def label(monkeypatch, tmp_path, trained, capsys):
 
     def label(*given, run=trained):
         out.write_text(EARLIER)
-        given = (f"--run={run}", f"--input=npz:{tmp_path / 'new.npz'}", f"--out={out}", *given)
+        if not any(flag.startswith("--input") for flag in given):
+            given = (f"--input=npz:{tmp_path / 'new.npz'}", *given)
+        given = (f"--run={run}", f"--out={out}", *given)
         try:
             runs.call(predict, monkeypatch, *given)
         except SystemExit as end:
@@ -128,18 +133,16 @@ def test_names_that_look_like_formulas_are_text(label, copy, tmp_path):
     assert len(rows) == 4 and "d\\udce9.png" in {row["name"].rpartition("/")[2] for row in rows}
 
 
-@pytest.mark.parametrize("step", ["write_bytes", "fsync", "replace"])
-def test_a_full_disk_leaves_earlier_answers(label, monkeypatch, step):
-    owner = Path if step == "write_bytes" else os
-    keep = getattr(owner, step)
+STEPS = [(tempfile, "TemporaryFile"), (shutil, "copyfileobj"), (os, "fsync"), (os, "replace")]
 
-    def full(first, *rest, **options):
-        if owner is os or first.name == "partial-labels.csv":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return keep(first, *rest, **options)
+
+@pytest.mark.parametrize("owner, step", STEPS)
+def test_a_full_disk_leaves_earlier_answers(label, monkeypatch, owner, step):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(owner, step, full)
-    assert "No space left" in label()
+    assert "labels.csv: [Errno 28] No space left on device; free some space" in label()
 
 
 def test_earlier_answers_stay_whatever_cannot_be_read(label, copy, tmp_path):
@@ -150,8 +153,8 @@ def test_earlier_answers_stay_whatever_cannot_be_read(label, copy, tmp_path):
 
 
 def test_answers_that_are_not_finite_are_none(label, monkeypatch):
-    keep = predict.predict
-    monkeypatch.setattr(predict, "predict", lambda *a: keep(*a) * np.float32("nan"))
+    keep = predictor.predict
+    monkeypatch.setattr(predictor, "predict", lambda *a: keep(*a) * np.float32("nan"))
     assert "must give finite probabilities" in label()
 
 
@@ -170,7 +173,7 @@ def test_a_place_for_the_answers_that_does_not_fit_is_told_before_any_work(
     label, tmp_path, monkeypatch, kind
 ):
     name, message = OUTS[kind]
-    monkeypatch.setattr(predict, "load_model", lambda folder: pytest.fail("read the model"))
+    monkeypatch.setattr(predict, "load_model", lambda *run: pytest.fail("read the model"))
     (tmp_path / "more").write_text("name,price\n")
     files = [tmp_path / file for file in ("new.npz", "more")]
     before = [file.read_bytes() for file in files]
@@ -207,16 +210,17 @@ def damaged(whole, rng, count):
 @pytest.mark.slow
 def test_a_damaged_model_labels_as_before_or_is_refused_by_name(copy):
     path, rng, ends = copy / "model.keras", random.Random(0), Counter()
-    whole, expected = path.read_bytes(), predict.predict(load_model(copy)[0], IMAGES)
+    config = read_run(copy)
+    whole, expected = path.read_bytes(), predictor.predict(load_model(copy, config), IMAGES)
     for content in damaged(whole, rng, 120):
         path.write_bytes(content)
         try:
-            model, _ = load_model(copy)
+            model = load_model(copy, config)
         except ValueError as error:
             assert "model.keras" in str(error)
             ends["refused"] += 1
             continue
-        np.testing.assert_array_equal(predict.predict(model, IMAGES), expected)
+        np.testing.assert_array_equal(predictor.predict(model, IMAGES), expected)
         ends["as before"] += 1
     assert ends["refused"] > 90
 
@@ -232,22 +236,26 @@ def of_texts(tmp_path_factory):
     return options, folder / "run"
 
 
+def answer(model, config, texts):
+    return predictor.predictors(model, config)[TEXTS](texts)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"]
 )
 def test_a_damaged_bert_labels_as_before_or_is_refused_by_name(of_texts, name):
     options, run = of_texts
-    model, config = load_model(run)
+    model, config = runs.opened(run)
     path, ends = Path(options["bert"], name), Counter()
     whole, texts = path.read_bytes(), ["good film", "a bad plot ."]
-    expected = predict_texts.predict(model, config, texts)
+    expected = answer(model, config, texts)
     training = make_config(**options, out="unused")
     try:
         for content in damaged(whole, random.Random(0), 30):
             path.write_bytes(content)
             try:
-                found = predict_texts.predict(model, config, texts)
+                found = answer(model, config, texts)
                 np.testing.assert_array_equal(found, expected)
                 ends["as before"] += 1
             except (ValueError, OSError) as error:

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import runs
 from safetensors.numpy import load_file, save_file
-from text_files import write_csv
+from text_files import read_new, write_csv
 from text_runs import tiny_options
 
 from experiments import predict
-from experiments.assemble import build, predict_texts
+from experiments.assemble import build
+from experiments.options.kinds import TEXTS
 from experiments.options.presets import make_config
 from experiments.runs import execute as running
-from ssl_weighting.data.texts.csv_text import read_texts
+from experiments.serving.predictor import predict_texts, predictors
+from experiments.serving.source import Wanted, sources
+from experiments.serving.text_inputs import text_inputs
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["all layers learn", "one layer learns"])
@@ -66,23 +69,22 @@ def test_the_labels_are_those_of_the_run_s_last_evaluation(label, trained, capsy
     assert last["kind"] == "eval" and wrong == pytest.approx(last["test_error"])
     assert len({row[2] for row in rows}) > 3
     assert f"labeled {len(labels)} texts: " in capsys.readouterr().out
-    model, config = predict.load_model(run)
-    p = predict_texts.predict(model, config, read_texts(new).texts)
+    model, config = runs.opened(run)
+    p = predictors(model, config)[TEXTS](read_new(new).texts)
     loss = -np.log(p[np.arange(len(p)), labels]).mean()
     assert loss == pytest.approx(last["test_loss"], rel=1e-5)
 
 
-def test_a_text_has_its_label_in_any_company(trained, monkeypatch):
+def test_a_text_has_its_label_in_any_company(trained):
     run, new, _ = trained
-    model, config = predict.load_model(run)
-    texts = read_texts(new).texts
+    model, config = runs.opened(run)
+    texts = read_new(new).texts
     texts[2] = " ".join(["good"] * 40)  # longer than the run's texts: cut as in training
-    together = predict_texts.predict(model, config, texts)
-    monkeypatch.setattr(predict_texts, "_CHUNK", 2)
-    parts = predict_texts.predict(model, config, texts)
+    say = predictors(model, config)[TEXTS]
+    together = say(texts)
+    parts = predict_texts(model, text_inputs(model, config), texts, batch_size=2)
     np.testing.assert_allclose(parts, together, atol=1e-5)
-    tail = predict_texts.predict(model, config, ["dull plot " * 9 + "good " * 40])
-    np.testing.assert_allclose(tail, together[2:3], atol=1e-5)
+    np.testing.assert_allclose(say(["dull plot " * 9 + "good " * 40]), together[2:3], atol=1e-5)
 
 
 @pytest.mark.parametrize("part", ["vocabulary", "weights"])
@@ -127,7 +129,7 @@ def change_bert(folder, part):
 
 
 def test_a_folder_for_the_labels_that_is_not_there_is_told_before_any_work(capsys, monkeypatch):
-    monkeypatch.setattr(predict, "load_model", lambda folder: pytest.fail("read the model"))
+    monkeypatch.setattr(predict, "load_model", lambda *run: pytest.fail("read the model"))
     with pytest.raises(SystemExit):
         runs.call(predict, monkeypatch, "--run=x", "--input=csv:x", "--out=/no/such/labels.csv")
     assert "--out must name a file in a folder that is there" in capsys.readouterr().err
@@ -148,29 +150,23 @@ def test_files_that_do_not_fit_are_refused(tmp_path, name):
     content, message = FILES[name]
     (tmp_path / "bad.csv").write_text(content)
     with pytest.raises(ValueError) as caught:
-        read_texts(tmp_path / "bad.csv")
+        read_new(tmp_path / "bad.csv")
     assert message in str(caught.value)
 
 
 def test_other_columns_and_equal_texts_are_taken(tmp_path):
     rows = [("a, b", "1", "x"), (" a ", "", ""), ("a", "?", "")]
     path = write_csv(tmp_path / "new.csv", rows, ("text ", "label", "split"))
-    assert read_texts(path) == (["0", "1", "2"], ["a, b", "a", "a"], [])
+    assert read_new(path) == (["0", "1", "2"], ["a, b", "a", "a"], [])
 
 
-@pytest.mark.parametrize("given", ["folder:images", "npz:x.npz", "csv:", "new.csv"])
+@pytest.mark.parametrize("given", ["folder:.", "npz:x.npz", "csv:", "features:x", "setup.py", "."])
 def test_inputs_of_another_kind_are_refused(given):
-    with pytest.raises(ValueError) as caught:
-        predict_texts.load_texts(given)
-    assert "--input must be csv:PATH, a file with a column `text`" in str(caught.value)
-    assert f"Received: --input={given}" in str(caught.value)
+    message = f"--input must be csv:PATH, a file with a column `text`: .*Received: --input={given}"
+    with pytest.raises(ValueError, match=message):
+        sources([given], Wanted({TEXTS: ()}))
 
 
 def test_a_refusal_ends_the_program_with_one_line(label, capsys):
     assert "csv:none.csv, which is not there" in refused(label, capsys, "csv:none.csv")
     assert "this run was trained on texts" in refused(label, capsys, "folder:images")
-
-
-def test_texts_are_no_input_of_a_run_on_images():
-    with pytest.raises(ValueError, match=r"npz:FILE: this run was trained on images. .*csv:a.csv"):
-        predict.load_inputs("csv:a.csv", [8, 8, 1])

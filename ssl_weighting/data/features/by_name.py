@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_weighting.data.examples import Examples, RawDataset, base_name, row_names
-from ssl_weighting.data.features.files import read_arrays, read_inputs
+from ssl_weighting.data.features.files import InputRows, input_rows, read_arrays
 from ssl_weighting.data.keyed_arrays import NAMES, check_keys, described, labeled_parts
 from ssl_weighting.data.names import printable
 from ssl_weighting.data.own import own_dataset
@@ -101,58 +101,93 @@ def check_features(dataset: str, data_dir: str | os.PathLike | None = None) -> N
         )
 
 
-def new_features(path: str | os.PathLike, size: int) -> tuple[list[str], np.ndarray]:
-    """Return names and features [n, size] float32 of new examples, see `read_inputs`.
+def new_features(path: str | os.PathLike, size: int) -> InputRows:
+    """Return new examples to label, their features float32 [m, size] block by block.
 
     Args:
-        path: of a .npz or .parquet file, or a folder of .npy files.
+        path: of a .npz or .parquet file, or a folder of .npy files, see `input_rows`.
         size: numbers that each example must have.
 
     Raises:
-        ValueError: it is damaged, has no examples, or they do not fit.
+        ValueError: it is damaged, has no examples, or they do not fit. So do the blocks.
     """
-    names, found = read_inputs(path)
-    features = _checked(path, "x", found)
-    if features.shape[1] != size or not len(features):
+    rows = input_rows(path)
+    for _, first in rows.blocks(1):
+        _check_vectors(path, "x", first)
+        break
+    if rows.shape[1:] != (size,) or not rows.shape[0]:
         raise ValueError(
             f"`x` in {path} must be [n, {size}] with n > 0, as this model was trained on {size} "
-            f"features. Received: {list(found.shape)}"
+            f"features. Received: {list(rows.shape)}"
         )
-    if len(names) != len(features):
-        raise ValueError(
-            f"`names` in {path} must be one for each of the {len(features)} rows of `x`. "
-            f"Received: {len(names)}"
-        )
-    return [printable(name) for name in names], features
+
+    def blocks(count):
+        for names, found in rows.blocks(count):
+            with np.errstate(over="ignore"):  # `check_finite` tells
+                yield [printable(name) for name in names], found.astype(np.float32, copy=False)
+
+    return rows._replace(blocks=blocks)
+
+
+def check_finite(path: str | os.PathLike, rows: InputRows, block: int) -> None:
+    """Read all of `new_features` once, which compares checksums too.
+
+    Args:
+        path: of the file.
+        rows: as of `new_features`.
+        block: rows in memory at once.
+
+    Raises:
+        ValueError: numbers are not finite, or the file is damaged.
+    """
+    bad, start = [], 0
+    for _, found in rows.blocks(block):
+        bad += [start + row for row in np.flatnonzero(~np.isfinite(found).all(axis=1))]
+        start += len(found)
+    _refuse_rows(path, "x", bad, start)
 
 
 def _checked(path, name, features) -> np.ndarray:
     """Return floats [n, d] as float32."""
+    _check_vectors(path, name, features)
+    return _stack(path, name, features)[:, 0]
+
+
+def _check_vectors(path, name, features) -> None:
     if features.ndim != 2:
         raise ValueError(
             f"`{name}` in {path} must be floats [n, d]. Received: {described(features)}. "
             f"{_conversion(features)}"
         )
-    return _stack(path, name, features)[:, 0]
+    _check_floats(path, name, features)
 
 
 def _stack(path, name, features) -> np.ndarray:
     """Return [n, 1 + K, d] float32."""
+    _check_floats(path, name, features)
+    with np.errstate(over="ignore"):  # told below
+        narrow = features.astype(np.float32, copy=False)
+    stack = narrow[:, np.newaxis] if features.ndim == 2 else narrow
+    bad = np.flatnonzero(~np.isfinite(stack).all(axis=(1, 2)))
+    _refuse_rows(path, name, bad, len(stack))
+    return stack
+
+
+def _check_floats(path, name, features) -> None:
     if features.dtype.kind != "f" or features.ndim not in (2, 3) or 0 in features.shape[1:]:
         raise ValueError(
             f"`{name}` in {path} must be floats [n, d], or [n, 1 + K, d] with K views of each. "
             f"Received: {described(features)}. {_conversion(features)}"
         )
-    with np.errstate(over="ignore"):  # told below
-        narrow = features.astype(np.float32, copy=False)
-    stack = narrow[:, np.newaxis] if features.ndim == 2 else narrow
-    bad = np.flatnonzero(~np.isfinite(stack).all(axis=(1, 2)))
+
+
+def _refuse_rows(path, name, bad, count) -> None:
+    """Refuse features of which the rows `bad` are not finite."""
     if len(bad):
         raise ValueError(
             f"`{name}` in {path} must be finite in float32. Received: NaN or infinity in "
-            f"{len(bad)} of {len(stack)} rows, the first is row {bad[0]}. Remove or mend them."
+            f"{len(bad)} of {count} rows, the first is row {bad[0]}. Remove or mend them."
         )
-    return stack
 
 
 def _alike(path, stacks) -> dict[str, np.ndarray]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ssl_weighting.data.array_files import read_npy_folder, read_npz
+from ssl_weighting.data.array_rows import npy_rows, npz_rows
 from ssl_weighting.data.damage import DAMAGE, check_claim
 from ssl_weighting.data.keyed_arrays import PARTS
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow import parquet
 
 _COLUMNS = ("x", "y", "split", "name", "views")
 
@@ -34,50 +37,108 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return _arrays(path) if table is None else _by_part(path, table)
 
 
-def read_inputs(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
-    """Return the names (by default the row numbers from 0) and features [n, ...] of new examples.
+class InputRows(NamedTuple):
+    """New examples in a file, of which a few at a time are in memory."""
 
-    They are the array or column `x`, the names `names` or the column `name`.
+    shape: tuple[int, ...]  # [n, d]
+    blocks: Callable[[int], Iterator[tuple[list[str], np.ndarray]]]  # rows -> names, x [m, d]
+
+
+def input_rows(path: str | os.PathLike) -> InputRows:
+    """Return new examples: the array or column `x`, named by `names` or the column `name`.
+
+    Without these, names are the row numbers from 0.
 
     Raises:
-        ValueError: as `read_arrays`; there is no `x`.
+        ValueError: as `read_arrays`; there is no `x`. So do the blocks.
     """
-    table = _table(path)
-    if table is None:
-        arrays = _arrays(path)
-    else:
-        arrays = {"x": _vectors(path, table, "x")} if "x" in table.column_names else {}
-        arrays |= _names(table, "names", slice(None))
-    if "x" not in arrays:
-        raise ValueError(f"{path} must hold features `x`. Received: {sorted(arrays)}")
-    names = arrays.get("names", np.arange(len(arrays["x"])))
-    return [str(name) for name in names], arrays["x"]
+    if _is_parquet(path):
+        return _parquet_rows(path)
+    found = npy_rows(path) if os.path.isdir(path) else npz_rows(path)
+    _check_inputs(path, found)
+    x, names = found["x"], found.get("names")
+    if names is not None and names.shape != x.shape[:1]:
+        raise ValueError(
+            f"`names` in {path} must be one for each of the {x.shape[0]} rows of `x`. "
+            f"Received: {list(names.shape)}"
+        )
+
+    def blocks(size):
+        start, given = 0, names and names.blocks(size)
+        for block in x.blocks(size):
+            numbers = range(start, start + len(block))
+            yield [str(name) for name in (next(given) if given else numbers)], block
+            start += len(block)
+
+    return InputRows(x.shape, blocks)
+
+
+def _check_inputs(path, keys) -> None:
+    if "x" not in keys:
+        raise ValueError(f"{path} must hold features `x`. Received: {sorted(keys)}")
+
+
+def _parquet_rows(path) -> InputRows:
+    def blocks(size):
+        with _parquet(path) as file:
+            columns = [name for name in ("x", "name") if name in file.schema_arrow.names]
+            start = 0
+            for batch in file.iter_batches(size, columns=columns):
+                table = _as_table(batch)
+                names = _names(table, "names", slice(None), start)["names"]
+                yield names.tolist(), _vectors(path, table, "x")
+                start += len(table)
+
+    with _parquet(path) as file:
+        _check_inputs(path, file.schema_arrow.names)
+        count = file.metadata.num_rows
+    width = next((x.shape[1:] for _, x in blocks(1)), (0,))
+    return InputRows((count, *width), blocks)
+
+
+def _as_table(batch):
+    import pyarrow as pa
+
+    return pa.Table.from_batches([batch])
 
 
 def _arrays(path):
     return read_npy_folder(path) if os.path.isdir(path) else read_npz(path)
 
 
-def _table(path) -> pyarrow.Table | None:
-    """Return a .parquet file's table, None for other files."""
+def _is_parquet(path) -> bool:
     if os.path.isdir(path) or Path(path).suffix == ".npz":
-        return None
+        return False
     if Path(path).suffix != ".parquet":
         raise ValueError(
             f"Features must be a file .npz or .parquet, or a folder of .npy files. Received: {path}"
         )
+    return True
+
+
+@contextlib.contextmanager
+def _parquet(path) -> Iterator[parquet.ParquetFile]:
+    """Open a .parquet file; damage that is met inside is named."""
     try:
         from pyarrow import parquet
     except ModuleNotFoundError as error:
         raise ValueError(f"{path} needs pyarrow: pip install pyarrow") from error
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            groups = range(file.metadata.num_row_groups)
-            check_claim(sum(file.metadata.row_group(k).total_byte_size for k in groups))
-            return file.read()
+            yield file
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path} must be a .parquet file. Received: {reason}") from error
+
+
+def _table(path) -> pyarrow.Table | None:
+    """Return a .parquet file's table, None for other files."""
+    if not _is_parquet(path):
+        return None
+    with _parquet(path) as file:
+        groups = range(file.metadata.num_row_groups)
+        check_claim(sum(file.metadata.row_group(k).total_byte_size for k in groups))
+        return file.read()
 
 
 def _by_part(path, table) -> dict[str, np.ndarray]:
@@ -204,12 +265,12 @@ def _labels(path, table, split) -> tuple[np.ndarray, np.ndarray | None]:
         ) from error
 
 
-def _names(table, key, rows) -> dict[str, np.ndarray]:
-    """Return what rows are called: their numbers where the file does not say."""
+def _names(table, key, rows, first=0) -> dict[str, np.ndarray]:
+    """Return what rows are called: where the file does not say, their numbers from `first`."""
     if "name" in table.column_names:
         names = np.array(_flat(table, "name").to_pylist(), object)
     else:
-        names = np.arange(len(table))
+        names = np.arange(first, first + len(table))
     return {key: names[rows].astype(str)}
 
 

@@ -18,7 +18,6 @@ from ssl_weighting.data.images.folder_layout import (
     Found,
     files_below,
     find_parts,
-    is_picture,
     subfolders,
 )
 from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_picture
@@ -101,40 +100,6 @@ def source_of(path: str | os.PathLike, image_size: int | None) -> str:
 def skips(on_error: str, part: str) -> bool:
     """Return whether files of a part that cannot be read are left out."""
     return on_error == "skip" or (on_error == "auto" and part == "unlabeled")
-
-
-def read_images(
-    path: str | os.PathLike, size: int | tuple[int, int], channels: int, on_error: str = "skip"
-) -> tuple[list[str], np.ndarray, tuple[tuple[str, str], ...]]:
-    """Read every image below a folder, for labeling by a trained model.
-
-    Args:
-        path: folder, searched with its sub-folders, as `load_folder` searches unlabeled ones; files
-            that are no pictures by their names are ignored.
-        size: side, or (height, width), to which images are resized.
-        channels: 1 (grey) or 3 (colour) of the model's inputs.
-        on_error: "skip" files that cannot be read, or "stop" at the first.
-
-    Returns:
-        Names relative to `path`, sorted; images [n, height, width, channels] uint8; and
-        (name, reason) of each file that could not be read.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it holds no image that can be read, or an unreadable one stops.
-    """
-    root = _folder(path, f"`path` must be a folder of images. Received: path={path}")
-    _check_on_error(on_error)
-    found = [f for f in files_below(root, root, nested=True) if f.problem or is_picture(f.path)]
-    if not found:
-        raise ValueError(f"{root} must have images ({', '.join(SUFFIXES)}). Received: none.")
-    images, errors = _read_all(root, found, size, lambda k: on_error != "stop")
-    _check_some(found, errors)
-    names = [name_of(root, file) for file in found]
-    skipped = tuple((names[k], error.reason) for k, error in errors.items())
-    kept = [(name, images[k]) for k, name in enumerate(names) if k not in errors]
-    stacked = np.stack([with_channels(image, channels) for _, image in kept])
-    return [name for name, _ in kept], stacked, skipped
 
 
 def _folder(path, message: str) -> Path:

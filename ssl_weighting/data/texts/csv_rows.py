@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,7 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 SPLIT = "split"  # the column that names the part of a row
 _LONGEST = 2**24  # characters of a field; csv's own limit is 2**17
 _SHOWN = 20  # skipped rows that are named
+_BLOCK = 2**20  # bytes whose encoding is checked at once
 # What other kinds of files begin with -> what they are.
 _UTF_32 = "UTF-32. Convert it with `iconv -f utf-32 -t utf-8`."
 _UTF_16 = "UTF-16, as Excel's “Unicode text”. Convert it with `iconv -f utf-16 -t utf-8`."
@@ -66,6 +66,8 @@ class Rows(NamedTuple):
 def read_rows(path, layout: Layout, needed: Sequence[str]) -> Rows:
     """Return the rows of a UTF-8 file; columns that are not asked for are not looked at.
 
+    The file is read as its rows are asked for: they need not fit in memory.
+
     Args:
         path: of the file.
         layout: of it.
@@ -76,11 +78,11 @@ def read_rows(path, layout: Layout, needed: Sequence[str]) -> Rows:
         FileNotFoundError: there is no such file.
         ValueError: its encoding, its column names or its quotes do not fit; says where.
     """
-    content = _decoded(path)
+    _check_encoding(path)
     csv.field_size_limit(max(_LONGEST, csv.field_size_limit()))
     columns = {name: getattr(layout, name) for name in needed}
-    delimiter = _delimiter(content, layout.delimiter, columns.values())
-    records = _records(path, content, delimiter)
+    delimiter = _delimiter(path, layout.delimiter, columns.values())
+    records = _records(path, delimiter)
     _, names = next(records, (0, []))
     header = [name.strip() for name in names]
     if "label" in columns and SPLIT in header:
@@ -108,11 +110,22 @@ def kept(
         ValueError: says what is wrong with the first row that is not skipped.
     """
     sound, skipped = [], []
+    for row in unless_stopped(rows, on_error, is_labeled):
+        (skipped if row.fault else sound).append(row)
+    return sound, skipped
+
+
+def unless_stopped(
+    rows: Iterable[Row], on_error: str, is_labeled: Callable[[Row], bool] = lambda row: False
+) -> Iterator[Row]:
+    """Yield the rows, those with a fault too unless they stop the program.
+
+    Args, raises: as of `kept`.
+    """
     for row in rows:
         if row.fault and (on_error == STOP or (on_error == AUTO and is_labeled(row))):
             raise ValueError(f"{row.fault} Or skip such rows: on_error=skip.")
-        (skipped if row.fault else sound).append(row)
-    return sound, skipped
+        yield row
 
 
 def said_of_skipped(path, skipped: Sequence[Row]) -> tuple[str, ...]:
@@ -127,56 +140,76 @@ def said_of_skipped(path, skipped: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def _decoded(path) -> str:
+def _check_encoding(path) -> None:
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"csv:PATH must name a file. Received: csv:{path}, which is not there."
         )
-    content = Path(path).read_bytes()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    place, line = 0, 1  # of the block's first byte
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            _check_kind(path, block, place)
+            _check_block(path, decoder, block, line, final=False)
+            place, line = place + len(block), line + block.count(b"\n")
+    _check_block(path, decoder, b"", line, final=True)
+
+
+def _check_kind(path, block, place) -> None:
+    """Refuse what is no UTF-8 text by its first bytes or by a zero byte."""
     for beginning, kind in _BEGINNINGS.items():
-        if content.startswith(beginning):
+        if not place and block.startswith(beginning):
             raise ValueError(f"{path} must be UTF-8 text. Received: {kind}")
-    if b"\0" in content:
-        order = "le" if content.find(b"\0") % 2 else "be"
+    zero = block.find(b"\0")
+    if zero >= 0:
+        order = "le" if (place + zero) % 2 else "be"
         raise ValueError(
             f"{path} must be UTF-8 text. Received: a zero byte, as UTF-16 has. Convert it with "
             f"`iconv -f utf-16{order} -t utf-8`."
         )
+
+
+def _check_block(path, decoder, block, line, final) -> None:
     try:
-        return content.decode("utf-8-sig")
+        decoder.decode(block, final)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line += error.object.count(b"\n", 0, error.start)
         raise ValueError(
-            f"{path} must be UTF-8. Received: byte 0x{content[error.start]:02x} in line {line}. "
-            "Convert the file, for instance with `iconv -f latin1 -t utf-8`."
+            f"{path} must be UTF-8. Received: byte 0x{error.object[error.start]:02x} in line "
+            f"{line}. Convert the file, for instance with `iconv -f latin1 -t utf-8`."
         ) from error
 
 
-def _delimiter(content, chosen, columns) -> str:
+def _lines(path):
+    return open(path, encoding="utf-8-sig", newline="")
+
+
+def _delimiter(path, chosen, columns) -> str:
     """Return the delimiter, for "auto" the first that makes the columns out of the first line."""
     if chosen != AUTO:
         return DELIMITERS[chosen]
     for delimiter in DELIMITERS.values():
-        lines = io.StringIO(content, newline="")
-        names = next(filter(None, csv.reader(lines, delimiter=delimiter)), [])
+        with _lines(path) as lines:
+            names = next(filter(None, csv.reader(lines, delimiter=delimiter)), [])
         if {*columns} <= {name.strip() for name in names}:
             return delimiter
     return ","
 
 
-def _records(path, content: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (line where it ends, values) of every row, the first of which is the header."""
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for values in reader:
-            if values:  # an empty line has none
-                yield reader.line_num, values
-    except csv.Error as error:
-        kind = next(kind for kind, character in DELIMITERS.items() if character == delimiter)
-        raise ValueError(
-            f"{path} must be {kind}-separated, texts with {kind}s or quotes in double quotes. "
-            f"Received: line {reader.line_num}: {error}. Write it with a csv library."
-        ) from error
+    with _lines(path) as lines:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            for values in reader:
+                if values:  # an empty line has none
+                    yield reader.line_num, values
+        except csv.Error as error:
+            kind = next(kind for kind, character in DELIMITERS.items() if character == delimiter)
+            raise ValueError(
+                f"{path} must be {kind}-separated, texts with {kind}s or quotes in double quotes. "
+                f"Received: line {reader.line_num}: {error}. Write it with a csv library."
+            ) from error
 
 
 def _check_header(path, header, columns) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ssl_weighting.data.examples import Examples, base_name
-from ssl_weighting.data.names import is_missing, look_alikes
+from ssl_weighting.data.names import first_repeated, is_missing, look_alikes
 from ssl_weighting.data.splits import hold_out_test
 from ssl_weighting.data.texts import csv_rows
 from ssl_weighting.data.texts.csv_rows import AUTO, STOP, USUAL, Layout, Row
@@ -20,12 +21,19 @@ from ssl_weighting.data.texts.raw import RawTexts, Texts
 PARTS = ("train", "validation", "test", "unlabeled")
 
 
-class NewTexts(NamedTuple):
-    """Texts to label."""
+class TextBlock(NamedTuple):
+    """Texts to label, a few in memory."""
 
     names: list[str]  # their ids, or the numbers of their rows from 0
     texts: list[str]
     skipped: list[tuple[str, str]]  # (name, what is wrong with it)
+
+
+class NewTexts(NamedTuple):
+    """A file of texts to label."""
+
+    count: int  # rows, those that are skipped too
+    blocks: Callable[[int], Iterator[TextBlock]]  # rows of a block -> the blocks, in order
 
 
 class _Labeled(NamedTuple):
@@ -82,8 +90,10 @@ def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AU
     )
 
 
-def read_texts(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = STOP) -> NewTexts:
+def new_texts(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = STOP) -> NewTexts:
     """Return the texts of a UTF-8 file, in its order; only columns of texts and ids are looked at.
+
+    All rows are checked here, and read again where they are asked for.
 
     Args:
         path, layout, on_error: as of `load_csv`.
@@ -92,18 +102,45 @@ def read_texts(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = 
         FileNotFoundError: if there is no such file.
         ValueError: if the encoding, the header, a row or a text does not fit, or there is no row.
     """
-    found = csv_rows.read_rows(path, layout, ("text", "id") if layout.id else ("text",))
-    sound, skipped = csv_rows.kept(path, found.rows, on_error, lambda row: False)
-    if not sound:
+
+    def rows() -> Iterator[Row]:
+        found = csv_rows.read_rows(path, layout, ("text", "id") if layout.id else ("text",))
+        return csv_rows.unless_stopped(found.rows, on_error)
+
+    def blocks(size):
+        left = rows()
+        while some := list(itertools.islice(left, size)):
+            sound, skipped = [r for r in some if not r.fault], [r for r in some if r.fault]
+            texts = [row.fields["text"] for row in sound]
+            yield TextBlock([_name(row) for row in sound], texts, list(_reasons(skipped)))
+
+    count, faults, fault = 0, 0, ""
+    for row in rows():
+        count += 1
+        faults, fault = faults + bool(row.fault), fault or row.fault
+        if layout.id and not row.fault and not row.fields["id"]:
+            raise _unnamed(path, layout, row.fields["id"], row.line)
+    if count == faults:
         raise ValueError(
             f"{path} must have a row below its column names. Received: none"
-            + (f" without a fault, {len(skipped)} with one. {skipped[0].fault}" if skipped else ".")
+            + (f" without a fault, {faults} with one. {fault}" if faults else ".")
         )
-    _check_ids(path, [(row.line, row.fields["id"]) for row in sound if layout.id], layout)
-    return NewTexts(
-        [_name(row) for row in sound],
-        [row.fields["text"] for row in sound],
-        list(_reasons(skipped)),
+    if layout.id:
+        _check_different_ids(path, layout, lambda: (row for row in rows() if not row.fault))
+    return NewTexts(count, blocks)
+
+
+def _check_different_ids(path, layout, rows) -> None:
+    again = first_repeated(lambda: (row.fields["id"] for row in rows()))
+    if again:
+        one, two = (next(itertools.islice(rows(), place, None)) for place in again)
+        raise _unnamed(path, layout, one.fields["id"], f"{one.line} and {two.line}")
+
+
+def _unnamed(path, layout, name, where) -> ValueError:
+    return ValueError(
+        f"`{layout.id}` in {path} must name every row, each by another name. "
+        f"Received: {name!r} in line {where}. Name the rows, or leave out --id_column."
     )
 
 
@@ -166,11 +203,7 @@ def _check_ids(path, lines: Sequence[tuple[int, str]], layout) -> None:
     first: dict[str, int] = {}
     for line, name in lines:
         if not name or first.setdefault(name, line) != line:
-            where = f"{line}" if not name else f"{first[name]} and {line}"
-            raise ValueError(
-                f"`{layout.id}` in {path} must name every row, each by another name. "
-                f"Received: {name!r} in line {where}. Name the rows, or leave out --id_column."
-            )
+            raise _unnamed(path, layout, name, f"{first[name]} and {line}" if name else line)
 
 
 def _class_names(path, rows, layout) -> tuple[str, ...]:

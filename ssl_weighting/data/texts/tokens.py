@@ -75,6 +75,10 @@ class TextEncoder:
                     rows[k] = self._encode([part[k]])[0]
         return tokens
 
+    def to_json(self) -> str:
+        """Return tokenizer.json of the library `tokenizers`, with truncation and padding."""
+        return self._backend.to_str()
+
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
 

@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 from feature_files import CLASSES, WRITERS, D, arrays, write_folder, write_npz
 
-from ssl_weighting.data.features.by_name import check_features, load_features, new_features
+from ssl_weighting.data.features.by_name import (
+    check_features,
+    check_finite,
+    load_features,
+    new_features,
+)
 from ssl_weighting.data.splits import make_splits
 
 
@@ -200,27 +205,60 @@ def test_what_is_no_file_of_features_is_told_before_it_is_read(tmp_path):
         load_features(f"features:{tmp_path / 'a.csv'}")
 
 
-def test_new_examples_have_names_and_the_model_s_features(tmp_path):
-    np.savez(tmp_path / "new.npz", x=X.astype(float))
-    names, features = new_features(tmp_path / "new.npz", D)
-    assert names == [str(k) for k in range(60)] and features.dtype == np.float32
+def labeled(path, size=7):
+    """Return the names and features of new examples, and how many blocks they came in."""
+    rows = new_features(path, D)
+    check_finite(path, rows, size)
+    blocks = list(rows.blocks(size))
+    x = np.concatenate([x for _, x in blocks])
+    assert rows.shape == x.shape and x.dtype == np.float32
+    assert all(len(names) == len(x) <= size for names, x in blocks)
+    return [name for names, _ in blocks for name in names], x
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", "CF")
+def test_new_examples_of_an_npz_file_come_in_blocks(tmp_path, write, order):
+    write(tmp_path / "new.npz", x=np.asarray(X, float, order=order))
+    names, features = labeled(tmp_path / "new.npz")
+    assert names == [str(k) for k in range(60)]
     np.testing.assert_array_equal(features, X)
+
+
+def test_new_examples_have_names_and_the_model_s_features(tmp_path):
     write_folder(tmp_path / "new", x=X, names=np.array([f"n{k}" for k in range(60)]))
-    assert new_features(tmp_path / "new", D)[0][:2] == ["n0", "n1"]
-    frame().to_parquet(tmp_path / "new.parquet")
-    names, features = new_features(tmp_path / "new.parquet", D)
+    assert labeled(tmp_path / "new")[0] == [f"n{k}" for k in range(60)]
+    frame().to_parquet(tmp_path / "new.parquet", row_group_size=11)
+    names, features = labeled(tmp_path / "new.parquet")
     assert names[-1] == "n59"
     np.testing.assert_array_equal(features, X)
+    frame().drop(columns="name").to_parquet(tmp_path / "new.parquet", row_group_size=11)
+    assert labeled(tmp_path / "new.parquet")[0] == [str(k) for k in range(60)]
     for changed, message in (
-        ({"x": X, "names": np.array(["a"])}, "one for each of the 60 rows of `x`. Received: 1"),
+        ({"x": X, "names": np.array(["a"])}, r"each of the 60 rows of `x`. Received: \[1\]"),
         ({"z": X}, r"must hold features `x`. Received: \['z'\]"),
         ({"x": X[:, :5]}, r"\[n, 6\] with n > 0.*Received: \[60, 5\]"),
         ({"x": X[:0]}, r"Received: \[0, 6\]"),
-        ({"x": np.full_like(X, np.nan)}, "must be finite"),
+        ({"x": np.full_like(X, np.nan)}, "must be finite.* 60 of 60 rows, the first is row 0"),
+        ({"x": np.where(np.arange(60)[:, None] % 50, X, np.inf)}, "2 of 60 rows, .* row 0"),
+        ({"x": X.astype(int)}, r"Store `x.astype\('float32'\)`"),
+        ({"x": X[None]}, r"must be floats \[n, d\]"),
+        ({"x": np.float32(3)}, r"must be floats \[n, d\]. Received: float32\[1\]"),
+        ({"x": np.array([{}], object)}, "without pickled objects"),
     ):
         np.savez(tmp_path / "new.npz", **changed)
         with pytest.raises(ValueError, match=message):
-            new_features(tmp_path / "new.npz", D)
+            labeled(tmp_path / "new.npz")
+
+
+@pytest.mark.parametrize("at", [300, 700, 1200])
+def test_a_flipped_bit_of_new_examples_is_refused(tmp_path, at):
+    np.savez(tmp_path / "new.npz", x=X)
+    content = bytearray((tmp_path / "new.npz").read_bytes())
+    content[at] ^= 1
+    (tmp_path / "new.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"new.npz must be an .npz file"):
+        labeled(tmp_path / "new.npz")
 
 
 def test_names_that_utf_8_cannot_write_are_shown_as_they_can_be(tmp_path):
@@ -228,4 +266,4 @@ def test_names_that_utf_8_cannot_write_are_shown_as_they_can_be(tmp_path):
     raw = load_features(write_npz(tmp_path / "f.npz", **arrays(), names_train=names))
     assert raw.train.names[0] == r"caf\udce9"
     np.savez(tmp_path / "new.npz", x=X, names=names)
-    assert new_features(tmp_path / "new.npz", D)[0][0] == r"caf\udce9"
+    assert labeled(tmp_path / "new.npz")[0][0] == r"caf\udce9"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_weighting.data.images.folders import load_folder, read_images
+from ssl_weighting.data.images.folders import load_folder
+from ssl_weighting.data.images.new_images import find_images, read_images
 from ssl_weighting.data.images.npz import load_npz
 from ssl_weighting.data.splits import make_splits
 
@@ -112,9 +113,9 @@ def test_junk_is_ignored_by_training_and_prediction(root):
     raw = load_folder(root)
     np.testing.assert_array_equal(raw.train.inputs, wanted.train.inputs)
     assert raw.class_names == ("cat", "dog") and raw.skipped == () and len(raw.unlabeled) == 1
-    names, _, skipped = read_images(root / "unlabeled", 4, 1)
+    names, _, skipped = read_images(find_images(root / "unlabeled"), 4, 1)
     assert (names, skipped) == (["a.png"], ())
-    assert len(read_images(root, 4, 1)[0]) == 13
+    assert len(read_images(find_images(root), 4, 1)[0]) == 13
 
 
 @pytest.mark.parametrize("part", ["", "test", "validation"])

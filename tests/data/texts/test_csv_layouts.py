@@ -8,12 +8,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from text_files import write_csv
+from text_files import read_new, write_csv
 
 from ssl_weighting.data.names import is_missing
 from ssl_weighting.data.texts.by_name import load_texts, make_text_splits
 from ssl_weighting.data.texts.csv_rows import DELIMITERS, Layout
-from ssl_weighting.data.texts.csv_text import load_csv, read_texts
+from ssl_weighting.data.texts.csv_text import load_csv
 
 ROWS = [(f"text {k}, long", ("no", "yes")[k % 2], f"id{k}") for k in range(20)]
 HEADER = ("text", "label", "id")
@@ -38,7 +38,7 @@ def test_every_delimiter_gives_the_same_texts(tmp_path, kind, asked):
     for part in ("train", "test"):
         one, other = getattr(found, part), getattr(comma, part)
         assert one.texts == other.texts and one.labels.tolist() == other.labels.tolist()
-    assert read_texts(path, layout).texts == [row[0] for row in ROWS]
+    assert read_new(path, layout).texts == [row[0] for row in ROWS]
 
 
 def test_columns_have_the_names_that_are_given(tmp_path):
@@ -52,8 +52,8 @@ def test_columns_have_the_names_that_are_given(tmp_path):
     assert names == {text: name for text, _, name in ROWS}
     with pytest.raises(ValueError, match=r"missing \['text', 'label'\].*--text_column"):
         load_csv(path)
-    assert read_texts(path, Layout("Review", id="key")).names[-2:] == ["id19", "last"]
-    assert read_texts(path, Layout("Review")).names[-2:] == ["19", "20"]
+    assert read_new(path, Layout("Review", id="key")).names[-2:] == ["id19", "last"]
+    assert read_new(path, Layout("Review")).names[-2:] == ["19", "20"]
 
 
 def test_names_go_with_their_texts_into_the_splits(tmp_path):
@@ -90,7 +90,7 @@ def test_ids_name_every_row(tmp_path, kind):
     ids, message = IDS[kind]
     rows = [(f"t {k}", "no", name) for k, name in enumerate(ids)]
     path = write_csv(tmp_path / "mine.csv", rows, HEADER)
-    for read in (load_csv, read_texts):
+    for read in (load_csv, read_new):
         with pytest.raises(ValueError, match=r"`id` in .* must name every row.*" + message):
             read(path, Layout(id="id"))
 
@@ -136,7 +136,7 @@ ENCODED = {
 @pytest.mark.parametrize("kind", ENCODED)
 def test_other_encodings_are_called_by_name(tmp_path, kind):
     content, message = ENCODED[kind]
-    for read in (load_csv, read_texts):
+    for read in (load_csv, read_new):
         with pytest.raises(ValueError, match=rf"mine.csv must be UTF-8.*{message}"):
             read(written(tmp_path, content))
 
@@ -162,7 +162,7 @@ def test_rows_that_cannot_be_read_stop_or_are_skipped_and_counted(tmp_path, kind
         assert len(found.train) + len(found.test) == 20 and found.unlabeled.texts == ("last",)
         assert found.notes[0].startswith("1 rows of mine.csv skipped, in lines 22; the first: ")
         assert message in found.notes[0]
-    new = read_texts(path, on_error="skip")
+    new = read_new(path, on_error="skip")
     assert len(new.texts) == 21 and new.names[-1] == "21", "answers keep the numbers of their rows"
     assert [name for name, _ in new.skipped] == ["20"] and message in new.skipped[0][1]
 
@@ -170,7 +170,7 @@ def test_rows_that_cannot_be_read_stop_or_are_skipped_and_counted(tmp_path, kind
 def test_nothing_but_rows_that_cannot_be_read(tmp_path):
     path = written(tmp_path, "text,label\n ,\n,\n")
     with pytest.raises(ValueError, match=r"a row below its column names.*2 with one.*line 2"):
-        read_texts(path, on_error="skip")
+        read_new(path, on_error="skip")
 
 
 def test_every_class_is_in_the_test_set_that_is_held_out(tmp_path):
@@ -196,7 +196,7 @@ def test_a_damaged_file_is_read_or_refused_by_its_name(tmp_path):
         flipped[bit // 8] ^= 1 << bit % 8
         for content in (flipped, whole[: bit // 8]):
             path = written(tmp_path, bytes(content))
-            for read in (lambda p: load_csv(p, Layout(id="id")), read_texts):
+            for read in (lambda p: load_csv(p, Layout(id="id")), read_new):
                 try:
                     read(path)
                     ends["read"] += 1
@@ -210,7 +210,7 @@ def test_random_bytes_are_refused(tmp_path):
     rng = random.Random(0)
     for _ in range(200):
         path = written(tmp_path, rng.randbytes(rng.randrange(1, 200)))
-        for read in (load_csv, read_texts):
+        for read in (load_csv, read_new):
             with pytest.raises(ValueError, match=r"mine\.csv"):
                 read(path)
 
@@ -219,7 +219,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     for name in ("pipe", "loop", ".", "none", "x" * 300):
-        for read in (load_csv, read_texts):
+        for read in (load_csv, read_new):
             with pytest.raises(OSError, match=r"must name a file|File name too long"):
                 read(tmp_path / name)
 

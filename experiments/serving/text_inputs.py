@@ -1,48 +1,42 @@
-"""New texts as the model of a finished run sees them, and what it says of them."""
+"""What a text run's model takes: tokens, or what the frozen layers of its BERT make of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from experiments.assemble.text_model import LowerLayers, frozen_layers
 from experiments.options.config import recorded_option
-from ssl_weighting.data.texts.csv_rows import STOP, USUAL, Layout
-from ssl_weighting.data.texts.csv_text import NewTexts, read_texts
-from ssl_weighting.data.texts.hidden_states import HiddenStates
-from ssl_weighting.data.texts.tokens import load_encoder
+from ssl_weighting.data.texts.tokens import TextEncoder, load_encoder
 from ssl_weighting.models.bert_weights import bert_folder, read_shape, weights_digest
 
-_CHUNK = 1024  # texts whose hidden states are in memory at once
-_BATCH = 64  # texts in the model at once
 _LAYER = re.compile(r"layer_([0-9]+)_")  # what the names of a layer's parts begin with
 
 
-def load_texts(spec: str, layout: Layout = USUAL, on_error: str = STOP) -> NewTexts:
-    """Return the texts of csv:PATH.
+class TextInputs(NamedTuple):
+    """How texts become the inputs of a model.
 
-    Args:
-        spec: csv:PATH.
-        layout, on_error: as of `read_texts`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: another kind of input; no such column, or nothing in it.
+    Attributes:
+        encode: n texts -> [n, L] int32 tokens.
+        lower: the frozen layers, [n, L] -> hidden states [n, L, d]; None: the model takes tokens.
     """
-    kind, _, path = spec.partition(":")
-    if kind != "csv" or not path:
-        raise ValueError(
-            "--input must be csv:PATH, a file with a column `text`: this run was trained on texts. "
-            f"Received: --input={spec}"
-        )
-    return read_texts(path, layout, on_error)
+
+    encode: TextEncoder
+    lower: LowerLayers | None
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        """Return what the model takes of tokens [n, L]."""
+        if self.lower is None:
+            return tokens
+        # As training reads them: from a table of float16, see `HiddenStates`.
+        return self.lower(tokens).astype(np.float16).astype(np.float32)
 
 
-def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np.ndarray]:
-    """Return n texts -> the model's inputs, made as in training.
+def text_inputs(model: keras.Model, config: dict) -> TextInputs:
+    """Return how the inputs of a run's model are made, as in training.
 
     Tokenizer, truncation and frozen layers are the run's. Its length too: `max_len`, or that of
     its longest text where all are shorter.
@@ -66,18 +60,10 @@ def encoder_of(model: keras.Model, config: dict) -> Callable[[Sequence[str]], np
     frozen = frozen_layers(bert, trainable, shape)
     _check_lowest(model, trainable, frozen)
     if not frozen:
-        return encode
+        return TextInputs(encode, None)
     digest = weights_digest(folder)
     _check_same(config, "weights", digest)
-    lower = LowerLayers(folder, shape, frozen, digest)
-
-    def states(texts):
-        tokens = encode(texts)
-        # By the table that training reads, in its number format.
-        table = HiddenStates([tokens], lower, shape.width, lower.recipe, None, lambda line: None)
-        return table(tokens).numpy()
-
-    return states
+    return TextInputs(encode, LowerLayers(folder, shape, frozen, digest))
 
 
 def _check_lowest(model, trainable, frozen):
@@ -108,24 +94,3 @@ def _check_same(config, part, digest):
             f"{str(expected)[:12]}. Received: --bert={config['config']['bert']} of the run, where "
             f"it is {digest[:12]}. Put that BERT back there"
         )
-
-
-def predict(model: keras.Model, config: dict, texts: Sequence[str]) -> np.ndarray:
-    """Return class probabilities [n, C] float32 of n texts.
-
-    Args:
-        model, config: as in `encoder_of`.
-        texts: n strings.
-
-    Raises:
-        OSError, ValueError: as `encoder_of`.
-    """
-    encode, parts = encoder_of(model, config), []
-    # Each length of the frozen layers is compiled once if like lengths stand together.
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    for first in range(0, len(texts), _CHUNK):
-        inputs = encode([texts[k] for k in order[first : first + _CHUNK]])
-        for k in range(0, len(inputs), _BATCH):
-            logits = model(inputs[k : k + _BATCH], training=False)["logits"]
-            parts.append(keras.ops.convert_to_numpy(keras.ops.softmax(logits)))
-    return np.concatenate(parts)[np.argsort(order)]
