@@ -42,7 +42,10 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("ssl_weighting.influence", "ssl_weighting.stale_scores"),),  # Eq. 6
     (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
     (("ssl_weighting.bilevel",),),  # Alg. 1
-    (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
+    (
+        ("ssl_weighting.cross_fit",),  # several of Alg. 1 with one Lambda
+        ("ssl_weighting.fit", "ssl_weighting.fit.*"),  # Alg. 1 inside Keras' `fit`
+    ),
     (
         ("experiments.options", "experiments.options.*"),
         ("experiments.pages", "experiments.pages.*"),
@@ -95,14 +98,14 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         .gitignore CHANGELOG.md LICENSE README.md pyproject.toml requirements-cpu.lock
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
-    "docs": _names("architecture.md backbones.md benchmarks.md influence.md recipes.md"),
+    "docs": _names("architecture.md backbones.md benchmarks.md influence.md keras.md recipes.md"),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
 }
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
-    data/texts data/features""")
+    data/texts data/features fit""")
 _PROGRAMS = _names("options assemble runs report pages study paper benchmarks verification")
 FOLDERS: dict[str, frozenset[str]] = {
     "docs": _names("images study study/families study/figures"),
