@@ -35,6 +35,7 @@ _NAMES_OF = {
     "bilevel": "BilevelSettings BilevelTrainer",
     "cross_fit": "CrossFitTrainer Ensemble",
     "estimator": "WeightedSSLClassifier",
+    "fit.weighted_model": "WeightedSSLModel",
     "refit": "RefitTrainer",
     "madam": "MAdam madam_update",
     "weight_store": "WeightStore",

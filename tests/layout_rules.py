@@ -42,7 +42,10 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("ssl_weighting.influence", "ssl_weighting.stale_scores"),),  # Eq. 6
     (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
     (("ssl_weighting.bilevel",),),  # Alg. 1
-    (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
+    (
+        ("ssl_weighting.cross_fit",),  # several of Alg. 1 with one Lambda
+        ("ssl_weighting.fit", "ssl_weighting.fit.*"),  # Alg. 1 inside Keras' `fit`
+    ),
     (("ssl_weighting.refit",),),  # one model of what these learned
     (("ssl_weighting.training", "ssl_weighting.training.*"),),  # from settings to these
     (("ssl_weighting.estimator",),),  # all of it as scikit-learn has it
@@ -103,7 +106,7 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
     "docs": _names("""
-        architecture.md backbones.md benchmarks.md gallery.md influence.md predict.md
+        architecture.md backbones.md benchmarks.md gallery.md influence.md keras.md predict.md
         recipes.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
@@ -111,7 +114,7 @@ OTHER_FILES: dict[str, frozenset[str]] = {
 }
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
-    data/texts data/features training""")
+    data/texts data/features training fit""")
 _PROGRAMS = _names("""
     options assemble runs serving report gallery pages study paper benchmarks verification""")
 FOLDERS: dict[str, frozenset[str]] = {

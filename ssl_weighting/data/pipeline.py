@@ -233,7 +233,8 @@ def _check_source(splits, labeled_batch, unlabeled_batch, seed, augmentation, st
     check_whole("unlabeled_batch", unlabeled_batch, 0)
     check_whole("seed", seed, 0)
     check_whole("stream", stream, 0)
-    if augmentation.weak_draws and splits.labeled.inputs.ndim != 4:
+    draws = augmentation.weak_draws and not augmentation.any_inputs
+    if draws and splits.labeled.inputs.ndim != 4:
         raise ValueError(
             "`augmentation` must be Augmentation.none() for points. "
             f"Received: augmentation={augmentation.name!r} for inputs of shape "

@@ -121,6 +121,11 @@ class Network:
         return replaced_calls({layer: _training(layer.call) for layer in layers})
 
 
+def named_outputs(outputs) -> Mapping[str, tf.Tensor]:
+    """Return what a model returns by name; what is no dict are its "logits"."""
+    return outputs if isinstance(outputs, Mapping) else {"logits": outputs}
+
+
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     """Return `layer` and the layers that it holds at any depth, each once, in order of attributes.
 

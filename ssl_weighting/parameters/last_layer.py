@@ -10,7 +10,6 @@ features carry a trailing 1.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -18,7 +17,7 @@ from ssl_weighting.checks import check_number, one_hot_labels
 from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
 from ssl_weighting.models import logit_map
-from ssl_weighting.models.network import Network, replaced_calls
+from ssl_weighting.models.network import Network, named_outputs, replaced_calls
 from ssl_weighting.models.split_head import logit_map_layer
 from ssl_weighting.parameters.last_layer_curvature import HeadRows, last_layer_curvature
 from ssl_weighting.per_example_gradients.observe import observe
@@ -97,8 +96,7 @@ class LastLayer:
         """
         self.check(inputs)
         with observe(self.network) as records, self._mapping() as mapped:
-            out = self.network.outputs(self.network.values(), inputs)
-        out = out if isinstance(out, Mapping) else {"logits": out}
+            out = named_outputs(self.network.outputs(self.network.values(), inputs))
         # Else grad l = phi (x) delta does not hold.
         if len(records) != 1 or not self._explains(out["logits"], records[0], mapped):
             kinds = ", ".join(sorted({type(r.layer).__name__ for r in records}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -10,7 +9,7 @@ import tensorflow as tf
 from ssl_weighting.checks import check_number, one_hot_labels
 from ssl_weighting.inverse_hessian import Curvature, Unroll
 from ssl_weighting.losses import SoftmaxCrossEntropy, logit_gradient, logit_hessian
-from ssl_weighting.models.network import Network
+from ssl_weighting.models.network import Network, named_outputs
 from ssl_weighting.parameters.subnetwork_curvature import subnetwork_curvature
 from ssl_weighting.per_example_gradients import BY_LAYERS, per_example_dot_products
 from ssl_weighting.per_example_gradients.chunking import chunk_size
@@ -112,8 +111,7 @@ class Subnetwork:
 
     def forward(self, inputs) -> dict[str, tf.Tensor]:
         """Return {"logits": [N, C], ...} in the dtype of the model."""
-        out = self.network.outputs(self.network.values(), inputs)
-        return out if isinstance(out, Mapping) else {"logits": out}
+        return named_outputs(self.network.outputs(self.network.values(), inputs))
 
     def prepare(self, rows: LossRows, inputs: list, coefficients: tf.Tensor) -> PlacedRows:
         """Place rows among the inputs of the forward pass that made them.

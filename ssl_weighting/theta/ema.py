@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from ssl_weighting.checks import check_number
+from ssl_weighting.models.network import named_outputs
 
 SCOPES = ("trainable", "all")
 
@@ -82,6 +83,6 @@ def frozen_statistics_forward(model: keras.Model, params: list):
         del makes_rows, moves_statistics
         values = [getattr(p, "value", p) for p in params]
         others = [v.value for v in model.non_trainable_variables]
-        return model.stateless_call(values, others, inputs, training=True)[0]
+        return named_outputs(model.stateless_call(values, others, inputs, training=True)[0])
 
     return forward

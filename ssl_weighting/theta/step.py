@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ssl_weighting import objective
 from ssl_weighting.checks import check_labeled, check_number, check_unlabeled
+from ssl_weighting.models.network import named_outputs
 from ssl_weighting.theta.devices import (
     Devices,
     average,
@@ -30,7 +31,7 @@ class ThetaStep:
     """Takes theta-steps, as many as asked for, in one compiled loop.
 
     Args:
-        model: Keras model inputs -> {"features", "logits"}.
+        model: Keras model inputs -> logits or {"features", "logits"}.
         algorithm: (forward, labeled, unlabeled, step) -> LossRows.
         optimizer: Keras optimizer of theta; it is built here.
         store: `WeightStore`, which is read.
@@ -197,7 +198,7 @@ class ThetaStep:
         del makes_rows
         with self._fused():
             if moves_statistics:
-                return self.model(inputs, training=True)
+                return named_outputs(self.model(inputs, training=True))
             return frozen_statistics_forward(self.model, self.params)(inputs)
 
     def _loop_fn(self, batches, start, count, total):

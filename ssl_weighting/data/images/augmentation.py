@@ -35,6 +35,7 @@ class Augmentation:
         probe_draws: uniforms that it takes per example.
         state: returns a tensor that views depend on. It must not change while an iterator of
             batches, which are made ahead, is in use.
+        any_inputs: whether views that draw numbers take other inputs than images too.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Augmentation:
     probe: Callable[..., Probe] | None = None
     probe_draws: int = 0
     state: Callable[[], tf.Tensor] | None = None
+    any_inputs: bool = False
 
     @classmethod
     def none(cls) -> Augmentation:
