@@ -200,7 +200,7 @@ def _single(config, splits, store, seed) -> Run:
 def _parts(config, splits, seed, rates) -> ModelParts:
     """Return the net and its batches, of texts, images, points or features."""
     if config.model == "bert":
-        return text_parts(config, splits)
+        return text_parts(config, splits, seed)
     views = given_views(config, splits)
     augmentation = augmentation_of(config, splits, rates)
 
