@@ -143,7 +143,7 @@ def _run(config, training) -> Run:
 def _parts(config, splits, seed, rates) -> ModelParts:
     """Return the net and its batches, of texts, images, points or features."""
     if config.model == "bert":
-        return text_parts(config, splits)
+        return text_parts(config, splits, seed)
     if config.model == "features":
         _check_points(config, splits)
         return feature_parts(settings_of(config), splits, seed)

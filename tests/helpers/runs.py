@@ -70,7 +70,9 @@ class Workshop:
             member.theta.forget()
         self.run.trainer.settings = bilevel_settings(building.settings_of(config))
         run_state.restore(self.run, 0, self.start)
-        return dataclasses.replace(self.run, config=config, splits=splits)
+        if not config.refit:  # whose labels are V's too
+            self.run.splits = splits
+        return dataclasses.replace(self.run, config=config)
 
 
 _SOURCES = {}
