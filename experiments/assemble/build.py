@@ -8,12 +8,14 @@ import functools
 import keras
 import numpy as np
 
+from experiments.assemble.backbone_sets import BackboneSplits, backbone_set, with_inputs
 from experiments.assemble.hardware import open_devices
 from experiments.assemble.run import Run
 from experiments.assemble.text_data import load_text_splits
 from experiments.assemble.text_model import text_parts
 from experiments.assemble.views import augmentation_of, rates_of
 from experiments.options.config import Config
+from experiments.options.features import has_backbone
 from experiments.options.kinds import FEATURE_ROWS, POINTS, TEXTS, kind_of
 from experiments.options.smoke import stand_in
 from ssl_weighting.algorithms.remixmatch import ANGLES
@@ -25,7 +27,7 @@ from ssl_weighting.data.images.contamination import RATES, contaminate, with_for
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.images.uda_labels import uda_labeled_rows
 from ssl_weighting.data.pipeline import BatchSource
-from ssl_weighting.data.splits import make_splits, with_validation_as_labels
+from ssl_weighting.data.splits import make_splits, with_fewer_tests, with_validation_as_labels
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.training.features import feature_parts
@@ -46,9 +48,9 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    if kind is TEXTS:
+    if kind is TEXTS and not has_backbone(config):
         return with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
-    raw = _load_features(config.dataset) if kind is FEATURE_ROWS else _raw(config, cache_dir)
+    raw = _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
         raw = with_foreign_classes(raw, rate)
@@ -65,6 +67,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         labeled_rows=_labeled_rows(config, raw),
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
+    if has_backbone(config):
+        splits = with_inputs(splits, raw)
     return with_fewer_tests(splits, config.num_test)
 
 
@@ -77,6 +81,10 @@ def _labeled_rows(config, raw):
 
 
 def _raw(config, cache_dir):
+    if kind_of(config.dataset) is FEATURE_ROWS:
+        return _load_features(config.dataset)
+    if has_backbone(config):
+        return backbone_set(config, cache_dir)
     if config.smoke:
         return stand_in(config.dataset)
     return _load_images(
@@ -138,7 +146,8 @@ def _parts(config, splits, seed, rates) -> ModelParts:
         return text_parts(config, splits)
     if config.model == "features":
         _check_points(config, splits)
-        return feature_parts(settings_of(config), splits, seed)
+        inputs = splits.inputs if isinstance(splits, BackboneSplits) else {}
+        return feature_parts(settings_of(config), splits, seed)._replace(inputs=inputs)
     augmentation = augmentation_of(config, splits, rates)
 
     def source_of(size, stream):
@@ -202,11 +211,3 @@ def _statistics(config, splits):
     if config.pixel_scaling == "symmetric":
         return None
     return pixel_statistics(config.dataset, splits.unlabeled.inputs)
-
-
-def with_fewer_tests(splits, num_test: int):
-    """Return a set with a random part of its test examples, always the same; 0: all of them."""
-    if not num_test or num_test >= len(splits.test.labels):
-        return splits
-    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
-    return dataclasses.replace(splits, test=splits.test.take(chosen))

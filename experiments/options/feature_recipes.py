@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from experiments.options.backbone import NO_BACKBONE
 from experiments.options.kinds import FEATURE_ROWS, kind_of
 from ssl_weighting.training import recipes
+from ssl_weighting.training.recipes import TWO_VIEWS
 
 # Beside the library's recipe: what the programs alone ask for.
 FEATURES = recipes.FEATURES | {
     "model": "features", "checkpoint_every": 500, "num_labeled": 40, "val_size": 40,
 }  # fmt: skip
 EVALUATIONS = 20  # of a run
+VIEWS = 3  # strong views of an example that a backbone is shown
 
 
-def feature_recipe(dataset: str, algorithm: str) -> dict:
+def feature_recipe(dataset: str, algorithm: str, backbone: str = NO_BACKBONE) -> dict:
     """Return the options of features before those that are given; {} for other data."""
-    if kind_of(dataset) is not FEATURE_ROWS:
+    if kind_of(dataset) is not FEATURE_ROWS and backbone == NO_BACKBONE:
         return {}
     return FEATURES | recipes.of_features(algorithm)
 
 
 def following(options: dict) -> dict:
     """Return what follows from the other options: see `recipes.following`."""
-    evaluated = {"eval_every": max(1, options["steps"] // EVALUATIONS)}
-    return recipes.following(options) | evaluated
+    two = options["algorithm"] in TWO_VIEWS and options["feature_views"] in ("auto", "given")
+    return recipes.following(options) | {
+        "views": VIEWS if two and options["backbone"] != NO_BACKBONE else 0,
+        "eval_every": max(1, options["steps"] // EVALUATIONS),
+    }

@@ -108,6 +108,14 @@ def with_validation_as_labels(splits: DataSplits) -> DataSplits:
     return dataclasses.replace(splits, labeled=splits.labeled.joined(splits.validation))
 
 
+def with_fewer_tests(splits: DataSplits | RawDataset, num_test: int) -> DataSplits | RawDataset:
+    """Return a set with a random part of its test examples, always the same; 0: all of them."""
+    if not num_test or num_test >= len(splits.test.labels):
+        return splits
+    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
+    return dataclasses.replace(splits, test=splits.test.take(chosen))
+
+
 def cross_fit_folds(splits: DataSplits, seed: int, folds: int = 2) -> tuple[DataSplits, ...]:
     """Return the splits `folds` times, each with one fold of D as V and the other folds as D.
 
