@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import numbers
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ssl_weighting.data.features.labels import (
     labeled_rows,
     marked,
 )
+from ssl_weighting.data.features.own_recipe import Situation, own_recipe
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -36,6 +36,7 @@ ALGORITHMS = (
     "supervised", "pseudo_label", "vat", "mean_teacher", "mixmatch", "uda", "fixmatch",
 )  # fmt: skip
 WEIGHTINGS = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
+LEARNED = ("single", "per_example", "shuffled", "random")
 HEADS = ("linear", "mlp")
 _SEEDS = 2**24  # of which one is drawn where `random_state` is no number
 _OWN = ("algorithm", "weighting", "validation", "folds", "refit", "head", "seed")
@@ -58,6 +59,8 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         refit: then train one model on all labels with the learned Λ. Without it the model is that
             of the learning phase, of a cross-fit the mean of its models' probabilities.
         head: "linear", or "mlp" with two hidden layers of 100.
+        time_budget: seconds in which training shall end, by which the recipe chooses the steps
+            before it starts (by constants: the same on every machine); None: 900.
         options: further options of training by the names that `train_features --help` lists, such
             as {"steps": 500, "threshold": 0.9}; None: the recipe's.
         random_state: an int is the seed of everything; a `RandomState` gives one; None draws one.
@@ -92,6 +95,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         folds=2,
         refit=True,
         head="linear",
+        time_budget=None,
         options=None,
         random_state=None,
         verbose=0,
@@ -102,6 +106,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         self.folds = folds
         self.refit = refit
         self.head = head
+        self.time_budget = time_budget
         self.options = options
         self.random_state = random_state
         self.verbose = verbose
@@ -138,8 +143,16 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
     def _train(self, x, codes, unlabeled):
         from ssl_weighting.training.fit import fit_head  # TensorFlow takes seconds
 
-        settings = self._settings(len(unlabeled) > 0)
-        validation, val_size = self._validation(settings, len(x))
+        learns = len(unlabeled) > 0 and self.weighting in LEARNED and self.algorithm != "supervised"
+        validation = self._given_validation()
+        val_size = self._size_of_v(learns, len(x)) if validation is None else None
+        if learns and validation is None and (least := np.bincount(codes).min()) < 2:
+            raise ValueError(
+                "`y` must have two labels of every class, one of which validates. Received: "
+                f"{least} of {self.classes_[np.bincount(codes).argmin()]!r}. Label more, give "
+                'validation=(X_val, y_val), or set weighting="fixed", which learns no weights.'
+            )
+        settings = self._settings(learns, codes, unlabeled, validation, val_size)
         raw = as_dataset(x, codes, self.classes_, unlabeled, validation)
         say = functools.partial(print, flush=True) if self.verbose else lambda line: None
         fitted = fit_head(settings, raw, val_size, say)
@@ -148,8 +161,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         self.influence_error_, self.visits_ = fitted.influence_error, fitted.visits
         if not settings.uses_unlabeled:
             self.example_weights_ = np.full_like(fitted.lam, np.nan)
-        skipped = sum(entry.get("skipped", False) for entry in self.history_)
-        if skipped:
+        if skipped := sum(entry.get("skipped", False) for entry in self.history_):
             warnings.warn(
                 f"{skipped} Λ-steps found no solution and left the weights as they were. Raise "
                 'options["damping"].',
@@ -204,32 +216,37 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
     def _probabilities(self, x):
         return np.mean([head.probabilities(x) for head in self._heads], axis=0)
 
-    def _settings(self, has_unlabeled):
+    def _settings(self, learns, codes, unlabeled, validation, val_size):
         from ssl_weighting.training.settings import feature_settings
 
-        given: dict[str, Any] = dict(self.options or {})
-        if not has_unlabeled:
-            given |= {"algorithm": "supervised", "weighting": "fixed"}
-        else:
-            given |= {"algorithm": self.algorithm, "weighting": self.weighting}
-        if given["algorithm"] == "supervised":
-            given["weighting"] = "fixed"
-        given |= {"head": self.head, "folds": self.folds, "seed": self.seed_}
-        crosses = isinstance(self.validation, str)
-        given |= {"validation": CROSS_FIT if crosses else "held_out", "refit": bool(self.refit)}
-        settings = feature_settings(**given)
-        if not settings.learns:  # nothing to validate: one model on all labels
-            settings = feature_settings(**given | {"refit": True})
-        return settings
+        supervised = not len(unlabeled) or self.algorithm == "supervised"
+        situation = Situation(
+            labels=len(codes) - (val_size or 0),
+            least=int(np.bincount(codes).min()),
+            classes=len(self.classes_),
+            unlabeled=len(unlabeled),
+            width=self.n_features_in_,
+            validation=val_size or (0 if validation is None else len(validation[1])),
+            minutes=(900 if self.time_budget is None else self.time_budget) / 60,
+            learns=learns,
+            uses_unlabeled=not supervised,
+        )
+        given = own_recipe(situation) | {
+            "algorithm": "supervised" if supervised else self.algorithm,
+            "weighting": "fixed" if supervised else self.weighting,
+            "head": self.head,
+            "folds": self.folds,
+            "seed": self.seed_,
+            "refit": bool(self.refit) or not learns,  # nothing to validate: one model of all labels
+        }
+        for name in ("val_size", "eval_every"):  # of the programs alone
+            given.pop(name)
+        return feature_settings(**given | (self.options or {}))
 
-    def _validation(self, settings, num_labels):
-        """Return V, where it was given, and |V|, where it is to be drawn."""
-        if isinstance(self.validation, str):
-            return None, 0
-        if isinstance(self.validation, numbers.Real):
-            if not settings.learns:
-                return None, 0
-            return None, max(len(self.classes_), round(self.validation * num_labels))
+    def _given_validation(self):
+        """Return V's rows and codes, where they were given."""
+        if isinstance(self.validation, str | numbers.Real):
+            return None
         x, y = self.validation
         x = validate_data(self, x, reset=False, dtype=np.float32)
         y = np.asarray(y)
@@ -238,7 +255,13 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
                 f"`validation` must be (X_val, y_val) with one label a row. Received: {len(x)} "
                 f"rows and labels of shape {y.shape}."
             )
-        return (x, codes_of(y, self.classes_)), None
+        return x, codes_of(y, self.classes_)
+
+    def _size_of_v(self, learns, num_labels):
+        """Return |V| to be drawn from the labels, 0 for none."""
+        if isinstance(self.validation, str) or not learns:
+            return 0
+        return max(len(self.classes_), round(self.validation * num_labels))
 
     def _seed(self):
         if self.random_state is None:
@@ -259,6 +282,11 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
                     f"Received: {name}={getattr(self, name)!r}"
                 )
         _check_validation(self.validation)
+        if self.time_budget is not None and not self.time_budget > 0:
+            raise ValueError(
+                "`time_budget` must be None or seconds greater than 0. "
+                f"Received: time_budget={self.time_budget!r}"
+            )
         own = sorted(set(_OWN) & set(self.options or {}))
         if own:
             raise ValueError(

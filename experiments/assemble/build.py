@@ -146,7 +146,8 @@ def _parts(config, splits, seed, rates) -> ModelParts:
         return text_parts(config, splits, seed)
     if config.model == "features":
         _check_points(config, splits)
-        return feature_parts(settings_of(config), splits, seed)
+        inputs = splits.inputs if isinstance(splits, BackboneSplits) else {}
+        return feature_parts(settings_of(config), splits, seed)._replace(inputs=inputs)
     augmentation = augmentation_of(config, splits, rates)
 
     def source_of(size, stream):
@@ -156,8 +157,7 @@ def _parts(config, splits, seed, rates) -> ModelParts:
 
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     model = _model(config, splits, seed)
-    inputs = splits.inputs if isinstance(splits, BackboneSplits) else {}
-    return ModelParts(model, source_of, splits.validation, clean_view, batch, inputs)
+    return ModelParts(model, source_of, splits.validation, clean_view, batch)
 
 
 def settings_of(config: Config) -> TrainingSettings:
@@ -211,5 +211,3 @@ def _statistics(config, splits):
     if config.pixel_scaling == "symmetric":
         return None
     return pixel_statistics(config.dataset, splits.unlabeled.inputs)
-
-

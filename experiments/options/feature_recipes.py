@@ -5,6 +5,7 @@ from __future__ import annotations
 from experiments.options.backbone import NO_BACKBONE
 from experiments.options.kinds import FEATURE_ROWS, kind_of
 from ssl_weighting.training import recipes
+from ssl_weighting.training.recipes import TWO_VIEWS
 
 # Beside the library's recipe: what the programs alone ask for.
 FEATURES = recipes.FEATURES | {
@@ -23,9 +24,8 @@ def feature_recipe(dataset: str, algorithm: str, backbone: str = NO_BACKBONE) ->
 
 def following(options: dict) -> dict:
     """Return what follows from the other options: see `recipes.following`."""
-    two = options["algorithm"] in recipes.TWO_VIEWS
-    shown = two and options["feature_views"] in ("auto", "given")
+    two = options["algorithm"] in TWO_VIEWS and options["feature_views"] in ("auto", "given")
     return recipes.following(options) | {
-        "views": VIEWS if shown and options["backbone"] != NO_BACKBONE else 0,
+        "views": VIEWS if two and options["backbone"] != NO_BACKBONE else 0,
         "eval_every": max(1, options["steps"] // EVALUATIONS),
     }

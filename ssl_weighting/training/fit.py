@@ -82,8 +82,7 @@ def fit_head(
     Args:
         settings: from `feature_settings`.
         raw: the set, all of whose labeled rows are trained on.
-        val_size: |V|, drawn from the labeled rows by `settings.seed`; None: `raw.validation`, all of
-            it.
+        val_size: |V|, drawn from the labels by `settings.seed`; None: all of `raw.validation`.
         say: is told of the progress, a line at a time.
 
     Raises:

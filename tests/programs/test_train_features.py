@@ -241,7 +241,7 @@ def test_a_run_knows_which_of_u_are_labeled(dataset):
         (
             train_features,
             ["--dataset=features:x", "--feature_noise=1"],
-            "it needs features (--dataset=features:PATH), --algorithm=mean_teacher or mixmatch",
+            "it needs features (--dataset=features:PATH, or --backbone other than none), --algori",
         ),
         (
             train_features,
