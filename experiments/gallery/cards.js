@@ -38,8 +38,8 @@ const pictures = (() => {
   return { show, rectangular: (row) => sizes[2 * row + 1] / sizes[2 * row] };
 })();
 
-const SIDE = { images: 104, features: 152, texts: 0 }[page.kind];
-const SIZE = { images: [134, 212], features: [182, 138], texts: [300, 158] }[page.kind];
+const SIDE = { images: 104, features: 134, texts: 0 }[page.kind];
+const SIZE = { images: [134, 218], features: [182, 156], texts: [300, 152] }[page.kind];
 
 function visitsText(row) {
   return `${column.visits[row]} visit${column.visits[row] === 1 ? "" : "s"}`;

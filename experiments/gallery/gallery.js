@@ -298,10 +298,6 @@ function listedRows() {
   return $("scope").value === "ticked" ? [...state.ticked].sort((a, b) => a - b) : state.rows;
 }
 
-function listText() {
-  return excludable(listedRows()).map((name) => `${name}\n`).join("");
-}
-
 function say(done) {
   const rows = listedRows();
   const names = excludable(rows).length;
@@ -311,7 +307,7 @@ function say(done) {
 }
 
 async function copy() {
-  const text = listText();
+  const [, text] = excludeFile(listedRows());
   try {
     await navigator.clipboard.writeText(text);
   } catch { // where the clipboard is closed to files
@@ -329,8 +325,9 @@ async function copy() {
 }
 
 function download() {
-  const link = made("a", { download: "exclude.txt" });
-  link.href = URL.createObjectURL(new Blob([listText()], { type: "text/plain;charset=utf-8" }));
+  const [name, text] = excludeFile(listedRows());
+  const link = made("a", { download: name });
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   say("Downloaded");

@@ -1,5 +1,6 @@
 """The gallery in a real browser: Chromium without a window, driven by Playwright."""
 
+import csv
 import json
 import os
 import shutil
@@ -7,6 +8,8 @@ import shutil
 import gallery_pages
 import numpy as np
 import pytest
+
+from experiments.pages.csv_cells import unguarded
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -226,6 +229,21 @@ def test_a_narrow_screen_scrolls_in_one_direction_only(browser, few):
     opened.page.click("#open-filters")
     assert opened.page.is_visible("#search")
     opened.check("few.html")
+
+
+def test_names_of_several_lines_make_a_table(browser, tmp_path):
+    names = ["two\nlines.png", '=1+1"', "-5", "plain.png"]
+    found = gallery_pages.rows(tmp_path, names)
+    opened = Opened(browser, gallery_pages.write(found, tmp_path / "lines.html"))
+    opened.page.select_option("#scope", "shown")
+    opened.page.select_option("#sort", "order")
+    with opened.page.expect_download() as download:
+        opened.page.click("#download")
+    assert download.value.suggested_filename == "exclude.csv"
+    with open(download.value.path(), newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["name"] and [unguarded(row[0]) for row in rows] == names
+    opened.check("lines.html")
 
 
 @pytest.mark.parametrize("as_texts", [False, True], ids=["names", "texts"])
