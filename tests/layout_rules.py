@@ -79,7 +79,7 @@ TOPS: dict[str, frozenset[str]] = {
         cross_fit madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
-        extract_features make_study predict run_cell run_paper run_profile run_study
+        export_weights extract_features make_study predict run_cell run_paper run_profile run_study
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
@@ -96,7 +96,9 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         .gitignore CHANGELOG.md LICENSE README.md pyproject.toml requirements-cpu.lock
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
-    "docs": _names("architecture.md backbones.md benchmarks.md influence.md recipes.md"),
+    "docs": _names(
+        "architecture.md backbones.md benchmarks.md influence.md own_data.md recipes.md"
+    ),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
