@@ -79,8 +79,9 @@ TOPS: dict[str, frozenset[str]] = {
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
         cross_fit madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
-        __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_gallery
-        make_report extract_features make_study predict run_cell run_paper run_profile run_study
+        __init__ benchmark compare_runs compare_upstream examine_scores export_weights
+        extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper
+        run_profile run_study
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
@@ -98,7 +99,8 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
     "docs": _names("""
-        architecture.md backbones.md benchmarks.md gallery.md influence.md recipes.md"""),
+        architecture.md backbones.md benchmarks.md gallery.md influence.md own_data.md
+        recipes.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
