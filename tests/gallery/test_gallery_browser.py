@@ -8,7 +8,7 @@ import gallery_pages
 import numpy as np
 import pytest
 
-from experiments.options.exclusion import names_in
+from experiments.assemble.excluded import names_in
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -62,7 +62,7 @@ class Opened:
         self.settled()
         cards = "[...document.querySelectorAll('#space .card:not([hidden])')]"
         order = ".sort((a, b) => a.ariaPosInSet - b.ariaPosInSet)"
-        names = ".map(card => card.querySelector('.name').textContent)"
+        names = ".map(card => card.querySelector('.name').title)"
         return self.page.evaluate(cards + order + names)
 
     def shown(self):
