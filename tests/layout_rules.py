@@ -86,9 +86,9 @@ TOPS: dict[str, frozenset[str]] = {
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
         cross_fit refit estimator madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
-        __init__ benchmark compare_runs compare_upstream examine_scores export_model fetch_data
-        make_gallery
-        make_report extract_features make_study predict run_cell run_paper run_profile run_study
+        __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
+        extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper
+        run_profile run_study
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
@@ -106,7 +106,8 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
     "docs": _names("""
-        architecture.md backbones.md benchmarks.md gallery.md influence.md keras.md predict.md
+        architecture.md backbones.md benchmarks.md gallery.md influence.md keras.md own_data.md
+        predict.md
         recipes.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),

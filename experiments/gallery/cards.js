@@ -35,15 +35,23 @@ const pictures = (() => {
     style.backgroundSize = `${columns * cell * scale}px auto`;
     style.backgroundPosition = `${-left * scale}px ${-top * scale}px`;
   }
-  return { show, rectangular: (row) => sizes[2 * row + 1] / sizes[2 * row] };
+  return { show };
 })();
 
-const SIDE = { images: 104, features: 152, texts: 0 }[page.kind];
-const SIZE = { images: [134, 212], features: [182, 138], texts: [300, 158] }[page.kind];
+const SIDE = { images: 104, features: 134, texts: 0 }[page.kind];
+const SIZE = { images: [134, 218], features: [182, 156], texts: [300, 152] }[page.kind];
+
+// Of a long path the end tells more than the beginning.
+function shortened(name) {
+  const room = LETTERS[page.kind];
+  return name.length > room ? `…${name.slice(1 - room)}` : name;
+}
 
 function visitsText(row) {
   return `${column.visits[row]} visit${column.visits[row] === 1 ? "" : "s"}`;
 }
+
+const LETTERS = { images: 19, features: 25, texts: 40 }; // of a name on a card
 
 function toned(row) {
   const mark = { good: "✓ ", bad: "✗ ", open: "" }[tone(row)];
@@ -77,7 +85,7 @@ class Card {
     this.element.dataset.row = row;
     if (pictures) pictures.show(this.thumb, row, SIDE);
     if (TEXTS) this.text.textContent = shown(page.texts[row].slice(0, 400));
-    this.name.textContent = shown(page.names[row]);
+    this.name.textContent = shortened(shown(page.names[row]));
     this.name.title = shown(page.names[row]);
     const weighted = Number.isFinite(column.lam[row]);
     const first = made("b", { textContent: weighted ? `λ ${number(column.lam[row])}` : page.sources[column.source[row]] });
@@ -85,6 +93,7 @@ class Card {
     const confidence = `confidence ${number(column.confidence[row])}`;
     const known = weighted && Number.isFinite(column.influence[row]);
     this.more.replaceChildren(made("span", { textContent: known ? `infl. ${influenceText(row)}` : confidence }));
+    this.more.classList.toggle("suspect", column.suspect[row] > 0);
     this.truth.textContent = tone(row) === "bad" ? `true: ${shown(className(column.truth[row]))}` : "";
     [this.label.className, this.label.textContent] = toned(row);
     this.element.setAttribute("aria-label", spoken(row));

@@ -62,8 +62,12 @@ function tone(row) {
   return column.truth[row] === column.pseudo[row] ? "good" : "bad";
 }
 
+// What two standard errors leave of the harm.
+column.sure = column.influence.map((mean, row) => mean - 2 * column.error[row]);
+
 const SORTS = {
   influence: ["influence", column.influence, -1],
+  sure: ["influence − 2 errors", column.sure, -1],
   lam: ["λ", column.lam, 1],
   visits: ["visits", column.visits, -1],
   confidence: ["confidence", column.confidence, -1],
@@ -118,4 +122,19 @@ function passing(order, filter) {
 function excludable(rows) {
   const names = rows.filter((row) => column.inside[row]).map((row) => page.names[row]);
   return [...new Set(names)];
+}
+
+// A cell as the programs write and read it: an apostrophe keeps spreadsheets from running it.
+function cell(text) {
+  const runs = /^[=+\-@\t\r]/.test(text) && !/^[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?$/.test(text);
+  return `"${(runs ? `'${text}` : text).replaceAll('"', '""')}"\n`;
+}
+
+// Return [name, content] of a file for --exclude: a name a line, a table where one has several.
+function excludeFile(rows) {
+  const names = excludable(rows);
+  if (names.some((name) => /[\n\r]/.test(name))) {
+    return ["exclude.csv", `name\n${names.map(cell).join("")}`];
+  }
+  return ["exclude.txt", names.map((name) => `${name}\n`).join("")];
 }

@@ -15,9 +15,8 @@ const state = {
 // ---- ticks and pins outlive a reload where the browser keeps them
 
 function remember() {
-  const names = (rows) => [...rows];
   try {
-    localStorage.setItem(KEY, JSON.stringify([names(state.ticked), names(state.pinned)]));
+    localStorage.setItem(KEY, JSON.stringify([[...state.ticked], [...state.pinned]]));
   } catch { /* a browser that keeps nothing for files loses nothing but this */ }
 }
 
@@ -143,9 +142,10 @@ function refilter() {
 
 function resort() {
   state.order = sorted(state.sort, state.direction);
-  $("direction").textContent = state.direction > 0 ? "least first" : "greatest first";
-  if (state.sort === "name") $("direction").textContent = state.direction > 0 ? "A to Z" : "Z to A";
-  if (state.sort === "order") $("direction").textContent = state.direction > 0 ? "first to last" : "last to first";
+  const ends = { name: ["A to Z", "Z to A"], order: ["first to last", "last to first"] };
+  const [up, down] = ends[state.sort] ?? ["least first", "greatest first"];
+  $("direction").textContent = state.direction > 0 ? "↑" : "↓";
+  $("direction").ariaLabel = $("direction").title = state.direction > 0 ? up : down;
   grid.scrollTop = 0;
   refilter();
 }
@@ -277,10 +277,10 @@ function detail(row, open = false) {
     return;
   }
   const button = (text, pressed, act) => {
-    const made_ = made("button", { textContent: text });
-    if (pressed !== null) made_.setAttribute("aria-pressed", pressed);
-    made_.addEventListener("click", act);
-    return made_;
+    const element = made("button", { textContent: text });
+    if (pressed !== null) element.setAttribute("aria-pressed", pressed);
+    element.addEventListener("click", act);
+    return element;
   };
   const close = button("Close", null, () => { panel.classList.remove("open"); grid.focus(); });
   close.className = "close";
@@ -298,10 +298,6 @@ function listedRows() {
   return $("scope").value === "ticked" ? [...state.ticked].sort((a, b) => a - b) : state.rows;
 }
 
-function listText() {
-  return excludable(listedRows()).map((name) => `${name}\n`).join("");
-}
-
 function say(done) {
   const rows = listedRows();
   const names = excludable(rows).length;
@@ -311,7 +307,7 @@ function say(done) {
 }
 
 async function copy() {
-  const text = listText();
+  const [, text] = excludeFile(listedRows());
   try {
     await navigator.clipboard.writeText(text);
   } catch { // where the clipboard is closed to files
@@ -329,8 +325,9 @@ async function copy() {
 }
 
 function download() {
-  const link = made("a", { download: "exclude.txt" });
-  link.href = URL.createObjectURL(new Blob([listText()], { type: "text/plain;charset=utf-8" }));
+  const [name, text] = excludeFile(listedRows());
+  const link = made("a", { download: name });
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   say("Downloaded");

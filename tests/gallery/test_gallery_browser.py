@@ -8,6 +8,8 @@ import gallery_pages
 import numpy as np
 import pytest
 
+from experiments.assemble.excluded import names_in
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -60,7 +62,7 @@ class Opened:
         self.settled()
         cards = "[...document.querySelectorAll('#space .card:not([hidden])')]"
         order = ".sort((a, b) => a.ariaPosInSet - b.ariaPosInSet)"
-        names = ".map(card => card.querySelector('.name').textContent)"
+        names = ".map(card => card.querySelector('.name').title)"
         return self.page.evaluate(cards + order + names)
 
     def shown(self):
@@ -226,6 +228,20 @@ def test_a_narrow_screen_scrolls_in_one_direction_only(browser, few):
     opened.page.click("#open-filters")
     assert opened.page.is_visible("#search")
     opened.check("few.html")
+
+
+def test_names_of_several_lines_make_a_table(browser, tmp_path):
+    names = ["two\nlines.png", '=1+1"', "-5", "plain.png"]
+    found = gallery_pages.rows(tmp_path, names)
+    opened = Opened(browser, gallery_pages.write(found, tmp_path / "lines.html"))
+    opened.page.select_option("#scope", "shown")
+    opened.page.select_option("#sort", "order")
+    with opened.page.expect_download() as download:
+        opened.page.click("#download")
+    assert download.value.suggested_filename == "exclude.csv"
+    download.value.save_as(tmp_path / "exclude.csv")
+    assert names_in(str(tmp_path / "exclude.csv")) == names
+    opened.check("lines.html")
 
 
 @pytest.mark.parametrize("as_texts", [False, True], ids=["names", "texts"])
