@@ -264,7 +264,7 @@ class WeightedSSLModel(keras.Model):
         Raises:
             ValueError: it is of another U or of other settings; nothing of it is taken.
         """
-        state = {name: np.array(store[name]) for name in sorted(store)}
+        state = {name: np.array(store[name]) for name in list(store.keys())}
         if not np.array_equal(state.pop("digest", None), self._sets.digest()):
             raise ValueError(
                 "The file must be of a model with the same `unlabeled` examples in the same order: "
