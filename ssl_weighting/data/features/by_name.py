@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_weighting.data.examples import RawDataset, base_name
+from ssl_weighting.data.examples import RawDataset, base_name, row_names
 from ssl_weighting.data.features.files import read_arrays, read_inputs
 from ssl_weighting.data.keyed_arrays import NAMES, check_keys, described, labeled_parts
 from ssl_weighting.data.names import printable
@@ -60,7 +60,6 @@ def load_features(dataset: str) -> RawDataset:
         parts,
         class_names,
         f"{'folder' if os.path.isdir(path) else 'file'} {base_name(path)}",
-        lambda part, row: names[part][row],
         rows="examples",
     )
 
@@ -164,7 +163,7 @@ def _conversion(features) -> str:
 def _names(path, part, arrays, count) -> np.ndarray:
     names = arrays.get(f"names_{part}")
     if names is None:
-        names = np.array([f"x_{part}[{row}]" for row in range(count)], object)
+        names = row_names(f"x_{part}", count)
     if names.dtype.kind not in "UO" or names.shape != (count,):
         raise ValueError(
             f"`names_{part}` in {path} must be an array of strings [{count}], one for each of "
