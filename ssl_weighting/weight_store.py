@@ -14,6 +14,7 @@ from ssl_weighting.structs import sum_by_id
 
 MODES = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
 LEARNED = ("single", "per_example", "shuffled", "random")
+FEWEST = 3  # visits of an example that may be called a suspect
 
 
 class WeightStore:
@@ -184,6 +185,14 @@ class WeightStore:
         )
         error = deviation / np.sqrt(np.maximum(n * (n - 1), 1))
         return np.where(n > 0, mean, np.nan), np.where(n > 1, error, np.nan)
+
+    def suspects(self) -> np.ndarray:
+        """Return which examples harm for all we know, [|U|] bool.
+
+        They were visited `FEWEST` times, and even two errors leave their mean influence positive.
+        """
+        mean, error = self.influence_per_visit()
+        return (mean - 2 * error > 0) & (self.visits.numpy() >= FEWEST)
 
     def table(self) -> tf.Tensor:
         """Return the learned weight of every id, [|U|] float32 (before any control permutes it)."""

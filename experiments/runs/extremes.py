@@ -7,7 +7,6 @@ import numpy as np
 from experiments.runs.record import RunRecord
 from experiments.runs.run_files import Arrays
 
-FEWEST = 3  # visits of an example that may be called a suspect
 HALF = 0.5  # of U: a ranking that covers less says so
 
 SIDES = ("down", "up")

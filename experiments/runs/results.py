@@ -156,13 +156,9 @@ def example_table(run: Run) -> dict:
 
 
 def influence_columns(store) -> dict:
-    """Return each example's mean influence a visit, its error, and whether it is a suspect.
-
-    It is one where it was visited `extremes.FEWEST` times and even two errors leave it harmful.
-    """
+    """Return each example's mean influence a visit, its error, and whether it is a suspect."""
     mean, error = store.influence_per_visit()
-    suspect = (mean - 2 * error > 0) & (store.visits.numpy() >= extremes.FEWEST)
-    return {"influence_mean": mean, "influence_error": error, "suspect": suspect}
+    return {"influence_mean": mean, "influence_error": error, "suspect": store.suspects()}
 
 
 def _influence(store):

@@ -12,6 +12,7 @@ from ssl_weighting.bilevel import BilevelTrainer
 from ssl_weighting.theta.step import MEANS, NonFiniteError
 
 _NUMBERS = ("step", "lambda_steps", "first_step", "first_epoch")
+_SEED = "seed_generator_state"
 NOT_MEASURED = float("nan")  # no Lambda-step yet
 
 
@@ -146,6 +147,8 @@ class Loop:
             "ema": trainer.ema.variables,
             "algorithm": getattr(trainer.algorithm, "variables", []),
             "scores": trainer.scores.variables if trainer.scores else [],
+            # Keras saves no state of random layers.
+            "seeds": [v for v in trainer.model.variables if v.name == _SEED],
         }
         return {f"{name}_{k}": v for name, group in groups.items() for k, v in enumerate(group)}
 

@@ -230,17 +230,23 @@ class WeightedSSLModel(keras.Model):
         """Return what is known of the unlabeled examples, a column [|U|] each.
 
         Returns:
-            id, name; lam, its weight; visits, the Lambda-steps that moved it; influence, the last
-            dL_S(V)/dlam (positive harms; NaN: never scored). Where U is an array also pseudo_label
-            and confidence of the example as it is.
+            id, name; lam, its weight; visits, the Lambda-steps that moved it; last_influence,
+            dL_S(V)/dlam of the last one (positive harms; NaN: never scored); influence_mean, its
+            mean over visits, and influence_error, the standard error of that; suspect, whether it
+            harms for all we know. Where U is an array also pseudo_label and confidence of the
+            example as it is.
         """
         store = self._store
+        mean, error = store.influence_per_visit()
         table = {
             "id": np.arange(store.num_unlabeled),
             "name": self._sets.names,
             "lam": store.table().numpy(),
             "visits": store.visits.numpy(),
-            "influence": store.last_influence.numpy(),
+            "last_influence": store.last_influence.numpy(),
+            "influence_mean": mean,
+            "influence_error": error,
+            "suspect": store.suspects(),
         }
         return table | ({} if self._sets.inputs is None else self._predictions())
 
@@ -264,7 +270,7 @@ class WeightedSSLModel(keras.Model):
         Raises:
             ValueError: it is of another U or of other settings; nothing of it is taken.
         """
-        state = {name: np.array(store[name]) for name in sorted(store)}
+        state = {name: np.array(store[name]) for name in list(store.keys())}
         if not np.array_equal(state.pop("digest", None), self._sets.digest()):
             raise ValueError(
                 "The file must be of a model with the same `unlabeled` examples in the same order: "
