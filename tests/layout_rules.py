@@ -107,7 +107,7 @@ OTHER_FILES: dict[str, frozenset[str]] = {
     ".ci": _names("run"),
     "docs": _names("""
         architecture.md backbones.md benchmarks.md gallery.md influence.md keras.md own_data.md
-        predict.md recipes.md"""),
+        predict.md recipes.md refit.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),

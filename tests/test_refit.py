@@ -166,21 +166,22 @@ def test_the_run_s_refit_is_the_base_algorithm_on_all_labels(options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A whole run of three models and a refit, and its summary."""
-    out = tmp_path_factory.mktemp("refit") / "run"
-    return out, runs.run(out, **CROSS_FIT)
+    """A whole run of three models and a refit, its summary, and what makes it anew."""
+    out, workshop = tmp_path_factory.mktemp("refit") / "run", runs.Workshop()
+    return out, runs.run(out, workshop, **CROSS_FIT), workshop
 
 
 def test_killed_anywhere_and_resumed_it_is_the_same_run(finished, tmp_path, monkeypatch):
+    out, _, workshop = finished
     places = (("train", 4), (BEFORE_REFIT, 12), ("train", 16), ("eval", 20), ("eval", 24))
     for kind, step in places:
         with monkeypatch.context() as patched:
             runs.at_line(kind, step, runs.after)(patched)
             with pytest.raises(runs.Killed):
-                runs.run(tmp_path / "b", **CROSS_FIT)
-    runs.run(tmp_path / "b", **CROSS_FIT)
-    assert differences(finished[0], tmp_path / "b") == []
-    step, state = newest_checkpoint(finished[0])
+                runs.run(tmp_path / "b", workshop, **CROSS_FIT)
+    runs.run(tmp_path / "b", workshop, **CROSS_FIT)
+    assert differences(out, tmp_path / "b") == []
+    step, state = newest_checkpoint(out)
     assert step == 24 and sum(name.startswith("params/") for name in state) == 6, "one model's"
 
 
@@ -197,21 +198,21 @@ OTHERS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_modes_resume_too(tmp_path, monkeypatch, name):
-    options = OTHERS[name]
-    summary = runs.run(tmp_path / "a", **options)
+    options, workshop = OTHERS[name], runs.Workshop()
+    summary = runs.run(tmp_path / "a", workshop, **options)
     last = make_config(**options).total_steps
     for step in sorted({last // 2, last - 4}):
         with monkeypatch.context() as patched:
             runs.at_line("train", step, runs.after)(patched)
             with pytest.raises(runs.Killed):
-                runs.run(tmp_path / "b", **options)
-    runs.run(tmp_path / "b", **options)
+                runs.run(tmp_path / "b", workshop, **options)
+    runs.run(tmp_path / "b", workshop, **options)
     assert differences(tmp_path / "a", tmp_path / "b") == []
     assert ("before_refit" in summary) == (last == 24)
 
 
 def test_the_learning_is_the_run_without_a_refit(finished, tmp_path):
-    out, summary = finished
+    out, summary, _ = finished
     alone = runs.run(tmp_path / "alone", **CROSS_FIT | {"refit": False})
     ours = [dict(line, kind="eval") for line in runs.lines(out) if line["kind"] == BEFORE_REFIT]
     theirs = [line for line in runs.lines(tmp_path / "alone") if line["kind"] == "eval"]
@@ -227,7 +228,7 @@ def test_the_learning_is_the_run_without_a_refit(finished, tmp_path):
 
 
 def test_no_number_of_the_refit_is_called_held_out(finished):
-    out, summary = finished
+    out, summary, _ = finished
     evals = [line for line in runs.lines(out) if line["kind"] == "eval"]
     assert [line["step"] for line in evals] == [20, 24]
     for line in evals:
@@ -243,7 +244,7 @@ def test_no_number_of_the_refit_is_called_held_out(finished):
 
 
 def test_model_and_table_are_the_refit_s(finished):
-    out, summary = finished
+    out, summary, _ = finished
     splits = load_splits(make_config(**CROSS_FIT))
     model = keras.models.load_model(out / "model.keras", compile=False, safe_mode=True)
     assert [v.shape for v in model.variables][-1] == (2,) and len(model.variables) == 6
@@ -257,7 +258,7 @@ def test_model_and_table_are_the_refit_s(finished):
 
 
 def test_the_report_has_a_row_for_either(finished, tmp_path):
-    out, summary = finished
+    out, summary, _ = finished
     base = tmp_path / "base"
     runs.run(base, **CROSS_FIT | {"weighting": "fixed", "folds": 2})
     (tmp_path / "learned").symlink_to(out)
