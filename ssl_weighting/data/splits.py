@@ -208,9 +208,15 @@ def _held(labels, class_names, size) -> np.ndarray:
     return held
 
 
-def labeled_in_u(splits: DataSplits) -> np.ndarray:
-    """Return [|U|] bool: which unlabeled examples are, or equal, one of D."""
-    return are_copies(splits.unlabeled, splits.labeled)
+def sources_of_u(splits: DataSplits) -> np.ndarray:
+    """Return [|U|] str objects: "labeled" of what is, or equals, one of D, "validation" of V's.
+
+    All others are "unlabeled".
+    """
+    found = np.full(len(splits.unlabeled), "unlabeled", object)
+    for source in ("validation", "labeled"):
+        found[are_copies(splits.unlabeled, getattr(splits, source))] = source
+    return found
 
 
 def _drawn(raw, num_labeled, seed, free) -> np.ndarray:

@@ -19,7 +19,7 @@ def test_every_option_has_one_of_four_effects():
     assert set.union(*map(having, kinds)) == set(NAMES) and all(map(having, kinds))
     assert having(CONTENT) == {
         *("data_dir", "bert", "back_translation_dir"),
-        *("text_column", "label_column", "delimiter"),
+        *("text_column", "label_column", "delimiter", "exclude"),
     }
     assert {"seed", "steps", "eval_every", "measure_noise"} <= having(RESULT)
     assert effect_of("an_option_of_an_older_run") == RESULT

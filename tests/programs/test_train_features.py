@@ -18,7 +18,7 @@ from experiments.options.presets import make_config
 from experiments.report.report import write_report
 from experiments.runs import execute as running
 from experiments.verification import scores
-from ssl_weighting.data.splits import labeled_in_u
+from ssl_weighting.data.splits import sources_of_u
 
 TINY = {
     "num_labeled": 9, "val_size": 9, "labeled_batch": 6, "unlabeled_ratio": 2, "steps": 12,
@@ -227,7 +227,7 @@ def test_predict_refuses_what_is_no_file_of_features(unbroken, given):
 
 def test_a_run_knows_which_of_u_are_labeled(dataset):
     splits = load_splits(make_config(**TINY | {"dataset": dataset}))
-    assert labeled_in_u(splits).sum() == 9 and len(splits.unlabeled) == 60 - 9 + 30
+    assert (sources_of_u(splits) == "labeled").sum() == 9 and len(splits.unlabeled) == 60 - 9 + 30
 
 
 @pytest.mark.parametrize(
