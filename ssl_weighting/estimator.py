@@ -182,7 +182,8 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X) -> np.ndarray:
         """Return the most probable class of each row of X [n, d], in the labels' dtype."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        places = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[places]
 
     def predict_proba(self, X) -> np.ndarray:
         """Return the probabilities [n, C] float64 of `classes_` for each row of X [n, d]."""
