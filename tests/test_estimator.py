@@ -15,10 +15,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from experiments.options.presets import make_config
+from experiments.options.own import own_config
 from experiments.runs import execute as running
 from ssl_weighting import WeightedSSLClassifier
-from ssl_weighting.training import fit as fitting
 
 SETS = arrays()
 X, Y, U = SETS["x_train"], SETS["y_train"], SETS["x_unlabeled"]
@@ -40,20 +39,11 @@ def marked():
     return np.concatenate([X, U])[order], y[order], order
 
 
-def run_of(model, tmp_path, monkeypatch, sets, **options):
-    """Return weights of the net and λ of `train_features` with the settings of a fitted model."""
-    seen = {}
-    plain = fitting.build_training
-
-    def build(settings, *arguments):
-        seen["settings"] = settings
-        return plain(settings, *arguments)
-
-    monkeypatch.setattr(fitting, "build_training", build)
-    model.fit(sets["x_train"], sets["y_train"], sets["x_unlabeled"])
-    found = vars(seen["settings"]) | options | {"out": str(tmp_path / "run")}
-    config = make_config(dataset=write_npz(tmp_path / "f.npz", **sets), **found)
-    running.execute(config, "train_features")
+def run_of(tmp_path, sets, **options):
+    """Return the net and λ of `train_features` --recipe=own, its default, with the options."""
+    dataset = write_npz(tmp_path / "f.npz", **sets)
+    asked = {"dataset": dataset, "out": str(tmp_path / "run"), "seed": 3} | TINY | options
+    running.execute(own_config(asked), "train_features")
     net = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
     table = pd.read_parquet(tmp_path / "run" / "example_weights.parquet")
     return net, table.set_index("name").loc[[f"x_unlabeled[{k}]" for k in range(len(U))]]
@@ -61,29 +51,32 @@ def run_of(model, tmp_path, monkeypatch, sets, **options):
 
 OF_V = arrays(n=15, seed=1)
 WAYS = {
-    "cross-fit and refit": ({}, {"num_labeled": 60, "val_size": 0}),
-    "fraction": ({"validation": 0.25}, {"num_labeled": 45, "val_size": 15, "val_seed": 3}),
+    "cross-fit and refit": ({}, {}),
+    "fraction": (
+        {"validation": 0.25}, {"validation": "held_out", "val_size": 15, "val_seed": 3},
+    ),
     "given, mlp": (
-        {"validation": (OF_V["x_train"], OF_V["y_train"]), "head": "mlp"},
-        {"num_labeled": 60, "val_size": 0},
+        {"validation": (OF_V["x_train"], OF_V["y_train"]), "head": "mlp"}, {"head": "mlp"},
     ),
     "mean teacher, single, no refit": (
         {"algorithm": "mean_teacher", "weighting": "single", "validation": 0.2, "refit": False},
-        {"num_labeled": 48, "val_size": 12, "val_seed": 3},
+        {
+            "algorithm": "mean_teacher", "weighting": "single", "validation": "held_out",
+            "val_size": 12, "val_seed": 3, "refit": False,
+        },
     ),
 }  # fmt: skip
-
-
 FIRST, *OTHERS = WAYS
 
 
 @pytest.mark.parametrize("way", [FIRST, *(pytest.param(w, marks=pytest.mark.slow) for w in OTHERS)])
-def test_the_numbers_are_the_program_s_to_the_bit(way, tmp_path, monkeypatch):
+def test_the_numbers_are_the_program_s_to_the_bit(way, tmp_path):
     parameters, options = WAYS[way]
     model, sets = estimator(TINY, **parameters), dict(SETS)
     if way.startswith("given"):
         sets |= {"x_validation": OF_V["x_train"], "y_validation": OF_V["y_train"]}
-    net, table = run_of(model, tmp_path, monkeypatch, sets, **options)
+    model.fit(X, Y, U)
+    net, table = run_of(tmp_path, sets, **options)
     (head,) = model._heads
     mine = [part for layer in head.layers for part in layer]
     for ours, theirs in zip(mine, net.trainable_variables, strict=True):

@@ -56,7 +56,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         raw = with_foreign_classes(raw, rate)
     splits = make_splits(
         raw,
-        config.num_labeled,
+        config.num_labeled or None,
         config.size_of_v(raw),
         seed=config.seed,
         val_seed=config.val_seed,

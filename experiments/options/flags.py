@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from absl import flags
 
 from experiments.options.config import ENTRIES, Config
+from experiments.options.data import OWN
 from experiments.options.effects import refuse_without_effect, without_effect
+from experiments.options.own import own_config, recipe_of
 from experiments.options.presets import following_steps, make_config
 
 _DEFINE = {
@@ -67,6 +69,10 @@ def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | Non
     for name in ("dataset", "out"):
         if not options.get(name):
             raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
+    if recipe_of(options) == OWN:
+        config = own_config(options)
+        refuse_without_effect(config, options)
+        return config
     config = make_config(**options)
     refuse_without_effect(config, options)
     idle = without_effect(config)

@@ -39,7 +39,7 @@ def make_splits(
 
     Args:
         raw: the data set. Its own validation set, if any, is V.
-        num_labeled: |D|, at least one for each class; None for all that V and its copies leave.
+        num_labeled: |D|, at least one for each class; None for all that V leaves.
         val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
             validation set, None takes all of it as it is, and a number draws from it.
         seed: chooses D, from 0.
@@ -70,14 +70,9 @@ def make_splits(
     # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
     # the paper's wording excludes. Copies count as the same example.
     free = None if allow_overlap or fixed is not None else ~are_copies(train, validation)
-    # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
-    # keeps file order for seed 0; data that people sort by name or time would bias D.
     rows = fixed
-    if num_labeled is None:
-        rows = _rest(raw, validation)
-    elif rows is None:
-        rng = np.random.RandomState(seed)
-        rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free)
+    if rows is None:
+        rows = _drawn(raw, num_labeled, seed, free)
     labeled = train.take(rows)
     outside, notes = ~in_validation, raw.notes
     if raw.copies_are_one:
@@ -224,6 +219,24 @@ def sources_of_u(splits: DataSplits) -> np.ndarray:
     return found
 
 
+def _drawn(raw, num_labeled, seed, free) -> np.ndarray:
+    """Return the rows of D, drawn from those that are `free` [n] bool; None: from all."""
+    labels, names = raw.train.labels, raw.class_names
+    if num_labeled is not None:
+        # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
+        # keeps file order for seed 0; data that people sort by name or time would bias D.
+        rng = np.random.RandomState(seed)
+        return greedy_rows(labels, names, num_labeled, rng, "num_labeled", free)
+    rows = np.arange(len(labels)) if free is None else np.flatnonzero(free)
+    missing = sorted(set(range(len(names))) - set(labels[rows].tolist()))
+    if missing:
+        raise ValueError(
+            "`val_size` must leave labels of every class to learn from. Received: none of "
+            f"{[names[c] for c in missing]}. Lower it, or label more examples."
+        )
+    return rows
+
+
 def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
     """Return V and where in the training set its examples are, [n] bool.
 
@@ -267,19 +280,6 @@ def _unlabeled(raw, outside_validation, labeled_rows, include_labeled, num_unlab
     return pool.take(np.sort(np.concatenate([first, others[: num_unlabeled - len(first)]])))
 
 
-def _rest(raw, validation) -> np.ndarray:
-    """Return the rows of the training set that are no copy of one of V's."""
-    rows = np.flatnonzero(~are_copies(raw.train, validation))
-    counts = np.bincount(raw.train.labels[rows], minlength=len(raw.class_names))
-    if not counts.all():
-        gone = [raw.class_names[c] for c in np.flatnonzero(counts == 0)]
-        raise ValueError(
-            "`val_size` must leave every class a label to train on that is no copy of a validation "
-            f"example. Received: none of {gone}. Lower it, or add labels."
-        )
-    return rows
-
-
 def _without_copies(raw, validation) -> np.ndarray:
     """Return where U's candidates, the training set and `raw.unlabeled`, are no copy of V's."""
     pools = [raw.train] if raw.unlabeled is None else [raw.train, raw.unlabeled]
@@ -306,12 +306,12 @@ def _check_labeled_rows(raw, rows, num_labeled) -> None:
 def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
     for name, value in (("seed", seed), ("val_seed", val_seed)):
         check_whole(name, value, 0, 2**32 - 1)
-    if num_labeled is None:  # V takes at most what leaves one of each class
-        num_labeled = len(raw.class_names)
+    classes = len(raw.class_names)
+    if num_labeled is None:
+        num_labeled = classes
     check_whole("num_labeled", num_labeled, 1)
     if val_size is not None:
         check_whole("val_size", val_size, 0)
-    classes = len(raw.class_names)
     if not classes <= num_labeled <= len(raw.train):
         raise ValueError(
             f"`num_labeled` must be from {classes}, one for each class, to {len(raw.train)}, the "
