@@ -85,7 +85,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
 
     Examples:
         >>> model = WeightedSSLClassifier(random_state=0).fit(X, y)  # y is -1 where unknown
-        >>> worst = model.example_weights_.argsort()[:20]
+        >>> worst = (-model.influence_).argsort()[:20]  # rows that do the most harm
     """
 
     def __init__(
