@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from tiny import NUM_UNLABELED, make_trainer
+from trainer_states import restore, snapshot
 
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.cross_fit import CrossFitTrainer
@@ -94,31 +95,6 @@ def test_theta_is_kept_and_rates_are_published_where_a_block_ends():
     assert trainer.next_pause() == 3
     trainer.step = 3
     assert trainer.next_pause() == 4
-
-
-def state(trainer):
-    """Return all of a trainer: its variables by reference, and its counters."""
-    variables = [*trainer.store.variables]
-    for member in trainer.members:
-        variables += [*member.model.variables, *member.optimizer.variables, *member.ema.variables]
-        for part in (member.scores, member.replay):
-            variables += part.variables if part else []
-    return variables, (trainer.step, trainer.lambda_steps)
-
-
-def snapshot(trainer):
-    variables, counters = state(trainer)
-    unreported = [member.theta.unreported.copy() for member in trainer.members]
-    return [*unreported, *(v.numpy().copy() for v in variables)], counters
-
-
-def restore(trainer, saved):
-    values = iter(saved[0])
-    for member in trainer.members:
-        member.theta.unreported = next(values).copy()
-    for variable, value in zip(state(trainer)[0], values, strict=True):
-        variable.assign(value)
-    trainer.step, trainer.lambda_steps = saved[1]
 
 
 def by_threes(step):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import runs
 import tensorflow as tf
+from scipy import stats
 from tiny import NUM_UNLABELED, make_trainer
 
 from experiments.assemble.build import load_splits
@@ -20,10 +21,10 @@ from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.weight_store import WeightStore
 
 
-def pair(**options):
-    """Return a CrossFitTrainer on two nets of the tiny problem whose Lambda moves by SGD."""
+def pair(count=2, **options):
+    """Return a CrossFitTrainer on nets of the tiny problem whose Lambda moves by SGD."""
     store = WeightStore(NUM_UNLABELED, "per_example", keras.optimizers.SGD(0.5))
-    members = [make_trainer(seed=seed, store=store, **options) for seed in (0, 1)]
+    members = [make_trainer(seed=seed, store=store, **options) for seed in range(count)]
     return CrossFitTrainer(members)
 
 
@@ -48,6 +49,43 @@ def test_a_class_with_one_label_is_refused():
     splits = load_synthetic(SyntheticConfig("moons", num_labeled=2, num_unlabeled=20, num_test=4))
     with pytest.raises(ValueError, match=r"two labels, or .* Received: fewer of 0 \(1\), 1 \(1\)"):
         cross_fit_folds(splits, 1)
+
+
+def rows(examples):
+    return sorted(map(tuple, np.c_[examples.inputs, examples.labels]))
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 13])
+def test_folds_are_a_stratified_partition_of_the_labels(folds):
+    splits = load_synthetic(SyntheticConfig("moons", num_labeled=13, num_unlabeled=20, num_test=4))
+    found = cross_fit_folds(splits, 1, folds)
+    everything, held = rows(splits.labeled), []
+    for one in found:
+        assert rows(one.labeled) == sorted(set(everything) - set(rows(one.validation)))
+        assert set(one.labeled.labels) == {0, 1} and one.test is splits.test
+        held += rows(one.validation)
+    assert sorted(held) == everything and len(found) == folds, "each label is left out once"
+    sizes = [np.bincount(one.validation.labels, minlength=2) for one in found]
+    assert np.ptp(sizes, axis=0).max() <= 1 and np.ptp(np.sum(sizes, axis=1)) <= 1
+    with pytest.raises(ValueError, match=r"`folds` must be at most .* folds=14 with 13 labels"):
+        cross_fit_folds(splits, 1, 14)
+    with pytest.raises(ValueError, match="`folds` must be"):
+        cross_fit_folds(splits, 1, 1)
+
+
+def test_three_models_move_lambda_by_the_mean_of_three_influences():
+    trainer = pair(3)
+    trainer.train(4)
+    before, found = trainer.store.table().numpy(), [m.measure() for m in trainer.members]
+    report = trainer.lambda_step()
+    expected = before.astype(np.float64)
+    for measured in found:
+        expected[measured.ids.numpy()] -= 0.5 * measured.lam_gradient.numpy().astype("d") / 3
+    np.testing.assert_allclose(trainer.store.table().numpy(), np.maximum(expected, 0), atol=1e-7)
+    scores = [measured.lam_gradient.numpy() for measured in found]
+    pairs = [stats.spearmanr(scores[a], scores[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert report["members_spearman"] == pytest.approx(np.mean(pairs), abs=1e-6)
+    assert np.ptp(pairs) > 1e-3, "or one pair would do"
 
 
 def test_lambda_moves_by_the_mean_of_both_influences():
@@ -99,7 +137,7 @@ def test_unfit_members_are_refused():
 
 def test_an_ensembles_probabilities_are_the_mean():
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(2, 5, 3)).astype("f")
+    logits = rng.normal(size=(3, 5, 3)).astype("f")
 
     class Fixed:
         batch_size = 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,11 @@ from ssl_weighting.training.trainer import ModelParts
 _EVALUATED = 64  # texts of an evaluation step
 _BATCH = 32  # texts in the frozen part at once
 _MULTIPLE = 16  # its lengths: one compilation each
+_TABLES = weakref.WeakValueDictionary()  # recipe and texts -> `HiddenStates` that a model uses
 
 
-def text_parts(config: Config, splits: TextSplits) -> ModelParts:
-    """Return the model and the batches of a text run.
+def text_parts(config: Config, splits: TextSplits, seed: int) -> ModelParts:
+    """Return the model, whose head `seed` initialises, and the batches of a text run.
 
     Raises:
         OSError: the checkpoint is not there.
@@ -41,7 +44,7 @@ def text_parts(config: Config, splits: TextSplits) -> ModelParts:
         first_layer=frozen,
         bert_pooling=config.bert_pooling,
         reparam=reparam_of(config, splits.num_classes),
-        seed=config.seed,
+        seed=seed,
     )
     load_weights(model, folder, shape.num_layers)
     options = (config.seed, splits.augmented)
@@ -147,8 +150,13 @@ def _hidden_states(config, splits, lower):
         parts.append(splits.unlabeled.inputs)
         if splits.augmented is not None:
             parts.append(splits.augmented.reshape(-1, splits.augmented.shape[-1]))
-    folder = Path(splits.cache_dir) / "hidden" if splits.cache_dir else None
-    width = lower.shape.width
-    return HiddenStates(
-        parts, lower, width, lower.recipe, folder, lambda line: print(line, flush=True)
-    )
+    # The models of a cross-fit and its refit divide the same texts otherwise: one table is enough.
+    texts = [np.unique(part, axis=0) for part in parts if len(part)]
+    key = (lower.recipe, *(hashlib.sha256(part.tobytes()).digest() for part in texts))
+    if (found := _TABLES.get(key)) is None:
+        folder = Path(splits.cache_dir) / "hidden" if splits.cache_dir else None
+        width = lower.shape.width
+        found = _TABLES[key] = HiddenStates(
+            texts, lower, width, lower.recipe, folder, lambda line: print(line, flush=True)
+        )
+    return found

@@ -57,7 +57,6 @@ METHODS: dict[str, Fit] = {
     ).fit(x, y),
     'WeightedSSLClassifier(algorithm="supervised")': _ours(algorithm="supervised"),
     'WeightedSSLClassifier(weighting="fixed")': _ours(weighting="fixed"),
-    'WeightedSSLClassifier(weighting="shuffled")': _ours(weighting="shuffled"),
     "WeightedSSLClassifier()": _ours(),
 }
 

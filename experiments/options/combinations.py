@@ -112,12 +112,12 @@ def _check_text(config):
             f"--algorithm must be one of {', '.join(TEXT_ALGORITHMS)} for texts: the others change "
             f"pixels or mix inputs. Received: --algorithm={config.algorithm}"
         )
-    asked = config.devices, config.precision, config.validation, config.interleave
-    if asked != (1, "float32", "held_out", False):
+    asked = config.devices, config.precision, config.interleave
+    if asked != (1, "float32", False):
         raise ValueError(
-            "Texts are trained with --devices=1, --precision=float32, --validation=held_out and "
-            f"--interleave=false. Received: --devices={asked[0]}, --precision={asked[1]}, "
-            f"--validation={asked[2]}, --interleave={str(asked[3]).lower()}"
+            "Texts are trained with --devices=1, --precision=float32 and --interleave=false. "
+            f"Received: --devices={asked[0]}, --precision={asked[1]}, "
+            f"--interleave={str(asked[2]).lower()}"
         )
 
 

@@ -22,8 +22,8 @@ _NO_CONSTANTS = {
 }
 # Whether Lambda learns -> what a refit is.
 _REFITS = {
-    True: "a new model on all labels, V's too, with the learned Λ, is the run's",
-    False: "trained on all labels, V's too; no labels validate",
+    True: "a new model on all labels, with the learned Λ, is the run's",
+    False: "trained on all labels, of which none validates",
 }
 _VIEWS_TOO = {"fixmatch": ("ctaugment",)}  # Table 1's; RandAugment is the default
 

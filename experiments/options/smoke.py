@@ -28,7 +28,7 @@ def shrunk(config: Config) -> dict[str, int]:
         name: max(least, getattr(config, name) // BATCHES)
         for name, least in (
             ("labeled_batch", 1), ("lambda_batch", 1), ("val_batch", 1),
-            ("num_labeled", CLASSES), ("val_size", CLASSES),
+            ("num_labeled", _labels(config)), ("val_size", CLASSES),
         )
         if getattr(config, name)
     }  # fmt: skip
@@ -55,6 +55,10 @@ def shrunk(config: Config) -> dict[str, int]:
         "checkpoint_every": STEPS,
         "log_every": STEPS,
     }
+
+
+def _labels(config):
+    return max(2 * CLASSES, config.folds) if config.cross_fits else CLASSES
 
 
 def _up_to(size, unit):

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runs.record import RunRecord, read_run
+from experiments.runs.record import RunRecord, before_refit, read_run
 from experiments.runs.run_files import RunError, parse_object
 from ssl_weighting.data.names import printable
 
@@ -27,7 +27,7 @@ class Collection:
 
 
 def collect_runs(folder: Path | str) -> Collection:
-    """Read every run at or below `folder`.
+    """Read every run at or below `folder`; with a refit it counts as two.
 
     A run is a folder with summary.json, config.json or metrics.jsonl; folders inside a run are
     not searched, and links are not followed.
@@ -49,7 +49,7 @@ def collect_runs(folder: Path | str) -> Collection:
             if record is None:
                 unfinished.append((name, _progress(path)))
             else:
-                finished.append(record)
+                finished.extend(filter(None, (record, before_refit(record))))
         except RunError as error:
             corrupt.append((name, str(error)))
     return Collection(tuple(finished), tuple(unfinished), tuple(corrupt))

@@ -235,11 +235,10 @@ def _evaluate(run, log):
     raw_error = test_error  # without an average the parameters are what was evaluated
     if run.config.ema_decay:
         raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
-    losses = {"test": test_loss} | (
-        {} if validation_loss is None else {"validation": validation_loss}
-    )
-    _check_finite(run.trainer.step, **losses)
+    _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
     table = run.trainer.store.table().numpy()
+    # A refit moves no λ, and what learned them is not what the run leaves behind.
+    refits = run.learning is not None and now is run
     log.write(
         "eval" if now is run else BEFORE_REFIT,
         run.trainer.step,
@@ -249,7 +248,7 @@ def _evaluate(run, log):
         validation_loss=validation_loss,
         raw_test_error=raw_error,
         **_single_errors(now),
-        lam_histogram=lam_histogram(table),
+        **({} if refits else {"lam_histogram": lam_histogram(table)}),
     )
     log.histogram(run.trainer.step, table)
 
@@ -262,7 +261,8 @@ def _single_errors(run):
 
 
 def _check_finite(step, **losses):
-    bad = [name for name, value in losses.items() if not np.isfinite(value)]
+    known = {name: value for name, value in losses.items() if value is not None}
+    bad = [name for name, value in known.items() if not np.isfinite(value)]
     if bad:
         raise NonFiniteError(
             f"The {' and '.join(bad)} loss is not finite at step {step}. Lambda is untouched. "

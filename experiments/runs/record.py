@@ -106,7 +106,7 @@ class Summary:
     coverage: Share | None = None
     lam_by_group: Object | None = None
     warnings: Texts | None = None  # of `warnings.warnings_of`
-    before_refit: Object | None = None  # errors of what learned its Lambda, by the names above
+    before_refit: Object | None = None  # of what learned its Lambda: names above, its split
     smoke: Flag = False
     devices: Count = 1
 
@@ -300,3 +300,28 @@ def _check_agreement(summary: Summary, evals: tuple[Mapping[str, Any], ...]) -> 
             raise RunError(
                 f"summary.json says {name} = {stated:.2f}, but metrics.jsonl gives {value:.2f}"
             )
+
+
+def before_refit(run: RunRecord) -> RunRecord | None:
+    """Return what learned the Lambda of a refit as a run of its own; None where there was none.
+
+    It is the run without --refit, to the bit. Its pictures of the toy sets are its own; what the
+    folder says of pseudo-labels and of time is the refit's, or of both.
+    """
+    stated = run.summary.before_refit
+    if not (stated and run.learning):
+        return None
+    own = {name: stated[name] for name in kinds_of(Summary) if name in stated}
+    unknown = {"before_refit": None, "seconds": None, "lambda_share": None, "warnings": None}
+    config = run.config | {"split_hash": stated["split_hash"]}
+    config["config"] = run.config["config"] | {"refit": False}
+    return dataclasses.replace(
+        run,
+        name=f"{run.name} (before the refit)",
+        summary=dataclasses.replace(run.summary, **unknown | own),
+        config=config,
+        evals=run.learning,
+        learning=(),
+        weights=None,
+        extremes=None,
+    )

@@ -230,7 +230,7 @@ def _summary(run, seconds, lambda_share):
         "test_error_best_on_validation": best_on_validation(evals),
         "best_on_validation_is_optimistic": store.learns or c.labels_all,
         **_single_error(evals),
-        **_before_refit(learning),
+        **_before_refit(run.learning, learning),
         "test_error_last": evals[-1]["test_error"],
         "raw_test_error_last": evals[-1]["raw_test_error"],
         "lambda_share": lambda_share,
@@ -248,11 +248,15 @@ def _single_error(evals):
     return {"single_test_error_median20": median_of_last(evals, 20, "single_test_error")}
 
 
-def _before_refit(evals):
-    """Return the errors of what learned the Lambda of a refit: of one model or an ensemble."""
-    if not evals:
+def _before_refit(run, evals):
+    """Return what is to say of what learned the Lambda of a refit, one model or an ensemble."""
+    if run is None:
         return {}
     found = {
+        "method": method_name(run.config),
+        "num_labeled": len(run.splits.labeled.labels),
+        "validation_as_labels": run.config.labels_all,
+        "split_hash": run.splits.split_hash,
         "test_error_median20": median_of_last(evals, 20),
         "test_error_best_on_validation": best_on_validation(evals),
         "test_error_last": evals[-1]["test_error"],

@@ -34,10 +34,11 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
     if not (folder / "config.json").exists():
         raise FileNotFoundError(f"--run must be a run's folder. Received: {folder}, no config.json")
     config = config_from_json(read_config(folder)["config"])
-    if not config.learns or config.validation != "held_out":
+    if not config.learns or config.validation != "held_out" or config.refit:
         raise ValueError(
-            f"--run must have learned weights on a held-out V. Received: {folder} with --weighting="
-            f"{config.weighting} --validation={config.validation}"
+            "--run must have learned weights on a held-out V, without a refit. Received: "
+            f"{folder} with --weighting={config.weighting} --validation={config.validation} "
+            f"--refit={str(config.refit).lower()}"
         )
     one_label = config.algorithm in ORACLE_ALGORITHMS and not config.entropy_coefficient
     if not one_label or config.inverse_hessian == "unrolled":

@@ -65,11 +65,24 @@ class Workshop:
                 patched.setattr(building, "BatchSource", self.source)
                 self.run = building.build(config, splits)
             self.start = run_state.capture(self.run)
+            self.refit = getattr(self.run.trainer, "refit", None)  # no part of the first state
+            self.unused = [np.array(v.numpy()) for v in _variables(self.refit)]
         for member in self.run.trainer.members:
             member.theta.forget()
+        for variable, value in zip(_variables(self.refit), self.unused, strict=True):
+            variable.assign(value)
+        if self.refit:
+            self.refit.theta.forget()
         self.run.trainer.settings = bilevel_settings(building.settings_of(config))
         run_state.restore(self.run, 0, self.start)
-        return dataclasses.replace(self.run, config=config, splits=splits)
+        if not config.refit:  # whose labels are V's too
+            self.run.splits = splits
+        return dataclasses.replace(self.run, config=config)
+
+
+def _variables(trainer):
+    parts = (trainer.model, trainer.optimizer, trainer.ema) if trainer else ()
+    return [v for part in parts for v in part.variables]
 
 
 _SOURCES = {}
