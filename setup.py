@@ -33,7 +33,7 @@ setup(
         "numpy>=2.0",
         "pillow>=11",
         "safetensors>=0.8",
-        "scikit-learn>=1.5",
+        "scikit-learn>=1.6",
         "scipy>=1.13",
         "tensorflow-datasets>=4.9.10",
         "tqdm>=4.66",

@@ -7,6 +7,7 @@ imported by `fit` alone.
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 import warnings
 
@@ -18,7 +19,7 @@ from ssl_weighting.data.features.labels import (
     labeled_rows,
     marked,
 )
-from ssl_weighting.data.features.own_recipe import Situation, own_recipe
+from ssl_weighting.data.features.own_recipe import Situation, TimeTooShort, own_recipe
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -38,6 +39,7 @@ ALGORITHMS = (
 WEIGHTINGS = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
 LEARNED = ("single", "per_example", "shuffled", "random")
 HEADS = ("linear", "mlp")
+SECONDS, PLANNED = 900, 0.8  # of `time_budget` by default; the share of it that steps may fill
 _SEEDS = 2**24  # of which one is drawn where `random_state` is no number
 _OWN = ("algorithm", "weighting", "validation", "folds", "refit", "head", "seed")
 
@@ -59,8 +61,8 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         refit: then train one model on all labels with the learned Λ. Without it the model is that
             of the learning phase, of a cross-fit the mean of its models' probabilities.
         head: "linear", or "mlp" with two hidden layers of 100.
-        time_budget: seconds in which training shall end, by which the recipe chooses the steps
-            before it starts (by constants: the same on every machine); None: 900.
+        time_budget: seconds in which training shall end. The recipe reckons with constants, never
+            with a clock, and takes fewer steps where they would not suffice; None: 900.
         options: further options of training by the names that `train_features --help` lists, such
             as {"steps": 500, "threshold": 0.9}; None: the recipe's.
         random_state: an int is the seed of everything; a `RandomState` gives one; None draws one.
@@ -83,7 +85,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
 
     Examples:
         >>> model = WeightedSSLClassifier(random_state=0).fit(X, y)  # y is -1 where unknown
-        >>> worst = model.example_weights_.argsort()[:20]
+        >>> worst = (-model.influence_).argsort()[:20]  # rows that do the most harm
     """
 
     def __init__(
@@ -182,7 +184,8 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X) -> np.ndarray:
         """Return the most probable class of each row of X [n, d], in the labels' dtype."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        places = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[places]
 
     def predict_proba(self, X) -> np.ndarray:
         """Return the probabilities [n, C] float64 of `classes_` for each row of X [n, d]."""
@@ -220,18 +223,22 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         from ssl_weighting.training.settings import feature_settings
 
         supervised = not len(unlabeled) or self.algorithm == "supervised"
+        options = dict(self.options or {})
         situation = Situation(
-            labels=len(codes) - (val_size or 0),
+            labels=len(codes),
             least=int(np.bincount(codes).min()),
             classes=len(self.classes_),
             unlabeled=len(unlabeled),
             width=self.n_features_in_,
-            validation=val_size or (0 if validation is None else len(validation[1])),
-            minutes=(900 if self.time_budget is None else self.time_budget) / 60,
+            validation=0 if validation is None else len(validation[1]),
+            seconds=PLANNED * (SECONDS if self.time_budget is None else self.time_budget),
             learns=learns,
             uses_unlabeled=not supervised,
+            linear=self.head == "linear",
+            steps=options.get("steps", 0),
+            held_out=bool(val_size),
         )
-        given = own_recipe(situation) | {
+        given = self._recipe(situation) | {
             "algorithm": "supervised" if supervised else self.algorithm,
             "weighting": "fixed" if supervised else self.weighting,
             "head": self.head,
@@ -241,7 +248,16 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         }
         for name in ("val_size", "eval_every"):  # of the programs alone
             given.pop(name)
-        return feature_settings(**given | (self.options or {}))
+        return feature_settings(**given | options)
+
+    def _recipe(self, situation):
+        try:
+            return own_recipe(situation)
+        except TimeTooShort as error:
+            raise ValueError(
+                f"`time_budget` must be at least {math.ceil(error.seconds / PLANNED)} seconds for "
+                f"these rows. Received: time_budget={self.time_budget}"
+            ) from error
 
     def _given_validation(self):
         """Return V's rows and codes, where they were given."""

@@ -25,6 +25,7 @@ from ssl_weighting.cross_fit import CrossFitTrainer
 from ssl_weighting.data.splits import with_validation_as_labels
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.refit import RefitTrainer
+from ssl_weighting.training.optimizers import weight_store
 from ssl_weighting.weight_store import WeightStore
 
 CROSS_FIT = runs.MOONS | {"validation": "cross_fit", "folds": 3, "refit": True}
@@ -150,8 +151,9 @@ def test_the_run_s_refit_is_the_base_algorithm_on_all_labels(options):
     assert len(every.labeled) == len(splits.labeled) + len(splits.validation)
     assert sorted(map(tuple, run.splits.labeled.inputs)) == sorted(map(tuple, every.labeled.inputs))
     plain = make_config(**options | {"weighting": "fixed", "refit": False, "folds": 2})
-    store = building.weight_store(plain, len(splits.unlabeled))
-    by_hand = building._single(plain, every, store, config.seed + 500).trainer
+    settings = building.settings_of(plain)
+    store = weight_store(settings, len(splits.unlabeled))
+    by_hand = building.single_of(plain)(settings, every, store, config.seed + 500).trainer
     alone = build(make_config(**options | {"weighting": "fixed", "folds": 2}), splits)
     assert isinstance(alone.trainer, BilevelTrainer) and alone.config.total_steps == 12
     for trainer in (run.trainer.refit, by_hand, alone.trainer):

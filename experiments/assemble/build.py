@@ -32,7 +32,7 @@ from ssl_weighting.data.splits import make_splits, with_fewer_tests, with_valida
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.training.features import feature_parts
-from ssl_weighting.training.phases import build_training
+from ssl_weighting.training.phases import Single, build_training
 from ssl_weighting.training.settings import TrainingSettings, fields_of, named
 from ssl_weighting.training.trainer import ModelParts, make_trainer
 
@@ -116,6 +116,11 @@ def build(config: Config, splits: DataSplits) -> Run:
             f"--val_size={config.val_size}. --validation_as_labels trains on V too, "
             "--validation=cross_fit needs none"
         )
+    return _run(config, build_training(settings_of(config), splits, single_of(config)))
+
+
+def single_of(config: Config) -> Single:
+    """Return what makes the trainer of one model of a run."""
 
     def single(settings, splits, store, seed):
         keras.utils.set_random_seed(seed)
@@ -130,7 +135,7 @@ def build(config: Config, splits: DataSplits) -> Run:
             devices=open_devices(config),
         )
 
-    return _run(config, build_training(settings_of(config), splits, single))
+    return single
 
 
 def _run(config, training) -> Run:
