@@ -28,7 +28,7 @@ from ssl_weighting.bilevel import BilevelSettings, BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.features.by_name import load_features
-from ssl_weighting.data.features.statistics import feature_statistics
+from ssl_weighting.data.features.statistics import feature_statistics, principal_components
 from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.data.images.by_name import load_images
 from ssl_weighting.data.images.contamination import RATES, contaminate, with_foreign_classes
@@ -275,7 +275,7 @@ def _model(config, splits, seed):
         options = {"precision": config.precision, "seed": seed}
         if config.model == "features":
             options["hidden_layers"] = HIDDEN_LAYERS[config.head]
-            options["standardize"] = feature_statistics(splits)
+            options |= _shown(config, splits)
         return mlp(shape[0], splits.num_classes, **options)
     if len(shape) != 3:
         raise ValueError(
@@ -294,6 +294,13 @@ def _model(config, splits, seed):
         precision=config.precision,
         seed=seed,
     )
+
+
+def _shown(config, splits):
+    """Return what a head on features sees of them: all, standardised, or principal components."""
+    if config.components:
+        return {"components": principal_components(splits, config.components)}
+    return {"standardize": feature_statistics(splits)}
 
 
 def _statistics(config, splits):

@@ -60,6 +60,20 @@ _TEXTS = _RUN | {
     "lambda_warmup_steps": 80, "inner_steps": 5, "lambda_batch": 128, "lambda_lr": 0.2,
     "lambda_max": 2.0,
 }  # fmt: skip
+# A frozen net's features, on which Eq. 6 is exact, with a linear head: the features' own recipe.
+_FEATURES = _RUN | {
+    "dataset": "fashion_mnist", "backbone": "efficientnet_lite0", "num_train": 6000,
+    "num_unlabeled": 3000, "num_test": 4000, "num_labeled": 40, "val_size": 40, "components": 60,
+    "wu": 2.0, "threshold": 0.8, "steps": 1200,
+}  # fmt: skip
+FEATURE_METHODS = {
+    "supervised": {"algorithm": "supervised"},
+    "supervised_v_as_labels": {"algorithm": "supervised", "validation_as_labels": True},
+    "pseudo_label": {"weighting": "fixed"},
+    "pseudo_label_v_as_labels": {"weighting": "fixed", "validation_as_labels": True},
+    "pseudo_label_learned": {"weighting": "per_example"},
+    "pseudo_label_shuffled": {"weighting": "shuffled"},
+}
 FAMILIES = {
     "toy": {
         "datasets": ("linear", "circles", "moons"),
@@ -87,6 +101,7 @@ FAMILIES = {
         },
     },
     "digits": {"datasets": ("digits",), "methods": IMAGE_METHODS, "options": _DIGIT_IMAGES},
+    "fashion_mnist_features": {"methods": FEATURE_METHODS, "options": _FEATURES},
     "rotten_tomatoes": {
         "datasets": ("rotten_tomatoes",),
         "methods": TEXT_METHODS,
@@ -138,4 +153,7 @@ def configs(profile: str, family: str, out: str, data_dir: str = "") -> list[Con
 
 
 def _folder(profile, family, dataset):
-    return f"study/{family}" if profile == "study" else f"runs/{dataset}"
+    if profile == "study":
+        return f"study/{family}"
+    # Two families of one set: a net on the images, and a head on a frozen net's features.
+    return f"runs/{family if 'backbone' in PROFILES[profile][family]['options'] else dataset}"

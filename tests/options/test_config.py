@@ -179,6 +179,7 @@ OUT_OF_RANGE = {
         "seed", "val_seed", "inner_steps", "val_size", "max_memory",
         "solve_tolerance", "solve_scale", "lr_warmup_steps", "devices", "threads",
         "bert_trainable_layers", "feature_noise", "feature_mixing", "views",
+        "components",
     ),
     "2 or more": ("folds",),
     "at least 3: [CLS], a piece, [SEP]": ("max_len",),
