@@ -5,8 +5,8 @@
 #   ./run_all.sh --profile=paper [--only=GLOB] [--dry_run] [--smoke] [--out=DIR] [-- OPTION...]
 #   ./run_all.sh --profile=study [--only=GLOB] [--dry_run] [--data_dir=DIR] [--out=DIR]
 #
-#   --profile   what to train: default (three toy sets, MNIST, Fashion-MNIST and film reviews, with
-#               few labels), paper (every cell of the paper's tables, experiments/cells/: years of
+#   --profile   what to train: default (three toy sets, MNIST, Fashion-MNIST, its features by a
+#               frozen net, and film reviews, with few labels), paper (every cell of the paper's tables, experiments/cells/: years of
 #               one GPU) or study (days on a CPU, in as many sittings as you like; its page is
 #               docs/study)
 #   --only      paper: cells to run, such as 'table1_*_250_*'; study: FAMILY or FAMILY/METHOD, such
@@ -47,12 +47,15 @@ main() {
 
 profile_default() {
   local families=rotten_tomatoes jobs=0 # its texts and its BERT are packages of the lock files
-  if fetch fashion_mnist; then families+=,fashion_mnist; else
+  local features=
+  if fetch fashion_mnist; then
+    families+=,fashion_mnist features=,fashion_mnist_features # its backbone is a package, too
+  else
     families+=,digits
     warn_about_digits
   fi
   if fetch mnist; then families+=,mnist; else warn_about_mnist; fi
-  families+=,toy # short runs last: no core waits for another's long one
+  families+=$features,toy # short runs last: no core waits for another's long one
   export SSL_WEIGHTING_DOWNLOAD=0 # from here on the data stays what it is
   [[ "$DEVICE" == cpu ]] || jobs=1 # a process takes the whole memory of a GPU
   run_program experiments.run_profile --profile="$profile" --family="$families" --jobs="$jobs" \

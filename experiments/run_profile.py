@@ -3,7 +3,9 @@
     python -m experiments.run_profile --profile=default --family=toy,mnist --jobs=0 --out=results
 
 With --jobs=N, N processes share the runs, of which each trains one at a time. They find what
-is left by the run folders alone: a run that another process trains is left to it.
+is left by the run folders alone: a run that another process trains is left to it. The seeds of a
+method follow each other, so that a process compiles their functions once; every second process
+begins at the other end of each family.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from absl import app, flags
 from experiments import train_synthetic
 from experiments.options.config import Config
 from experiments.options.kinds import kind_of
+from experiments.pages.wording import clock
 from experiments.runs.beginning import refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
@@ -44,6 +47,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("out", "results", "results folder", values)
     text = "processes that share the runs; 0: one a core, as far as the memory goes"
     flags.DEFINE_integer("jobs", 1, text, lower_bound=0, flag_values=values)
+    text = "take the methods of each family from the last to the first"
+    flags.DEFINE_bool("backwards", False, text, values)
     define_flag(values)
 
 
@@ -76,25 +81,58 @@ def done(config: Config, rows: dict) -> str:
     return f"already in {RECORD.name}, skipped" if is_recorded(config, rows) else ""
 
 
+def in_order(family: list[Config], backwards: bool = False) -> list[Config]:
+    """Return the runs of a family method by method, from the first or from the last one."""
+    methods: dict[Path, list[Config]] = {}
+    for config in family:
+        methods.setdefault(Path(config.out).parent, []).append(config)
+    order = list(methods.values())
+    return [config for runs in (reversed(order) if backwards else order) for config in runs]
+
+
+class Progress:
+    """How far the runs are, whoever trains them.
+
+    Args:
+        wanted: all of them; rows: see `done`.
+    """
+
+    def __init__(self, wanted: list[Config], rows: dict):
+        self.left, self.total, self.rows = list(wanted), len(wanted), rows
+        self.started = time.monotonic()
+        self._look()
+        self.before = len(self.left)
+
+    def __str__(self):
+        """Return how many are finished, the time taken, and how long the others may take."""
+        self._look()
+        seconds, finished = time.monotonic() - self.started, self.before - len(self.left)
+        eta = f", ETA {clock(seconds / finished * len(self.left))}" if finished else ""
+        return f"{self.total - len(self.left)} of {self.total} runs, {clock(seconds)}{eta}"
+
+    def _look(self):
+        self.left = [config for config in self.left if not done(config, self.rows)]
+
+
 def walk(wanted: list[Config], rows: dict) -> int:
     """Train what is left, run by run; return the exit code: 0, `IN_USE` or `TERMINATED`.
 
     Raises:
         ValueError, OSError, FloatingPointError: as `execute`.
     """
-    started, elsewhere = time.monotonic(), []
-    for number, config in enumerate(wanted, 1):
-        title = f"[run {number} of {len(wanted)}, {time.monotonic() - started:.0f} s] {config.out}"
+    progress, elsewhere = Progress(wanted, rows), []
+    for config in wanted:
         if why := done(config, rows):
-            print(f"{title}: {why}", flush=True)
+            print(f"{config.out}: {why}", flush=True)
             continue
-        print(title, flush=True)
+        print(f"[{progress}] {config.out}", flush=True)
         try:
             if train(config) is None:
                 return TERMINATED
         except InUseError:
             print(f"{config.out}: another process trains it", flush=True)
             elsewhere.append(config.out)
+    print(f"[{progress}]", flush=True)
     if elsewhere:
         print(f"{len(elsewhere)} runs are left to the processes that train them", flush=True)
     return IN_USE if elsewhere else 0
@@ -112,7 +150,8 @@ def share(wanted: list[Config], rows: dict, jobs: int) -> int:
     count = min(jobs or _jobs_here(), len(left))
     print(f"{len(left)} of {len(wanted)} runs to train, {count} at a time", flush=True)
     again = [sys.executable, "-m", "experiments.run_profile", *sys.argv[1:], "--jobs=1"]
-    failed = run_together(again, count, fine=(0, IN_USE))
+    commands = [again + ["--backwards"] * (number % 2) for number in range(count)]
+    failed = run_together(commands, fine=(0, IN_USE))
     return failed or (0 if all(done(config, rows) for config in wanted) else IN_USE)
 
 
@@ -130,7 +169,7 @@ def main(argv: list[str]) -> int:
     values = flags.FLAGS
     with friendly():
         families = [configs(values.profile, f, values.out, values.data_dir) for f in values.family]
-        wanted = [c for family in families for c in family]
+        wanted = [c for family in families for c in in_order(family, values.backwards)]
         wanted = [c for c in wanted if fnmatch.fnmatch(Path(c.out).parts[-2], values.only)]
         rows = read_rows(RECORD) if values.profile == "study" else {}
         return walk(wanted, rows) if values.jobs == 1 else share(wanted, rows, values.jobs)

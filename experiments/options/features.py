@@ -65,6 +65,13 @@ class FeatureOptions:
         choices=tuple(HIDDEN_LAYERS),
         needs=Need(_FEATURES, lambda c: c.model == "features"),
     )
+    components: int = _option(
+        0,
+        "features: principal components of D and U that the head sees in place of all features, "
+        "each standardised; 0: all",
+        NOT_NEGATIVE,
+        needs=Need(_FEATURES, lambda c: c.model == "features"),
+    )
     feature_views: str = _option(
         "auto",
         "features: strong views; auto: those that the file has, else perturbed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from experiments.pages.statistics import MeanStd, PairedDifference, mean_std
@@ -68,3 +69,15 @@ def left_out(unlike: Mapping[int, Sequence[str]]) -> str:
 def unique(words: Sequence[str]) -> list[str]:
     """Return the words without repetition, in order of first appearance."""
     return list(dict.fromkeys(words))
+
+
+def clock(seconds: float) -> str:
+    """Return a time as M:SS or H:MM:SS, "--:--" where it is not finite."""
+    if not math.isfinite(seconds):
+        return "--:--"
+    minutes, rest = divmod(int(seconds), 60)
+    return (
+        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+        if minutes >= 60
+        else f"{minutes}:{rest:02d}"
+    )

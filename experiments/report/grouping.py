@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.options.backbone import NO_BACKBONE
 from experiments.options.config import Config, options_as_json
 from experiments.options.effects import effect_of
 from experiments.options.entry import BOOKKEEPING, CONTENT
@@ -72,7 +73,7 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One data set with one number of labels: what a table compares."""
+    """One data set, or its features by one net, and one number of labels: what a table compares."""
 
     dataset: str
     num_labeled: int
@@ -107,7 +108,7 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple
     """
     by_setting: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
     for record in records:
-        by_setting[record.summary.dataset, record.num_labeled].append(record)
+        by_setting[_data_of(record), record.num_labeled].append(record)
     settings, remarks = [], []
     for dataset, num_labeled in sorted(by_setting, key=lambda key: (_place(DATASETS, key[0]), key)):
         runs = by_setting[dataset, num_labeled]
@@ -115,6 +116,13 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple
         settings.append(Setting(dataset, num_labeled, methods))
         remarks.extend(doubled)
     return tuple(settings), tuple(remarks)
+
+
+def _data_of(record: RunRecord) -> str:
+    """Return what was trained on: a data set, or the features that a frozen net makes of it."""
+    backbone = record.config["config"].get("backbone", NO_BACKBONE)
+    name = record.summary.dataset
+    return name if backbone == NO_BACKBONE else f"{name}, features by {backbone}"
 
 
 def _methods(runs: Sequence[RunRecord]) -> tuple[tuple[Method, ...], list[str]]:

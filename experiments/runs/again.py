@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.assemble.build import build
 from experiments.assemble.run import Run
-from experiments.options.config import Config
 from experiments.options.effects import effect_of
 from experiments.options.entry import BOOKKEEPING
 from experiments.runs.state import capture, restore, variables
-from ssl_weighting.data.examples import DataSplits
 
 # Whose functions hold the seed, or what it has drawn.
 _SEEDED = {
@@ -26,26 +23,26 @@ _SEEDED = {
 
 
 class Kept:
-    """The last run of a process that may serve again; None at first."""
+    """The last run of a process that may serve again; none at first."""
 
     def __init__(self):
         self._run, self._kind = None, None
 
-    def build(self, config: Config, splits: DataSplits) -> Run:
-        """Return the run's parts as `build` does, in those of the last one if it was of the kind.
+    def in_place_of(self, fresh: Run) -> Run:
+        """Return a run that is `fresh` to the bit: the kept one, if both have the same functions.
 
-        The parts of the last run are this one's from now on.
+        Else `fresh` itself, which is kept from now on. What is returned is the caller's until the
+        next call.
 
-        Raises:
-            ValueError: an option does not fit the data or the machine.
+        Args:
+            fresh: a run at step 0.
         """
-        fresh = build(config, splits)
         kind = _kind_of(fresh)
         if kind is None:
             return fresh
         if kind != self._kind:
             self._run, self._kind = fresh, kind
-        else:
+        elif fresh is not self._run:
             _move_into(self._run, fresh)
         return self._run
 

@@ -69,8 +69,7 @@ def execute(
         limit_threads(config)
         divide_the_cpu(config)
         try:
-            make = _kept.build if again else build
-            return _execute(config, program, cache_dir, make, on_step, sorted(snapshot_steps))
+            return _execute(config, program, cache_dir, again, on_step, sorted(snapshot_steps))
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(
                 f"{error.message.splitlines()[0]}. Lower --labeled_batch, --unlabeled_ratio, "
@@ -78,11 +77,12 @@ def execute(
             ) from error
 
 
-def _execute(config, program, cache_dir, make, on_step, snapshot_steps):
+def _execute(config, program, cache_dir, again, on_step, snapshot_steps):
     out = Path(config.out)
     splits = load_splits(config, cache_dir)
     _refuse_not_finite(splits)
-    run = make(config, splits)
+    run = build(config, splits)
+    run = _kept.in_place_of(run) if again else run
     if run.trainer.store.learns:
         run.trainer.parameters.check(first_input(run))
     checkpoints = checkpoints_of(config, run)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.pages.wording import clock
 from experiments.runs.board import Board
 from experiments.runs.times import Times
 
@@ -165,7 +166,7 @@ class RunLog:
         self.estimated, each = True, seconds / self._work(self.first_step, step)
         models = self._work(step - 1, step)
         print(
-            f"{name}: estimated time {_clock(each * self._work(step, self.total_steps))} for the "
+            f"{name}: estimated time {clock(each * self._work(step, self.total_steps))} for the "
             f"{left} steps that are left, at {each * models:.3g} s a step in the last {taken}",
             flush=True,
         )
@@ -179,7 +180,7 @@ class RunLog:
 
 
 def _progress_text(step, total, left, latest, share, name):
-    parts = [f"{name}  {step}/{total}", f"ETA {_clock(left)}"]
+    parts = [f"{name}  {step}/{total}", f"ETA {clock(left)}"]
     for label, key, form in (
         ("loss", "loss", "{:.3f}"),
         ("labeled", "loss_labeled", "{:.3f}"),
@@ -195,17 +196,6 @@ def _progress_text(step, total, left, latest, share, name):
         parts.append(f"λ 5/50/95 % {low:.2f}/{middle:.2f}/{high:.2f}")
         parts.append(f"Λ {share:.1%} of the time")
     return "  ".join(parts)
-
-
-def _clock(seconds):
-    if not math.isfinite(seconds):
-        return "--:--"
-    minutes, rest = divmod(int(seconds), 60)
-    return (
-        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-        if minutes >= 60
-        else f"{minutes}:{rest:02d}"
-    )
 
 
 def _clean(value):

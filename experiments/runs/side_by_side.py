@@ -9,16 +9,15 @@ from collections.abc import Collection, Sequence
 
 
 def run_together(
-    command: Sequence[str], count: int, fine: Collection[int] = (0,), every: float = 0.2
+    commands: Sequence[Sequence[str]], fine: Collection[int] = (0,), every: float = 0.2
 ) -> int:
-    """Run one command `count` times at once and wait for all.
+    """Run commands at once and wait for all.
 
     SIGTERM and SIGINT end each with a SIGTERM; SIGINT of the terminal does not reach them. When one
     fails, the others are told to stop too, and what they have is saved.
 
     Args:
-        command: program and arguments.
-        count: of processes.
+        commands: program and arguments of each.
         fine: exit codes that are no failure.
         every: seconds between two looks at them.
 
@@ -39,7 +38,7 @@ def run_together(
         # What is blocked stays so in a child, and waits for its handler here.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         signal.signal(signal.SIGTERM, lambda *_: tell(again=True))
-        for _ in range(count):
+        for command in commands:
             children.append(subprocess.Popen(command))
         if told:  # by a signal that came before all were there
             tell(again=False)

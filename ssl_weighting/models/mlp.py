@@ -17,6 +17,7 @@ def mlp(
     width: int = 100,
     hidden_layers: int = 2,
     standardize: tuple[Sequence[float], Sequence[float]] | None = None,
+    components: tuple[np.ndarray, np.ndarray] | None = None,
     precision: str = "float32",
     seed: int = 0,
 ) -> keras.Model:
@@ -30,6 +31,8 @@ def mlp(
         hidden_layers: how many; 0 leaves a linear head.
         standardize: (mean, std) [num_inputs] of the inputs, which a fixed first layer turns into
             (x - mean) / std. None: they are taken as they are.
+        components: (kernel [num_inputs, k], bias [k]) of a fixed layer that turns the inputs into k
+            numbers. None: there is no such layer.
         precision: one of `PRECISIONS`, of the hidden layers' arithmetic; variables are float32.
         seed: int, of the initial values.
     """
@@ -38,6 +41,10 @@ def mlp(
         mean, std = (np.asarray(part, np.float64) for part in standardize)
         norm = keras.layers.Normalization(mean=mean, variance=std**2, name="standardize")
         x = norm(x)
+    if components is not None:
+        kernel, bias = (keras.initializers.Constant(np.float32(part)) for part in components)
+        options = {"kernel_initializer": kernel, "bias_initializer": bias, "trainable": False}
+        x = keras.layers.Dense(len(components[1]), name="components", **options)(x)
     for k in range(hidden_layers):
         init = keras.initializers.HeNormal(seed=seed * 100 + k)
         options = {"kernel_initializer": init, "name": f"hidden_{k}", "dtype": precision}

@@ -7,7 +7,7 @@ import numpy as np
 
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.features import views
-from ssl_weighting.data.features.statistics import feature_statistics
+from ssl_weighting.data.features.statistics import feature_statistics, principal_components
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.pipeline import BatchSource, ViewsSource
 from ssl_weighting.models import mlp
@@ -42,14 +42,21 @@ def feature_parts(settings: TrainingSettings, splits: DataSplits, seed: int) -> 
 
 
 def feature_head(settings: TrainingSettings, splits: DataSplits, seed: int) -> keras.Model:
-    """Return the head, freshly initialised, which standardises by the statistics of D and U."""
+    """Return the head, freshly initialised, which sees features as D and U are.
+
+    It standardises them by the statistics of D and U, or sees their principal components.
+    """
+    if settings.components:
+        shown = {"components": principal_components(splits, settings.components)}
+    else:
+        shown = {"standardize": feature_statistics(splits)}
     return mlp(
         splits.labeled.inputs.shape[1],
         splits.num_classes,
         hidden_layers=HIDDEN_LAYERS[settings.head],
-        standardize=feature_statistics(splits),
         precision=settings.precision,
         seed=seed,
+        **shown,
     )
 
 

@@ -93,6 +93,7 @@ class TrainingSettings:
     curvature: str = "gauss_newton"
     # The head on features, and their strong views.
     head: str = "linear"
+    components: int = 0  # principal components that it sees; 0: all features
     feature_views: str = "auto"
     feature_dropout: float = 0.2
     feature_noise: float = 0.2

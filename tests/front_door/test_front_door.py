@@ -120,7 +120,7 @@ def test_tests_run_lint_before_pytest_and_pass_arguments_on(clone):
     assert clone.run(str(clone.root / "tests/run.sh"), FAILING="pytest").returncode == 7
 
 
-FAMILIES = "rotten_tomatoes,fashion_mnist,mnist,toy"
+FAMILIES = "rotten_tomatoes,fashion_mnist,mnist,fashion_mnist_features,toy"
 
 
 def families(clone) -> list[str]:
@@ -156,7 +156,7 @@ def test_run_all_skips_mnist_with_a_warning(clone):
     result = clone.run(str(clone.root / "run_all.sh"), **failing)
     assert result.returncode == 0
     assert "warning: MNIST is not available (see above). Its runs are skipped" in result.stderr
-    assert families(clone) == ["rotten_tomatoes,fashion_mnist,toy"]
+    assert families(clone) == ["rotten_tomatoes,fashion_mnist,fashion_mnist_features,toy"]
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

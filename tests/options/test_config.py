@@ -177,6 +177,7 @@ OUT_OF_RANGE = {
         "seed", "val_seed", "inner_steps", "val_size", "max_memory",
         "solve_tolerance", "solve_scale", "lr_warmup_steps", "devices", "threads",
         "bert_trainable_layers", "feature_noise", "feature_mixing", "views",
+        "components",
     ),
     "2 or more": ("folds",),
     "at least 3: [CLS], a piece, [SEP]": ("max_len",),
@@ -260,7 +261,9 @@ def test_a_family_gives_each_run_its_folder(profile, family):
     found = configs(profile, family, "results", "DATA")
     assert len({config.out for config in found}) == len(found) >= 6
     for config in found:
-        folder = f"runs/{config.dataset}" if profile == "default" else f"study/{family}"
+        of_images = config.backbone == "none"
+        folder = f"runs/{config.dataset if of_images else family}"
+        folder = folder if profile == "default" else f"study/{family}"
         assert config.out.startswith(f"results/{folder}/")
         assert config.out.endswith(f"/seed_{config.seed}")
         assert config.data_dir == "DATA"

@@ -139,6 +139,7 @@ OTHER_LISTS = {
     ("experiments/options/flags.py", "dataset", "out"),  # what must be given
     ("experiments/options/extraction.py", "dataset", "backbone", "out"),
     ("experiments/report/grouping.py", "seed", "val_seed"),  # what repeats a run
+    ("experiments/runs/again.py", "seed", "val_seed"),  # and changes no compiled function
     # And what the recorded source and machine stand for.
     ("experiments/report/grouping.py", "data_dir", "threads"),
     ("experiments/run_cell.py", "smoke"),  # no departure from a cell

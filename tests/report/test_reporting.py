@@ -111,6 +111,16 @@ def test_runs_that_differ_in_more_than_the_method_are_no_pairs(tmp_path, changed
     assert differences_table([item]).notes == (expected,)
 
 
+def test_features_by_a_backbone_are_a_setting_of_their_own(tmp_path):
+    for k, flags in enumerate(({}, {"backbone": "none"}, {"backbone": "net_a"})):
+        write_run(tmp_path, f"{k}", seed=k, dataset="pictures", flags=flags)
+    settings, remarks = group_runs(collect_runs(tmp_path).finished)
+    assert [(s.title, len(s.methods), len(s.runs)) for s in settings] == [
+        ("pictures, 10 labels", 1, 2), ("pictures, features by net_a, 10 labels", 1, 1),
+    ]  # fmt: skip
+    assert remarks == ()
+
+
 def test_a_comparison_without_a_pair_says_why(tmp_path):
     for seed in (1, 2):
         write_run(tmp_path, f"s{seed}", seed=seed)

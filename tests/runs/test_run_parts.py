@@ -15,6 +15,7 @@ from runs import DIGITS, lines
 from experiments.assemble import build as building
 from experiments.assemble.build import load_splits
 from experiments.options.presets import DATASET_RECIPES, make_config
+from experiments.pages.wording import clock
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
 from experiments.runs import results
@@ -118,7 +119,7 @@ def test_progress_tells_time_left_losses_weights_and_their_share(tmp_path, capsy
     "seconds, text", [(0, "0:00"), (61, "1:01"), (3600, "1:00:00"), (math.nan, "--:--")]
 )
 def test_clock(seconds, text):
-    assert run_log._clock(seconds) == text
+    assert clock(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import runs
@@ -21,14 +22,14 @@ WAITING = 'trap "echo saved; exit 143" TERM; echo ready; sleep 30 >/dev/null & w
 )
 def test_the_first_code_that_is_not_fine_is_returned(script, fine, expected):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    assert run_together(["bash", "-c", script], 2, fine, every=0.01) == expected
+    assert run_together([["bash", "-c", script]] * 2, fine, every=0.01) == expected
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_when_one_fails_the_others_are_told_to_stop(tmp_path):
     # The one that can make the folder waits, the other fails.
     first = f"mkdir {tmp_path}/first || {{ sleep 0.3; exit 7; }}; exec >{tmp_path}/said"
-    assert run_together(["bash", "-c", f"{first}; {WAITING}"], 2, every=0.01) == 7
+    assert run_together([["bash", "-c", f"{first}; {WAITING}"]] * 2, every=0.01) == 7
     assert (tmp_path / "said").read_text() == "ready\nsaved\n"
 
 
@@ -37,7 +38,7 @@ def test_a_signal_reaches_each_of_them_once(number):
     code = f"""
 import sys
 from experiments.runs.side_by_side import run_together
-sys.exit(run_together(["bash", "-c", {WAITING!r}], 2, every=0.01))
+sys.exit(run_together([["bash", "-c", {WAITING!r}]] * 2, every=0.01))
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
@@ -53,7 +54,7 @@ def test_one_that_stops_sooner_does_not_have_the_others_told_twice(tmp_path):
     code = f"""
 import sys
 from experiments.runs.side_by_side import run_together
-sys.exit(run_together(["bash", "-c", {f"{first}; {slow}"!r}], 2, every=0.01))
+sys.exit(run_together([["bash", "-c", {f"{first}; {slow}"!r}]] * 2, every=0.01))
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
@@ -73,7 +74,7 @@ def interrupted(command):
     os.kill(os.getpid(), {int(number)})
     return child
 side_by_side.subprocess.Popen = interrupted
-sys.exit(side_by_side.run_together(["sleep", "30"], 2, every=0.01))
+sys.exit(side_by_side.run_together([["sleep", "30"]] * 2, every=0.01))
 """
     process = subprocess.run([sys.executable, "-c", code], timeout=20)
     assert process.returncode == -signal.SIGTERM % 256
@@ -111,18 +112,38 @@ def test_jobs_share_the_runs_that_are_left(profile, monkeypatch, capsys):
     trained, main = profile
     calls = []
 
-    def together(command, count, fine):
-        calls.append((command, count, fine))
+    def together(commands, fine):
+        calls.append((commands, fine))
         return main()
 
     monkeypatch.setattr(run_profile, "run_together", together)
     monkeypatch.setattr(sys, "argv", ["run_profile.py", "--family=toy", "--jobs=8"])
     assert main("--jobs=8") == 0 and trained == [1, 2]
-    (command, count, fine) = calls[0]
-    assert command[1:] == ["-m", "experiments.run_profile", "--family=toy", "--jobs=8", "--jobs=1"]
-    assert (count, fine) == (2, (0, run_profile.IN_USE))
+    (first, second), fine = calls[0]
+    assert first[1:] == ["-m", "experiments.run_profile", "--family=toy", "--jobs=8", "--jobs=1"]
+    assert second == [*first, "--backwards"]
+    assert fine == (0, run_profile.IN_USE)
     assert "2 of 2 runs to train, 2 at a time" in capsys.readouterr().out
     assert main("--jobs=8") == 0 and len(calls) == 1, "nothing is left to start them for"
+
+
+def test_seeds_of_a_method_follow_each_other_from_either_end():
+    family = [SimpleNamespace(out=f"x/{method}/{seed}") for seed in (1, 2) for method in "abc"]
+    order = ["x/a/1", "x/a/2", "x/b/1", "x/b/2", "x/c/1", "x/c/2"]
+    assert [config.out for config in run_profile.in_order(family)] == order
+    found = [config.out for config in run_profile.in_order(family, backwards=True)]
+    assert found == order[4:] + order[2:4] + order[:2]
+
+
+def test_progress_counts_the_runs_of_all_processes(monkeypatch):
+    finished, now = {"a"}, [100.0]
+    monkeypatch.setattr(run_profile, "done", lambda config, rows: config in finished and "done")
+    monkeypatch.setattr(run_profile.time, "monotonic", lambda: now[0])
+    progress = run_profile.Progress(list("abcdefg"), {})
+    assert str(progress) == "1 of 7 runs, 0:00"
+    finished |= {"b", "f"}
+    now[0] += 90
+    assert str(progress) == "3 of 7 runs, 1:30, ETA 3:00"
 
 
 @pytest.mark.parametrize(("cores", "gigabytes", "expected"), [(2, 24, 2), (8, 12, 4), (4, 2, 1)])

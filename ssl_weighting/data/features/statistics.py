@@ -1,10 +1,11 @@
-"""Mean and deviation of features, by which models standardise them."""
+"""What features are like over D ∪ U, by which models standardise or shorten them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits
@@ -26,9 +27,57 @@ def feature_statistics(splits: DataSplits) -> Statistics:
     Args:
         splits: features [n, d] float32. Labels are not read.
     """
-    alone = splits.labeled.take(~are_copies(splits.labeled, splits.unlabeled))
-    x = np.concatenate([splits.unlabeled.inputs, alone.inputs])
+    x = _examples(splits)
     mean = x.mean(axis=0, dtype=np.float64)
     std = x.std(axis=0, dtype=np.float64)
     constant = std <= np.finfo(np.float32).eps * np.abs(mean)
     return Statistics(mean, np.where(constant, 1.0, std))
+
+
+class Components(NamedTuple):
+    """The map x -> x @ kernel + bias from d features to k of their principal components."""
+
+    kernel: np.ndarray  # [d, k] float64
+    bias: np.ndarray  # [k] float64
+
+
+def principal_components(splits: DataSplits, count: int) -> Components:
+    """Return the map to the first principal components of D ∪ U, each example counted once.
+
+    Features are centred, not standardised. The components are orthogonal, in order of falling
+    variance, and divided by one number, after which their mean variance is 1. Of a component's two
+    directions it is the one in which its largest entry is positive.
+
+    Args:
+        splits: features [n, d] float32. Labels are not read.
+        count: k.
+
+    Raises:
+        ValueError: there are not so many features, or D ∪ U spans no such space.
+    """
+    x = _examples(splits).astype(np.float64)
+    d = x.shape[1]
+    if not 1 <= count <= d:
+        raise ValueError(
+            f"`count` must be from 1 to {d}, the number of features. Received: count={count}"
+        )
+    mean = x.mean(axis=0)
+    x -= mean
+    covariance = x.T @ x / len(x)
+    variances, directions = scipy.linalg.eigh(covariance, subset_by_index=[d - count, d - 1])
+    least = d * np.finfo(np.float64).eps * variances[-1]
+    if not variances[0] > least:
+        raise ValueError(
+            f"`count` must be at most {int((variances > least).sum())}: the {len(x)} examples of D "
+            f"and U vary in no more directions. Received: count={count}"
+        )
+    directions = directions[:, ::-1]  # eigh begins with the least
+    largest = np.abs(directions).argmax(axis=0)
+    directions = directions * np.sign(directions[largest, np.arange(count)])
+    kernel = directions / np.sqrt(variances.mean())
+    return Components(kernel, -mean @ kernel)
+
+
+def _examples(splits):
+    alone = splits.labeled.take(~are_copies(splits.labeled, splits.unlabeled))
+    return np.concatenate([splits.unlabeled.inputs, alone.inputs])

@@ -8,7 +8,11 @@ from scipy import stats
 
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.features import views
-from ssl_weighting.data.features.statistics import Statistics, feature_statistics
+from ssl_weighting.data.features.statistics import (
+    Statistics,
+    feature_statistics,
+    principal_components,
+)
 from ssl_weighting.data.keyed_random import example_keys, uniform
 from ssl_weighting.data.pipeline import BatchSource, ViewsSource
 
@@ -42,6 +46,30 @@ def test_statistics_are_of_d_and_u_each_example_once_and_read_no_label():
     mean, std = feature_statistics(found)
     np.testing.assert_allclose(mean, x.mean(0), rtol=1e-13)
     np.testing.assert_allclose(std, x.std(0), rtol=1e-13)
+
+
+def test_principal_components_are_those_of_an_svd():
+    found = splits()
+    x = np.concatenate([found.labeled.inputs, found.unlabeled.inputs]).astype(np.float64)
+    _, singular, rows = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    rows *= np.sign(rows[np.arange(D), np.abs(rows).argmax(1)])[:, None]
+    kernel, bias = principal_components(found, K)
+    z = x @ kernel + bias
+    scale = np.sqrt((singular[:K] ** 2).mean() / len(x))
+    np.testing.assert_allclose(z, (x - x.mean(0)) @ rows[:K].T / scale, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(z.var(0).mean(), 1, rtol=1e-12)
+
+
+def test_there_are_no_more_components_than_directions():
+    parts = [examples(n) for n in (3, 4, 4, 4)]
+    for part in parts:
+        part.inputs[:, 3:] = part.inputs[:, :2]
+    found = DataSplits("toy", *parts, ("a", "b"), "memory")
+    assert principal_components(found, 3).kernel.shape == (D, 3)
+    with pytest.raises(ValueError, match=r"at most 3: the 7 examples .* vary in no more"):
+        principal_components(found, 4)
+    with pytest.raises(ValueError, match=r"from 1 to 5, .* Received: count=6"):
+        principal_components(found, 6)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
