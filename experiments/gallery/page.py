@@ -106,7 +106,7 @@ def _subtitle(rows):
     summary = rows.record.summary
     coverage = "" if summary.coverage is None else f", {summary.coverage:.0%} of U visited"
     return (
-        f"Run {rows.record.name}, seed {summary.seed}. Test error "
+        f"Run {rows.record.name}. Test error "
         f"{summary.test_error_median20:.1f} %{coverage}."
     )
 
