@@ -57,7 +57,7 @@ class LambdaHistory:
         self.moments = {s: self.moments[s] for s in kept}
         found = Moments(np.array(kept), self.ids, np.stack(list(self.moments.values())))
         with replacing(self.path) as temporary:
-            np.savez(temporary, **found._asdict())
+            np.savez_compressed(temporary, **found._asdict())
 
     def _number(self, step):
         return -(-step // self.eval_every)  # of the evaluation, from 1
