@@ -58,10 +58,10 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("experiments.benchmarks", "experiments.benchmarks.*"),
     ),
     (("experiments.runs", "experiments.runs.*"),),
+    (("experiments.serving", "experiments.serving.*"),),  # what models of runs say of new inputs
     (
         ("experiments.report", "experiments.report.*"),
         ("experiments.gallery", "experiments.gallery.*"),
-        ("experiments.serving", "experiments.serving.*"),
         ("experiments.paper", "experiments.paper.*"),
         ("experiments.verification", "experiments.verification.*"),
     ),

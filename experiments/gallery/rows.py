@@ -20,11 +20,11 @@ from experiments.runs.lambda_history import Moments, read_history
 from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import RunError
 from experiments.runs.saved_model import kind_of_run, load_model
+from experiments.runs.saved_model import read_run as read_configuration
 from ssl_weighting.data.examples import DataSplits, Examples
 
 SOURCES = ("unlabeled", "labeled", "validation", "test")
 MEAN = "influence_mean"  # a visit; a run of before has the accumulated "influence" alone
-_BATCH = 500  # inputs in the model at once
 
 
 class Part(NamedTuple):
@@ -96,7 +96,8 @@ def collect(folder: Path, cache_dir: str | None = None, with_test: bool = False)
         ValueError: a file of the run cannot be used, or the data is not what the run saw.
     """
     record = check_run(folder)
-    model, configuration = load_model(folder)
+    configuration = read_configuration(folder)
+    model = load_model(folder, configuration)
     config = config_from_json(record.config["config"])
     splits = _splits(config, record, cache_dir)
     parts = _parts(splits, with_test)
@@ -180,16 +181,8 @@ def _columns_of(part, model, configuration) -> dict[str, np.ndarray]:
 
 def _probabilities(model, configuration, examples) -> np.ndarray:
     """Return what the averaged model says of each example, [n, C] float32."""
-    if kind_of_run(configuration) is TEXTS:
-        from experiments.assemble import predict_texts
+    from experiments.serving.predictor import predictors  # and TensorFlow
 
-        return predict_texts.predict(model, configuration, list(examples.texts))
-    import keras
-
-    from ssl_weighting.data.images.augmentation import clean_view
-
-    found = []
-    for k in range(0, len(examples), _BATCH):
-        logits = model(clean_view(examples.inputs[k : k + _BATCH]), training=False)["logits"]
-        found.append(keras.ops.convert_to_numpy(keras.ops.softmax(logits)))
-    return np.concatenate(found)
+    kind = kind_of_run(configuration)
+    inputs = examples.texts if kind is TEXTS else examples.inputs
+    return predictors(model, configuration)[kind](inputs)
