@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MAX_TILES = 24
 SHEET_COLUMNS = 8
-TILE_HEIGHT = 1.62  # an image and the five lines under it, in widths of a tile
+TILE_HEIGHT = 1.57  # an image and the five lines under it, in widths of a tile
 MAX_POINTS = 4000
 SAMPLE_SEED = 0
 RIGHT = {"s": 9, "c": BLUE, "marker": "o", "linewidths": 0, "alpha": 0.45}
@@ -87,7 +87,7 @@ def _tile(run: RunRecord, example: int, image: np.ndarray) -> Tile:
     mark = {"good": "✓ ", "bad": "✗ ", "open": ""}[tone]
     influence = influence_text(weights, row)
     lines = (
-        *((name_text(weights, row, 22),) if "name" in weights else ()),
+        *((name_text(weights, row, 20),) if "name" in weights else ()),
         *((f"influence {influence}",) if influence else ()),
         f"λ {weights['lam'][row]:.2f}",
         f"{mark}pseudo: {clean(run.class_name(pseudo), 40)}",

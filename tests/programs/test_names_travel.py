@@ -17,9 +17,9 @@ from experiments.options.config import config_from_json
 from experiments.report.report import write_report
 
 SHORT = {
-    "steps": 8, "eval_every": 8, "checkpoint_every": 8, "log_every": 8, "labeled_batch": 4,
-    "unlabeled_ratio": 4, "inner_steps": 1, "lambda_warmup_steps": 0, "num_labeled": 6,
-    "val_size": 6, "num_test": 8, "threshold": 0,
+    "recipe": "paper", "steps": 8, "eval_every": 8, "checkpoint_every": 8, "log_every": 8,
+    "labeled_batch": 4, "unlabeled_ratio": 4, "inner_steps": 1, "lambda_warmup_steps": 0,
+    "num_labeled": 6, "val_size": 6, "num_test": 8, "threshold": 0,
 }  # fmt: skip
 IMAGES = SHORT | {
     "algorithm": "pseudo_label", "depth": 10, "width": 1, "base_filters": 4, "jit": False,
