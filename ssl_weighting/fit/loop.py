@@ -17,7 +17,7 @@ NOT_MEASURED = float("nan")  # no Lambda-step yet
 
 
 class Loop:
-    """Alg. 1 where Keras calls the theta-steps.
+    """Goes through Alg. 1 where Keras calls the theta-steps.
 
     A batch is a pure function of its number, so that a run goes on from saved state exactly there,
     whatever epoch Keras begins it with.

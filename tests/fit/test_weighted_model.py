@@ -113,7 +113,10 @@ def unbroken_fit():
     return fits.state(model), history.history
 
 
-@pytest.mark.parametrize(("save_freq", "killed_after"), [("epoch", 8), (1, 5), (1, 8)])
+@pytest.mark.parametrize(
+    ("save_freq", "killed_after"),
+    [(1, 5), (3, 8), pytest.param("epoch", 8, marks=pytest.mark.slow)],
+)
 def test_a_killed_fit_goes_on_bit_for_bit(tmp_path, unbroken_fit, save_freq, killed_after):
     """Step 5 ends an epoch, and step 8 stands before a Lambda-step."""
 
@@ -134,6 +137,7 @@ def test_a_killed_fit_goes_on_bit_for_bit(tmp_path, unbroken_fit, save_freq, kil
     assert history["lam_mean"][-1] == before["lam_mean"][-1]
 
 
+@pytest.mark.slow
 def test_a_second_fit_goes_on_where_the_first_ended(unbroken_fit):
     model = fits.weighted(fits.net(fits.norm_and_dropout))
     fits.fit(model, epochs=1)
@@ -181,6 +185,7 @@ def test_logs_and_callbacks(tmp_path):
     assert found["accuracy"] == pytest.approx((z.argmax(1) == fits.V[1]).mean())
 
 
+@pytest.mark.slow
 def test_evaluation_uses_averages_and_the_net_itself_does_not():
     model = fits.weighted(ema_decay=0.999)
     before = model.predict(fits.V[0], verbose=0)
@@ -238,6 +243,7 @@ def test_datasets_of_ones_own_train_and_go_on(tmp_path):
     assert (table["lam"] != 1).sum() > 10 and "pseudo_label" not in table
 
 
+@pytest.mark.slow
 def test_layers_as_views_and_bytes_as_images():
     images = (fits.points(30, 3)[0].repeat(16, 1).reshape(30, 8, 8, 1) * 20).clip(0, 255)
     images = images.astype("uint8")
@@ -267,6 +273,7 @@ def test_base_algorithms_run_by_name(algorithm):
     assert np.isfinite(fits.fit(model, epochs=1).history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_an_algorithm_of_ones_own_and_a_model_with_named_outputs():
     keras.utils.set_random_seed(3)
     inputs = keras.Input([4])
@@ -279,6 +286,7 @@ def test_an_algorithm_of_ones_own_and_a_model_with_named_outputs():
     assert model.predict(fits.U, verbose=0).shape == (30, 3) and (lam != 1).sum() > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"jit_compile": True}])
 def test_eager_and_compiled_by_xla_agree_with_the_graph(options):
     plain, other = fits.weighted(), fits.weighted(options=options)
@@ -289,6 +297,7 @@ def test_eager_and_compiled_by_xla_agree_with_the_graph(options):
     np.testing.assert_allclose(*(m.example_weights()["lam"] for m in (plain, other)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_several_theta_steps_in_one_call_change_nothing():
     one, two = fits.weighted(), fits.weighted(options={"steps_per_execution": 2})
     fits.fit(one, steps_per_epoch=6)
@@ -312,6 +321,7 @@ def test_half_precision():
     assert (model.example_weights()["lam"] != 1).any()
 
 
+@pytest.mark.slow
 def test_fit_is_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
