@@ -142,16 +142,18 @@ class OwnSource(BatchSource):
         repeatable = all(view is None or _takes_seed(view) for view in (weak, strong))
         self._parallel_calls = tf.data.AUTOTUNE if repeatable else 1
 
-    def dataset(self, start_step: int = 0) -> tf.data.Dataset:
-        """Return the batches `start_step`, `start_step` + 1, ... without end, made ahead."""
-        return super().dataset(start_step, parallel_calls=self._parallel_calls)
+    def iterator(self, step: int, lambda_steps: int):
+        """Return the batches `step`, `step` + 1, ... without end, made ahead."""
+        del lambda_steps  # these have a source of their own
+        return iter(self.dataset(step, parallel_calls=self._parallel_calls))
 
 
 class DatasetSource:
-    """`at` and `dataset` of a `BatchSource` over two datasets, each begun anew at its end.
+    """Batches of two datasets, each begun anew at its end, for theta-steps and Lambda-steps alike.
 
-    Batch number k is the k-th that they give: they can be resumed where they give the same batches
-    in every process, which `shuffle(..., seed=...)` does.
+    Both take the next batch of one row: two readers of a dataset that shuffles would disturb each
+    other. A run goes on exactly where the datasets give the same batches in every process, as
+    `shuffle(..., seed=...)` does after `keras.utils.set_random_seed`.
 
     Args:
         labeled: batches (inputs [B, ...], labels [B]).
@@ -169,18 +171,17 @@ class DatasetSource:
         pairs = tf.data.Dataset.zip((labeled.repeat(), unlabeled.repeat()))
         limits = num_unlabeled, num_classes
         self._batches = pairs.map(lambda a, b: _checked(LabeledBatch(*a), _with_ids(b), *limits))
-        self._next, self._iterator = None, None
+        self._iterator = None
 
-    def dataset(self, start_step: int = 0) -> tf.data.Dataset:
-        """Return the batches `start_step`, `start_step` + 1, ... without end, made ahead."""
-        return self._batches.skip(start_step).prefetch(tf.data.AUTOTUNE)
+    def iterator(self, step: int, lambda_steps: int):
+        """Return the batches that follow after so many theta-steps and Lambda-steps, made ahead."""
+        rest = self._batches.skip(step + lambda_steps).prefetch(tf.data.AUTOTUNE)
+        self._iterator = iter(rest)
+        return self._iterator
 
-    def at(self, step) -> tuple[LabeledBatch, UnlabeledBatch]:
-        """Return batch number `step`, an int or an int64 scalar from 0."""
-        step = int(step)
-        if step != self._next:
-            self._iterator = iter(self._batches.skip(step))
-        self._next = step + 1
+    def at(self, k) -> tuple[LabeledBatch, UnlabeledBatch]:
+        """Return the next batch of `iterator`, for Lambda-step number `k`."""
+        del k  # it has its place in the row
         return next(self._iterator)
 
 

@@ -17,7 +17,7 @@ NOT_MEASURED = float("nan")  # no Lambda-step yet
 
 
 class Loop:
-    """Alg. 1 where Keras calls the theta-steps.
+    """Goes through Alg. 1 where Keras calls the theta-steps.
 
     A batch is a pure function of its number, so that a run goes on from saved state exactly there,
     whatever epoch Keras begins it with.
@@ -93,12 +93,12 @@ class Loop:
             self._to_pass_over -= self.per_call
             return self._means() | self._lambda_logs
         self.trainer.step = self.step
+        if self._next != self.step:
+            self._batches = self.trainer.source.iterator(self.step, self.lambda_steps)
         if self.trainer.lambda_step_is_due():
             self.refuse_non_finite()
             report = self.trainer.lambda_step()
             self._lambda_logs = self._statistics(report["validation_loss"])
-        if self._next != self.step:
-            self._batches = iter(self.trainer.source.dataset(self.step))
         logs = self.keras_step(self._batches)
         self.step += self.per_call
         self._next = self.step

@@ -122,7 +122,7 @@ class Sets:
                 "`y` and `batch_size` must not be given where `x` is a dataset, of batches "
                 "(inputs, labels)"
             )
-        made = [DatasetSource(x, self.dataset, self.num_unlabeled, num_classes) for _ in range(2)]
+        made = DatasetSource(x, self.dataset, self.num_unlabeled, num_classes)
         self._check_shape("x", x.element_spec[0].shape)
         self._check_shape("unlabeled", self.dataset.element_spec[1].shape)
         count = int(self.dataset.cardinality())
@@ -132,7 +132,8 @@ class Sets:
                 "a length that is not known. Received: None"
             )
         size = self.sizes["val_batch"] or len(self.validation)
-        return Batches(*made, min(size, len(self.validation)), steps_per_epoch or count)
+        val_batch = min(size, len(self.validation))
+        return Batches(made, made, val_batch, steps_per_epoch or count)
 
     def _count(self, num_unlabeled):
         if self.dataset is None:

@@ -19,6 +19,7 @@ from ssl_weighting.models.network import named_outputs
 from ssl_weighting.theta.ema import ExponentialMovingAverage, frozen_statistics_forward
 
 _SOME = 64  # examples on which a model is looked at
+_OF_VALIDATION = {"validation_batch_size", "validation_steps", "validation_freq"}
 _AT_ONCE = 1024  # unlabeled examples in one call of the net
 
 
@@ -179,10 +180,16 @@ class WeightedSSLModel(keras.Model):
 
         Raises:
             ValueError: data that do not fit the model or one another.
+            TypeError: an option that has no place here, such as class_weight.
             NonFiniteError: a loss or an influence that is not finite.
         """
         refuse_several_devices()
         loop = self._compiled_loop("fit")
+        if unknown := sorted(options.keys() - _OF_VALIDATION):
+            raise TypeError(
+                f"`fit` takes of Keras' other options {', '.join(sorted(_OF_VALIDATION))} alone. "
+                f"Received: {unknown}"
+            )
         made = self._sets.batches(x, y, batch_size, steps_per_epoch, self.num_classes)
         if isinstance(validation_data, tuple | list) and len(validation_data) == 2:
             as_examples("validation_data", *validation_data)  # labels are classes

@@ -86,12 +86,22 @@ def test_nothing_is_left_to_be_filled_in():
     assert not re.search(r"^[A-Z]+$", README, re.M)
 
 
-def test_the_library_example_runs_as_printed():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert set(re.findall(r"from (\w+)", code)) == {"ssl_weighting"}
-    method = [line for line in code[code.index("model =") :].splitlines() if line.strip()]
-    assert len(method) <= 20
+def _example(text):
+    codes = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (code,) = (code for code in codes if "WeightedSSLModel" in code)
+    return code
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/keras.md"])
+def test_the_keras_example_runs_as_printed(page, tmp_path, monkeypatch):
+    code = _example((ROOT / page).read_text())
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert page != "README.md" or len(lines) <= 25
+    monkeypatch.chdir(tmp_path)
     names = {}
     exec(code, names)
-    assert np.isfinite(names["measured"].lam_gradient).all()
-    assert (names["store"].table().numpy() != 1).sum() >= 10
+    table = names["weighted"].example_weights()
+    assert (table["lam"] != 1).sum() >= 300 and np.isfinite(table["lam"]).all()
+    if page == "README.md":
+        assert (tmp_path / "weights.csv").read_text().count("\n") == 1001
+        assert (tmp_path / "model.keras").exists() and not (tmp_path / "backup").exists()
