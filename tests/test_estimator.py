@@ -29,7 +29,11 @@ SHORT = {"steps": 6, "inner_steps": 2, "lambda_warmup_steps": 1, "labeled_batch"
 
 
 def estimator(options=None, **parameters):
-    return WeightedSSLClassifier(options=options or SHORT, **{"random_state": 3} | parameters)
+    """Return one that trains for a moment; without `options` a single model, built in a second."""
+    single = {} if options else {"validation": 0.3, "refit": False}
+    return WeightedSSLClassifier(
+        options=options or SHORT, **{"random_state": 3} | single | parameters
+    )
 
 
 def marked():
@@ -217,7 +221,7 @@ BAD = [
     ({"validation": (X, Y + 1)}, {}, r"labels among those of `y`, \[0, 1, 2\]. Received: 3"),
     ({"validation": (X, Y[1:])}, {}, "with one label a row. Received: 60 rows"),
     ({"validation": 0.99}, {}, "must leave every class a label|must be 0, or from 3"),
-    ({"folds": 1}, {}, "folds"),
+    ({"folds": 1, "validation": "cross_fit"}, {}, "folds"),
     ({"time_budget": 0}, {}, "seconds greater than 0"),
     ({"time_budget": 1}, {}, "must be at least"),
     ({"random_state": -1}, {}, "`random_state` must be None, an int"),
@@ -235,6 +239,6 @@ def test_what_does_not_fit_is_refused(parameters, given, message):
 
 
 def test_verbose_tells_of_the_progress(capsys):
-    estimator(verbose=1).fit(X, Y, U)
+    estimator(SHORT, verbose=1).fit(X, Y, U)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("step 12 of 12, refit: loss ") and any("Λ-step" in x for x in lines)
