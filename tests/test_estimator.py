@@ -2,6 +2,8 @@
 
 import pickle
 import random
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 from feature_files import arrays, write_npz
+from places import ROOT
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -196,6 +199,17 @@ def test_it_is_one_of_scikit_learn_s_own(fitted):
     loaded = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
     assert len(pickle.dumps(fitted)) < 100_000, "numbers, no net"
+    code = (
+        "import pickle, sys; model, x = pickle.load(sys.stdin.buffer); p = model.predict_proba(x)"
+    )
+    code += "; print(*p.ravel().tolist(), 'tensorflow' in sys.modules)"
+    started = [sys.executable, "-c", code]
+    given = pickle.dumps((fitted, X[:2]))
+    said = subprocess.run(started, input=given, cwd=ROOT, capture_output=True, check=True).stdout
+    *p, loaded = said.decode().split()
+    assert (
+        loaded == "False" and [float(x) for x in p] == fitted.predict_proba(X[:2]).ravel().tolist()
+    )
     x, y, _ = marked()
     grid = {"weightedsslclassifier__weighting": ["fixed", "per_example"]}
     search = GridSearchCV(make_pipeline(StandardScaler(), estimator()), grid, cv=2)
