@@ -82,7 +82,7 @@ TOPS: dict[str, frozenset[str]] = {
         cross_fit refit estimator madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
-        extract_features make_study predict run_cell run_paper run_profile run_study
+        export_weights extract_features make_study predict run_cell run_paper run_profile run_study
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from experiments.assemble.backbone_sets import BackboneSplits, backbone_set, with_inputs
+from experiments.assemble.excluded import digest_of_excluded, without_excluded
 from experiments.assemble.hardware import open_devices
 from experiments.assemble.run import Run
 from experiments.assemble.text_data import load_text_splits
@@ -37,7 +38,7 @@ from ssl_weighting.training.trainer import ModelParts, make_trainer
 
 
 def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
-    """Return the four sets that `config` names."""
+    """Return the four sets that `config` names, without what it excludes."""
     kind = kind_of(config.dataset)
     if kind is POINTS:
         sizes = {
@@ -66,7 +67,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         val_order=config.val_order,
         labeled_rows=_labeled_rows(config, raw),
     )
-    splits = contaminate(splits, config.contamination, rate, config.seed)
+    # Last: D, V, and what is drawn or spoilt of U are those of the run without a list.
+    splits = without_excluded(config, contaminate(splits, config.contamination, rate, config.seed))
     if has_backbone(config):
         splits = with_inputs(splits, raw)
     return with_fewer_tests(splits, config.num_test)
@@ -141,7 +143,8 @@ def _run(config, training) -> Run:
         dataclasses.replace(config, refit=False), training.learning
     )
     members = tuple(_run(config, member) for member in training.members)
-    parts = (training.splits, training.trainer, training.evaluator, members, training.inputs)
+    inputs = {**training.inputs, **digest_of_excluded(config)}
+    parts = (training.splits, training.trainer, training.evaluator, members, inputs)
     return Run(config, *parts, learning)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.assemble.excluded import without_excluded
 from experiments.options.config import Config
 from experiments.options.text import STRONG
 from ssl_weighting.data.examples import DataSplits
@@ -65,6 +66,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
         num_unlabeled=config.num_unlabeled or None,
         validation_as_labels=config.validation_as_labels,
     )
+    splits = without_excluded(config, splits)
     method = augmentation(config)
     augmented, notes = None, ()
     if method is not None:

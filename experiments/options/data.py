@@ -96,6 +96,12 @@ class DataOptions:
     num_unlabeled: int = _option(
         0, "random subset of U for short runs; 0: all of U", NOT_NEGATIVE, departs=True
     )
+    exclude: str = _option(
+        "",
+        "file with names of examples to leave out of U: one a line, or column `name` of a .csv",
+        effect=CONTENT,
+        needs=Need("images, texts or features", lambda c: c.model != "mlp"),
+    )
     num_test: int = _option(
         0, "random subset of the test set for short runs; 0: all", NOT_NEGATIVE, departs=True
     )

@@ -19,11 +19,13 @@ from experiments.options.backbone import (
     is_installed,
 )
 from experiments.options.config import Config
-from experiments.options.data import PAPER
+from experiments.options.data import OWN, PAPER
+from experiments.options.effects import refuse_without_effect
 from experiments.options.feature_recipes import VIEWS
 from experiments.options.kinds import FEATURE_ROWS, IMAGES, POINTS, TEXTS, Kind, kind_of
 from experiments.options.lam import LEARNED
 from experiments.options.own_data import Counts, counts_of
+from experiments.options.presets import make_config
 from ssl_weighting.data.class_profile import greedy_counts
 from ssl_weighting.data.features.own_recipe import (
     Situation,
@@ -43,6 +45,7 @@ _GPU = 10  # times as fast as a CPU
 _SIDES, _SMALL = (224, 160, 128, 96), 96
 _OF_THE_NET = 0.5  # share of the time that a larger side may take
 _SHARE = 0.8  # of the time that was asked for is planned
+_CROSS_FIT = {"validation": "cross_fit", "val_size": 0, "refit": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,12 @@ def plan(options: Mapping[str, Any]) -> Plan:
             "--recipe=own must go with images, texts or features. Received: --dataset="
             f"{options['dataset']}. Use --recipe={PAPER}"
         )
-    backbone, counts = _backbone(kind, options), counts_of(options, kind)
+    backbone = _backbone(kind, options)
+    # What no data can mend is refused before any is read.
+    unread = {"backbone": backbone} if kind is not FEATURE_ROWS else {}
+    unread |= {"recipe": OWN} | ({} if _asks_for_v(options) else _CROSS_FIT)
+    refuse_without_effect(make_config(**unread | options), options)
+    counts = counts_of(options, kind)
     budget = _SHARE * 60 * options.get("minutes", Config.minutes)
     if backbone == NO_BACKBONE and kind is IMAGES:
         s = _situation(counts, options, budget)
@@ -105,7 +113,16 @@ def has_gpu() -> bool:
 
 
 def _all_labels(options):
-    return {} if "num_labeled" in options else {"num_labeled": 0}
+    found = {} if "num_labeled" in options else {"num_labeled": 0}
+    # Labels of V that are trained on from the start leave nothing to refit.
+    return found | ({"refit": False} if options.get("validation_as_labels") else {})
+
+
+def _asks_for_v(options) -> bool:
+    """Return whether a command line has a V, and so no cross-fit unless it says so."""
+    if "validation" in options:
+        return options["validation"] == "held_out"
+    return bool(options.get("val_size") or options.get("validation_as_labels"))
 
 
 def _backbone(kind: Kind, options) -> str:
@@ -171,21 +188,20 @@ def _situation(counts, options, budget) -> Situation:
     if options.get("num_unlabeled"):
         unlabeled = max(0, min(unlabeled, options["num_unlabeled"] - labels))
     reads_u = options.get("algorithm") != "supervised"
-    asked = options.get("validation")
     return Situation(
         labels=labels,
         least=int(greedy_counts(train, labels).min()) if train.any() else 0,
         classes=len(train),
         unlabeled=unlabeled,
         width=_width(counts, options),
-        validation=0 if asked == "cross_fit" else counts.validation,
+        validation=0 if options.get("validation") == "cross_fit" else counts.validation,
         seconds=budget,
         gpu=has_gpu(),
         learns=reads_u and options.get("weighting", Config.weighting) in LEARNED,
         uses_unlabeled=reads_u,
         linear=options.get("head", Config.head) == "linear",
         steps=options.get("steps", 0),
-        held_out=asked == "held_out",
+        held_out=_asks_for_v(options),
     )
 
 

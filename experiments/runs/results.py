@@ -189,7 +189,7 @@ def _strong_view_loss(run, pseudo):
 
 def _write_extremes(run, table, path):
     init, images = run.config.lambda_init, run.splits.unlabeled.inputs
-    down, up = (extremes.weighted(table, init, side)[:GALLERY] for side in ("down", "up"))
+    down, up = (extremes.ranked(table, init, side)[:GALLERY] for side in ("down", "up"))
     run_files.write_extreme_examples(path, (down, images[down], up, images[up]))
 
 

