@@ -99,9 +99,8 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         .gitignore CHANGELOG.md LICENSE README.md pyproject.toml requirements-cpu.lock
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
-    "docs": _names(
-        "architecture.md backbones.md benchmarks.md estimator.md influence.md recipes.md"
-    ),
+    "docs": _names("""
+        architecture.md backbones.md benchmarks.md estimator.md influence.md recipes.md refit.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),

@@ -74,7 +74,8 @@ def mean_model(members: list[keras.Model]) -> keras.Model:
     """
     if len(members) == 1:
         return members[0]
-    inputs = keras.Input(members[0].input_shape[1:])
+    like = members[0].inputs[0]
+    inputs = keras.Input(like.shape[1:], dtype=like.dtype)
     found = [_renamed(model, f"model_{k}")(inputs) for k, model in enumerate(members, 1)]
     mean = keras.layers.Average()([keras.layers.Softmax()(one["logits"]) for one in found])
     features = keras.layers.Concatenate()([one["features"] for one in found])

@@ -81,8 +81,9 @@ class Workshop:
 
 
 def _variables(trainer):
-    parts = (trainer.model, trainer.optimizer, trainer.ema) if trainer else ()
-    return [v for part in parts for v in part.variables]
+    names = ("model", "optimizer", "ema", "algorithm", "rates") if trainer else ()
+    parts = [getattr(trainer, name) for name in names]
+    return [v for part in parts for v in getattr(part, "variables", ())]
 
 
 _SOURCES = {}

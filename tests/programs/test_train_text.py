@@ -271,3 +271,29 @@ def test_names_of_rows_and_what_was_skipped_stand_beside_the_results(tmp_path):
     notes = json.loads((out / "config.json").read_text())["notes"]
     assert any("1 rows of caf\\udce9.csv skipped, in lines 82" in note for note in notes)
     write_report(out, tmp_path / "report")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_cross_fit_of_texts_with_its_refit_resumes(tiny, tmp_path, monkeypatch, capsys, layers):
+    options = {
+        "validation": "cross_fit", "refit": True, "num_labeled": 8, "val_size": 0,
+        "bert_trainable_layers": layers,
+    }  # fmt: skip
+    summary = execute(tiny, tmp_path / "a", tmp_path / "cache", **options)
+    assert summary["method"] == "UDA + Λ + cross-fit + refit"
+    said = capsys.readouterr().out
+    texts = 4 if layers else 0  # labeled, test, unlabeled and their copies: once for three models
+    assert said.count("computing the hidden states of") == texts
+    for kind, step in (("train", 8), ("train", 14)):
+        with monkeypatch.context() as patched:
+            runs.at_line(kind, step, runs.after)(patched)
+            with pytest.raises(runs.Killed):
+                execute(tiny, tmp_path / "b", tmp_path / "cache", **options)
+    execute(tiny, tmp_path / "b", tmp_path / "cache", **options)
+    assert differences(tmp_path / "a", tmp_path / "b") == []
+    config = make_config(**tiny | options)
+    trainer = build.build(config, build.load_splits(config)).trainer
+    models = [member.model for member in (*trainer.learning.members, trainer.refit)]
+    starts = {np.array(model.get_layer("head").kernel).tobytes() for model in models}
+    assert len(starts) == 3, "each model has its own head"
