@@ -100,7 +100,8 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
     "docs": _names("""
-        architecture.md backbones.md benchmarks.md estimator.md influence.md recipes.md refit.md"""),
+        architecture.md backbones.md benchmarks.md estimator.md influence.md own_data.md recipes.md
+        refit.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
