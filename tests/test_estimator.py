@@ -199,6 +199,10 @@ def test_it_is_one_of_scikit_learn_s_own(fitted):
     loaded = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
     assert len(pickle.dumps(fitted)) < 100_000, "numbers, no net"
+
+
+@pytest.mark.slow
+def test_a_search_over_partly_labeled_rows_in_a_pipeline():
     x, y, _ = marked()
     grid = {"weightedsslclassifier__weighting": ["fixed", "per_example"]}
     search = GridSearchCV(make_pipeline(StandardScaler(), estimator()), grid, cv=2)
@@ -238,7 +242,7 @@ BAD = [
     ({"validation": 0.99}, {}, "must leave every class a label|must be 0, or from 3"),
     ({"folds": 1, "validation": "cross_fit"}, {}, "folds"),
     ({"time_budget": 0}, {}, "seconds greater than 0"),
-    ({"time_budget": 1}, {}, "must be at least"),
+    ({"time_budget": 1, "options": {"wu": 2.0}}, {}, "`time_budget` must be at least [0-9]+ sec"),
     ({"random_state": -1}, {}, "`random_state` must be None, an int"),
     ({"options": {"seed": 1}}, {}, "`options` must have no seed"),
     ({"options": {"step": 1}}, {}, "must be among .*steps"),
