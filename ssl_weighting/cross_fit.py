@@ -42,7 +42,8 @@ class CrossFitTrainer:
         self.store, self.settings = members[0].store, members[0].settings
         self.source, self.parameters = members[0].source, members[0].parameters
         self.model, self.devices = members[0].model, members[0].devices
-        self._update = tf.function(self.store.update, autograph=False)
+        # How many different ids a batch has varies where it runs over the end of an epoch.
+        self._update = tf.function(self.store.update, autograph=False, reduce_retracing=True)
 
     steps, train = BilevelTrainer.steps, BilevelTrainer.train  # Alg. 1, with the steps below
 

@@ -131,7 +131,7 @@ class LambdaStep:
         self.parameters = parameters or make_parameters(model, self.settings, weight_decay)
         self.num_classes = None  # known once rows have been made
         self._measure = tf.function(self._measure_fn, autograph=False)
-        self._apply = tf.function(self._apply_fn, autograph=False)
+        self._apply = tf.function(self._apply_fn, autograph=False, reduce_retracing=True)
 
     def measure(self, labeled, unlabeled, validation, step: int) -> Measured:
         """Return Eq. 6 for the batch; nothing is changed.

@@ -2,6 +2,8 @@
 
 import pickle
 import random
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 from feature_files import arrays, write_npz
+from places import ROOT
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -29,7 +32,11 @@ SHORT = {"steps": 6, "inner_steps": 2, "lambda_warmup_steps": 1, "labeled_batch"
 
 
 def estimator(options=None, **parameters):
-    return WeightedSSLClassifier(options=options or SHORT, **{"random_state": 3} | parameters)
+    """Return one that trains for a moment; without `options` a single model, built in a second."""
+    single = {} if options else {"validation": 0.3, "refit": False}
+    return WeightedSSLClassifier(
+        options=options or SHORT, **{"random_state": 3} | single | parameters
+    )
 
 
 def marked():
@@ -192,12 +199,28 @@ def test_it_is_one_of_scikit_learn_s_own(fitted):
     loaded = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
     assert len(pickle.dumps(fitted)) < 100_000, "numbers, no net"
+
+
+@pytest.mark.slow
+def test_a_search_over_partly_labeled_rows_in_a_pipeline():
     x, y, _ = marked()
     grid = {"weightedsslclassifier__weighting": ["fixed", "per_example"]}
     search = GridSearchCV(make_pipeline(StandardScaler(), estimator()), grid, cv=2)
     search.fit(x, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.predict_proba(x).shape == (len(x), 3)
+
+
+def test_a_fitted_model_predicts_in_a_process_without_tensorflow(fitted):
+    code = """
+import pickle, sys
+model, x = pickle.load(sys.stdin.buffer)
+print(*model.predict_proba(x).ravel().tolist(), "tensorflow" in sys.modules)"""
+    given = {"input": pickle.dumps((fitted, X[:2])), "cwd": ROOT}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, **given)
+    *found, loaded = said.stdout.decode().split()
+    expected = fitted.predict_proba(X[:2]).ravel().tolist()
+    assert [float(p) for p in found] == expected and loaded == "False"
 
 
 BAD = [
@@ -217,9 +240,9 @@ BAD = [
     ({"validation": (X, Y + 1)}, {}, r"labels among those of `y`, \[0, 1, 2\]. Received: 3"),
     ({"validation": (X, Y[1:])}, {}, "with one label a row. Received: 60 rows"),
     ({"validation": 0.99}, {}, "must leave every class a label|must be 0, or from 3"),
-    ({"folds": 1}, {}, "folds"),
+    ({"folds": 1, "validation": "cross_fit"}, {}, "folds"),
     ({"time_budget": 0}, {}, "seconds greater than 0"),
-    ({"time_budget": 1}, {}, "must be at least"),
+    ({"time_budget": 1, "options": {"wu": 2.0}}, {}, "`time_budget` must be at least [0-9]+ sec"),
     ({"random_state": -1}, {}, "`random_state` must be None, an int"),
     ({"options": {"seed": 1}}, {}, "`options` must have no seed"),
     ({"options": {"step": 1}}, {}, "must be among .*steps"),
@@ -235,6 +258,6 @@ def test_what_does_not_fit_is_refused(parameters, given, message):
 
 
 def test_verbose_tells_of_the_progress(capsys):
-    estimator(verbose=1).fit(X, Y, U)
+    estimator(SHORT, verbose=1).fit(X, Y, U)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("step 12 of 12, refit: loss ") and any("Λ-step" in x for x in lines)

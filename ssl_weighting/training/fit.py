@@ -10,41 +10,15 @@ import numpy as np
 
 from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits, RawDataset
-from ssl_weighting.data.features.statistics import Statistics, feature_statistics
+from ssl_weighting.data.features.statistics import feature_statistics
 from ssl_weighting.data.splits import make_splits
 from ssl_weighting.training.features import feature_parts
+from ssl_weighting.training.head import Head
 from ssl_weighting.training.phases import build_training
 from ssl_weighting.training.settings import TrainingSettings
 from ssl_weighting.training.trainer import Training, make_trainer
 
 REPORTS = 20  # of a phase: blocks of theta-steps that the history tells of
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """A trained head as numbers, which says its probabilities by numpy alone.
-
-    Attributes:
-        statistics: by which rows are standardised.
-        layers: (kernel [i, o], bias [o]) float32, with ReLU between two.
-    """
-
-    statistics: Statistics
-    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
-
-    def logits(self, x: np.ndarray) -> np.ndarray:
-        """Return [n, C] float64 of rows [n, d], computed in float64."""
-        z = (np.asarray(x, np.float64) - self.statistics.mean) / self.statistics.std
-        for k, (kernel, bias) in enumerate(self.layers):
-            z = np.maximum(z, 0) if k else z
-            z = z @ kernel.astype(np.float64) + bias
-        return z
-
-    def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Return softmax of the logits, [n, C] float64."""
-        z = self.logits(x)
-        e = np.exp(z - z.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
 
 
 @dataclasses.dataclass(frozen=True)
