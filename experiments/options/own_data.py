@@ -11,7 +11,7 @@ import numpy as np
 from experiments.options.config import Config
 from experiments.options.kinds import FEATURE_ROWS, TEXTS, Kind
 from ssl_weighting.data.features.by_name import load_features
-from ssl_weighting.data.images.by_name import load_images
+from ssl_weighting.data.images.by_name import check_images, load_images
 from ssl_weighting.data.images.folders import find_files
 from ssl_weighting.data.images.picture import PictureError, read_picture
 from ssl_weighting.data.texts.by_name import load_texts
@@ -57,6 +57,7 @@ def counts_of(options: Mapping[str, Any], kind: Kind) -> Counts:
     dataset, _, path = config["dataset"].partition(":")
     on_error, data_dir = config["on_error"], config["data_dir"] or None
     if dataset == "folder":
+        check_images(config["dataset"], data_dir)
         return _of_folder(path, on_error)
     if kind is TEXTS:
         columns = ("text_column", "label_column", "id_column", "delimiter")

@@ -18,9 +18,9 @@ LAMBDA_STEPS, LEAST_LAMBDA_STEPS = 60, 15  # of a run
 EVALUATIONS, WARM_UP = 20, 10  # one over their shares of a phase
 LABELED_BATCH, RATIO = 64, 4
 QUARTER = 4
-# Ridge of a linear head, by the number of standardised features: the logits' prior spread is that
-# of one feature, however many there are.
-RIDGE, RIDGE_OF_A_PERCEPTRON = 1e-3, 3e-3
+# Ridge of a linear head for each standardised feature, so that logits vary as much with many as
+# with few.
+RIDGE, RIDGE_OF_A_PERCEPTRON = 3e-4, 3e-3
 # Work of a CPU core in a second, a third of what was measured on a shared 2-core machine of 2024:
 # multiplications and additions of a Lambda-step, and of a theta-step with its batch.
 FLOPS = 1e10
