@@ -59,7 +59,7 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
     splits = make_text_splits(
         texts,
         tokens,
-        config.num_labeled,
+        config.num_labeled or None,
         config.size_of_v(texts),
         seed=config.seed,
         val_seed=config.val_seed,

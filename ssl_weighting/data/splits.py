@@ -14,12 +14,12 @@ from ssl_weighting.data.numbers import check_whole
 VAL_ORDERS = ("drawn", "first")
 _TEST_SHARE = 5  # of a user's own set without a test part, one example in five is held out
 # They keep the streams of one seed apart; 4 is the contamination's.
-_HOLD_OUT, _VALIDATION, _SUBSET, _HALVES = 1, 2, 3, 5
+_HOLD_OUT, _VALIDATION, _SUBSET, _FOLDS = 1, 2, 3, 5
 
 
 def make_splits(
     raw: RawDataset,
-    num_labeled: int,
+    num_labeled: int | None,
     val_size: int | None,
     seed: int,
     val_seed: int = 0,
@@ -39,7 +39,7 @@ def make_splits(
 
     Args:
         raw: the data set. Its own validation set, if any, is V.
-        num_labeled: |D|, at least one for each class.
+        num_labeled: |D|, at least one for each class; None for all that V leaves.
         val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
             validation set, None takes all of it as it is, and a number draws from it.
         seed: chooses D, from 0.
@@ -70,12 +70,9 @@ def make_splits(
     # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
     # the paper's wording excludes. Copies count as the same example.
     free = None if allow_overlap or fixed is not None else ~are_copies(train, validation)
-    # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
-    # keeps file order for seed 0; data that people sort by name or time would bias D.
     rows = fixed
     if rows is None:
-        rng = np.random.RandomState(seed)
-        rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free)
+        rows = _drawn(raw, num_labeled, seed, free)
     labeled = train.take(rows)
     outside, notes = ~in_validation, raw.notes
     if raw.copies_are_one:
@@ -106,28 +103,53 @@ def with_validation_as_labels(splits: DataSplits) -> DataSplits:
     return dataclasses.replace(splits, labeled=splits.labeled.joined(splits.validation))
 
 
-def cross_fit_halves(splits: DataSplits, seed: int) -> tuple[DataSplits, DataSplits]:
-    """Return the splits twice, each with one half of D as D and the other half as V.
+def with_fewer_tests(splits: DataSplits | RawDataset, num_test: int) -> DataSplits | RawDataset:
+    """Return a set with a random part of its test examples, always the same; 0: all of them."""
+    if not num_test or num_test >= len(splits.test.labels):
+        return splits
+    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
+    return dataclasses.replace(splits, test=splits.test.take(chosen))
 
-    The examples of a class are dealt to the halves in turn, in an order drawn by `seed`; a class
-    with an odd number begins where the last one ended. U and the test set stay; V is left out.
+
+def cross_fit_folds(splits: DataSplits, seed: int, folds: int = 2) -> tuple[DataSplits, ...]:
+    """Return the splits `folds` times, each with one fold of D as V and the other folds as D.
+
+    The examples of a class are dealt to the folds in turn, in an order drawn by `seed`; each class
+    begins where the last one ended. So the folds differ by one example at most, in all and of each
+    class, and no class is missing from the labels of any. U and the test set stay; V is left out.
+
+    Args:
+        splits: D, U, V and the test set.
+        seed: of the order, from 0.
+        folds: K, from 2 to the number of labels.
 
     Raises:
-        ValueError: if a class has fewer than two labels, one for each half.
+        ValueError: `folds` out of range, or a class with fewer than two labels, all of which one
+            fold would hold.
     """
     labels = splits.labeled.labels
-    few = [name for c, name in enumerate(splits.class_names) if (labels == c).sum() < 2]
+    check_whole("folds", folds, 2)
+    counts = np.bincount(labels, minlength=splits.num_classes)
+    few = [f"{name} ({n})" for name, n in zip(splits.class_names, counts, strict=True) if n < 2]
     if few:
         raise ValueError(
-            "`num_labeled` must give every class two labels, one for each half. Received: fewer of "
-            f"{', '.join(few)}. Ask for more labels."
+            "`num_labeled` must give every class at least two labels, or without one fold a class "
+            f"had none. Received: fewer of {', '.join(few)}. Ask for more labels."
         )
-    order = np.random.RandomState([_HALVES, seed]).permutation(len(labels))
+    if folds > len(labels):
+        raise ValueError(
+            "`folds` must be at most the number of labels, one for each fold. Received: "
+            f"folds={folds} with {len(labels)} labels. Lower it, or ask for more labels."
+        )
+    order = np.random.RandomState([_FOLDS, seed]).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
-    halves = [splits.labeled.take(np.sort(order[k::2])) for k in (0, 1)]
-    return tuple(
-        dataclasses.replace(splits, labeled=halves[k], validation=halves[1 - k]) for k in (0, 1)
-    )
+    found = []
+    for held in reversed(range(folds)):  # the first model learns from the first of two folds
+        inside = np.zeros(len(labels), bool)
+        inside[order[held::folds]] = True
+        parts = {"labeled": splits.labeled.take(~inside), "validation": splits.labeled.take(inside)}
+        found.append(dataclasses.replace(splits, **parts))
+    return tuple(found)
 
 
 def hold_out(
@@ -195,6 +217,24 @@ def sources_of_u(splits: DataSplits) -> np.ndarray:
     for source in ("validation", "labeled"):
         found[are_copies(splits.unlabeled, getattr(splits, source))] = source
     return found
+
+
+def _drawn(raw, num_labeled, seed, free) -> np.ndarray:
+    """Return the rows of D, drawn from those that are `free` [n] bool; None: from all."""
+    labels, names = raw.train.labels, raw.class_names
+    if num_labeled is not None:
+        # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
+        # keeps file order for seed 0; data that people sort by name or time would bias D.
+        rng = np.random.RandomState(seed)
+        return greedy_rows(labels, names, num_labeled, rng, "num_labeled", free)
+    rows = np.arange(len(labels)) if free is None else np.flatnonzero(free)
+    missing = sorted(set(range(len(names))) - set(labels[rows].tolist()))
+    if missing:
+        raise ValueError(
+            "`val_size` must leave labels of every class to learn from. Received: none of "
+            f"{[names[c] for c in missing]}. Lower it, or label more examples."
+        )
+    return rows
 
 
 def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
@@ -266,10 +306,12 @@ def _check_labeled_rows(raw, rows, num_labeled) -> None:
 def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
     for name, value in (("seed", seed), ("val_seed", val_seed)):
         check_whole(name, value, 0, 2**32 - 1)
+    classes = len(raw.class_names)
+    if num_labeled is None:
+        num_labeled = classes
     check_whole("num_labeled", num_labeled, 1)
     if val_size is not None:
         check_whole("val_size", val_size, 0)
-    classes = len(raw.class_names)
     if not classes <= num_labeled <= len(raw.train):
         raise ValueError(
             f"`num_labeled` must be from {classes}, one for each class, to {len(raw.train)}, the "
