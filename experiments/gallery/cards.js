@@ -51,7 +51,7 @@ function visitsText(row) {
   return `${column.visits[row]} visit${column.visits[row] === 1 ? "" : "s"}`;
 }
 
-const LETTERS = { images: 19, features: 25, texts: 40 }; // of a name on a card
+const LETTERS = { images: 16, features: 22, texts: 40 }; // of a name on a card
 
 function toned(row) {
   const mark = { good: "✓ ", bad: "✗ ", open: "" }[tone(row)];

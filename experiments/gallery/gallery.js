@@ -421,7 +421,11 @@ function listen() {
   document.addEventListener("keydown", pressedAnywhere);
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   $("search").addEventListener("input", refilterSoon);
-  $("search").addEventListener("keydown", (event) => { if (event.key === "Enter") grid.focus(); });
+  $("search").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    refilter(); // what was typed last may not have been carried out yet
+    grid.focus();
+  });
   for (const id of ["sources", "pseudo", "truth", "wrong", "suspects", "only-ticked"]) $(id).addEventListener("change", refilterSoon);
   $("sort").addEventListener("change", () => {
     state.sort = $("sort").value;
