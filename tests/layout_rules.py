@@ -55,6 +55,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("experiments.runs", "experiments.runs.*"),),
     (
         ("experiments.report", "experiments.report.*"),
+        ("experiments.gallery", "experiments.gallery.*"),
         ("experiments.paper", "experiments.paper.*"),
         ("experiments.verification", "experiments.verification.*"),
     ),
@@ -79,8 +80,9 @@ TOPS: dict[str, frozenset[str]] = {
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
         cross_fit refit madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
-        __init__ benchmark compare_runs compare_upstream examine_scores fetch_data make_report
-        export_weights extract_features make_study predict run_cell run_paper run_profile run_study
+        __init__ benchmark compare_runs compare_upstream examine_scores export_weights
+        extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper
+        run_profile run_study
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
@@ -97,9 +99,9 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         .gitignore CHANGELOG.md LICENSE README.md pyproject.toml requirements-cpu.lock
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
-    "docs": _names(
-        "architecture.md backbones.md benchmarks.md influence.md own_data.md recipes.md"
-    ),
+    "docs": _names("""
+        architecture.md backbones.md benchmarks.md gallery.md influence.md own_data.md
+        recipes.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
@@ -107,7 +109,8 @@ OTHER_FILES: dict[str, frozenset[str]] = {
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
     data/texts data/features""")
-_PROGRAMS = _names("options assemble runs report pages study paper benchmarks verification")
+_PROGRAMS = _names("""
+    options assemble runs report gallery pages study paper benchmarks verification""")
 FOLDERS: dict[str, frozenset[str]] = {
     "docs": _names("images study study/families study/figures"),
     "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ssl_weighting.data.files import write_atomically
 
+GALLERY = "gallery.html"  # of a run, in its folder; the report links to it
+
 
 def write_pages(
     folder: Path,

@@ -15,6 +15,7 @@ from experiments.report.collect import Collection, collect_runs
 from experiments.report.comparisons import Comparison, compare_setting
 from experiments.report.csv_table import CSV_COLUMNS, results_csv
 from experiments.report.detection import detect_setting
+from experiments.report.galleries import gallery_blocks
 from experiments.report.grouping import Setting, group_runs
 
 TITLE = "Not all unlabeled data are equal: results"
@@ -29,8 +30,12 @@ class Report:
     csv: str
 
 
-def make_report(runs: Path | str) -> Report:
+def make_report(runs: Path | str, out: Path | str = ".") -> Report:
     """Read every run below `runs` and build the report in memory.
+
+    Args:
+        runs: folder of the runs.
+        out: folder that the report is for; it links to what lies below.
 
     Raises:
         ValueError: `runs` is not a folder.
@@ -40,6 +45,7 @@ def make_report(runs: Path | str) -> Report:
     comparisons = [item for setting in settings for item in compare_setting(setting)]
     blocks = [
         *(_content(settings, comparisons) if settings else [NOTHING]),
+        *gallery_blocks(collection.finished, Path(runs), Path(out)),
         *provenance.left_out_blocks(collection, doubled),
     ]
     document = Document(TITLE, _subtitle(collection, settings), tuple(blocks))
@@ -94,7 +100,7 @@ def write_report(runs: Path | str, out: Path | str) -> Report:
         ValueError: `runs` is not a folder, or `out` holds other files of these names.
         OSError: `out` cannot be written.
     """
-    report = make_report(runs)
+    report = make_report(runs, out)
     pictures = pictures_in(report.document.blocks)
     files = {f"figures/{picture.name}.png": picture.png for picture in pictures} | {
         "results.csv": report.csv,

@@ -17,6 +17,7 @@ from experiments.runs import results
 from experiments.runs.again import Kept
 from experiments.runs.beginning import refuse_foreign
 from experiments.runs.header import announce, first_input, warn
+from experiments.runs.lambda_history import history_of
 from experiments.runs.lock import held
 from experiments.runs.log import NOTHING, RunLog
 from experiments.runs.metrics import BEFORE_REFIT
@@ -182,6 +183,7 @@ class Clock:
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     trainer, config = run.trainer, run.config
     clock = Clock(log, trainer.step, config.learning_steps)
+    history = history_of(config, len(run.splits.unlabeled), trainer.step)
     if trainer.step in snapshot_steps:
         on_step(run)
     stops = functools.partial(_next_stop, config=config, snapshot_steps=snapshot_steps)
@@ -196,7 +198,7 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
             log.write("train", event.step, **event.report)
             log.timing(event.step)
         if whole and _due(event.step, config.eval_every, config):
-            _evaluate(run, log)
+            _evaluate(run, log, history)
         stopping = stop.asked()  # once: the answer may change on any line
         if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
             checkpoints.save(event.step, capture(run, log.written))
@@ -233,7 +235,7 @@ def _log_lambda(run, log, event):
         )
 
 
-def _evaluate(run, log):
+def _evaluate(run, log, history):
     now, splits = run.now, run.splits
     evaluator = now.evaluator
     test_error, test_loss = evaluator.error_and_loss(splits.test)
@@ -255,6 +257,8 @@ def _evaluate(run, log):
         lam_histogram=lam_histogram(table),
     )
     log.histogram(run.trainer.step, table)
+    if history is not None:
+        history.take(run.trainer.step, table)
 
 
 def _raw_error(run, step, test_error):

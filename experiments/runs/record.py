@@ -5,7 +5,7 @@ metrics.jsonl          a line an event, see `metrics`
 summary.json           `Summary`; written last: a run is finished once it is there
 example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
 cell.json              `paper.cell.CellNote`, of the paper's cells
-timing.jsonl, tensorboard/, checkpoints/, model.keras, skipped.csv     no part of the record
+timing.jsonl, tensorboard/, checkpoints/, model.keras, skipped.csv, lambda_history.npz    not of it
 """
 
 from __future__ import annotations

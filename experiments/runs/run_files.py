@@ -23,8 +23,8 @@ Arrays = Mapping[str, np.ndarray]
 # What a run writes into its folder, beside its checkpoints.
 FILES = frozenset({
     "config.json", "metrics.jsonl", "summary.json", "example_weights.parquet",
-    "extreme_examples.npz", "snapshots.npz", "timing.jsonl", "tensorboard", "model.keras",
-    "skipped.csv",
+    "extreme_examples.npz", "snapshots.npz", "lambda_history.npz", "timing.jsonl", "tensorboard",
+    "model.keras", "skipped.csv",
 })  # fmt: skip
 # Columns of example_weights.parquet, each [|U|], that every run has.
 WEIGHT_COLUMNS = {

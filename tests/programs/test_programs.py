@@ -134,6 +134,8 @@ def test_a_mistyped_flag_is_answered_before_tensorflow_is_loaded(name):
         ("run_cell --cell=mine --weighting=perexample", "--weighting must be one of zero"),
         ("extract_features --dataset=digits --backbone=nope --out=x.npz", "--backbone must be"),
         ("predict --run=nowhere --input=csv:x", "--run must be a finished run"),
+        ("make_gallery --run=nowhere", "--run must be the folder of a finished run"),
+        ("make_gallery --run=nowhere --out=nowhere/a.html", "--out must be a file NAME.html in"),
     ],
 )
 def test_a_refused_value_is_answered_before_tensorflow_is_loaded(words, message):
@@ -172,7 +174,7 @@ def test_a_toy_run_writes_all_files_and_pictures_of_its_iterations(toy, tmp_path
     assert "finished " in out and "(median of the last 3 evaluations)" in out
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json", "metrics.jsonl", "timing.jsonl", "example_weights.parquet", "model.keras",
-        "snapshots.npz", "summary.json", "checkpoints", "tensorboard",
+        "snapshots.npz", "summary.json", "checkpoints", "tensorboard", "lambda_history.npz",
     }  # fmt: skip
     with np.load(tmp_path / "snapshots.npz") as file:
         found = dict(file)

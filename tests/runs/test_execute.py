@@ -65,7 +65,8 @@ def strict(path):
 
 
 def test_the_folder_is_complete(folder):
-    assert {path.name for path in folder.iterdir()} == RUN_FILES | {"extreme_examples.npz"}
+    more = {"extreme_examples.npz", "lambda_history.npz"}
+    assert {path.name for path in folder.iterdir()} == RUN_FILES | more
 
 
 def test_the_record_reads_all_that_a_run_wrote(folder, table):
@@ -278,6 +279,7 @@ COMBINATIONS += [("supervised", "fixed"), ("supervised", "zero")]
 def test_every_algorithm_with_every_mode_of_lambda(eager, tmp_path, algorithm, weighting):
     found = runs.run(tmp_path, **MOONS | SHORT, algorithm=algorithm, weighting=weighting)
     files = RUN_FILES - ({"example_weights.parquet"} if algorithm == "supervised" else set())
+    files |= {"lambda_history.npz"} if weighting in LEARNED else set()
     assert {path.name for path in tmp_path.iterdir()} == files
     names = results.METHOD_NAMES[algorithm] + results.WEIGHTING_NAMES[weighting]
     assert found["method"] == names and found["weighting"] == weighting

@@ -121,6 +121,8 @@ def test_killed_again_and_again_and_resumed_equals_unbroken(
         assert said == ([] if resumed is None else [f"resuming at step {resumed}"]), name
     assert runs.run(tmp_path, workshop, **DIGITS)["status"] == "complete"
     assert differences(unbroken, tmp_path) == []
+    history = [(run / "lambda_history.npz").read_bytes() for run in (unbroken, tmp_path)]
+    assert history[0] == history[1]
     lines(tmp_path, "timing.jsonl")  # no line of it is cut
 
 
