@@ -59,7 +59,7 @@ profile_default() {
   export SSL_WEIGHTING_DOWNLOAD=0 # from here on the data stays what it is
   [[ "$DEVICE" == cpu ]] || jobs=1 # a process takes the whole memory of a GPU
   run_program experiments.run_profile --profile="$profile" --family="$families" --jobs="$jobs" \
-    --out="$out" || give_up "training failed; the runs so far are in $out/runs"
+    --galleries --out="$out" || give_up "training failed; the runs so far are in $out/runs"
   run_program experiments.make_report --runs="$out/runs" --out="$out" ||
     give_up "the report was not written"
   printf 'run_all: finished after %d min %d s. Report: %s\n' \

@@ -20,7 +20,8 @@ from absl import app, flags
 
 from experiments import train_synthetic
 from experiments.options.config import Config
-from experiments.options.kinds import kind_of
+from experiments.options.kinds import POINTS, kind_of
+from experiments.pages.files import GALLERY
 from experiments.pages.wording import clock
 from experiments.runs.beginning import refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
@@ -49,6 +50,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("jobs", 1, text, lower_bound=0, flag_values=values)
     text = "take the methods of each family from the last to the first"
     flags.DEFINE_bool("backwards", False, text, values)
+    text = "at the end, make the gallery of one run with learned weights of each family"
+    flags.DEFINE_bool("galleries", False, text, values)
     define_flag(values)
 
 
@@ -150,9 +153,28 @@ def share(wanted: list[Config], rows: dict, jobs: int) -> int:
     count = min(jobs or _jobs_here(), len(left))
     print(f"{len(left)} of {len(wanted)} runs to train, {count} at a time", flush=True)
     again = [sys.executable, "-m", "experiments.run_profile", *sys.argv[1:], "--jobs=1"]
+    again.append("--nogalleries")  # which come when all is done
     commands = [again + ["--backwards"] * (number % 2) for number in range(count)]
     failed = run_together(commands, fine=(0, IN_USE))
     return failed or (0 if all(done(config, rows) for config in wanted) else IN_USE)
+
+
+def make_galleries(families: list[list[Config]], cache: str) -> None:
+    """Make the page of the first run of each family that learned a weight for each example.
+
+    Points have none, and a page that is there stays.
+
+    Raises:
+        OSError, ValueError: as `write_gallery`.
+    """
+    from experiments.gallery.write import write_gallery  # loads TensorFlow
+
+    for family in families:
+        learned = (c for c in family if c.weighting == "per_example" and c.uses_unlabeled)
+        run = next((c for c in learned if kind_of(c.dataset) is not POINTS), None)
+        if run is not None and not (Path(run.out) / GALLERY).exists():
+            made = write_gallery(Path(run.out), None, cache)
+            print(f"{made.examples:,} examples: {made.path}", flush=True)
 
 
 def _jobs_here():
@@ -172,7 +194,10 @@ def main(argv: list[str]) -> int:
         wanted = [c for family in families for c in in_order(family, values.backwards)]
         wanted = [c for c in wanted if fnmatch.fnmatch(Path(c.out).parts[-2], values.only)]
         rows = read_rows(RECORD) if values.profile == "study" else {}
-        return walk(wanted, rows) if values.jobs == 1 else share(wanted, rows, values.jobs)
+        status = walk(wanted, rows) if values.jobs == 1 else share(wanted, rows, values.jobs)
+        if values.galleries and not status:
+            make_galleries(families, cache_dir(values.cache_dir))
+        return status
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 3
 MAX_BINS = 64
+LONGEST_OF_TWO = 40  # characters of a label, beside which another one has place
 
 
 def learning_curves(setting: Setting) -> bytes:
     """Draw test error (EMA weights) against the step: mean over seeds, every seed thin."""
+
+    labels = [method.label for method in setting.methods]
+    columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_OF_TWO else 1
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -42,9 +47,9 @@ def learning_curves(setting: Setting) -> bytes:
         axes.grid(axis="y")
         axes.set_ylim(0.0, _ceiling(setting))
         axes.margins(x=0.02)
-        figure.legend(loc="outside lower left", ncols=2 if len(setting.methods) > 1 else 1)
+        figure.legend(loc="outside lower left", ncols=columns)
 
-    rows = (len(setting.methods) + 1) // 2
+    rows = math.ceil(len(labels) / columns)
     return draw(6.2, 3.5 + 0.22 * rows, paint)
 
 

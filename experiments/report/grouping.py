@@ -106,9 +106,10 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple
         `ALGORITHMS` and `WEIGHTINGS`; remarks name runs left out because another run has the same
         settings and the same seed.
     """
+    names = _data_names(records)
     by_setting: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
     for record in records:
-        by_setting[_data_of(record), record.num_labeled].append(record)
+        by_setting[names[record], record.num_labeled].append(record)
     settings, remarks = [], []
     for dataset, num_labeled in sorted(by_setting, key=lambda key: (_place(DATASETS, key[0]), key)):
         runs = by_setting[dataset, num_labeled]
@@ -118,11 +119,22 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple
     return tuple(settings), tuple(remarks)
 
 
-def _data_of(record: RunRecord) -> str:
-    """Return what was trained on: a data set, or the features that a frozen net makes of it."""
-    backbone = record.config["config"].get("backbone", NO_BACKBONE)
-    name = record.summary.dataset
-    return name if backbone == NO_BACKBONE else f"{name}, features by {backbone}"
+def _data_names(records: Sequence[RunRecord]) -> dict[RunRecord, str]:
+    """Return what each run was trained on: a data set, or the features that a net makes of it.
+
+    The net is named where there are several of a set.
+    """
+    nets = {record: record.config["config"].get("backbone", NO_BACKBONE) for record in records}
+    of_set: dict[str, set[str]] = defaultdict(set)
+    for record, net in nets.items():
+        of_set[record.summary.dataset] |= {net} - {NO_BACKBONE}
+
+    def name(dataset, net):
+        if net == NO_BACKBONE:
+            return dataset
+        return f"{dataset} features" + (f" ({net})" if len(of_set[dataset]) > 1 else "")
+
+    return {record: name(record.summary.dataset, net) for record, net in nets.items()}
 
 
 def _methods(runs: Sequence[RunRecord]) -> tuple[tuple[Method, ...], list[str]]:

@@ -79,7 +79,7 @@ _TEXTS = _RUN | {
 _FEATURES = _RUN | {
     "backbone": "efficientnet_lite0", "components": 60, "num_train": 6000, "num_unlabeled": 3000,
     "num_test": 4000, "num_labeled": 40, "val_size": 40, "wu": 2.0, "threshold": 0.8,
-    "learning_rate": 0.02, "steps": 1200,
+    "learning_rate": 0.02, "steps": 1200, "eval_every": 30,
 }  # fmt: skip
 FAMILIES = {
     "toy": {

@@ -137,7 +137,7 @@ def test_run_all_runs_each_program_once(clone):
     assert programs(clone) == [
         f"-m experiments.fetch_data --dataset=fashion_mnist --cache={cache}",
         f"-m experiments.fetch_data --dataset=mnist --cache={cache}",
-        f"{run_profile} --family={FAMILIES} --jobs=0 --out={out}",
+        f"{run_profile} --family={FAMILIES} --jobs=0 --galleries --out={out}",
         f"-m experiments.make_report --runs={out}/runs --out={out}",
     ]
 

@@ -112,13 +112,18 @@ def test_runs_that_differ_in_more_than_the_method_are_no_pairs(tmp_path, changed
 
 
 def test_features_by_a_backbone_are_a_setting_of_their_own(tmp_path):
-    for k, flags in enumerate(({}, {"backbone": "none"}, {"backbone": "net_a"})):
+    for k, net in enumerate((None, "none", "net_a", "net_b")):
+        flags = {} if net is None else {"backbone": net}
         write_run(tmp_path, f"{k}", seed=k, dataset="pictures", flags=flags)
-    settings, remarks = group_runs(collect_runs(tmp_path).finished)
+    records = collect_runs(tmp_path).finished
+    settings, remarks = group_runs(records[:3])
     assert [(s.title, len(s.methods), len(s.runs)) for s in settings] == [
-        ("pictures, 10 labels", 1, 2), ("pictures, features by net_a, 10 labels", 1, 1),
+        ("pictures, 10 labels", 1, 2), ("pictures features, 10 labels", 1, 1),
     ]  # fmt: skip
     assert remarks == ()
+    settings, _ = group_runs(records)
+    names = ["pictures", "pictures features (net_a)", "pictures features (net_b)"]
+    assert [setting.dataset for setting in settings] == names
 
 
 def test_a_comparison_without_a_pair_says_why(tmp_path):

@@ -188,7 +188,7 @@ def test_beside_an_average_the_parameters_are_evaluated_at_the_end_alone(
     log = SimpleNamespace(
         write=lambda kind, step, **values: written.update(values), histogram=lambda *_: None
     )
-    running._evaluate(run, log)
+    running._evaluate(run, log, None)
     assert asked == averages
     assert written["test_error"] == 12.5
     assert [written[name] for name in written if name == "raw_test_error"] == raw

@@ -120,7 +120,8 @@ def test_jobs_share_the_runs_that_are_left(profile, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run_profile.py", "--family=toy", "--jobs=8"])
     assert main("--jobs=8") == 0 and trained == [1, 2]
     (first, second), fine = calls[0]
-    assert first[1:] == ["-m", "experiments.run_profile", "--family=toy", "--jobs=8", "--jobs=1"]
+    asked = ["--family=toy", "--jobs=8", "--jobs=1", "--nogalleries"]
+    assert first[1:] == ["-m", "experiments.run_profile", *asked]
     assert second == [*first, "--backwards"]
     assert fine == (0, run_profile.IN_USE)
     assert "2 of 2 runs to train, 2 at a time" in capsys.readouterr().out
@@ -133,6 +134,29 @@ def test_seeds_of_a_method_follow_each_other_from_either_end():
     assert [config.out for config in run_profile.in_order(family)] == order
     found = [config.out for config in run_profile.in_order(family, backwards=True)]
     assert found == order[4:] + order[2:4] + order[:2]
+
+
+def test_the_first_learned_run_of_each_family_has_a_gallery(tmp_path, monkeypatch, capsys):
+    from experiments.gallery import write
+
+    def write_gallery(run, out, cache):
+        (run / "gallery.html").write_text(cache)
+        return SimpleNamespace(examples=3000, path=run / "gallery.html")
+
+    def family(name, **options):
+        return [
+            make_config(out=str(tmp_path / name / weighting), weighting=weighting, **options)
+            for weighting in ("fixed", "per_example", "single")
+        ]
+
+    monkeypatch.setattr(write, "write_gallery", write_gallery)
+    families = [family("toy", **runs.MOONS), family("digits", **runs.DIGITS)]
+    (tmp_path / "digits/per_example").mkdir(parents=True)
+    run_profile.make_galleries(families, "cache")
+    assert [p.parent for p in tmp_path.rglob("*.html")] == [tmp_path / "digits/per_example"]
+    assert "3,000 examples" in capsys.readouterr().out
+    run_profile.make_galleries(families, "cache")
+    assert not capsys.readouterr().out, "a page that is there stays"
 
 
 def test_progress_counts_the_runs_of_all_processes(monkeypatch):
