@@ -15,9 +15,12 @@ the file. A call that is killed goes on where it was; one whose file is there al
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from absl import app, flags
 
-from experiments.options import backbone
+from experiments.options import extraction
+from experiments.options.backbone import IMAGE_BACKBONES, TEXT_BACKBONES
 from experiments.options.flags import define
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
@@ -25,10 +28,10 @@ from experiments.runs.errors import friendly
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
-    define(values, names=backbone.SHARED)
+    define(values, names=extraction.SHARED)
     text = "side to resize images to; 0: the net's own, or 96 for small images and 224 for others"
-    flags.DEFINE_integer(backbone.SIZE, 0, text, flag_values=values)
-    text = f"images: {backbone.IMAGE_BACKBONES}; texts: {backbone.TEXT_BACKBONES}"
+    flags.DEFINE_integer(extraction.SIZE, 0, text, flag_values=values)
+    text = f"images: {IMAGE_BACKBONES}; texts: {TEXT_BACKBONES}"
     flags.DEFINE_string("backbone", "", text, values)
     flags.DEFINE_string("out", "", "file to write, .npz", values)
     text = "strong views of each unlabeled example, beside a weak one; 0: the example alone"
@@ -41,11 +44,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def main(argv: list[str]) -> None:
     """Make the features that the command line asks for."""
     with friendly():
-        asked = backbone.extraction(argv, flags.FLAGS)
+        asked = extraction.extraction(argv, flags.FLAGS)
         from experiments.assemble.features import make_features  # loads TensorFlow
 
-        new = make_features(asked, cache_dir(flags.FLAGS.cache_dir))
-    print(f"{'features' if new else 'made already, of the same inputs and options'}: {asked.out}")
+        out = Path(flags.FLAGS.out)
+        new = make_features(asked, out, cache_dir(flags.FLAGS.cache_dir))
+    print(f"{'features' if new else 'made already, of the same inputs and options'}: {out}")
 
 
 if __name__ == "__main__":

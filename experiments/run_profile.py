@@ -18,7 +18,7 @@ from absl import app, flags
 
 from experiments import train_synthetic
 from experiments.options.config import Config
-from experiments.options.kinds import KINDS
+from experiments.options.kinds import kind_of
 from experiments.runs.beginning import refuse_if_changed
 from experiments.runs.cache import cache_dir, define_flag
 from experiments.runs.errors import friendly
@@ -56,7 +56,7 @@ def train(config: Config) -> dict | None:
 
 def program_of(config: Config) -> str:
     """Return the name of the program that trains such runs."""
-    return KINDS[config.model].program
+    return kind_of(config.dataset).program
 
 
 def done(config: Config, rows: dict) -> str:

@@ -2,16 +2,21 @@ r"""Train one image classifier: base SSL algorithm, with or without learned weig
 
     python -m experiments.train_images --dataset=fashion_mnist --num_labeled=250 \
         --algorithm=fixmatch --weighting=per_example --seed=1 --out=results/runs/mine
+    python -m experiments.train_images --dataset=fashion_mnist --num_train=5000 --num_test=2000 \
+        --backbone=efficientnet_lite0 --out=results/runs/features
 
 Data sets: cifar10, svhn_cropped, svhn_cropped_extra (TensorFlow Datasets, or the original files in
 --data_dir), fashion_mnist, mnist, digits, npz:PATH, folder:PATH. The defaults are the paper's;
-digits and mnist come with a small recipe for a CPU. A run continues from its last checkpoint.
+digits and mnist come with a small recipe for a CPU. With --backbone a head is trained on the
+features of a frozen net (docs/backbones.md), as train_features trains on a file of them. A run
+continues from its last checkpoint.
 """
 
 from __future__ import annotations
 
 from absl import app, flags
 
+from experiments.options.backbone import check_file
 from experiments.options.flags import config_from_flags, define
 from experiments.options.kinds import IMAGES, check_kind
 from experiments.runs.cache import cache_dir, define_flag
@@ -33,6 +38,7 @@ def main(argv: list[str]) -> int:
         check_kind(config.dataset, IMAGES)
         if not config.smoke:
             check_images(config.dataset, config.data_dir or None)
+        check_file(config.backbone)
         summary = execute(config, "train_images", cache_dir=cache_dir(flags.FLAGS.cache_dir))
     return 0 if summary else TERMINATED
 

@@ -34,6 +34,7 @@ _NAMES_OF = {
     "lambda_step": "LambdaStep LambdaStepSettings Measured",
     "bilevel": "BilevelSettings BilevelTrainer",
     "cross_fit": "CrossFitTrainer Ensemble",
+    "refit": "RefitTrainer",
     "madam": "MAdam madam_update",
     "weight_store": "WeightStore",
     "evaluation": "Evaluator",

@@ -1,17 +1,19 @@
-"""Lambda without extra labels: two models, each validated on the labels of the other, one Lambda.
+"""Lambda without extra labels: K models, each validated on the labels it lacks, one Lambda.
 
 Not in the paper. Its V is extra labels, on which one may as well train. Here the labels D are cut
-into halves A and B, and Lambda descends the mean of two validation losses,
+into folds D_1 ... D_K, model k learns from all of them but D_k, and Lambda descends the mean of K
+validation losses,
 
-    1/2 [ L_S(B; theta_A(Lambda)) + L_S(A; theta_B(Lambda)) ],
+    1/K sum_k L_S(D_k; theta_k(Lambda)),
 
-whose gradient is the mean of Eq. 6 over the two models. Both score the same unlabeled batch, so
-that a Lambda-step is still one update of each of its weights. Between Lambda-steps the models do
-not touch each other: either trains as `BilevelTrainer` does.
+whose gradient is the mean of Eq. 6 over the models. All score the same unlabeled batch, so that a
+Lambda-step is still one update of each of its weights. Between Lambda-steps the models do not touch
+each other: each trains as `BilevelTrainer` does. `refit` makes one model of what they learned.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,8 +95,8 @@ class CrossFitTrainer:
 
         Returns:
             The means over members of what `LambdaStep` reports, and "members_spearman": the rank
-            correlation of the first two members' scores, NaN where it is undefined. Scores that
-            are mostly noise of the few labels do not correlate.
+            correlation of two members' scores, mean over all pairs, NaN where one is undefined.
+            Scores that are mostly noise of the few labels do not correlate.
 
         Raises:
             NonFiniteError: as `BilevelTrainer.measure`.
@@ -109,7 +111,7 @@ class CrossFitTrainer:
         report = _means([m.report for m in found])
         solves = dict.fromkeys(m.report["solve"] for m in found)
         report |= {"solve": ", ".join(solves), "skipped": not heard, "finite": True}
-        return report | {"members_spearman": _agreement(*found[:2])}
+        return report | {"members_spearman": _agreement(found)}
 
 
 class Ensemble:
@@ -131,7 +133,11 @@ class Ensemble:
     error_and_loss = Evaluator.error_and_loss
 
 
-def _agreement(one, other):
+def _agreement(found):
+    return float(np.mean([_rank_correlation(*pair) for pair in itertools.combinations(found, 2)]))
+
+
+def _rank_correlation(one, other):
     if one.ids.shape != other.ids.shape or bool(tf.reduce_any(one.ids != other.ids)):
         return float("nan")
     return rank_correlation(one.lam_gradient, other.lam_gradient)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -52,6 +54,7 @@ class WeightStore:
         _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max, seed)
         self.num_unlabeled, self.mode, self.optimizer = num_unlabeled, mode, optimizer
         self.lambda_max, self.seed = lambda_max, seed
+        self.learns = mode in LEARNED  # whether Lambda-steps move anything
         size = 1 if mode == "single" else num_unlabeled
         value = 0.0 if mode == "zero" else lambda_init
         self.lam = keras.Variable(tf.fill([size], value), name="lam", dtype="float32")
@@ -66,10 +69,11 @@ class WeightStore:
         if self.learns:
             optimizer.build([self.lam])
 
-    @property
-    def learns(self) -> bool:
-        """Whether Lambda-steps move anything."""
-        return self.mode in LEARNED
+    def frozen(self) -> WeightStore:
+        """Return this Lambda, the same variables and controls, for a trainer that only reads it."""
+        reader = copy.copy(self)
+        reader.learns = False
+        return reader
 
     def gather(self, ids: tf.Tensor, confidence: tf.Tensor, num_classes: int, draw) -> tf.Tensor:
         """Return the weights of the parents `ids` [R, 2] int64, [R, 2] float32; 1 where id is -1.
@@ -139,7 +143,8 @@ class WeightStore:
         if not (self.learns and fits and g.dtype.is_floating):
             raise ValueError(
                 "`ids` and `lam_gradient` must be [K] integers and [K] floats, of a mode that "
-                f"learns ({', '.join(LEARNED)}). Received: {ids.dtype.name} of shape {ids.shape}, "
+                f"learns ({', '.join(LEARNED)}), not frozen. Received: {ids.dtype.name} of shape "
+                f"{ids.shape}, "
                 f"{g.dtype.name} of shape {g.shape}, mode {self.mode!r}"
             )
         with tf.control_dependencies(require_ids("ids", ids, self.num_unlabeled)):

@@ -43,6 +43,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
     (("ssl_weighting.bilevel",),),  # Alg. 1
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
+    (("ssl_weighting.refit",),),  # one model of what these learned
     (
         ("experiments.options", "experiments.options.*"),
         ("experiments.pages", "experiments.pages.*"),
@@ -77,7 +78,7 @@ TOPS: dict[str, frozenset[str]] = {
     "docs": frozenset(),
     "ssl_weighting": _names("""
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
-        cross_fit madam weight_store evaluation checkpointing"""),
+        cross_fit refit madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores export_model fetch_data
         make_report extract_features make_study predict run_cell run_paper run_profile run_study
@@ -87,7 +88,7 @@ TOPS: dict[str, frozenset[str]] = {
         conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps
         test_checkpointing
         test_cross_fit test_evaluation test_influence test_influence_edges test_madam
-        test_measure_noise test_objective test_own_features test_score_every_step
+        test_measure_noise test_objective test_own_features test_refit test_score_every_step
         test_checks test_surface test_weight_store"""),
 }
 # The other files that may stand there. Inside a room any file may stand.

@@ -14,7 +14,7 @@ from experiments.runs.record import read_run
 from experiments.study.rows import row_of
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
-from ssl_weighting.data.splits import cross_fit_halves
+from ssl_weighting.data.splits import cross_fit_folds
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.weight_store import WeightStore
@@ -29,23 +29,25 @@ def pair(**options):
 
 def test_halves_share_no_label_and_have_every_class():
     splits = load_synthetic(SyntheticConfig("moons", num_labeled=13, num_unlabeled=20, num_test=4))
-    first, second = cross_fit_halves(splits, 1)
+    first, second = cross_fit_folds(splits, 1)
     assert sorted(map(len, (first.labeled, second.labeled))) == [6, 7]
     for one, other in ((first, second), (second, first)):
-        assert one.validation is other.labeled and one.unlabeled is splits.unlabeled
+        assert np.array_equal(one.validation.inputs, other.labeled.inputs)
+        assert np.array_equal(one.validation.labels, other.labeled.labels)
+        assert one.unlabeled is splits.unlabeled
         assert set(one.labeled.labels) == {0, 1}
         assert abs(np.bincount(one.labeled.labels) - np.bincount(other.labeled.labels)).max() <= 1
     together = np.concatenate([first.labeled.inputs, second.labeled.inputs])
     assert sorted(map(tuple, together)) == sorted(map(tuple, splits.labeled.inputs))
-    again, other_seed = (cross_fit_halves(splits, seed)[0] for seed in (1, 2))
+    again, other_seed = (cross_fit_folds(splits, seed)[0] for seed in (1, 2))
     assert np.array_equal(again.labeled.inputs, first.labeled.inputs)
     assert not np.array_equal(other_seed.labeled.inputs, first.labeled.inputs)
 
 
 def test_a_class_with_one_label_is_refused():
     splits = load_synthetic(SyntheticConfig("moons", num_labeled=2, num_unlabeled=20, num_test=4))
-    with pytest.raises(ValueError, match=r"two labels, one for each half. Received: fewer of 0, 1"):
-        cross_fit_halves(splits, 1)
+    with pytest.raises(ValueError, match=r"two labels, or .* Received: fewer of 0 \(1\), 1 \(1\)"):
+        cross_fit_folds(splits, 1)
 
 
 def test_lambda_moves_by_the_mean_of_both_influences():
@@ -91,7 +93,7 @@ def test_unfit_members_are_refused():
     with pytest.raises(ValueError, match="without `score_every_step` and `stale_w`"):
         pair(settings=BilevelSettings(inner_steps=4, stale_w=True))
     for option in ("score_every_step", "stale_w"):
-        with pytest.raises(ValueError, match="--validation=cross_fit scores with two models"):
+        with pytest.raises(ValueError, match="--validation=cross_fit scores with several models"):
             make_config(validation="cross_fit", **{option: True})
 
 

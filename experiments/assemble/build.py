@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.assemble.backbone_sets import BackboneSplits, backbone_set, with_inputs
 from experiments.assemble.hardware import open_devices
 from experiments.assemble.optimizers import theta_optimizer, weight_store
+from experiments.assemble.run import Run
 from experiments.assemble.text_data import load_text_splits
 from experiments.assemble.text_model import ModelParts, text_parts
 from experiments.assemble.views import augmentation_of, given_views, rates_of
 from experiments.options.config import Config
-from experiments.options.features import HIDDEN_LAYERS
+from experiments.options.features import HIDDEN_LAYERS, has_backbone
 from experiments.options.influence import MOST, WHOLE
 from experiments.options.kinds import FEATURE_ROWS, POINTS, TEXTS, kind_of
 from experiments.options.smoke import stand_in
@@ -33,12 +35,18 @@ from ssl_weighting.data.images.contamination import RATES, contaminate, with_for
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.images.uda_labels import uda_labeled_rows
 from ssl_weighting.data.pipeline import BatchSource, ViewsSource, validation_batch_at
-from ssl_weighting.data.splits import cross_fit_halves, make_splits, with_validation_as_labels
+from ssl_weighting.data.splits import (
+    cross_fit_folds,
+    make_splits,
+    with_fewer_tests,
+    with_validation_as_labels,
+)
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.models import mlp, wide_resnet
+from ssl_weighting.refit import RefitTrainer
 from ssl_weighting.theta.devices import divided
 from ssl_weighting.theta.ema import (
     ExponentialMovingAverage,
@@ -46,24 +54,12 @@ from ssl_weighting.theta.ema import (
     frozen_statistics_forward,
 )
 
-
-@dataclasses.dataclass
-class Run:
-    """The parts of one training run."""
-
-    config: Config
-    splits: DataSplits
-    trainer: BilevelTrainer | CrossFitTrainer
-    evaluator: Evaluator | Ensemble
-    members: tuple[Run, ...] = ()  # of --validation=cross_fit: the runs of its single models
-    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of `ModelParts`
-
-    def validate(self) -> tuple[float, float]:
-        """Return error in % and loss on the labels that validate: V's, or the other halves'."""
-        runs = self.members or (self,)
-        found = [run.evaluator.error_and_loss(run.splits.validation) for run in runs]
-        error, loss = np.mean(found, axis=0)
-        return float(error), float(loss)
+# What a trainer that takes theta-steps alone has no use for.
+THETA_ALONE = {
+    "score_every_step": False, "stale_w": False, "infl_own_features": False, "measure_noise": False,
+    "inverse_hessian": "identity", "infl_fresh_batch": True,
+}  # fmt: skip
+SEED_OF_THE_REFIT = 500  # added to the run's; of a cross-fit's model number k it is 1000 k
 
 
 def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
@@ -78,9 +74,9 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         }
         splits = load_synthetic(SyntheticConfig(config.dataset, seed=config.seed, **sizes))
         return with_validation_as_labels(splits) if config.validation_as_labels else splits
-    if kind is TEXTS:
+    if kind is TEXTS and not has_backbone(config):
         return with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
-    raw = _load_features(config.dataset) if kind is FEATURE_ROWS else _raw(config, cache_dir)
+    raw = _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
     if config.contamination == "foreign":
         raw = with_foreign_classes(raw, rate)
@@ -97,6 +93,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         labeled_rows=_labeled_rows(config, raw),
     )
     splits = contaminate(splits, config.contamination, rate, config.seed)
+    if has_backbone(config):
+        splits = with_inputs(splits, raw)
     return with_fewer_tests(splits, config.num_test)
 
 
@@ -109,6 +107,10 @@ def _labeled_rows(config, raw):
 
 
 def _raw(config, cache_dir):
+    if kind_of(config.dataset) is FEATURE_ROWS:
+        return _load_features(config.dataset)
+    if has_backbone(config):
+        return backbone_set(config, cache_dir)
     if config.smoke:
         return stand_in(config.dataset)
     return _load_images(
@@ -131,19 +133,36 @@ def build(config: Config, splits: DataSplits) -> Run:
     Raises:
         ValueError: an option does not fit the data or the machine.
     """
-    if config.validation == "held_out" and not len(splits.validation):
+    store = weight_store(config, len(splits.unlabeled.labels))
+    if not config.refit:
+        return _learning(config, splits, store)
+    learning = None
+    if config.learns:
+        learning = _learning(dataclasses.replace(config, refit=False), splits, store)
+    alone = dataclasses.replace(config, **THETA_ALONE)
+    labels = splits
+    if config.validation == "held_out" and len(splits.validation):
+        labels = with_validation_as_labels(splits)
+    run = _single(alone, labels, store.frozen(), config.seed + SEED_OF_THE_REFIT)
+    if learning:
+        run.trainer = RefitTrainer(learning.trainer, run.trainer, config.learning_steps)
+    return dataclasses.replace(run, config=config, learning=learning)
+
+
+def _learning(config, splits, store) -> Run:
+    """Return what validates: on V, or model by model on the fold that it lacks."""
+    if config.validation == "held_out":
+        if len(splits.validation):
+            return _single(config, splits, store, config.seed)
         raise ValueError(
             "--val_size must be greater than 0: each evaluation measures V too. Received: "
             f"--val_size={config.val_size}. --validation_as_labels trains on V too, "
             "--validation=cross_fit needs none"
         )
-    store = weight_store(config, len(splits.unlabeled.labels))
-    if config.validation == "held_out":
-        return _single(config, splits, store, config.seed)
-    # The seed of the batches stays: both models must score the same ones.
+    # The seed of the batches stays: all models must score the same ones.
     members = tuple(
-        _single(config, half, store, config.seed + 1000 * k)
-        for k, half in enumerate(cross_fit_halves(splits, config.seed))
+        _single(config, fold, store, config.seed + 1000 * k)
+        for k, fold in enumerate(cross_fit_folds(splits, config.seed, config.folds))
     )
     trainer = CrossFitTrainer([member.trainer for member in members])
     evaluator = Ensemble([member.evaluator for member in members])
@@ -160,7 +179,7 @@ def _single(config, splits, store, seed) -> Run:
     model, validation = parts.model, parts.validation
     statistics = batch_norm_statistics(model) if config.ema_scope == "all" else ()
     ema = ExponentialMovingAverage(model.trainable_variables, config.ema_decay, statistics)
-    source, lambda_source = _sources(config, parts.source_of, len(splits.unlabeled))
+    source, lambda_source = _sources(config, store.learns, parts.source_of, len(splits.unlabeled))
     size = config.val_batch or lambda_source.unlabeled_batch
     if not config.val_replace:
         size = min(size, len(validation))
@@ -206,7 +225,8 @@ def _parts(config, splits, seed, rates) -> ModelParts:
 
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     model = _model(config, splits, seed)
-    return ModelParts(model, source_of, splits.validation, clean_view, batch)
+    inputs = splits.inputs if isinstance(splits, BackboneSplits) else {}
+    return ModelParts(model, source_of, splits.validation, clean_view, batch, inputs)
 
 
 def algorithm_of(config, model, ema, splits):
@@ -282,9 +302,9 @@ def _statistics(config, splits):
     return pixel_statistics(config.dataset, splits.unlabeled.inputs)
 
 
-def _sources(config, source_of, num_unlabeled):
+def _sources(config, learns, source_of, num_unlabeled):
     source = source_of(config.unlabeled_batch if config.uses_unlabeled else 0, 0)
-    if not config.learns or not config.infl_fresh_batch:
+    if not learns or not config.infl_fresh_batch:
         return source, source  # a second one would hold U in memory twice for nothing
     size = min(num_unlabeled, MOST) if config.lambda_batch == WHOLE else config.lambda_batch
     return source, source_of(size or config.unlabeled_batch, 1)
@@ -311,11 +331,3 @@ def lambda_settings(config: Config) -> LambdaStepSettings:
         "hess_l2_coeff": None if config.hess_l2_coeff < 0 else config.hess_l2_coeff,
     }
     return LambdaStepSettings(**named(config, fields_of(LambdaStepSettings)) | made)
-
-
-def with_fewer_tests(splits, num_test: int):
-    """Return a set with a random part of its test examples, always the same; 0: all of them."""
-    if not num_test or num_test >= len(splits.test.labels):
-        return splits
-    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
-    return dataclasses.replace(splits, test=splits.test.take(chosen))

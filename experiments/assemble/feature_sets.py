@@ -1,6 +1,6 @@
 """The sets of which features are made: their examples by row, and features put into their place.
 
-Both kinds have `sizes`, `digest()`, `inputs(part, rows)` and `finished(records)`.
+Both kinds have `title`, `sizes`, `digest()`, `inputs(part, rows)` and `finished(records)`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ class FeatureSet(NamedTuple):
         source: where the inputs came from, for people.
         notes: what a reader must know of them, one sentence each.
         skipped: (name, reason) of what could not be read.
+        name: of the set.
+        copies_are_one: as in `RawDataset`.
     """
 
     arrays: dict[str, np.ndarray]
     source: str
-    notes: tuple[str, ...] = ()
-    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    name: str
+    copies_are_one: bool
 
 
 class StoredSet:
@@ -47,6 +51,7 @@ class StoredSet:
         self._raw = raw
         self._parts = parts_of(raw)
         self._inputs = {part: one.inputs for part, one in self._parts.items()} | (inputs or {})
+        self.title = f"{raw.name}, {raw.source}"
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -78,8 +83,7 @@ class StoredSet:
         arrays = {}
         for part, one in self._parts.items():
             arrays |= _arrays(part, records[part]["x"], one.labels, one.names)
-        names = {"class_names": np.array(self._raw.class_names)}
-        return FeatureSet(arrays | names, self._raw.source, self._raw.notes, self._raw.skipped)
+        return _feature_set(arrays, self._raw)
 
 
 class FolderSet:
@@ -91,6 +95,7 @@ class FolderSet:
 
     def __init__(self, pictures: PictureFolder):
         self._pictures = pictures
+        self.title = pictures.root.resolve().name
         self.sizes, self.digest, self.inputs = pictures.sizes, pictures.digest, pictures.read
 
     def finished(self, records: Mapping[str, np.ndarray]) -> FeatureSet:
@@ -111,14 +116,18 @@ class FolderSet:
             rows = [row for _, row in places[part]]
             x, names = records[home]["x"][rows], [self._pictures.name(home, row) for row in rows]
             arrays |= _arrays(part, x, one.labels, names)
-        names = {"class_names": np.array(raw.class_names)}
-        return FeatureSet(arrays | names, raw.source, raw.notes, raw.skipped)
+        return _feature_set(arrays, raw)
 
 
 def parts_of(raw: RawDataset) -> dict:
     """Return part -> examples, of those that there are."""
     parts = {part: getattr(raw, part) for part in PARTS}
     return {part: one for part, one in parts.items() if one is not None}
+
+
+def _feature_set(arrays, raw):
+    arrays = arrays | {"class_names": np.array(raw.class_names)}
+    return FeatureSet(arrays, raw.source, raw.notes, raw.skipped, raw.name, raw.copies_are_one)
 
 
 def _arrays(part, x, labels, names):

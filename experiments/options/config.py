@@ -67,6 +67,31 @@ class Config(
         return self.weighting in LEARNED
 
     @property
+    def cross_fits(self) -> bool:
+        """Whether several models validate each other; not where a refit has nothing to learn."""
+        return self.validation == "cross_fit" and (self.learns or not self.refit)
+
+    @property
+    def labels_all(self) -> bool:
+        """Whether the run's model learns from V's labels."""
+        return self.validation_as_labels or (self.refit and self.validation == "held_out")
+
+    @property
+    def learning_steps(self) -> int:
+        """Theta-steps before a refit, which takes as many; without learned weights none."""
+        return self.steps if self.refit and self.learns else 0
+
+    @property
+    def total_steps(self) -> int:
+        """Theta-steps of the run from beginning to end; of models side by side those of one."""
+        return self.learning_steps + self.steps
+
+    def model_steps(self, step: int) -> int:
+        """Return how many theta-steps of single models a run has taken at its `step`."""
+        together = step if not self.refit else min(step, self.learning_steps)
+        return (self.folds if self.cross_fits else 1) * together + step - together
+
+    @property
     def strong_views(self) -> str:
         """The kind of strong views, `auto` resolved."""
         own = _OWN_STRONG_VIEWS.get(self.algorithm, "weak")

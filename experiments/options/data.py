@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need
+from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need, Range
+from experiments.options.features import has_backbone, reads, takes_views
+from experiments.options.kinds import IMAGES
 from ssl_weighting.data.images.contamination import KINDS
 from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.images.uda_labels import LABELED_SETS
@@ -13,7 +15,11 @@ from ssl_weighting.data.splits import VAL_ORDERS
 VALIDATIONS = ("held_out", "cross_fit")
 
 _option = Group("data", departs=False)
-_IMAGES = Need("images", lambda c: c.model == "wide_resnet")
+_IMAGES = Need("images without --backbone", lambda c: c.model == "wide_resnet")
+
+
+def _has_views(config):
+    return takes_views(config) and config.views > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +37,11 @@ class DataOptions:
         effect=CONTENT, free=True,
     )  # fmt: skip
     image_size: int = _option(
-        0, "side to resize images to; 0: as they are", NOT_NEGATIVE, needs=_IMAGES, departs=True
+        0,
+        "side to resize images to; 0: as they are, or as --backbone takes them",
+        NOT_NEGATIVE,
+        needs=Need("images", lambda c: reads(c, IMAGES)),
+        departs=True,
     )
     on_error: str = _option(
         "auto",
@@ -39,6 +49,16 @@ class DataOptions:
         choices=ON_ERROR,
         needs=Need(
             "--dataset=folder:PATH or csv:PATH", lambda c: c.dataset.startswith(("folder:", "csv:"))
+        ),
+    )
+    num_train: int = _option(
+        0,
+        "random part of the labeled training examples, always the same, for --backbone to read: D, "
+        "V and U are drawn from it; 0: all",
+        NOT_NEGATIVE,
+        needs=Need(
+            "--backbone other than none and another --dataset than folder:PATH",
+            lambda c: has_backbone(c) and not c.dataset.startswith("folder:"),
         ),
     )
     num_labeled: int = _option(250, "labeled examples n", POSITIVE)
@@ -91,11 +111,30 @@ class DataOptions:
     )
     validation: str = _option(
         "held_out",
-        "whose labels validate: V's, or each half of the labels the other's model",
+        "whose labels validate: V's, or each fold of the labels the model that lacks it",
         choices=VALIDATIONS,
     )
+    folds: int = _option(
+        2,
+        "K, folds of the labels and models that learn one Lambda",
+        Range("2 or more", lambda x: x >= 2),
+        needs=Need(
+            "--validation=cross_fit, and with --refit learned weights", lambda c: c.cross_fits
+        ),
+    )
+    refit: bool = _option(
+        False, "then train a new model on all labels, V's too, with the Lambda that was learned"
+    )
     validation_as_labels: bool = _option(False, "train on V too (the control every gain must beat)")
-    flip: bool = _option(True, "weak augmentation mirrors images", needs=_IMAGES, departs=True)
+    flip: bool = _option(
+        True,
+        "weak augmentation mirrors images",
+        needs=Need(
+            "images, and --views where there is a --backbone",
+            lambda c: c.model == "wide_resnet" or (reads(c, IMAGES) and _has_views(c)),
+        ),
+        departs=True,
+    )
     contamination: str = _option(
         "none", "what is wrong with U, for studies", choices=KINDS, needs=_IMAGES, departs=True
     )

@@ -20,6 +20,11 @@ _NO_CONSTANTS = {
     "mlp": "the paper prints no constants for Sec. 4.1",
     "features": "the paper trains on no features",
 }
+# Whether Lambda learns -> what a refit is.
+_REFITS = {
+    True: "a new model on all labels, V's too, with the learned Λ, is the run's",
+    False: "trained on all labels, V's too; no labels validate",
+}
 _VIEWS_TOO = {"fixmatch": ("ctaugment",)}  # Table 1's; RandAugment is the default
 
 
@@ -35,8 +40,14 @@ def deviations(config: Config) -> list[str]:
     names = [n for n, entry in ENTRIES.items() if entry.departs and n not in idle]
     pairs = [(n, getattr(config, n), getattr(reference, n)) for n in names]
     extra = []
-    if config.validation == "cross_fit":
-        extra = ["DEVIATION: validation by cross-fit, two models on half the labels each"]
+    if config.cross_fits:
+        whose = (
+            "half the labels" if config.folds == 2 else f"{config.folds - 1} folds of the labels"
+        )
+        number = "two" if config.folds == 2 else config.folds
+        extra.append(f"DEVIATION: validation by cross-fit, {number} models on {whose} each")
+    if config.refit:
+        extra.append(f"DEVIATION: {_REFITS[config.learns]}")
     if config.model in _NO_CONSTANTS:
         ours = ", ".join(f"{name} {value}" for name, value, other in pairs if value != other)
         return [f"DEVIATION: {_NO_CONSTANTS[config.model]}; ours: {ours}", *extra]

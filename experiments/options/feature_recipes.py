@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.options.algorithm import MIXING
+from experiments.options.algorithm import MIXING, TWO_VIEWS
+from experiments.options.backbone import NO_BACKBONE
 from experiments.options.influence import WHOLE
 from experiments.options.kinds import FEATURE_ROWS, kind_of
 
@@ -17,11 +18,12 @@ FEATURES = {
 }  # fmt: skip
 _ALGORITHMS = {"mean_teacher": {"ema_decay": 0.99}}  # its teacher is the average
 LAMBDA_STEPS, EVALUATIONS, WARM_UP = 60, 20, 10  # of a run; one over its share of the steps
+VIEWS = 3  # strong views of an example that a backbone is shown
 
 
-def feature_recipe(dataset: str, algorithm: str) -> dict:
+def feature_recipe(dataset: str, algorithm: str, backbone: str = NO_BACKBONE) -> dict:
     """Return the options of features before those that are given; {} for other data."""
-    if kind_of(dataset) is not FEATURE_ROWS:
+    if kind_of(dataset) is not FEATURE_ROWS and backbone == NO_BACKBONE:
         return {}
     return FEATURES | _ALGORITHMS.get(algorithm, {})
 
@@ -30,7 +32,9 @@ def following(options: dict) -> dict:
     """Return what follows from the other options: every λ moves at every Lambda-step, if it may."""
     steps = options["steps"]
     fixed = options["algorithm"] in MIXING or options["interleave"]  # batches go by the labeled one
+    two = options["algorithm"] in TWO_VIEWS and options["feature_views"] in ("auto", "given")
     return {
+        "views": VIEWS if two and options["backbone"] != NO_BACKBONE else 0,
         "lambda_warmup_steps": steps // WARM_UP,
         "inner_steps": max(1, steps // LAMBDA_STEPS),
         "eval_every": max(1, steps // EVALUATIONS),

@@ -1,16 +1,35 @@
-"""Options of features: the head that is trained on them, and how their strong views are made."""
+"""Options of features: where they come from, what is trained on them, their strong views."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from experiments.options.algorithm import TWO_VIEWS
+from experiments.options.backbone import IMAGE_BACKBONES, NO_BACKBONE, TEXT_BACKBONES
 from experiments.options.entry import FRACTION, NOT_NEGATIVE, Group, Need, Range
+from experiments.options.kinds import Kind, kind_of
 
 HIDDEN_LAYERS = {"linear": 0, "mlp": 2}  # by --head
-_FEATURES = "features (--dataset=features:PATH)"
+_FEATURES = "features (--dataset=features:PATH, or --backbone other than none)"
 
 _option = Group("features", departs=False)
+
+
+def has_backbone(config) -> bool:
+    """Return whether a run trains on features that a frozen net makes of its data."""
+    return config.backbone != NO_BACKBONE
+
+
+def reads(config, kind: Kind) -> bool:
+    """Return whether the data is of a kind, whatever net is trained on it."""
+    if config.model == kind.model:
+        return True
+    return has_backbone(config) and bool(config.dataset) and kind_of(config.dataset) is kind
+
+
+def takes_views(config) -> bool:
+    """Return whether the backbone's strong views of the data would be read."""
+    return has_backbone(config) and _viewed(config, "auto", "given")
 
 
 def _viewed(config, *kinds):
@@ -25,8 +44,22 @@ def _made(kind: str, *kinds: str) -> Need:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureOptions:
-    """What is trained on features, and what their strong views are."""
+    """Where features come from, what is trained on them, what their strong views are."""
 
+    backbone: str = _option(
+        NO_BACKBONE,
+        "frozen net on whose features a head is trained, in place of a net on the data itself. "
+        f"Images: {IMAGE_BACKBONES}; texts: {TEXT_BACKBONES}",
+    )
+    views: int = _option(
+        0,
+        "with --backbone: strong views of each unlabeled example that it is shown; 0: none",
+        NOT_NEGATIVE,
+        needs=Need(
+            f"--backbone, --algorithm={' or '.join(TWO_VIEWS)} and --feature_views=auto or given",
+            takes_views,
+        ),
+    )
     head: str = _option(
         "linear",
         "features: what is trained on them, one layer or a perceptron",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from experiments.options.backbone import NO_BACKBONE
 from experiments.options.config import Config
 from experiments.options.feature_recipes import feature_recipe, following
 from experiments.options.lam import LEARNED
@@ -135,6 +136,7 @@ DATASET_RECIPES = {
     "circles": _TOY,
     "moons": _TOY,
 }
+_OF_INPUTS = ("flip", "max_len")  # what holds whatever net reads the data
 
 
 def make_config(**given) -> Config:
@@ -161,8 +163,7 @@ def make_config(**given) -> Config:
     preset = given.get("preset", defaults.preset)
     name = given.get("dataset", "")
     asked = given.get("algorithm", "")
-    dataset = DATASET_RECIPES.get(name, {}) | text_recipe(name, asked)
-    dataset = dataset | feature_recipe(name, asked)
+    dataset = _recipe_of(name, asked, given.get("backbone", defaults.backbone))
     dataset = dataset | _recipe_in_time(dataset, given)
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)
@@ -172,6 +173,14 @@ def make_config(**given) -> Config:
         dataset = dataset | {"val_size": 0}
     above = dataset | given | {"preset": preset, "algorithm": algorithm, "uda_version": version}
     return resolved(preset, algorithm, version, above)
+
+
+def _recipe_of(name, algorithm, backbone):
+    """Return what a data set changes; of a backbone's features what is said of its inputs."""
+    inputs = DATASET_RECIPES.get(name, {}) | text_recipe(name, algorithm)
+    if backbone != NO_BACKBONE:
+        inputs = {option: inputs[option] for option in _OF_INPUTS if option in inputs}
+    return inputs | feature_recipe(name, algorithm, backbone)
 
 
 def resolved(preset, algorithm, version, above):

@@ -13,13 +13,16 @@ from experiments.options.entry import (
     Need,
     Range,
 )
+from experiments.options.features import reads, takes_views
+from experiments.options.kinds import TEXTS as TEXT_KIND
 from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS
 
 STRONG = ("uda", "fixmatch")  # algorithms with a strong view
 
 _option = Group("text")
 _TEXTS = "texts (--dataset=imdb, rotten_tomatoes or csv:PATH)"
-TEXTS = Need(_TEXTS, lambda c: c.model == "bert")
+TEXTS = Need(f"{_TEXTS} without --backbone", lambda c: c.model == "bert")
+_READ = Need(_TEXTS, lambda c: reads(c, TEXT_KIND))
 # What these columns hold is part of the split; where it stands is not.
 _OWN = {
     "needs": Need(
@@ -32,6 +35,12 @@ _OWN = {
 
 def _has_strong_view(config):
     return config.model == "bert" and config.algorithm in STRONG
+
+
+def _has_copies(config):
+    """Return whether words are replaced for strong views, of BERT or of a backbone."""
+    of_backbone = reads(config, TEXT_KIND) and takes_views(config) and config.views > 0
+    return of_backbone or (_has_strong_view(config) and not config.back_translation_dir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +64,13 @@ class TextOptions:
         128,
         "texts: tokens of an input",
         Range("at least 3: [CLS], a piece, [SEP]", lambda x: x >= 3),
-        needs=TEXTS,
+        needs=_READ,
     )
     truncation: str = _option(
         "tail",
         "texts: which end of a long one stays; the head where texts open with their point",
         choices=("tail", "head"),
-        needs=TEXTS,
+        needs=_READ,
     )
     text_augment: str = _option(
         "tf_idf",
@@ -69,8 +78,8 @@ class TextOptions:
         choices=("tf_idf", "uniform", "none"),
         needs=Need(
             "texts, an algorithm with a strong view (uda or fixmatch) and no "
-            "--back_translation_dir",
-            lambda c: _has_strong_view(c) and not c.back_translation_dir,
+            "--back_translation_dir; with --backbone --views",
+            _has_copies,
         ),
         departs=False,
     )
@@ -81,9 +90,7 @@ class TextOptions:
         POSITIVE,
         needs=Need(
             "texts whose words are replaced for uda or fixmatch",
-            lambda c: (
-                _has_strong_view(c) and c.text_augment != "none" and not c.back_translation_dir
-            ),
+            lambda c: _has_copies(c) and c.text_augment != "none",
         ),
         departs=False,
     )

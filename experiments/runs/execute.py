@@ -18,6 +18,7 @@ from experiments.runs.beginning import refuse_foreign
 from experiments.runs.header import announce, first_input, warn
 from experiments.runs.lock import held
 from experiments.runs.log import NOTHING, RunLog
+from experiments.runs.metrics import BEFORE_REFIT
 from experiments.runs.state import capture, checkpoints_of, restore
 from experiments.runs.stop import SECONDS, Stop
 from experiments.runs.warnings import evaluations
@@ -78,11 +79,12 @@ def _execute(config, program, cache_dir, on_step, snapshot_steps):
     if run.trainer.store.learns:
         run.trainer.parameters.check(first_input(run))
     checkpoints = checkpoints_of(config, run)
-    log = RunLog(out, config.steps, _resume(run, checkpoints), run.trainer.step)
-    written = results.write_config(run, program)  # first: by this file the run knows its folder
-    if run.trainer.step < config.steps:  # the run is not complete until it says so
+    written = _resume(run, checkpoints)
+    log = RunLog(out, config.total_steps, written, run.trainer.step, config.model_steps)
+    stated = results.write_config(run, program)  # first: by this file the run knows its folder
+    if run.trainer.step < config.total_steps:  # the run is not complete until it says so
         (out / "summary.json").unlink(missing_ok=True)
-    announce(run, written)
+    announce(run, stated)
     with Stop() as stop, log:
         finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
     for member in run.trainer.members:  # they hold memory and threads
@@ -139,13 +141,14 @@ class Clock:
 
     Args:
         log: `RunLog`; step: where the run stands.
+        refit_from: the step after which a refit begins; 0: there is none.
 
     Attributes:
         most: theta-steps that will take `SECONDS` at most, as far as can be told; one at first.
     """
 
-    def __init__(self, log: RunLog, step: int):
-        self.log, self.step, self.most = log, step, 1
+    def __init__(self, log: RunLog, step: int, refit_from: int = 0):
+        self.log, self.step, self.refit_from, self.most = log, step, refit_from, 1
         self.seconds_per_step = self.along = 0.0
 
     def timed(self, events):
@@ -163,18 +166,20 @@ class Clock:
             self.log.spent("lambda", seconds - self.along)
             return
         seconds, self.along = seconds + self.along, 0.0
-        self.log.spent("theta", seconds)
+        refits = 0 < self.refit_from < event.step
+        self.log.spent("refit" if refits else "theta", seconds)
         self.seconds_per_step, self.step = seconds / (event.step - self.step), event.step
         fits = int(SECONDS / max(self.seconds_per_step, 1e-9))
         self.most = max(1, min(fits, 4 * self.most))  # one fast step may have found its batch ready
 
 
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
-    trainer, config, clock = run.trainer, run.config, Clock(log, run.trainer.step)
+    trainer, config = run.trainer, run.config
+    clock = Clock(log, trainer.step, config.learning_steps)
     if trainer.step in snapshot_steps:
         on_step(run)
     stops = functools.partial(_next_stop, config=config, snapshot_steps=snapshot_steps)
-    events = trainer.steps(config.steps, stops, lambda: clock.most)
+    events = trainer.steps(config.total_steps, stops, lambda: clock.most)
     for event, seconds in clock.timed(events):
         clock.count(event, seconds, trainer.step)
         if event.kind == "lambda":
@@ -190,7 +195,7 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
         if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
             checkpoints.save(event.step, capture(run, log.written))
         log.progress(event.step, "/".join(Path(config.out).parts[-2:]))
-        if stopping and event.step < config.steps:
+        if stopping and event.step < config.total_steps:
             return False
         if whole and event.step in snapshot_steps:
             on_step(run)
@@ -198,12 +203,14 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
 
 
 def _due(step, every, config):
-    return step % every == 0 or step == config.steps
+    taken = (step - 1) % config.steps + 1  # of the refit, or of what learns before it
+    return taken % every == 0 or taken == config.steps
 
 
 def _next_stop(step, config, snapshot_steps):
+    start = step // config.steps * config.steps
     periods = (config.log_every, config.eval_every, config.checkpoint_every)
-    stops = [(step // period + 1) * period for period in periods]
+    stops = [start + ((step - start) // period + 1) * period for period in periods]
     return min(stops + [s for s in snapshot_steps if s > step])
 
 
@@ -221,23 +228,27 @@ def _log_lambda(run, log, event):
 
 
 def _evaluate(run, log):
-    splits, evaluator = run.splits, run.evaluator
+    now, splits = run.now, run.splits
+    evaluator = now.evaluator
     test_error, test_loss = evaluator.error_and_loss(splits.test)
-    validation_error, validation_loss = run.validate()
+    validation_error, validation_loss = now.validate()
     raw_error = test_error  # without an average the parameters are what was evaluated
     if run.config.ema_decay:
         raw_error, _ = evaluator.error_and_loss(splits.test, use_ema=False)
-    _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
+    losses = {"test": test_loss} | (
+        {} if validation_loss is None else {"validation": validation_loss}
+    )
+    _check_finite(run.trainer.step, **losses)
     table = run.trainer.store.table().numpy()
     log.write(
-        "eval",
+        "eval" if now is run else BEFORE_REFIT,
         run.trainer.step,
         test_error=test_error,
         test_loss=test_loss,
         validation_error=validation_error,
         validation_loss=validation_loss,
         raw_test_error=raw_error,
-        **_single_errors(run),
+        **_single_errors(now),
         lam_histogram=lam_histogram(table),
     )
     log.histogram(run.trainer.step, table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.assemble.build import Run
+from experiments.assemble.run import Run
 from experiments.options.deviations import deviations
 from experiments.runs.results import method_name
 from experiments.runs.warnings import foreseen
@@ -24,7 +24,7 @@ def announce(run: Run, configuration: Mapping[str, Any]) -> None:
     c, s = run.config, run.splits
     sizes = f"{len(s.labeled.labels)} labeled, {len(s.unlabeled.labels)} unlabeled"
     sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
-    print(f"{c.out}: {method_name(c)} on {s.name}, {sizes}; {c.steps} steps", flush=True)
+    print(f"{c.out}: {method_name(c)} on {s.name}, {sizes}; {_steps(c)}", flush=True)
     print(f"  {_classes(configuration)}", flush=True)
     print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
     for line in (*s.notes, *deviations(c)):
@@ -44,6 +44,12 @@ def warn(warnings: list[str]) -> None:
     """Print warnings, a line each."""
     for line in warnings:
         print(f"  WARNING: {line}", flush=True)
+
+
+def _steps(config):
+    models = f" of each of {config.folds} models" if config.cross_fits else ""
+    again = f", then {config.steps} of a new one on all labels" if config.learning_steps else ""
+    return f"{config.steps} steps{models}{again}"
 
 
 def _classes(configuration):

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class RunLog:
         written: metrics.jsonl at the checkpoint being resumed; what stands behind that was written
             by steps that will be taken again.
         step: the step being resumed.
+        model_steps: step -> theta-steps of single models up to it, where these are side by side.
 
     Raises:
         ValueError: metrics.jsonl is not what it was at the checkpoint. Nothing was changed.
@@ -49,8 +51,10 @@ class RunLog:
         total_steps: int,
         written: Written = NOTHING,
         step: int = 0,
+        model_steps: Callable[[int], int] = int,
     ):
         self.folder, self.total_steps, self.step = Path(folder), total_steps, step
+        self.model_steps = model_steps
         self.path = self.folder / "metrics.jsonl"
         self.size, self.digest = written.size, _digest(self.path, written, step)
         self.seconds = {"theta": 0.0, "lambda": 0.0}
@@ -103,7 +107,7 @@ class RunLog:
         self.board.histogram(step, weights)
 
     def spent(self, kind: str, seconds: float) -> None:
-        """Count the time of a call of "theta" or "lambda" steps.
+        """Count the time of a call of "theta" or "lambda" steps, or of a "refit"'s theta-steps.
 
         The first call of each kind traces and compiles; it is kept apart, or it would decide the
         Lambda-steps' share in short runs.
@@ -111,7 +115,7 @@ class RunLog:
         if kind not in self.first_calls:
             self.first_calls[kind] = seconds
         else:
-            self.seconds[kind] += seconds
+            self.seconds["theta" if kind == "refit" else kind] += seconds
 
     def lambda_share(self) -> float:
         """Return the Lambda-steps' share of the training time so far, in [0, 1]."""
@@ -145,8 +149,8 @@ class RunLog:
         if step < self.total_steps and now - self.progress_at < every:
             return
         self.progress_at = now
-        rate = (step - self.first_step) / max(now - self.started_steps, 1e-9)
-        left = (self.total_steps - step) / rate if rate > 0 else math.nan
+        rate = self._work(self.first_step, step) / max(now - self.started_steps, 1e-9)
+        left = self._work(step, self.total_steps) / rate if rate > 0 else math.nan
         print(
             _progress_text(step, self.total_steps, left, self.latest, self.lambda_share(), name),
             flush=True,
@@ -158,12 +162,17 @@ class RunLog:
         enough = seconds >= ESTIMATED_OVER or taken >= self.total_steps / 10
         if self.estimated or not (taken and left and enough):
             return
-        self.estimated, each = True, seconds / taken
+        self.estimated, each = True, seconds / self._work(self.first_step, step)
+        models = self._work(step - 1, step)
         print(
-            f"{name}: estimated time {_clock(left * each)} for the {left} steps that are left, at "
-            f"{each:.3g} s a step in the last {taken}",
+            f"{name}: estimated time {_clock(each * self._work(step, self.total_steps))} for the "
+            f"{left} steps that are left, at {each * models:.3g} s a step in the last {taken}",
             flush=True,
         )
+
+    def _work(self, step, until):
+        """Return the theta-steps of single models in between: a refit trains fewer side by side."""
+        return self.model_steps(until) - self.model_steps(step)
 
     def _total(self, kind):
         return self.before.get(f"{kind}_seconds", 0.0) + self.seconds[kind]

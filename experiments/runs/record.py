@@ -1,7 +1,7 @@
 """A run's record: the schema of its folder, writer and reader, what is a pair; no TensorFlow.
 
 config.json            `Configuration`: options, data, split, versions; written at the start
-metrics.jsonl          a line an event: `Evaluation`, `LambdaStep`, and "train" (never read)
+metrics.jsonl          a line an event, see `metrics`
 summary.json           `Summary`; written last: a run is finished once it is there
 example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
 cell.json              `paper.cell.CellNote`, of the paper's cells
@@ -19,12 +19,12 @@ from typing import Any, NamedTuple, TypedDict
 from experiments.options.config import without_retired
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs.machine import threads_of
+from experiments.runs.metrics import read_metrics
 from experiments.runs.run_files import (
     Arrays,
     Count,
     Counts,
     Flag,
-    Histogram,
     Number,
     Numbers,
     Object,
@@ -69,32 +69,11 @@ class Configuration(TypedDict):
     machines: Objects | None  # of `machine.continued`, a list: a run may go on elsewhere
 
 
-class Evaluation(TypedDict):
-    """A line of metrics.jsonl of kind "eval"; "lam_histogram" is over all of U."""
-
-    step: Count
-    test_error: Percent
-    test_loss: Number | None
-    validation_error: Percent | None
-    validation_loss: Number | None
-    raw_test_error: Percent | None
-    single_test_error: Percent | None  # of a cross-fit
-    lam_histogram: Histogram | None
-
-
-class LambdaStep(TypedDict):
-    """A line of metrics.jsonl of kind "lambda"; what else it measured depends on the options."""
-
-    step: Count
-    lam_quantiles: Numbers | None
-
-
 _EXTRAS = {  # may be missing, or damaged: the run counts without them
     "weights": ("example_weights.parquet", read_example_weights),
     "extremes": ("extreme_examples.npz", read_extreme_examples),
     "snapshots": ("snapshots.npz", read_snapshots),
 }
-_LINES = {"eval": Evaluation, "lambda": LambdaStep}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +106,7 @@ class Summary:
     coverage: Share | None = None
     lam_by_group: Object | None = None
     warnings: Texts | None = None  # of `warnings.warnings_of`
+    before_refit: Object | None = None  # errors of what learned its Lambda, by the names above
     smoke: Flag = False
     devices: Count = 1
 
@@ -179,6 +159,7 @@ class RunRecord:
     extremes: Arrays | None = None  # extreme_examples.npz
     snapshots: Arrays | None = None  # snapshots.npz
     remarks: tuple[str, ...] = ()  # optional files that could not be read, with the reason
+    learning: tuple[Mapping[str, Any], ...] = ()  # evaluations of what learned before a refit
 
     @property
     def seed(self) -> int:
@@ -293,7 +274,7 @@ def read_run(folder: Path, name: str = "", *, arrays: bool = True) -> RunRecord 
     check_fields(stated, Summary, path.name)
     summary = Summary(**{key: stated[key] for key in kinds_of(Summary) if key in stated})
     config = read_config(folder)
-    evals, lambdas = read_metrics(folder / "metrics.jsonl")
+    evals, lambdas, learning = read_metrics(folder / "metrics.jsonl")
     _check_agreement(summary, evals)
     remarks: list[str] = []
     extras = {}
@@ -302,7 +283,8 @@ def read_run(folder: Path, name: str = "", *, arrays: bool = True) -> RunRecord 
             extras[kind] = read(folder / file) if (folder / file).exists() else None
         except RunError as error:
             remarks.append(str(error))
-    return RunRecord(name, summary, config, evals, lambdas, **extras, remarks=tuple(remarks))
+    found = (name, summary, config, evals, lambdas)
+    return RunRecord(*found, **extras, remarks=tuple(remarks), learning=learning)
 
 
 def _check_agreement(summary: Summary, evals: tuple[Mapping[str, Any], ...]) -> None:
@@ -318,32 +300,3 @@ def _check_agreement(summary: Summary, evals: tuple[Mapping[str, Any], ...]) -> 
             raise RunError(
                 f"summary.json says {name} = {stated:.2f}, but metrics.jsonl gives {value:.2f}"
             )
-
-
-def read_metrics(path: Path) -> tuple[tuple[Mapping[str, Any], ...], ...]:
-    """Return the "eval" and the "lambda" lines of metrics.jsonl.
-
-    Returns:
-        (evals, lambdas), each in order of strictly increasing "step"; at least one evaluation.
-
-    Raises:
-        RunError: unreadable, a broken line (named by number), steps out of order, no evaluation.
-    """
-    found: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in _LINES}
-    for number, text in enumerate(read_text(path).split("\n"), start=1):
-        if not text.strip():
-            continue
-        where = f"{path.name} line {number}"
-        line = parse_object(text, where)
-        kind = line.get("kind")
-        if kind not in _LINES:
-            continue
-        check_fields(line, _LINES[kind], where)
-        if found[kind] and line["step"] <= found[kind][-1]["step"]:
-            raise RunError(
-                f"{where}: step {line['step']} of kind {kind!r} is doubled or out of order"
-            )
-        found[kind].append(line)
-    if not found["eval"]:
-        raise RunError(f"{path.name} holds no evaluation")
-    return tuple(map(tuple, found.values()))

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import ssl_weighting
-from experiments.assemble.build import Run
+from experiments.assemble.run import Run
 from experiments.options.config import options_as_json
 from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
@@ -19,6 +19,7 @@ from experiments.options.smoke import MARK
 from experiments.pages.csv_cells import csv_of
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import extremes, machine, record, run_files
+from experiments.runs.metrics import read_metrics
 from experiments.runs.warnings import warnings_of
 from ssl_weighting.data.files import replacing, write_atomically
 from ssl_weighting.data.splits import labeled_in_u
@@ -42,8 +43,10 @@ WEIGHTING_NAMES = {
 def method_name(config) -> str:
     """Return the row label of a run, such as "FixMatch + Λ"."""
     name = METHOD_NAMES[config.algorithm] + WEIGHTING_NAMES[config.weighting]
-    name += " + cross-fit" if config.validation == "cross_fit" else ""
-    name += " + V as labels" if config.validation_as_labels else ""
+    name += " + cross-fit" if config.cross_fits else ""
+    if config.refit:
+        name += " + refit" if config.learns else " + all labels"
+    name += " + V as labels" if config.labels_all else ""
     return f"{MARK} {name}" if config.smoke else name
 
 
@@ -91,7 +94,9 @@ def _class_counts(splits):
 def _machines(run):
     """Return the machines of the run; one on which no step is left to take is none of them."""
     out, step = Path(run.config.out), run.trainer.step
-    return machine.continued(out, step) if step < run.config.steps else machine.machines_of(out)
+    return (
+        machine.continued(out, step) if step < run.config.total_steps else machine.machines_of(out)
+    )
 
 
 def _commit():
@@ -193,7 +198,7 @@ def _save_averaged_model(run, path):
 
 def _summary(run, seconds, lambda_share):
     c, splits, store = run.config, run.splits, run.trainer.store
-    evals, _ = record.read_metrics(Path(c.out) / "metrics.jsonl")
+    evals, _, learning = read_metrics(Path(c.out) / "metrics.jsonl")
     return {
         "status": record.COMPLETE,
         "smoke": c.smoke,
@@ -206,13 +211,14 @@ def _summary(run, seconds, lambda_share):
         "num_labeled": len(splits.labeled.labels),
         "val_size": len(splits.validation.labels),
         "num_unlabeled": len(splits.unlabeled.labels),
-        "validation_as_labels": c.validation_as_labels,
+        "validation_as_labels": c.labels_all,
         "steps": c.steps,
         "devices": run.trainer.devices.count,
         "test_error_median20": median_of_last(evals, 20),
         "test_error_best_on_validation": best_on_validation(evals),
-        "best_on_validation_is_optimistic": store.learns or c.validation_as_labels,
+        "best_on_validation_is_optimistic": store.learns or c.labels_all,
         **_single_error(evals),
+        **_before_refit(learning),
         "test_error_last": evals[-1]["test_error"],
         "raw_test_error_last": evals[-1]["raw_test_error"],
         "lambda_share": lambda_share,
@@ -228,6 +234,20 @@ def _single_error(evals):
     if "single_test_error" not in evals[-1]:
         return {}
     return {"single_test_error_median20": median_of_last(evals, 20, "single_test_error")}
+
+
+def _before_refit(evals):
+    """Return the errors of what learned the Lambda of a refit: of one model or an ensemble."""
+    if not evals:
+        return {}
+    found = {
+        "test_error_median20": median_of_last(evals, 20),
+        "test_error_best_on_validation": best_on_validation(evals),
+        "test_error_last": evals[-1]["test_error"],
+        "raw_test_error_last": evals[-1]["raw_test_error"],
+        **_single_error(evals),
+    }
+    return {"before_refit": found}
 
 
 def _by_group(run):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.assemble.build import Run
+from experiments.assemble.run import Run
 from experiments.runs.run_files import RunError, read_snapshots, write_snapshots
 from ssl_weighting.evaluation import log_softmax
 
@@ -40,7 +40,7 @@ class Snapshots:
     def take(self, run: Run) -> None:
         """Record the run as it is now and write the file anew."""
         grid = np.stack(np.meshgrid(self.x, self.y), axis=-1).reshape(-1, 2)
-        logits = run.evaluator.logits(grid)
+        logits = run.now.evaluator.logits(grid)
         probability = np.exp(log_softmax(logits)[:, 1]).reshape(GRID, GRID)
         lam = run.trainer.store.table().numpy()
         self.taken[self.iterations[run.trainer.step]] = (probability, lam)

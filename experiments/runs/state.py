@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.assemble.build import Run
+from experiments.assemble.run import Run
 from experiments.options.config import RETIRED, Config, options_as_json, renewed
 from experiments.options.effects import effect_of, is_free
 from experiments.options.entry import CONTENT
@@ -78,7 +78,8 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
     Raises:
         ValueError: an array is missing or has another shape or dtype.
     """
-    state = _with_wide_squares(run, state)
+    run.trainer.step, run.trainer.lambda_steps = step, int(state["lambda_steps"])
+    state = _with_wide_squares(run, state)  # of what trains at that step
     for name, variable in variables(run).items():
         value = state.get(name)
         expected = (tuple(variable.shape), str(variable.dtype))
@@ -87,7 +88,6 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
             raise ValueError(f"Checkpoint entry {name} must be {expected}. Received: {found}")
     for name, variable in variables(run).items():
         variable.assign(state[name])
-    run.trainer.step, run.trainer.lambda_steps = step, int(state["lambda_steps"])
     for place, member in enumerate(run.trainer.members):
         nothing = np.zeros_like(member.theta.unreported)
         member.theta.unreported = state["unreported"][place] if "unreported" in state else nothing

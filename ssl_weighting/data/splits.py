@@ -14,7 +14,7 @@ from ssl_weighting.data.numbers import check_whole
 VAL_ORDERS = ("drawn", "first")
 _TEST_SHARE = 5  # of a user's own set without a test part, one example in five is held out
 # They keep the streams of one seed apart; 4 is the contamination's.
-_HOLD_OUT, _VALIDATION, _SUBSET, _HALVES = 1, 2, 3, 5
+_HOLD_OUT, _VALIDATION, _SUBSET, _FOLDS = 1, 2, 3, 5
 
 
 def make_splits(
@@ -106,28 +106,53 @@ def with_validation_as_labels(splits: DataSplits) -> DataSplits:
     return dataclasses.replace(splits, labeled=splits.labeled.joined(splits.validation))
 
 
-def cross_fit_halves(splits: DataSplits, seed: int) -> tuple[DataSplits, DataSplits]:
-    """Return the splits twice, each with one half of D as D and the other half as V.
+def with_fewer_tests(splits: DataSplits | RawDataset, num_test: int) -> DataSplits | RawDataset:
+    """Return a set with a random part of its test examples, always the same; 0: all of them."""
+    if not num_test or num_test >= len(splits.test.labels):
+        return splits
+    chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
+    return dataclasses.replace(splits, test=splits.test.take(chosen))
 
-    The examples of a class are dealt to the halves in turn, in an order drawn by `seed`; a class
-    with an odd number begins where the last one ended. U and the test set stay; V is left out.
+
+def cross_fit_folds(splits: DataSplits, seed: int, folds: int = 2) -> tuple[DataSplits, ...]:
+    """Return the splits `folds` times, each with one fold of D as V and the other folds as D.
+
+    The examples of a class are dealt to the folds in turn, in an order drawn by `seed`; each class
+    begins where the last one ended. So the folds differ by one example at most, in all and of each
+    class, and no class is missing from the labels of any. U and the test set stay; V is left out.
+
+    Args:
+        splits: D, U, V and the test set.
+        seed: of the order, from 0.
+        folds: K, from 2 to the number of labels.
 
     Raises:
-        ValueError: if a class has fewer than two labels, one for each half.
+        ValueError: `folds` out of range, or a class with fewer than two labels, all of which one
+            fold would hold.
     """
     labels = splits.labeled.labels
-    few = [name for c, name in enumerate(splits.class_names) if (labels == c).sum() < 2]
+    check_whole("folds", folds, 2)
+    counts = np.bincount(labels, minlength=splits.num_classes)
+    few = [f"{name} ({n})" for name, n in zip(splits.class_names, counts, strict=True) if n < 2]
     if few:
         raise ValueError(
-            "`num_labeled` must give every class two labels, one for each half. Received: fewer of "
-            f"{', '.join(few)}. Ask for more labels."
+            "`num_labeled` must give every class at least two labels, or without one fold a class "
+            f"had none. Received: fewer of {', '.join(few)}. Ask for more labels."
         )
-    order = np.random.RandomState([_HALVES, seed]).permutation(len(labels))
+    if folds > len(labels):
+        raise ValueError(
+            "`folds` must be at most the number of labels, one for each fold. Received: "
+            f"folds={folds} with {len(labels)} labels. Lower it, or ask for more labels."
+        )
+    order = np.random.RandomState([_FOLDS, seed]).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
-    halves = [splits.labeled.take(np.sort(order[k::2])) for k in (0, 1)]
-    return tuple(
-        dataclasses.replace(splits, labeled=halves[k], validation=halves[1 - k]) for k in (0, 1)
-    )
+    found = []
+    for held in reversed(range(folds)):  # the first model learns from the first of two folds
+        inside = np.zeros(len(labels), bool)
+        inside[order[held::folds]] = True
+        parts = {"labeled": splits.labeled.take(~inside), "validation": splits.labeled.take(inside)}
+        found.append(dataclasses.replace(splits, **parts))
+    return tuple(found)
 
 
 def hold_out(

@@ -39,12 +39,15 @@ BASES = [
         {"dataset": "cifar10", "inverse_hessian": "conjugate_gradient"},
         {"dataset": "folder:mine"},
         {"dataset": "moons"},
+        {"dataset": "moons", "validation": "cross_fit"},
         {"dataset": "imdb"},
         {"dataset": "imdb", "algorithm": "fixmatch", "back_translation_dir": "there"},
         {"dataset": "imdb", "text_augment": "none"},
         {"dataset": "csv:mine.csv"},
         {"dataset": "features:mine.npz", "algorithm": "fixmatch"},
         {"dataset": "features:mine.npz", "algorithm": "fixmatch", "feature_views": "mixed"},
+        {"dataset": "cifar10", "backbone": "efficientnet_lite0", "algorithm": "fixmatch"},
+        {"dataset": "imdb", "backbone": "minilm"},
     )
 ]
 RANGES = [(name, k) for name, entry in ENTRIES.items() for k, _ in enumerate(entry.ranges)]
@@ -133,6 +136,7 @@ def test_choices_are_the_library_s():
 OTHER_LISTS = {
     ("experiments/run_cell.py", "seed", "out"),  # what the cell's program sets itself
     ("experiments/options/flags.py", "dataset", "out"),  # what must be given
+    ("experiments/options/extraction.py", "dataset", "backbone", "out"),
     ("experiments/report/grouping.py", "seed", "val_seed"),  # what repeats a run
     # And what the recorded source and machine stand for.
     ("experiments/report/grouping.py", "data_dir", "threads"),
@@ -144,12 +148,14 @@ OTHER_LISTS = {
     ),
     # What extract_features has in common with training, and what its views alone need.
     (
-        "experiments/options/backbone.py",
+        "experiments/options/extraction.py",
         "dataset", "data_dir", "on_error", "text_column", "label_column",
         "id_column", "delimiter", "max_len", "truncation", "num_test", "seed", "flip",
         "text_augment", "text_augment_p",
     ),
-    ("experiments/options/backbone.py", "seed", "flip", "text_augment", "text_augment_p"),
+    ("experiments/options/extraction.py", "seed", "flip", "text_augment", "text_augment_p"),
+    # What holds whatever net reads the data.
+    ("experiments/options/presets.py", "flip", "max_len"),
     # What a recipe hangs on.
     (
         "experiments/options/deviations.py",

@@ -174,6 +174,7 @@ def test_an_average_alone_is_evaluated_beside_the_parameters(decay, averages):
         evaluator=SimpleNamespace(error_and_loss=error_and_loss), validate=lambda: (1.0, 0.1),
         trainer=trainer,
     )  # fmt: skip
+    run.now = run
     log = SimpleNamespace(
         write=lambda kind, step, **values: written.update(values), histogram=lambda *_: None
     )

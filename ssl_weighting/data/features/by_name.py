@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ssl_weighting.data.examples import RawDataset, base_name
+from ssl_weighting.data.examples import Examples, RawDataset, base_name
 from ssl_weighting.data.features.files import InputRows, input_rows, read_arrays
 from ssl_weighting.data.keyed_arrays import NAMES, check_keys, described, labeled_parts
 from ssl_weighting.data.names import printable
@@ -37,7 +38,30 @@ def load_features(dataset: str) -> RawDataset:
     """
     check_features(dataset)
     path = dataset.partition(":")[2]
-    arrays = read_arrays(path)
+    parts, class_names = features_by_part(path, read_arrays(path))
+    names = {part: one.names for part, one in parts.items()}
+    return own_dataset(
+        Path(path).stem,
+        parts,
+        class_names,
+        f"{'folder' if os.path.isdir(path) else 'file'} {base_name(path)}",
+        lambda part, row: names[part][row],
+        rows="examples",
+    )
+
+
+def features_by_part(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Examples], tuple[str, ...]]:
+    """Return the parts of a set, and the names of its classes.
+
+    Args:
+        path: for errors.
+        arrays: by key, see `load_features`.
+
+    Raises:
+        ValueError: a key is missing or unknown, or an array does not fit.
+    """
     check_keys(path, arrays, NAMES)
     stacks = {
         p: _stack(path, f"x_{p}", arrays[f"x_{p}"]) for p in _WITH_VIEWS if f"x_{p}" in arrays
@@ -55,14 +79,7 @@ def load_features(dataset: str) -> RawDataset:
     for part, one in parts.items():
         views = stacks[part][:, 1:] if part in stacks and stacks[part].shape[1] > 1 else None
         parts[part] = dataclasses.replace(one, names=names[part], views=views)
-    return own_dataset(
-        Path(path).stem,
-        parts,
-        class_names,
-        f"{'folder' if os.path.isdir(path) else 'file'} {base_name(path)}",
-        lambda part, row: names[part][row],
-        rows="examples",
-    )
+    return parts, class_names
 
 
 def check_features(dataset: str, data_dir: str | os.PathLike | None = None) -> None:
