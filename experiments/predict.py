@@ -21,15 +21,14 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.options.config import recorded_option
-from experiments.options.kinds import TEXTS
 from experiments.runs.errors import friendly
 from experiments.runs.saved_model import kind_of_run, load_model, read_run
 from experiments.serving.answers import Answers, check_out
-from experiments.serving.source import Source, Wanted, sources
+from experiments.serving.source import Source, sources
+from experiments.serving.wanted import wanted_by
 from ssl_weighting.data.images.picture import PictureError
 from ssl_weighting.data.progress import counted
-from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout
+from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP
 
 SKIPPED = 2  # exit code: there are answers, but not for every example
 
@@ -47,22 +46,6 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "csv: between columns", values)
     text = "at an image or a text that cannot be read"
     flags.DEFINE_enum("on_error", SKIP, (SKIP, STOP), text, values)
-
-
-def wanted_by(config: dict, given: flags.FlagValues) -> Wanted:
-    """Return what the model of a run takes, and how the flags say that files are read.
-
-    Args:
-        config: as of `read_run`.
-        given: the program's flags.
-    """
-    kind = kind_of_run(config)
-    options = {"text_column": USUAL.text} | config["config"]  # runs of before have none
-    column = given.text_column
-    if kind is TEXTS and not column:
-        column = recorded_option(options, "text_column")
-    layout = Layout(column or USUAL.text, id=given.id_column, delimiter=given.delimiter)
-    return Wanted({kind: tuple(config["input_shape"])}, layout, given.on_error)
 
 
 def check_top_k(top_k: int, class_names: list[str]) -> None:

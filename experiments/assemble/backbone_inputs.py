@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.assemble.backbones import image_backbone, text_backbone
+from experiments.assemble.backbones import TextBackbone, image_backbone, text_backbone
 from experiments.assemble.features import ImageEncoder
 from experiments.assemble.text_data import encoder_for
 from experiments.options.config import config_from_json
 from experiments.options.extraction import extraction_of
+from ssl_weighting.data.texts.tokens import TextEncoder
 
 
 class ImageFeatures(NamedTuple):
@@ -22,11 +23,29 @@ class ImageFeatures(NamedTuple):
             sources keep their size, the net resizes them.
         channels: of the net's inputs; grey and colour images are turned into what it takes.
         encode: images [n, H, W, C] uint8 -> features [n, d] float32 of the clean view.
+        net: as of `ImageBackbone`, [n, side, side, channels] float32 in [-1, 1] -> features.
     """
 
     side: int
     channels: int
     encode: Callable[[np.ndarray], np.ndarray]
+    net: Callable
+
+
+class TextFeatures(NamedTuple):
+    """The frozen net of a run on texts.
+
+    Attributes:
+        encode: n texts -> tokens [n, L] int32.
+        net: tokens -> features [n, d] float32; keeps the hidden states of all n in memory.
+    """
+
+    encode: TextEncoder
+    net: TextBackbone
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the features [n, d] float32 of n texts."""
+        return self.net(self.encode(texts))
 
 
 def image_features(configuration: Mapping[str, Any]) -> ImageFeatures:
@@ -47,11 +66,11 @@ def image_features(configuration: Mapping[str, Any]) -> ImageFeatures:
     def encode(images):
         return encoder(images, np.arange(len(images)), 0)
 
-    return ImageFeatures(backbone.side, backbone.channels, encode)
+    return ImageFeatures(backbone.side, backbone.channels, encode, backbone.net)
 
 
-def text_features(configuration: Mapping[str, Any]) -> Callable[[Sequence[str]], np.ndarray]:
-    """Return what turns texts into features [n, d] float32, as the run's frozen net did.
+def text_features(configuration: Mapping[str, Any]) -> TextFeatures:
+    """Return what turns texts into features, as the run's frozen net did.
 
     Args:
         configuration: what the run's config.json holds.
@@ -63,8 +82,7 @@ def text_features(configuration: Mapping[str, Any]) -> Callable[[Sequence[str]],
     config = config_from_json(configuration["config"])
     backbone = text_backbone(config.backbone)
     _check_same(backbone.recipe, configuration["inputs"])
-    encoder = encoder_for(extraction_of(config).config)
-    return lambda texts: backbone(encoder(texts))
+    return TextFeatures(encoder_for(extraction_of(config).config), backbone)
 
 
 def _check_same(recipe, inputs):

@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from experiments.options.kinds import IMAGES
 from experiments.serving.picture_graph import decode_pictures
 from experiments.serving.places import CLASSES, MODEL, SAVED_MODEL, TOKENIZER
 from experiments.serving.portable import PROBABILITIES, Portable
@@ -40,8 +39,8 @@ def write_export(out: Path, run: str, found: Portable, config: Mapping[str, Any]
         write_saved_model(temporary / SAVED_MODEL, found, config["class_names"])
         about = described(run, found, config)
         (temporary / CLASSES).write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
-        if found.texts is not None:
-            (temporary / TOKENIZER).write_text(found.texts.encode.to_json(), "utf-8")
+        if found.encode is not None:
+            (temporary / TOKENIZER).write_text(found.encode.to_json(), "utf-8")
         if out.exists():
             shutil.rmtree(out)
         os.replace(temporary, out)
@@ -63,8 +62,8 @@ def described(run: str, found: Portable, config: Mapping[str, Any]) -> dict[str,
         },
         "run": run,
     }
-    if found.texts is not None:
-        about["inputs"]["truncation"] = found.texts.encode.truncation
+    if found.picture is not None:
+        about["inputs"]["files"] = list(found.picture)
     return about
 
 
@@ -84,11 +83,10 @@ def write_saved_model(folder: Path, found: Portable, class_names: list[str]) -> 
     archive.track(model)
     spec = tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype, inputs.name)
     archive.add_endpoint(ARRAYS, lambda x: _answers(model(x), class_names), [spec])
-    if found.kind is IMAGES:
-        shape = tuple(inputs.shape[1:])
+    if found.picture is not None:
         archive.add_endpoint(
             BYTES,
-            lambda encoded: _answers(model(decode_pictures(encoded, shape)), class_names),
+            lambda encoded: _answers(model(decode_pictures(encoded, found.picture)), class_names),
             [tf.TensorSpec([None], tf.string, "image_bytes")],
         )
     archive.write_out(str(folder), verbose=False)

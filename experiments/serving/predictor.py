@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from experiments.options.kinds import TEXTS, Kind
+from experiments.assemble.backbone_inputs import TextFeatures, image_features, text_features
+from experiments.options.kinds import IMAGES, TEXTS, Kind
 from experiments.runs.saved_model import kind_of_run
 from experiments.serving.text_inputs import TextInputs, text_inputs
+from experiments.serving.wanted import backbone_kind
 from ssl_weighting.data.images.augmentation import clean_view
 
 _BATCH = 500  # images or features in the model at once
@@ -26,13 +29,31 @@ def predictors(model: keras.Model, config: Mapping[str, Any]) -> Mapping[Kind, P
         model, config: of a run, as of `runs.saved_model`.
 
     Raises:
-        OSError, ValueError: as `text_inputs`, where the run was trained on texts.
+        OSError, ValueError: as `text_inputs`, where the run was trained on texts. So do the
+            functions, as `backbone_inputs`, where it has a backbone.
     """
     kind = kind_of_run(config)
-    if kind is not TEXTS:
-        return {kind: lambda inputs: predict(model, inputs)}
-    inputs = text_inputs(model, config)
-    return {TEXTS: lambda texts: predict_texts(model, inputs, texts)}
+    if kind is TEXTS:
+        inputs = text_inputs(model, config)
+        return {TEXTS: lambda texts: predict_texts(model, inputs, texts)}
+    raw = backbone_kind(config)
+    found = {kind: lambda inputs: predict(model, inputs)}
+    if raw is IMAGES:
+        found[IMAGES] = _through(model, lambda: image_features(config).encode)
+    elif raw is TEXTS:
+        found[TEXTS] = _through(model, lambda: functools.partial(_mean, text_features(config)))
+    return found
+
+
+def _through(model, opened):
+    """Return a predictor through a backbone, which is opened when it is first needed."""
+    opened = functools.cache(opened)
+    return lambda inputs: predict(model, opened()(inputs))
+
+
+def _mean(features: TextFeatures, texts):
+    tokens = features.encode(texts)
+    return _by_length(tokens, features.net)
 
 
 def predict(model: keras.Model, inputs: np.ndarray, batch_size: int = _BATCH) -> np.ndarray:
@@ -51,10 +72,14 @@ def predict_texts(
 ) -> np.ndarray:
     """Return class probabilities [n, C] float32 of n texts."""
     tokens = inputs.encode(texts)
-    found = np.zeros([len(tokens), model.output["logits"].shape[-1]], np.float32)
-    # Each length of the frozen layers is compiled once if like lengths stand together.
+    return _by_length(tokens, lambda part: predict(model, inputs(part)), batch_size)
+
+
+def _by_length(tokens, act, batch_size=_TEXTS):
+    """Return act(tokens [b, L]) of all, texts of like length together.
+
+    So each length of frozen layers is compiled once.
+    """
     order = np.argsort((tokens != 0).sum(axis=1), kind="stable")
-    for k in range(0, len(order), batch_size):
-        part = order[k : k + batch_size]
-        found[part] = predict(model, inputs(tokens[part]))
-    return found
+    parts = [act(tokens[order[k : k + batch_size]]) for k in range(0, len(order), batch_size)]
+    return np.concatenate(parts)[np.argsort(order)]

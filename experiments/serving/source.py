@@ -60,7 +60,8 @@ class Wanted(NamedTuple):
 
     Attributes:
         sizes: kind of inputs that it takes -> shape of one: (height, width, channels) of images,
-            (d,) of features, () of texts.
+            (d,) of features, () of texts. 0 channels: grey and colour, and arrays keep their size,
+            as they go through a backbone.
         layout: of .csv files.
         on_error: "skip" or "stop", at an image or a text that cannot be read.
     """
@@ -129,7 +130,7 @@ def _pictures(given, files: Sequence[tuple[str, Found]], wanted: Wanted) -> Sour
     def chunks():
         for start in range(0, len(files), CHUNK[IMAGES]):
             some = files[start : start + CHUNK[IMAGES]]
-            yield Chunk(*read_images(some, tuple(size), channels, wanted.on_error))
+            yield Chunk(*read_images(some, tuple(size), channels or 3, wanted.on_error))
 
     return Source(given, IMAGES, len(files), lambda: (name for name, _ in files), chunks)
 
@@ -151,7 +152,7 @@ def _npz(path, prefix, wanted):
     def chunks():
         block = CHUNK[IMAGES]
         for some, x in zip(names(block), images.blocks(block), strict=True):
-            yield Chunk(some, resize_images(x, tuple(size)))
+            yield Chunk(some, resize_images(x, tuple(size)) if channels else x)
 
     for _ in images.blocks(CHUNK[IMAGES]):  # compares its checksum
         pass

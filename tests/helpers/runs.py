@@ -152,9 +152,9 @@ def unbroken_run():
     return folder / "run", workshop
 
 
-def opened(folder):
+def opened(folder, *kinds):
     """Return the model of a finished run and its config.json."""
-    config = read_run(Path(folder))
+    config = read_run(Path(folder), *kinds)
     return load_model(Path(folder), config), config
 
 

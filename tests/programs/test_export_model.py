@@ -1,25 +1,23 @@
 """A run's model in programs without this package: the same numbers as `predict`, by name."""
 
-import io
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import runs
 import tensorflow as tf
 from absl import app
-from feature_files import D, arrays, write_npz
+from feature_files import arrays, write_npz
 from PIL import Image
 from runs import DIGITS, MOONS, call, opened
 from text_runs import tiny_options
+from tokenizers import Tokenizer
 
 from experiments import export_model
 from experiments.assemble.build import load_splits
-from experiments.options.kinds import TEXTS
+from experiments.options.kinds import IMAGES, KINDS, TEXTS
 from experiments.options.presets import make_config
 from experiments.runs import execute as running
 from experiments.serving.predictor import predict, predictors
@@ -92,7 +90,12 @@ def test_images(exported):
     check_served(served(folder, images=images), expected, config["class_names"])
     assert json.loads((folder / "classes.json").read_text()) == {
         "class_names": list("0123456789"),
-        "inputs": {"kind": "images", "shape": [None, 8, 8, 1], "dtype": "uint8"},
+        "inputs": {
+            "kind": "images",
+            "shape": [None, 8, 8, 1],
+            "dtype": "uint8",
+            "files": [8, 8, 1],
+        },
         "run": "run",
     }
     assert {f.name for f in folder.iterdir()} == {"model.keras", "saved_model", "classes.json"}
@@ -103,12 +106,92 @@ def test_encoded_images_are_labeled_as_files_are(exported, tmp_path):
     run = runs.unbroken_run()[0]
     model, config = opened(run)
     rng = np.random.default_rng(0)
-    names, (tmp_path / "new").mkdir(), rng = [], None, np.random.default_rng(0)
+    (tmp_path / "new").mkdir()
     for k, suffix in enumerate(("png", "jpg", "webp", "bmp")):
-        noise = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(tmp_path / "new" / f"{k}.{suffix}")
-    [source] = sources([str(tmp_path / "new")], Wanted({k: (8, 8, 1) for k in KINDS_OF_IMAGES}))
+        noise = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "new" / f"{k}.{suffix}", quality=90)
+    [source] = sources([str(tmp_path / "new")], Wanted({IMAGES: (8, 8, 1)}))
     [chunk] = source.chunks()
     contents = [(tmp_path / "new" / name).read_bytes() for name in chunk.names]
-    answers = served(exported(run), "encoded", image_bytes=contents)
+    folder = exported(run)
+    answers = served(folder, "encoded", image_bytes=contents)
     check_served(answers, predict(model, chunk.inputs), config["class_names"])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        served(folder, "encoded", image_bytes=[contents[0][:-40]])
+
+
+@pytest.mark.parametrize(
+    "options, program",
+    [
+        ({"head": "linear"}, "train_features"),
+        pytest.param({"head": "mlp"}, "train_features", marks=pytest.mark.slow),
+        pytest.param(MOONS | {"weighting": "fixed"}, "train_synthetic", marks=pytest.mark.slow),
+    ],
+)
+def test_features_and_points(exported, tmp_path, options, program):
+    if program == "train_features":
+        sizes = {"num_labeled": 9, "val_size": 9, "labeled_batch": 6, "unlabeled_ratio": 2}
+        sizes |= {"steps": 4, "eval_every": 4, "checkpoint_every": 4, "weighting": "fixed"}
+        options = options | sizes | {"dataset": write_npz(tmp_path / "f.npz", **arrays())}
+    config = make_config(**options, out=str(tmp_path / "run"))
+    running.execute(config, program)
+    x = load_splits(config).test.inputs
+    model, config = opened(tmp_path / "run", tuple(KINDS.values()))
+    folder, expected = exported(tmp_path / "run"), predict(model, x)
+    np.testing.assert_allclose(alone(folder, x), expected, atol=1e-6)
+    check_served(served(folder, features=x), expected, config["class_names"])
+
+
+TEXTS_TO_SAY = ["good film", "the plot was dull ! " * 9 + "bad", "[CLS] a great movie"]
+
+
+def tokens_by_hand(folder, texts):
+    """Return tokens as docs/predict.md says."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    return np.array([found.ids for found in tokenizer.encode_batch(texts)], "int32")
+
+
+@pytest.mark.parametrize("trainable", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_texts(exported, tmp_path, trainable):
+    options = tiny_options(tmp_path) | {
+        "algorithm": "supervised", "bert_trainable_layers": trainable, "steps": 4, "eval_every": 4,
+    }  # fmt: skip
+    running.execute(make_config(**options, out=str(tmp_path / "run")), "train_text")
+    model, config = opened(tmp_path / "run")
+    expected = predictors(model, config)[TEXTS](TEXTS_TO_SAY)
+    folder = exported(tmp_path / "run")
+    tokens = tokens_by_hand(folder, TEXTS_TO_SAY)
+    # Frozen layers are read as float16.
+    np.testing.assert_allclose(alone(folder, tokens), expected, atol=1e-4 if trainable else 1e-6)
+    answers = served(folder, tokens=tokens)
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-4)
+    about = json.loads((folder / "classes.json").read_text())
+    assert about["inputs"] == {"kind": "tokens", "shape": [None, 9], "dtype": "int32"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--run=x"], ["--out=x"], ["--run=x", "--out=y", "z"]])
+def test_missing_arguments_are_a_usage_error(monkeypatch, arguments):
+    with pytest.raises(app.UsageError, match="--run and --out must be given"):
+        call(export_model, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize("kind", ["a file", "a folder of something", "no folder", "no run"])
+def test_what_cannot_be_is_refused_before_any_work(monkeypatch, tmp_path, capsys, kind):
+    monkeypatch.setattr(export_model, "load_model", lambda *run: pytest.fail("read the model"))
+    out, run = tmp_path / "out", runs.unbroken_run()[0]
+    capsys.readouterr()
+    if kind == "a file":
+        out.write_text("mine")
+    elif kind == "a folder of something":
+        (out / "more").mkdir(parents=True)
+    elif kind == "no folder":
+        out = out / "no" / "such"
+    else:
+        run = tmp_path / "no_run"
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit):
+        call(export_model, monkeypatch, f"--run={run}", f"--out={out}")
+    error = capsys.readouterr().err
+    assert "--run must be a finished" in error if kind == "no run" else "--out must" in error
+    assert sorted(tmp_path.rglob("*")) == before and error.count("\n") == 1

@@ -14,9 +14,11 @@ from experiments.assemble.build import build, load_splits
 from experiments.compare_runs import differences
 from experiments.options.deviations import deviations
 from experiments.options.effects import refuse_without_effect
+from experiments.options.kinds import FEATURE_ROWS
 from experiments.options.presets import make_config
 from experiments.report.report import write_report
 from experiments.runs import execute as running
+from experiments.serving.source import Wanted, sources
 from experiments.verification import scores
 from ssl_weighting.data.splits import labeled_in_u
 
@@ -219,9 +221,9 @@ def test_predict_says_what_the_model_says(dataset, unbroken, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("given", ["csv:x", "npz:x", "features:", "features:nowhere"])
-def test_predict_refuses_what_is_no_file_of_features(unbroken, given):
+def test_predict_refuses_what_is_no_file_of_features(given):
     with pytest.raises((ValueError, FileNotFoundError), match=r"--input must (be|name a)"):
-        predict.load_features(given, D)
+        sources([given], Wanted({FEATURE_ROWS: (D,)}))
 
 
 def test_a_run_knows_which_of_u_are_labeled(dataset):

@@ -80,10 +80,10 @@ def new_images(path: str | os.PathLike, channels: int) -> tuple[ArrayRows, Array
 
     Args:
         path: of the file.
-        channels: 1 or 3 of the model's inputs.
+        channels: 1 or 3 of the model's inputs; 0: either.
 
     Returns:
-        Images, uint8 [n, H, W, channels], and names [n], strings.
+        Images, uint8 [n, H, W, C], and names [n], strings.
 
     Raises:
         ValueError: it is damaged, has no `x`, or that is no such array. So do the blocks.
@@ -95,9 +95,9 @@ def new_images(path: str | os.PathLike, channels: int) -> tuple[ArrayRows, Array
     shape = (*x.shape, 1) if len(x.shape) == 3 else x.shape
     if x.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
         as_images(read_npz(path)["x"], f"`x` in {path}")  # refuses it
-    if shape[3] != channels or not shape[0]:
+    if channels not in (0, shape[3]) or not shape[0]:
         raise ValueError(
-            f"`x` in {path} must be uint8 [n, H, W, {channels}] with n > 0, as this run was "
+            f"`x` in {path} must be uint8 [n, H, W, {channels or 'C'}] with n > 0, as this run was "
             f"trained on. Received: {list(shape)}"
         )
     if names is not None and (names.shape != shape[:1] or names.dtype.kind != "U"):

@@ -1,0 +1,64 @@
+"""What a finished run takes as new inputs, known from its config.json without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from experiments.options.backbone import NO_BACKBONE
+from experiments.options.config import recorded_option
+from experiments.options.kinds import IMAGES, TEXTS, Kind, kind_of
+from experiments.runs.run_files import RunError
+from experiments.runs.saved_model import kind_of_run
+from experiments.serving.source import Wanted
+from ssl_weighting.data.texts.csv_rows import USUAL, Layout
+
+
+def backbone_kind(config: Mapping[str, Any]) -> Kind | None:
+    """Return the kind of data whose features a run was trained on; None: it has no backbone.
+
+    Args:
+        config: as of `read_run`.
+
+    Raises:
+        RunError: config.json lacks what it says of such a run.
+    """
+    options = config["config"]
+    if options.get("backbone", NO_BACKBONE) == NO_BACKBONE:
+        return None
+    kind, inputs = kind_of(recorded_option(options, "dataset")), config.get("inputs") or {}
+    side = str(inputs.get("image_size", ""))
+    if "backbone" not in inputs or (kind is IMAGES and not side.isdecimal()):
+        raise RunError(
+            "config.json of a run with --backbone must say in `inputs` what made its features, "
+            f"`backbone` and `image_size`. Received: {inputs}"
+        )
+    return kind
+
+
+def wanted_by(config: Mapping[str, Any], given: flags.FlagValues) -> Wanted:
+    """Return what the model of a run takes, and how the flags say that files are read.
+
+    Args:
+        config: as of `read_run`.
+        given: the flags of `predict`.
+
+    Raises:
+        RunError: as `backbone_kind`.
+    """
+    kind, raw = kind_of_run(config), backbone_kind(config)
+    sizes = {kind: tuple(config["input_shape"])}
+    if raw is IMAGES:
+        side = int(config["inputs"]["image_size"])
+        # Before the features that they become: a path may be either, and pictures come first.
+        sizes = {IMAGES: (side, side, 0)} | sizes
+    elif raw is not None:
+        sizes = {raw: ()} | sizes
+    options = {"text_column": USUAL.text} | config["config"]  # runs of before have none
+    column = given.text_column
+    if TEXTS in sizes and not column:
+        column = recorded_option(options, "text_column")
+    layout = Layout(column or USUAL.text, id=given.id_column, delimiter=given.delimiter)
+    return Wanted(sizes, layout, given.on_error)
