@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.runs.errors import friendly
-from experiments.runs.saved_model import kind_of_run, load_model, read_run
+from experiments.runs.saved_model import load_model, read_run
 from experiments.serving.answers import Answers, check_out
 from experiments.serving.source import Source, sources
 from experiments.serving.wanted import wanted_by
@@ -101,7 +101,9 @@ def main(argv: list[str]) -> int:
         inputs = sources(paths, wanted_by(config, given))
         with Answers(given.out, names, given.top_k, given.probabilities) as answers:
             label(Path(given.run), config, inputs, answers)
-    print(f"labeled {answers.count} {kind_of_run(config).rows}: {given.out}")
+    kinds = {source.kind.rows for source in inputs}
+    rows = kinds.pop() if len(kinds) == 1 else "examples"
+    print(f"labeled {answers.count} {rows}: {given.out}")
     if answers.skipped:
         name, reason = answers.first
         said = f"{answers.skipped} could not be read: see `problem` there"
