@@ -99,7 +99,7 @@ def test_texts(tmp_path, monkeypatch):
     words = ["good", "great", "film", "movie", "was", "the"]
     texts = [f"{a} {b} {c}" for a in words for b in words for c in words if len({a, b, c}) == 3]
     rows = [(text, "pnm"[k % 3] if k < 60 else "") for k, text in enumerate(texts)]
-    options = {"dataset": f"csv:{write_csv(tmp_path / 't.csv', rows)}", "backbone": bert}
+    options = {"dataset": f"csv:{write_csv(tmp_path / 't.csv', rows)}", "backbone": str(bert)}
     features = train(train_text, monkeypatch, tmp_path, **options, max_len=9)
     new = [*texts[-5:], "good " * 30]
     write_csv(tmp_path / "new.csv", [(text,) for text in new], ("text",))
