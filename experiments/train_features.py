@@ -26,7 +26,7 @@ from ssl_weighting.data.features.by_name import check_features
 def main(argv: list[str]) -> int:
     """Run the configuration of the command line; return the exit code."""
     with friendly():
-        config = config_from_flags(argv)
+        config = config_from_flags(argv, kind=FEATURE_ROWS)
         check_kind(config.dataset, FEATURE_ROWS)
         check_features(config.dataset, config.data_dir or None)
         summary = execute(config, "train_features")

@@ -34,7 +34,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def main(argv: list[str]) -> int:
     """Run the configuration of the command line; return the exit code."""
     with friendly():
-        config = config_from_flags(argv)
+        config = config_from_flags(argv, kind=IMAGES)
         check_kind(config.dataset, IMAGES)
         if not config.smoke:
             check_images(config.dataset, config.data_dir or None)

@@ -40,7 +40,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def main(argv: list[str]) -> int:
     """Run the configuration of the command line; return the exit code."""
     with friendly():
-        config = config_from_flags(argv, _SMOKE)
+        config = config_from_flags(argv, _SMOKE, TEXTS)
         check_kind(config.dataset, TEXTS)
         check_texts(config.dataset, config.data_dir or None)
         summary = execute(config, "train_text", cache_dir=cache_dir(flags.FLAGS.cache_dir))

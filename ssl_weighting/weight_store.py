@@ -17,7 +17,7 @@ LEARNED = ("single", "per_example", "shuffled", "random")
 
 
 class WeightStore:
-    """Holds Lambda, its optimizer and the last influence of every id.
+    """Holds Lambda, its optimizer and what is known of the influence of every id.
 
     Modes (what the objective multiplies the unlabeled terms of example u with):
         zero: 0. fixed: the initial value. single: one learned weight for all (Fig. 4 left), moved
@@ -63,6 +63,13 @@ class WeightStore:
         )
         self.visits = keras.Variable(
             tf.zeros([num_unlabeled], "int32"), name="visits", dtype="int32"
+        )
+        # Of all visits of an id, NaN where some were not recorded: the mean of its influences, and
+        # the root of the sum of their squared deviations, which float32 holds where the sum is not.
+        nothing = tf.zeros([num_unlabeled])
+        self.influence_mean = keras.Variable(nothing, name="influence_mean", trainable=False)
+        self.influence_deviation = keras.Variable(
+            nothing, name="influence_deviation", trainable=False
         )
         if mode == "shuffled":
             self.permutation = tf.constant(np.random.default_rng(seed).permutation(num_unlabeled))
@@ -129,7 +136,7 @@ class WeightStore:
             self.optimizer.apply([tf.IndexedSlices(lam_g, lam_rows, self.lam.shape)], [self.lam])
             self._clip(lam_rows)
             self.last_influence.value.scatter_update(tf.IndexedSlices(g, rows))
-            self.visits.value.scatter_add(tf.IndexedSlices(moved, rows))
+            self._record(rows, g, moved)
 
     def checked(self, ids: tf.Tensor, lam_gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return each id once, int64, with the sum of its gradients, float32, ready for `update`.
@@ -151,15 +158,46 @@ class WeightStore:
             rows, g = sum_by_id(tf.cast(ids, tf.int64), tf.cast(g, tf.float32))
         return rows, finite("`lam_gradient`", g)
 
+    def _record(self, rows, g, moved):
+        """Count the visits of `rows`, each there once, that `moved` them; by Welford's method."""
+        visits = tf.gather(self.visits.value, rows) + moved
+        n = tf.cast(tf.maximum(visits, 1), tf.float64)
+        kept = (self.influence_mean.value, self.influence_deviation.value)
+        mean, deviation = (tf.cast(tf.gather(x, rows), tf.float64) for x in kept)
+        difference = tf.cast(g, tf.float64) - mean
+        new = mean + difference / n, tf.sqrt(deviation**2 + difference**2 * (n - 1) / n)
+        for slot, old, value in zip(kept, (mean, deviation), new, strict=True):
+            value = tf.cast(tf.where(moved > 0, value, old), slot.dtype)
+            slot.scatter_update(tf.IndexedSlices(value, rows))
+        self.visits.value.scatter_update(tf.IndexedSlices(visits, rows))
+
+    def influence_per_visit(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean influence a visit of every id and its standard error, [|U|] float64 each.
+
+        Eq. 6 as `update` was given it: a positive one harms. A visit is an update that moved the
+        weight, so that the scores of one update count once. NaN is what is not known: the mean
+        below one visit, the error below two, both where earlier visits were not recorded.
+        """
+        n = self.visits.numpy().astype(np.float64)
+        mean, deviation = (
+            x.numpy().astype(np.float64) for x in (self.influence_mean, self.influence_deviation)
+        )
+        error = deviation / np.sqrt(np.maximum(n * (n - 1), 1))
+        return np.where(n > 0, mean, np.nan), np.where(n > 1, error, np.nan)
+
     def table(self) -> tf.Tensor:
         """Return the learned weight of every id, [|U|] float32 (before any control permutes it)."""
         return tf.broadcast_to(self.lam.value, [self.num_unlabeled])
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All state, in a fixed order: Lambda, counters, last influence, the optimizer's."""
+        """All state, in a fixed order: Lambda, counters, last influence, the optimizer's, the rest.
+
+        Checkpoints know a variable by its place: what is new stands last.
+        """
         own = [self.lam, self.visits, self.last_influence]
-        return own + (list(self.optimizer.variables) if self.learns else [])
+        own += list(self.optimizer.variables) if self.learns else []
+        return [*own, self.influence_mean, self.influence_deviation]
 
     def _place(self, ids, draw):
         if self.mode == "single":

@@ -80,14 +80,16 @@ TOPS: dict[str, frozenset[str]] = {
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
         cross_fit refit madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
-        __init__ benchmark compare_runs compare_upstream examine_scores export_model fetch_data
-        make_report extract_features make_study predict run_cell run_paper run_profile run_study
+        __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
+        extract_features fetch_data make_report make_study predict run_cell run_paper run_profile
+        run_study
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
         conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps
         test_checkpointing
-        test_cross_fit test_evaluation test_influence test_influence_edges test_madam
+        test_cross_fit test_evaluation test_influence test_influence_edges
+        test_influence_per_visit test_madam
         test_measure_noise test_objective test_own_features test_refit test_score_every_step
         test_checks test_surface test_weight_store"""),
 }
@@ -97,7 +99,9 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         .gitignore CHANGELOG.md LICENSE README.md pyproject.toml requirements-cpu.lock
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
-    "docs": _names("architecture.md backbones.md benchmarks.md influence.md predict.md recipes.md"),
+    "docs": _names("""
+        architecture.md backbones.md benchmarks.md influence.md own_data.md predict.md
+        recipes.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.assemble.backbone_sets import BackboneSplits, backbone_set, with_inputs
+from experiments.assemble.excluded import digest_of_excluded, without_excluded
 from experiments.assemble.hardware import open_devices
 from experiments.assemble.optimizers import theta_optimizer, weight_store
 from experiments.assemble.run import Run
@@ -63,7 +64,7 @@ SEED_OF_THE_REFIT = 500  # added to the run's; of a cross-fit's model number k i
 
 
 def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
-    """Return the four sets that `config` names."""
+    """Return the four sets that `config` names, without what it excludes."""
     kind = kind_of(config.dataset)
     if kind is POINTS:
         sizes = {
@@ -82,7 +83,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         raw = with_foreign_classes(raw, rate)
     splits = make_splits(
         raw,
-        config.num_labeled,
+        config.num_labeled or None,
         config.size_of_v(raw),
         seed=config.seed,
         val_seed=config.val_seed,
@@ -92,7 +93,8 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         val_order=config.val_order,
         labeled_rows=_labeled_rows(config, raw),
     )
-    splits = contaminate(splits, config.contamination, rate, config.seed)
+    # Last: D, V, and what is drawn or spoilt of U are those of the run without a list.
+    splits = without_excluded(config, contaminate(splits, config.contamination, rate, config.seed))
     if has_backbone(config):
         splits = with_inputs(splits, raw)
     return with_fewer_tests(splits, config.num_test)
@@ -206,7 +208,8 @@ def _single(config, splits, store, seed) -> Run:
         devices=devices,
     )
     evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit=config.jit)
-    return Run(config, splits, trainer, evaluator, inputs=parts.inputs)
+    inputs = {**parts.inputs, **digest_of_excluded(config)}
+    return Run(config, splits, trainer, evaluator, inputs=inputs)
 
 
 def _parts(config, splits, seed, rates) -> ModelParts:

@@ -23,7 +23,7 @@ class FeatureSet(NamedTuple):
 
     Attributes:
         arrays: x_train [n, d] float32 or [n, 1 + K, d] with views, y_train [n] int32, ... by part,
-            names_train [n] str, ... where examples have names, and class_names [C] str.
+            names_train [n] str, ..., and class_names [C] str.
         source: where the inputs came from, for people.
         notes: what a reader must know of them, one sentence each.
         skipped: (name, reason) of what could not be read.
@@ -62,9 +62,8 @@ class StoredSet:
         """Return the SHA-256 of inputs, labels and names, in hexadecimal."""
         digest = hashlib.sha256(json.dumps(self._raw.class_names).encode())
         for part, one in self._parts.items():
-            names = [] if one.names is None else one.names.tolist()
             arrays = (self._inputs[part], one.labels)
-            head = [part, names, *((x.dtype.str, x.shape) for x in arrays)]
+            head = [part, one.names.tolist(), *((x.dtype.str, x.shape) for x in arrays)]
             digest.update(json.dumps(head).encode())
             for array in arrays:
                 digest.update(np.ascontiguousarray(array))
@@ -114,8 +113,7 @@ class FolderSet:
         for part, one in parts_of(raw).items():
             (home,) = {name for name, _ in places[part]}
             rows = [row for _, row in places[part]]
-            x, names = records[home]["x"][rows], [self._pictures.name(home, row) for row in rows]
-            arrays |= _arrays(part, x, one.labels, names)
+            arrays |= _arrays(part, records[home]["x"][rows], one.labels, one.names)
         return _feature_set(arrays, raw)
 
 
@@ -131,9 +129,5 @@ def _feature_set(arrays, raw):
 
 
 def _arrays(part, x, labels, names):
-    found = {f"x_{part}": np.ascontiguousarray(x)}
-    if part != "unlabeled":
-        found[f"y_{part}"] = labels
-    if names is not None:
-        found[f"names_{part}"] = np.array(list(names), str)
-    return found
+    found = {f"x_{part}": np.ascontiguousarray(x), f"names_{part}": names.astype(str)}
+    return found if part == "unlabeled" else found | {f"y_{part}": labels}

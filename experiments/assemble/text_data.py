@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.assemble.excluded import without_excluded
 from experiments.options.config import Config
 from experiments.options.text import STRONG
 from ssl_weighting.data.examples import DataSplits
@@ -58,13 +59,14 @@ def load_text_splits(config: Config, cache_dir: str | None = None) -> TextSplits
     splits = make_text_splits(
         texts,
         tokens,
-        config.num_labeled,
+        config.num_labeled or None,
         config.size_of_v(texts),
         seed=config.seed,
         val_seed=config.val_seed,
         num_unlabeled=config.num_unlabeled or None,
         validation_as_labels=config.validation_as_labels,
     )
+    splits = without_excluded(config, splits)
     method = augmentation(config)
     augmented, notes = None, ()
     if method is not None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import CONTENT, FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need, Range
+from experiments.options.entry import (
+    BOOKKEEPING,
+    CONTENT,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Group,
+    Need,
+    Range,
+)
 from experiments.options.features import has_backbone, reads, takes_views
 from experiments.options.kinds import IMAGES
 from ssl_weighting.data.images.contamination import KINDS
@@ -12,6 +21,7 @@ from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.images.uda_labels import LABELED_SETS
 from ssl_weighting.data.splits import VAL_ORDERS
 
+PAPER, OWN = "paper", "own"  # --recipe
 VALIDATIONS = ("held_out", "cross_fit")
 
 _option = Group("data", departs=False)
@@ -61,7 +71,22 @@ class DataOptions:
             lambda c: has_backbone(c) and not c.dataset.startswith("folder:"),
         ),
     )
-    num_labeled: int = _option(250, "labeled examples n", POSITIVE)
+    recipe: str = _option(
+        PAPER,
+        "whose defaults: the paper's and its presets, or of one's own data, which follow from its "
+        "size, --minutes and the device; own is the default of folder:, npz:, csv:, features:",
+        choices=(PAPER, OWN),
+        effect=BOOKKEEPING,
+        free=True,
+    )
+    minutes: float = _option(
+        15.0,
+        "time that the run may take, by the constants of a slow CPU",
+        POSITIVE,
+        needs=Need("--recipe=own", lambda c: c.recipe == OWN),
+        effect=BOOKKEEPING,
+    )
+    num_labeled: int = _option(250, "labeled examples n; 0: all that V leaves", NOT_NEGATIVE)
     val_size: int = _option(
         1024,
         "validation examples |V|; 0: all of the set's own, none if it has none",
@@ -70,6 +95,12 @@ class DataOptions:
     )
     num_unlabeled: int = _option(
         0, "random subset of U for short runs; 0: all of U", NOT_NEGATIVE, departs=True
+    )
+    exclude: str = _option(
+        "",
+        "file with names of examples to leave out of U: one a line, or column `name` of a .csv",
+        effect=CONTENT,
+        needs=Need("images, texts or features", lambda c: c.model != "mlp"),
     )
     num_test: int = _option(
         0, "random subset of the test set for short runs; 0: all", NOT_NEGATIVE, departs=True

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from absl import flags
 
 from experiments.options.config import ENTRIES, Config
+from experiments.options.data import OWN
 from experiments.options.effects import refuse_without_effect, without_effect
+from experiments.options.kinds import Kind, check_kind
+from experiments.options.own import own_config, recipe_of
 from experiments.options.presets import following_steps, make_config
 
 _DEFINE = {
@@ -48,12 +51,17 @@ def given(values: flags.FlagValues | None = None, names: Iterable[str] = tuple(E
     return {name: values[name].value for name in names if values[name].present}
 
 
-def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | None = None) -> Config:
+def config_from_flags(
+    argv: list[str],
+    smoke: Mapping[str, Callable[[], str]] | None = None,
+    kind: Kind | None = None,
+) -> Config:
     """Return the validated configuration of this command line.
 
     Args:
         argv: what absl left of it: the program, and nothing else.
         smoke: options -> what makes their values, for --smoke where they are not given.
+        kind: of the data that the program trains on; None: whoever calls this checks it.
 
     Raises:
         ValueError: an option was refused or is missing. (absl's UsageError would print all of
@@ -67,6 +75,12 @@ def config_from_flags(argv: list[str], smoke: dict[str, Callable[[], str]] | Non
     for name in ("dataset", "out"):
         if not options.get(name):
             raise ValueError(f"--{name} must be given; --helpshort lists all. Received: nothing")
+    if recipe_of(options) == OWN:
+        if kind is not None:
+            check_kind(options["dataset"], kind)
+        config = own_config(options)
+        refuse_without_effect(config, options)
+        return config
     config = make_config(**options)
     refuse_without_effect(config, options)
     idle = without_effect(config)

@@ -70,4 +70,4 @@ def stand_in(name: str) -> RawDataset:
 
 
 def _in_colour(grey: Examples) -> Examples:
-    return Examples(grey.inputs.repeat(3, axis=3), grey.labels)
+    return dataclasses.replace(grey, inputs=grey.inputs.repeat(3, axis=3))

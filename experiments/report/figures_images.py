@@ -1,4 +1,4 @@
-"""Pictures of single examples: the most down- and up-weighted images, and λ against confidence."""
+"""Pictures of single examples: the most harmful and helpful images, and λ against confidence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from experiments.pages.plotting import (
     encode_image,
 )
 from experiments.report.detection import is_wrong, known_and_visited
-from experiments.runs.extremes import SIDES, WHICH, weighted_in
+from experiments.runs.extremes import (
+    SIDES,
+    WHICH,
+    coverage_note,
+    influence_text,
+    name_text,
+    ranked_in,
+    title_of,
+)
 from experiments.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 
 MAX_TILES = 24
 SHEET_COLUMNS = 8
-TILE_HEIGHT = 1.4  # an image and the three lines under it, in widths of a tile
+TILE_HEIGHT = 1.62  # an image and the five lines under it, in widths of a tile
 MAX_POINTS = 4000
 SAMPLE_SEED = 0
 RIGHT = {"s": 9, "c": BLUE, "marker": "o", "linewidths": 0, "alpha": 0.45}
@@ -48,21 +56,25 @@ def galleries(name: str, run: RunRecord) -> list[Gallery]:
     if run.extremes is None or run.weights is None:
         return []
     found = []
-    for side, title in SIDES.items():
+    note = coverage_note(run.weights)
+    for side in SIDES:
         ids, images = run.extremes[f"{side}_ids"], run.extremes[f"{side}_images"]
         # Files of older versions hold images of the other side, too.
-        shown = set(run.weights["id"][weighted_in(run, side)].tolist())
-        pairs = [(i, image) for i, image in zip(ids, images, strict=True) if int(i) in shown]
+        places = {id: k for k, id in enumerate(run.weights["id"][ranked_in(run, side)].tolist())}
+        pairs = [(i, image) for i, image in zip(ids, images, strict=True) if int(i) in places]
+        pairs.sort(key=lambda pair: places[int(pair[0])])
         tiles = [_tile(run, int(i), image) for i, image in pairs[:MAX_TILES]]
         if tiles:
-            title = f"{title}, seed {run.seed}"
-            sheet = Picture(f"{name}-{side}", _sheet(tiles, title), title, LEGEND, wide=True)
+            title = f"{title_of(run.weights, side)}, seed {run.seed}"
+            legend = f"{LEGEND} {note}".rstrip()
+            sheet = Picture(f"{name}-{side}", _sheet(tiles, title), title, legend, wide=True)
             found.append(Gallery(title, tuple(tiles), sheet))
     return found
 
 
 LEGEND = (
-    f"Images {WHICH} Under each image: λ, the final model's pseudo-label, and the true label. "
+    f"Images {WHICH} Under each image: its name, its influence, λ, the final model's pseudo-label, "
+    "and the true label. "
     "Solid green border and ✓: the pseudo-label is right; dashed red border and ✗: it is wrong."
 )
 
@@ -73,7 +85,10 @@ def _tile(run: RunRecord, example: int, image: np.ndarray) -> Tile:
     pseudo, truth = int(weights["pseudo_label"][row]), int(weights["true_label"][row])
     tone = "open" if truth < 0 else "good" if pseudo == truth else "bad"
     mark = {"good": "✓ ", "bad": "✗ ", "open": ""}[tone]
+    influence = influence_text(weights, row)
     lines = (
+        *((name_text(weights, row, 22),) if "name" in weights else ()),
+        *((f"influence {influence}",) if influence else ()),
         f"λ {weights['lam'][row]:.2f}",
         f"{mark}pseudo: {clean(run.class_name(pseudo), 40)}",
         f"true: {clean(run.class_name(truth), 40)}",

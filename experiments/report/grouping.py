@@ -170,7 +170,10 @@ def relevant_settings(run: RunRecord) -> dict[str, Any]:
         if name not in SEEDS + _RECORDED and effect_of(name) != BOOKKEEPING
     }
     sizes = {"steps": run.summary.steps, "val_size": run.summary.val_size}
-    return options | sizes | {"source": run.source} | run.contents  # the source: of data_dir
+    inputs = run.config.get("inputs") or {}
+    excluded = {"exclude": inputs["exclude"]} if "exclude" in inputs else {}
+    source = {"source": run.source}  # of data_dir
+    return options | sizes | source | excluded | run.contents
 
 
 def _labels(label: str, variants: list[tuple[RunRecord, ...]]) -> list[str]:

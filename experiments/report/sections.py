@@ -28,7 +28,7 @@ from experiments.report.grouping import Setting
 from experiments.report.narrative import overview, setting_points
 from experiments.report.tables import READING, differences_table, results_table, sources_table
 from experiments.report.texts import LEGEND as TEXTS_LEGEND
-from experiments.report.texts import text_tables
+from experiments.report.texts import example_tables
 
 TOY_CAPTION = (
     "Unlabeled points are shaded from black (low λ) to pink (high λ), labeled points are orange, "
@@ -151,21 +151,21 @@ def weights_section(settings: Sequence[Setting]) -> list[Block]:
 
 
 def gallery_section(settings: Sequence[Setting]) -> list[Block]:
-    """Return the most down- and up-weighted images; the first seed open, the others folded."""
+    """Return the most harmful and helpful images; the first seed open, the others folded."""
 
     def shown(setting, place, method):
         prefix = _name("images", setting, place, method.label)
         return [galleries(f"{prefix}-{run.seed}", run) for run in method.runs]
 
     blocks = _extremes(settings, shown)
-    title = Heading("Most down- and up-weighted images")
+    title = Heading("Most harmful and helpful images")
     return [title, Paragraph(LEGEND), *blocks] if blocks else []
 
 
 def texts_section(settings: Sequence[Setting]) -> list[Block]:
-    """Return the most down- and up-weighted texts; the first seed open, the others folded."""
-    blocks = _extremes(settings, lambda setting, place, method: map(text_tables, method.runs))
-    title = Heading("Most down- and up-weighted texts")
+    """Return the most harmful and helpful texts and rows of features, as `gallery_section`."""
+    blocks = _extremes(settings, lambda setting, place, method: map(example_tables, method.runs))
+    title = Heading("Most harmful and helpful texts and rows of features")
     return [title, Paragraph(TEXTS_LEGEND), *blocks] if blocks else []
 
 

@@ -1,43 +1,73 @@
-"""Tables of single examples: the most down- and up-weighted texts of a run."""
+"""Tables of single examples: the most harmful and helpful texts, or rows of features, of a run."""
 
 from __future__ import annotations
 
 from experiments.pages.document import Cell, Table
-from experiments.runs.extremes import SIDES, WHICH, weighted_in
+from experiments.runs.extremes import (
+    SIDES,
+    WHICH,
+    coverage_note,
+    has_influences,
+    influence_text,
+    name_text,
+    ranked_in,
+    title_of,
+)
 from experiments.runs.record import RunRecord
 
-MAX_TEXTS = 8
+MAX_ROWS = 8
 MAX_LETTERS = 240
+MAX_NAME = 60
 COLUMNS = ("λ", "pseudo-label", "true label", "confidence")
 LEGEND = (
-    f"Texts {WHICH} Beside them the final model's pseudo-label. Long ones are cut in the middle."
+    f"Examples {WHICH} Beside them the final model's pseudo-label. Long texts are cut in the "
+    "middle."
 )
 
 
-def text_tables(run: RunRecord) -> list[Table]:
-    """Return the two tables of a run, or none where its examples are no texts."""
-    if run.weights is None or "text" not in run.weights:
+def example_tables(run: RunRecord) -> list[Table]:
+    """Return the two tables of a run, or none where its examples are pictures or points."""
+    if run.weights is None or not _is_shown(run):
         return []
-    sides = {s: weighted_in(run, s)[:MAX_TEXTS] for s in SIDES}
+    sides = {s: ranked_in(run, s)[:MAX_ROWS] for s in SIDES}
     return [
-        Table(
-            (f"{title}, seed {run.seed}", *COLUMNS),
-            tuple(_row(run, int(k)) for k in sides[side]),
-            text_columns=(0, 2, 3),
-            prose=True,
-        )
-        for side, title in SIDES.items()
-        if len(sides[side])
+        _table(run, f"{title_of(run.weights, side)}, seed {run.seed}", rows)
+        for side, rows in sides.items()
+        if len(rows)
     ]
 
 
-def _row(run, k):
+def _is_shown(run):
+    rows_of_features = run.config["config"].get("model") == "features" and "name" in run.weights
+    return "text" in run.weights or rows_of_features
+
+
+def _table(run, title, rows):
+    weights = run.weights
+    prose = "text" in weights
+    first = ("name",) if prose and "name" in weights else ()
+    first += ("influence a visit",) if has_influences(weights) else ()
+    labels = 1 + len(first) + COLUMNS.index("pseudo-label")
+    note = coverage_note(weights)
+    return Table(
+        (title, *first, *COLUMNS),
+        tuple(_row(run, int(k), first, prose) for k in rows),
+        text_columns=(0, *(1,) * ("name" in first), labels, labels + 1),
+        notes=(note,) if note else (),
+        prose=prose,
+    )
+
+
+def _row(run, k, first, prose):
     weights = run.weights
     pseudo, truth = int(weights["pseudo_label"][k]), int(weights["true_label"][k])
     tone = "open" if truth < 0 else "good" if pseudo == truth else "bad"
     mark = {"good": "✓ ", "bad": "✗ ", "open": ""}[tone]
+    name = name_text(weights, k, MAX_NAME) if "name" in weights else ""
     return (
-        _shortened(str(weights["text"][k])),
+        _shortened(str(weights["text"][k])) if prose else name,
+        *((name,) if "name" in first else ()),
+        *((influence_text(weights, k),) if has_influences(weights) else ()),
         f"{weights['lam'][k]:.2f}",
         Cell(mark + run.class_name(pseudo), tone),
         run.class_name(truth),

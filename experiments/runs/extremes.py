@@ -1,4 +1,4 @@
-"""Which examples of U a run weighted most: one rule for tiles, tables of texts and their files."""
+"""Which examples of U helped and harmed most: one rule for tiles, tables, exports and files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ import numpy as np
 from experiments.runs.record import RunRecord
 from experiments.runs.run_files import Arrays
 
-SIDES = {"down": "Most down-weighted", "up": "Most up-weighted"}
+FEWEST = 3  # visits of an example that may be called a suspect
+HALF = 0.5  # of U: a ranking that covers less says so
+
+SIDES = ("down", "up")
+_TITLES = {
+    True: {"down": "Most harmful", "up": "Most helpful"},
+    False: {"down": "Most down-weighted", "up": "Most up-weighted"},
+}
 
 WHICH = (
-    "whose λ ended below and above its initial value; of equal λ, those with the most accumulated "
-    "influence. Labeled ones, which may stand in U too, are left out."
+    "whose mean influence a visit raised and lowered the validation loss most, with its standard "
+    "error; in runs that did not record it, whose λ ended furthest below and above its initial "
+    "value. Labeled ones, which may stand in U too, are left out."
 )
 
 
@@ -27,24 +35,73 @@ def scored(weights: Arrays) -> np.ndarray:
     return visited & ~weights["labeled"] if "labeled" in weights else visited
 
 
-def weighted(weights: Arrays, lambda_init: float, side: str) -> np.ndarray:
-    """Return the rows of the `scored` examples on one side of the initial λ, the furthest first.
+def has_influences(weights: Arrays) -> bool:
+    """Return whether a run recorded influences a visit; earlier versions did not."""
+    return "influence_mean" in weights and bool(np.isfinite(weights["influence_mean"]).any())
 
-    Of equal λ (many lie at a bound) the one with more accumulated influence goes first, the one
-    with harmful influence on the side "down". Rows decide between what is equal in both.
+
+def title_of(weights: Arrays, side: str) -> str:
+    """Return what the examples of one side are called, as `ranked` finds them."""
+    return _TITLES[has_influences(weights)][side]
+
+
+def ranked(weights: Arrays, lambda_init: float, side: str) -> np.ndarray:
+    """Return the rows of the `scored` examples of one side, the most extreme first.
+
+    By mean influence a visit; the harmful are the side "down". A run that recorded none is ranked
+    by λ, furthest from where it began, and of equal λ (many lie at a bound) by the accumulated
+    influence, where there is one. Rows decide between what is equal.
 
     Args:
-        weights: as in `scored`; "influence" decides between equal λ, where there is one.
+        weights: as in `scored`.
         lambda_init: λ that all began with.
-        side: a key of `SIDES`.
+        side: one of `SIDES`.
     """
     sign = 1 if side == "down" else -1
+    if has_influences(weights):
+        influence = sign * weights["influence_mean"]
+        rows = np.flatnonzero(scored(weights) & (influence > 0))
+        return rows[np.argsort(-influence[rows], kind="stable")]
     moved = sign * (np.float32(lambda_init) - weights["lam"]) > 0
     rows = np.flatnonzero(scored(weights) & moved)
     influence = weights["influence"][rows] if "influence" in weights else np.zeros(len(rows))
     return rows[np.lexsort((-sign * influence, sign * weights["lam"][rows]))]
 
 
-def weighted_in(run: RunRecord, side: str) -> np.ndarray:
-    """Return `weighted` of a finished run."""
-    return weighted(run.weights, run.config["config"].get("lambda_init", 1.0), side)
+def ranked_in(run: RunRecord, side: str) -> np.ndarray:
+    """Return `ranked` of a finished run."""
+    return ranked(run.weights, initial_lambda(run), side)
+
+
+def initial_lambda(run: RunRecord) -> float:
+    """Return the λ that all examples of a finished run began with."""
+    return run.config["config"].get("lambda_init", 1.0)
+
+
+def coverage_note(weights: Arrays) -> str:
+    """Return a warning where less than half of U was ever visited; "" else."""
+    visited = int((weights["visits"] > 0).sum())
+    total = len(weights["visits"])
+    if visited >= HALF * total:
+        return ""
+    return (
+        f"Only {visited:,} of {total:,} examples of U were visited ({visited / total:.0%}): the "
+        "ranking is of these, and says nothing of the others. Train for more Λ-steps, or with a "
+        "larger --lambda_batch."
+    )
+
+
+def influence_text(weights: Arrays, row: int) -> str:
+    """Return mean influence ± standard error of a row, "" in runs that recorded none."""
+    if not has_influences(weights):
+        return ""
+    mean, error = weights["influence_mean"][row], weights["influence_error"][row]
+    if np.isnan(mean):
+        return "unknown"
+    return f"{mean:+.2g} ± {error:.1g}" if np.isfinite(error) else f"{mean:+.2g} (one visit)"
+
+
+def name_text(weights: Arrays, row: int, limit: int) -> str:
+    """Return the name of a row, of a long one the end: there paths differ."""
+    name = " ".join(str(weights["name"][row]).split())
+    return name if len(name) <= limit else f"…{name[1 - limit :]}"

@@ -170,7 +170,7 @@ class RunRecord:
     def num_labeled(self) -> int:
         """Labels that were asked for: where V became labels, it is not counted among them."""
         asked = self.config["config"].get("num_labeled")
-        return asked if isinstance(asked, int) else self.summary.num_labeled
+        return asked if isinstance(asked, int) and asked else self.summary.num_labeled
 
     @property
     def source(self) -> str:

@@ -22,7 +22,7 @@ from experiments.runs import extremes, machine, record, run_files
 from experiments.runs.metrics import read_metrics
 from experiments.runs.warnings import warnings_of
 from ssl_weighting.data.files import replacing, write_atomically
-from ssl_weighting.data.splits import labeled_in_u
+from ssl_weighting.data.splits import sources_of_u
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 
@@ -136,11 +136,12 @@ def example_table(run: Run) -> dict:
     groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
     if unlabeled.texts is not None:
         groups["text"] = list(unlabeled.texts)
-    if unlabeled.names is not None:
-        groups["name"] = list(unlabeled.names)
+    source = sources_of_u(run.splits)
     return {
         "id": np.arange(len(pseudo)),
-        "labeled": labeled_in_u(run.splits),
+        "name": unlabeled.names,
+        "source": source,
+        "labeled": source == "labeled",
         "lam": store.table().numpy(),
         "visits": store.visits.numpy(),
         "pseudo_label": pseudo,
@@ -149,8 +150,19 @@ def example_table(run: Run) -> dict:
         "true_label": unlabeled.labels,
         "last_influence": store.last_influence.numpy(),
         "influence": _influence(store),
+        **influence_columns(store),
         **groups,
     }
+
+
+def influence_columns(store) -> dict:
+    """Return each example's mean influence a visit, its error, and whether it is a suspect.
+
+    It is one where it was visited `extremes.FEWEST` times and even two errors leave it harmful.
+    """
+    mean, error = store.influence_per_visit()
+    suspect = (mean - 2 * error > 0) & (store.visits.numpy() >= extremes.FEWEST)
+    return {"influence_mean": mean, "influence_error": error, "suspect": suspect}
 
 
 def _influence(store):
@@ -177,7 +189,7 @@ def _strong_view_loss(run, pseudo):
 
 def _write_extremes(run, table, path):
     init, images = run.config.lambda_init, run.splits.unlabeled.inputs
-    down, up = (extremes.weighted(table, init, side)[:GALLERY] for side in ("down", "up"))
+    down, up = (extremes.ranked(table, init, side)[:GALLERY] for side in ("down", "up"))
     run_files.write_extreme_examples(path, (down, images[down], up, images[up]))
 
 

@@ -26,15 +26,19 @@ FILES = frozenset({
     "extreme_examples.npz", "snapshots.npz", "timing.jsonl", "tensorboard", "model.keras",
     "skipped.csv",
 })  # fmt: skip
-# Columns of example_weights.parquet, each [|U|]; a run on texts, or with known groups, has more.
+# Columns of example_weights.parquet, each [|U|], that every run has.
 WEIGHT_COLUMNS = {
     "id": np.int64, "lam": np.float32, "visits": np.int32, "pseudo_label": np.int32,
     "confidence": np.float32, "loss": np.float32, "true_label": np.int32,
     "last_influence": np.float32,
 }  # fmt: skip
-# labeled: it stands in D too. influence: accumulated, see `results`. Older runs have neither.
+# Runs of texts have `text`, those with known groups `group`; all have the others, older runs fewer.
+# source: "labeled" or "validation" where the example is one of theirs too, else "unlabeled".
+# influence: accumulated, see `results`. influence_mean, influence_error: Eq. 6 a visit.
 OPTIONAL_COLUMNS = {
-    "labeled": bool, "influence": np.float64, "group": str, "text": object, "name": object,
+    "name": object, "source": object, "labeled": bool, "influence": np.float64,
+    "influence_mean": np.float64, "influence_error": np.float64, "suspect": bool,
+    "group": str, "text": object,
 }  # fmt: skip
 EXTREME_ARRAYS = ("down_ids", "down_images", "up_ids", "up_images")
 SNAPSHOT_ARRAYS = (
@@ -268,7 +272,7 @@ def write_extreme_examples(path: Path, arrays: tuple[np.ndarray, ...]) -> None:
 
 
 def read_extreme_examples(path: Path) -> dict[str, np.ndarray]:
-    """Return the most down- and up-weighted images: ids [n] and images [n, H, W, C] uint8.
+    """Return the most harmful (down) and helpful images: ids [n] and images [n, H, W, C] uint8.
 
     Raises:
         RunError: unreadable, or arrays of other shapes or types.

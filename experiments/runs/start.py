@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments.assemble.excluded import names_in
 from experiments.options.config import Config
 
 TERMINATED = 143  # exit code of a program that SIGTERM ended
@@ -16,6 +17,8 @@ def execute(config: Config, program: str, **known) -> dict | None:
     Raises:
         ValueError, OSError, FloatingPointError: as there.
     """
+    if config.exclude:
+        names_in(config.exclude)  # refused now if it must be
     from experiments.runs import execute as loop
 
     return loop.execute(config, program, **known)

@@ -79,7 +79,8 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
         ValueError: an array is missing or has another shape or dtype.
     """
     run.trainer.step, run.trainer.lambda_steps = step, int(state["lambda_steps"])
-    state = _with_wide_squares(run, state)  # of what trains at that step
+    # Of what trains at that step.
+    state = _with_influences(run, _with_wide_squares(run, state))
     for name, variable in variables(run).items():
         value = state.get(name)
         expected = (tuple(variable.shape), str(variable.dtype))
@@ -108,6 +109,24 @@ def _with_wide_squares(run, state):
         flush=True,
     )
     return state | dict(zip(slots, moments, strict=True))
+
+
+def _with_influences(run, state):
+    """Return `state` with the influences a visit, which earlier versions did not record.
+
+    Of examples that were visited before they stay unknown.
+    """
+    names = [name for name in variables(run) if re.search(r"/influence_(mean|deviation)$", name)]
+    visits = next((value for name, value in state.items() if name.endswith("/visits")), None)
+    if visits is None or any(name in state for name in names):
+        return state
+    unknown = np.where(visits > 0, np.float32(np.nan), np.float32(0))
+    print(
+        "the checkpoint has no influences a visit, as those of earlier versions: of the "
+        f"{np.isnan(unknown).sum()} examples that were visited before they stay unknown",
+        flush=True,
+    )
+    return state | dict.fromkeys(names, unknown)
 
 
 def fingerprint(config: Config, run: Run) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -28,14 +28,11 @@ def are_copies(examples: Examples, of: Examples) -> np.ndarray:
     return np.array([digest in contents for digest in digests(examples.inputs)], bool)
 
 
-def check_copies(
-    parts: Mapping[str, Examples], name_of: Callable[[str, int], str], class_names: tuple[str, ...]
-) -> tuple[str, ...]:
+def check_copies(parts: Mapping[str, Examples], class_names: tuple[str, ...]) -> tuple[str, ...]:
     """Make sure that no example has two labels; return how many copies there are, in words.
 
     Args:
-        parts: name -> examples of a set.
-        name_of: (part, row) -> what the user calls the example.
+        parts: name -> examples of a set, which have names.
         class_names: C names.
 
     Raises:
@@ -52,10 +49,11 @@ def check_copies(
             known = labeled.setdefault(digest, (part, row)) if label != UNKNOWN else (part, row)
             other = parts[known[0]].labels[known[1]]
             if other != label:
+                one, two = parts[known[0]].names[known[1]], examples.names[row]
                 raise ValueError(
-                    "An example must have one label. Received: the same for the model, "
-                    f"{name_of(*known)} as {class_names[other]!r} and {name_of(part, row)} as "
-                    f"{class_names[label]!r}. Keep the one that is right."
+                    f"An example must have one label. Received: the same for the model, {one} as "
+                    f"{class_names[other]!r} and {two} as {class_names[label]!r}. Keep the one "
+                    "that is right."
                 )
     return tuple(
         f"{count} of {part} {'is an exact copy' if count == 1 else 'are exact copies'} of "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from ssl_weighting.data.names import printable
 
 UNKNOWN = -1  # the label of an example of unknown class
+SPLITS = ("labeled", "unlabeled", "validation", "test")  # the parts of `DataSplits`
 
 
 class UnavailableError(FileNotFoundError):
@@ -25,6 +26,11 @@ def base_name(path: str | os.PathLike) -> str:
     return printable(Path(os.path.abspath(path)).name)
 
 
+def row_names(part: str, count: int) -> np.ndarray:
+    """Return [count] str objects part[0], part[1], ..."""
+    return np.array([f"{part}[{row}]" for row in range(count)], object)
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Inputs with their classes, one example a row.
@@ -34,7 +40,8 @@ class Examples:
             [n, L] int32 tokens from 0, 0 = padding.
         labels: [n] int32, classes 0.. or -1 where unknown.
         texts: [n] str objects that the tokens are of, for reports; None for other inputs.
-        names: [n] str objects, what the source calls the examples, for people; None: nothing.
+        names: [n] str objects, what people know the examples by; None: a set names them by part
+            and row, such as train[17].
         views: [n, K, d] float32, K strong views of each example beside its inputs, which are the
             weak one; None: none are given.
 
@@ -61,6 +68,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def named(self, part: str) -> Examples:
+        """Return the examples with names; those without are called part[0], part[1], ..."""
+        if self.names is not None:
+            return self
+        return replace(self, names=row_names(part, len(self)))
 
     def take(self, rows: np.ndarray) -> Examples:
         """Return copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
@@ -116,6 +129,7 @@ class RawDataset:
 
     def __post_init__(self):
         object.__setattr__(self, "name", printable(self.name))
+        _name_all(self, ("train", "test", "validation", "unlabeled"))
         labeled = {"train": self.train, "test": self.test, "validation": self.validation}
         labeled = {part: examples for part, examples in labeled.items() if examples is not None}
         extra = {} if self.unlabeled is None else {"unlabeled": self.unlabeled}
@@ -163,7 +177,8 @@ class DataSplits:
     split_hash: str = field(init=False)  # follows from the rest, also after dataclasses.replace
 
     def __post_init__(self):
-        parts = {p: getattr(self, p) for p in ("labeled", "unlabeled", "validation", "test")}
+        _name_all(self, SPLITS)
+        parts = {p: getattr(self, p) for p in SPLITS}
         _check_agreement(parts)
         _check_class_names(self.class_names)
         for part in ("labeled", "test", "validation"):
@@ -202,6 +217,13 @@ def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]
             digest.update(repr(examples.views.shape).encode())
             digest.update(np.ascontiguousarray(examples.views).tobytes())
     return digest.hexdigest()
+
+
+def _name_all(dataset: RawDataset | DataSplits, parts: Iterable[str]) -> None:
+    """Give the examples of each part names where they have none."""
+    for part in parts:
+        if (examples := getattr(dataset, part)) is not None:
+            object.__setattr__(dataset, part, examples.named(part))
 
 
 def _unpadded(inputs: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,7 +18,6 @@ def own_dataset(
     parts: Mapping[str, Examples],
     class_names: tuple[str, ...],
     source: str,
-    name_of: Callable[[str, int], str],
     skipped: tuple[tuple[str, str], ...] = (),
     rows: str = "images",
 ) -> RawDataset:
@@ -29,10 +28,9 @@ def own_dataset(
 
     Args:
         name: of the set.
-        parts: train, and maybe test, validation and unlabeled.
+        parts: train, and maybe test, validation and unlabeled; examples with names.
         class_names: C names.
         source: for people.
-        name_of: (part, row) -> what the user calls the example.
         skipped: (name, reason) of files that were left out.
         rows: what the examples are called.
 
@@ -44,7 +42,7 @@ def own_dataset(
         notes.append(f"{len(skipped)} files could not be read and are left out: see skipped.csv")
     everything = {"test": parts["train"]} | parts
     RawDataset(name, class_names=class_names, source=source, **everything)  # checks labels
-    notes += check_copies(parts, name_of, class_names)
+    notes += check_copies(parts, class_names)
     if "test" not in parts:
         held = hold_out_test(parts["train"], class_names, source)
         parts["test"], parts["train"] = parts["train"].take(held), parts["train"].take(~held)

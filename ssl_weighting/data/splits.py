@@ -19,7 +19,7 @@ _HOLD_OUT, _VALIDATION, _SUBSET, _FOLDS = 1, 2, 3, 5
 
 def make_splits(
     raw: RawDataset,
-    num_labeled: int,
+    num_labeled: int | None,
     val_size: int | None,
     seed: int,
     val_seed: int = 0,
@@ -39,7 +39,7 @@ def make_splits(
 
     Args:
         raw: the data set. Its own validation set, if any, is V.
-        num_labeled: |D|, at least one for each class.
+        num_labeled: |D|, at least one for each class; None for all that V leaves.
         val_size: |V|, at least one for each class, or 0 for no V. Where the data set brings its own
             validation set, None takes all of it as it is, and a number draws from it.
         seed: chooses D, from 0.
@@ -70,12 +70,9 @@ def make_splits(
     # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
     # the paper's wording excludes. Copies count as the same example.
     free = None if allow_overlap or fixed is not None else ~are_copies(train, validation)
-    # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
-    # keeps file order for seed 0; data that people sort by name or time would bias D.
     rows = fixed
     if rows is None:
-        rng = np.random.RandomState(seed)
-        rows = greedy_rows(train.labels, names, num_labeled, rng, "num_labeled", free)
+        rows = _drawn(raw, num_labeled, seed, free)
     labeled = train.take(rows)
     outside, notes = ~in_validation, raw.notes
     if raw.copies_are_one:
@@ -211,9 +208,33 @@ def _held(labels, class_names, size) -> np.ndarray:
     return held
 
 
-def labeled_in_u(splits: DataSplits) -> np.ndarray:
-    """Return [|U|] bool: which unlabeled examples are, or equal, one of D."""
-    return are_copies(splits.unlabeled, splits.labeled)
+def sources_of_u(splits: DataSplits) -> np.ndarray:
+    """Return [|U|] str objects: "labeled" of what is, or equals, one of D, "validation" of V's.
+
+    All others are "unlabeled".
+    """
+    found = np.full(len(splits.unlabeled), "unlabeled", object)
+    for source in ("validation", "labeled"):
+        found[are_copies(splits.unlabeled, getattr(splits, source))] = source
+    return found
+
+
+def _drawn(raw, num_labeled, seed, free) -> np.ndarray:
+    """Return the rows of D, drawn from those that are `free` [n] bool; None: from all."""
+    labels, names = raw.train.labels, raw.class_names
+    if num_labeled is not None:
+        # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
+        # keeps file order for seed 0; data that people sort by name or time would bias D.
+        rng = np.random.RandomState(seed)
+        return greedy_rows(labels, names, num_labeled, rng, "num_labeled", free)
+    rows = np.arange(len(labels)) if free is None else np.flatnonzero(free)
+    missing = sorted(set(range(len(names))) - set(labels[rows].tolist()))
+    if missing:
+        raise ValueError(
+            "`val_size` must leave labels of every class to learn from. Received: none of "
+            f"{[names[c] for c in missing]}. Lower it, or label more examples."
+        )
+    return rows
 
 
 def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np.ndarray]:
@@ -285,10 +306,12 @@ def _check_labeled_rows(raw, rows, num_labeled) -> None:
 def _check_sizes(raw, num_labeled, val_size, seed, val_seed) -> None:
     for name, value in (("seed", seed), ("val_seed", val_seed)):
         check_whole(name, value, 0, 2**32 - 1)
+    classes = len(raw.class_names)
+    if num_labeled is None:
+        num_labeled = classes
     check_whole("num_labeled", num_labeled, 1)
     if val_size is not None:
         check_whole("val_size", val_size, 0)
-    classes = len(raw.class_names)
     if not classes <= num_labeled <= len(raw.train):
         raise ValueError(
             f"`num_labeled` must be from {classes}, one for each class, to {len(raw.train)}, the "

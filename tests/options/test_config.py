@@ -167,13 +167,13 @@ def test_unknown_values_list_the_known_ones(name):
 
 OUT_OF_RANGE = {
     "greater than 0": (
-        "num_labeled", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
+        "minutes", "steps", "labeled_batch", "unlabeled_ratio", "learning_rate",
         "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every",
         "base_filters", "width", "temperature", "mixup_beta", "vat_epsilon",
         "solve_iterations", "solve_repeats", "solve_sample", "text_augment_p", "text_copies",
     ),
     "0 or more": (
-        "image_size", "num_train", "num_unlabeled", "num_test", "threshold", "wu",
+        "num_labeled", "image_size", "num_train", "num_unlabeled", "num_test", "threshold", "wu",
         "entropy_coefficient", "weight_decay",
         "damping", "lambda_warmup_steps", "val_batch", "madam_epsilon",
         "seed", "val_seed", "inner_steps", "val_size", "max_memory",

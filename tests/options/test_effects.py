@@ -19,7 +19,7 @@ def test_every_option_has_one_of_four_effects():
     assert set.union(*map(having, kinds)) == set(NAMES) and all(map(having, kinds))
     assert having(CONTENT) == {
         *("data_dir", "bert", "back_translation_dir"),
-        *("text_column", "label_column", "delimiter"),
+        *("text_column", "label_column", "delimiter", "exclude"),
     }
     assert {"seed", "steps", "eval_every", "measure_noise"} <= having(RESULT)
     assert effect_of("an_option_of_an_older_run") == RESULT
@@ -29,7 +29,7 @@ def test_what_a_resumed_run_may_change():
     free = {name for name in NAMES if is_free(name)}
     assert free == {
         "out", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "data_dir", "jit",
-        "threads", "id_column",
+        "threads", "id_column", "recipe",
     }  # fmt: skip
 
 
@@ -38,4 +38,5 @@ def test_the_study_counts_a_run_by_what_was_computed(name):
     other = options_as_json(Config()) | {name: "another"}
     same = options_hash(other) == options_hash(options_as_json(Config()))
     ignored = {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads", "id_column"}
+    ignored |= {"recipe", "minutes"}  # what followed from them is compared
     assert same == (name in ignored | {"checkpoint_every", "log_every"})

@@ -48,6 +48,7 @@ BASES = [
         {"dataset": "features:mine.npz", "algorithm": "fixmatch", "feature_views": "mixed"},
         {"dataset": "cifar10", "backbone": "efficientnet_lite0", "algorithm": "fixmatch"},
         {"dataset": "imdb", "backbone": "minilm"},
+        {"dataset": "folder:mine", "recipe": "own"},
     )
 ]
 RANGES = [(name, k) for name, entry in ENTRIES.items() for k, _ in enumerate(entry.ranges)]
@@ -154,6 +155,12 @@ OTHER_LISTS = {
         "text_augment", "text_augment_p",
     ),
     ("experiments/options/extraction.py", "seed", "flip", "text_augment", "text_augment_p"),
+    # What chose the others, and where the texts of one's own stand.
+    ("experiments/options/own.py", "recipe", "minutes"),
+    (
+        "experiments/options/own_data.py",
+        "text_column", "label_column", "id_column", "delimiter",
+    ),
     # What holds whatever net reads the data.
     ("experiments/options/presets.py", "flip", "max_len"),
     # What a recipe hangs on.

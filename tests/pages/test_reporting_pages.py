@@ -123,7 +123,7 @@ def test_sections_come_in_order(full):
         "Toy sets: boundaries and weights",
         "Learning curves",
         "Weights over training",
-        "Most down- and up-weighted images",
+        "Most harmful and helpful images",
         "Does a low λ find wrong pseudo-labels?",
         "Deviations from the paper",
         "Versions and machines",

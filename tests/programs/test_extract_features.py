@@ -68,7 +68,10 @@ def of(net, views):
 
 def test_features_of_images_are_those_of_the_model_on_clean_images(make, net, images, tmp_path):
     found = make()
-    assert set(found) == {*images, "class_names"} and found["class_names"].tolist() == list("xyz")
+    names = {f"names_{part}" for part in ("train", "test", "unlabeled")}
+    assert set(found) == {*images, "class_names", *names}
+    assert found["class_names"].tolist() == list("xyz")
+    assert found["names_unlabeled"][:2].tolist() == ["x_unlabeled[0]", "x_unlabeled[1]"]
     for part in ("train", "test", "unlabeled"):
         expected = of(net, clean_view(images[f"x_{part}"]))
         assert found[f"x_{part}"].dtype == np.float32

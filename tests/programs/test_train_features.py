@@ -20,7 +20,7 @@ from experiments.report.report import write_report
 from experiments.runs import execute as running
 from experiments.serving.source import Wanted, sources
 from experiments.verification import scores
-from ssl_weighting.data.splits import labeled_in_u
+from ssl_weighting.data.splits import sources_of_u
 
 TINY = {
     "num_labeled": 9, "val_size": 9, "labeled_batch": 6, "unlabeled_ratio": 2, "steps": 12,
@@ -43,7 +43,8 @@ def execute(dataset, out, **options):
 def unbroken(dataset, tmp_path_factory):
     """A run that the program made and nobody stopped."""
     out = tmp_path_factory.mktemp("runs") / "unbroken"
-    flags = [f"--{name}={value}" for name, value in (TINY | {"dataset": dataset}).items()]
+    given = TINY | {"dataset": dataset, "recipe": "paper"}
+    flags = [f"--{name}={value}" for name, value in given.items()]
     with pytest.MonkeyPatch.context() as patched:
         assert runs.call(train_features, patched, *flags, f"--out={out}") == 0
     return out
@@ -228,7 +229,7 @@ def test_predict_refuses_what_is_no_file_of_features(given):
 
 def test_a_run_knows_which_of_u_are_labeled(dataset):
     splits = load_splits(make_config(**TINY | {"dataset": dataset}))
-    assert labeled_in_u(splits).sum() == 9 and len(splits.unlabeled) == 60 - 9 + 30
+    assert (sources_of_u(splits) == "labeled").sum() == 9 and len(splits.unlabeled) == 60 - 9 + 30
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_a_run_knows_which_of_u_are_labeled(dataset):
         (
             train_features,
             ["--dataset=features:x", "--feature_noise=1"],
-            "it needs features (--dataset=features:PATH), --algorithm=mean_teacher or mixmatch",
+            "--algorithm=mean_teacher or mixmatch",
         ),
         (
             train_features,

@@ -21,7 +21,7 @@ SIDE, WIDTH = 8, 6
 TINY = {
     "num_labeled": 6, "val_size": 6, "labeled_batch": 6, "unlabeled_ratio": 2, "steps": 6,
     "eval_every": 3, "checkpoint_every": 3, "log_every": 3, "inner_steps": 2,
-    "lambda_warmup_steps": 2,
+    "lambda_warmup_steps": 2, "recipe": "paper",
 }  # fmt: skip
 
 

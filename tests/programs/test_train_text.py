@@ -66,7 +66,7 @@ def test_a_run_leaves_texts_beside_their_weights(tiny, unbroken):
 def test_the_report_of_a_run_shows_its_texts_beside_their_weights(unbroken, tmp_path):
     write_report(unbroken, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Most down- and up-weighted texts" in page and "UDA + Λ" in page
+    assert "Most harmful and helpful texts" in page and "UDA + Λ" in page
     table = pd.read_parquet(unbroken / "example_weights.parquet")
     moved = table[table.visits > 0].sort_values("lam", kind="stable")
     for row in (moved.iloc[0], moved.iloc[-1]):

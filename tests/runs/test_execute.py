@@ -151,7 +151,9 @@ def test_example_weights_columns(table):
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == {
         "id": "int64", "lam": "float32", "visits": "int32", "pseudo_label": "int32",
         "confidence": "float32", "loss": "float32", "true_label": "int32",
-        "last_influence": "float32", "labeled": "bool", "influence": "float64",
+        "last_influence": "float32", "labeled": "bool", "influence": "float64", "name": "str",
+        "source": "str", "influence_mean": "float64", "influence_error": "float64",
+        "suspect": "bool",
     }  # fmt: skip
     assert table.id.tolist() == list(range(40))
 
@@ -160,18 +162,16 @@ def test_labeled_examples_of_u_are_marked_and_influences_are_m_adam_s(table, sta
     labeled = {row.tobytes() for row in splits.labeled.inputs}
     expected = [row.tobytes() in labeled for row in splits.unlabeled.inputs]
     assert table.labeled.tolist() == expected and 0 < sum(expected) < 40
+    assert (table.source == "labeled").tolist() == expected
     np.testing.assert_array_equal(table.influence, state["lam_m"].astype(float))
 
 
 def test_example_weights_are_the_state_and_the_model_s_predictions(
     table, state, model, splits, run
 ):
-    for column, name in (
-        ("lam", "lam"),
-        ("visits", "visits"),
-        ("last_influence", "last_influence"),
-    ):
-        np.testing.assert_array_equal(table[column], state[name])
+    for name in ("lam", "visits", "last_influence"):
+        np.testing.assert_array_equal(table[name], state[name])
+    assert table.name.tolist() == splits.unlabeled.names.tolist()
     np.testing.assert_array_equal(table.true_label, splits.unlabeled.labels)
     p = keras.ops.softmax(model(clean_view(splits.unlabeled.inputs), training=False)["logits"])
     p = p.numpy().astype(float)
@@ -188,8 +188,8 @@ def test_extreme_examples_are_the_ends_of_the_order(folder, table, splits):
         found = dict(file)
     chosen = table[(table.visits > 0) & ~table.labeled]
     for end, rows in (
-        ("down", chosen[chosen.lam < 1].sort_values(["lam", "influence"], ascending=[True, False])),
-        ("up", chosen[chosen.lam > 1].sort_values(["lam", "influence"], ascending=[False, True])),
+        ("down", chosen[chosen.influence_mean > 0].sort_values("influence_mean", ascending=False)),
+        ("up", chosen[chosen.influence_mean < 0].sort_values("influence_mean")),
     ):
         assert len(rows) > 0
         np.testing.assert_array_equal(found[f"{end}_ids"], rows.id[: results.GALLERY])

@@ -1,9 +1,10 @@
-"""Runs of versions that held the second moments of Lambda in float32 are read, and go on."""
+"""Runs of versions that held less of Lambda's state are read, and go on."""
 
 import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import runs
 from runs import DIGITS
 
@@ -36,6 +37,27 @@ def test_an_unfinished_run_goes_on_and_says_what_starts_anew(tmp_path, capsys):
     others = np.arange(len(ours[names["t"]])) != row
     np.testing.assert_array_equal(ours[names["t"]][others], whole[names["t"]][others])
     np.testing.assert_allclose(ours[names["v"]][others], whole[names["v"]][others], rtol=0.1)
+
+
+def test_a_checkpoint_without_influences_a_visit_leaves_them_unknown(tmp_path, capsys):
+    unbroken, workshop = runs.unbroken_run()
+    copy = shutil.copytree(unbroken, tmp_path / "copy")
+    *_, before, newest = Checkpoints(copy / "checkpoints", {}).paths()
+    newest.unlink()
+    manifest, state = read(before)
+    old = {k: v for k, v in state.items() if "/influence_" not in k}
+    assert len(state) - len(old) == 2
+    visits = next(v for k, v in old.items() if k.endswith("/visits"))
+    visits[::2] = 0
+    Checkpoints(copy / "checkpoints", manifest["fingerprint"]).save(manifest["step"], old)
+    assert runs.run(copy, workshop, **DIGITS)["status"] == "complete"
+    said = f"of the {(visits > 0).sum()} examples that were visited before they stay unknown"
+    assert said in capsys.readouterr().out
+    table = pd.read_parquet(copy / "example_weights.parquet")
+    known = (visits == 0) & (table.visits > 0).to_numpy()
+    assert known.any() and not table.suspect[visits > 0].any()
+    assert table.influence_mean[known].notna().all()
+    assert table[["influence_mean", "influence_error"]][visits > 0].isna().all(axis=None)
 
 
 def test_the_default_of_then_asks_for_what_the_default_asks_for_today(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_weighting.data.examples import Examples, RawDataset, base_name
+from ssl_weighting.data.examples import Examples, RawDataset, base_name, row_names
 from ssl_weighting.data.features.files import InputRows, input_rows, read_arrays
 from ssl_weighting.data.keyed_arrays import NAMES, check_keys, described, labeled_parts
 from ssl_weighting.data.names import printable
@@ -39,13 +39,11 @@ def load_features(dataset: str) -> RawDataset:
     check_features(dataset)
     path = dataset.partition(":")[2]
     parts, class_names = features_by_part(path, read_arrays(path))
-    names = {part: one.names for part, one in parts.items()}
     return own_dataset(
         Path(path).stem,
         parts,
         class_names,
         f"{'folder' if os.path.isdir(path) else 'file'} {base_name(path)}",
-        lambda part, row: names[part][row],
         rows="examples",
     )
 
@@ -216,7 +214,7 @@ def _conversion(features) -> str:
 def _names(path, part, arrays, count) -> np.ndarray:
     names = arrays.get(f"names_{part}")
     if names is None:
-        names = np.array([f"x_{part}[{row}]" for row in range(count)], object)
+        names = row_names(f"x_{part}", count)
     if names.dtype.kind not in "UO" or names.shape != (count,):
         raise ValueError(
             f"`names_{part}` in {path} must be an array of strings [{count}], one for each of "

@@ -15,7 +15,7 @@ import dataclasses
 
 import numpy as np
 
-from ssl_weighting.data.examples import UNKNOWN, DataSplits, Examples, RawDataset
+from ssl_weighting.data.examples import UNKNOWN, DataSplits, RawDataset
 
 RATES = {"none": 0.0, "foreign": 0.5, "corrupt": 0.3, "imbalanced": 0.1}
 KINDS = tuple(RATES)
@@ -60,7 +60,7 @@ def with_foreign_classes(raw: RawDataset, rate: float) -> RawDataset:
         train=raw.train.take(keep),
         test=raw.test.take(raw.test.labels < own),
         class_names=raw.class_names[:own],
-        unlabeled=Examples(foreign.inputs[chosen], unknown),
+        unlabeled=dataclasses.replace(foreign.take(chosen), labels=unknown),
         validation=validation,
     )
 
@@ -104,7 +104,7 @@ def _corrupt(unlabeled, rate, rng):
     inputs[chosen] = pixels.reshape(len(chosen), *inputs.shape[1:])
     groups = np.full(n, "clean", dtype="<U7")
     groups[chosen] = "corrupt"
-    return Examples(inputs, unlabeled.labels), groups
+    return dataclasses.replace(unlabeled, inputs=inputs), groups
 
 
 def _imbalanced(unlabeled, class_names, rate, rng):

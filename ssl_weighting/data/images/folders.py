@@ -41,6 +41,8 @@ def load_folder(
 ) -> RawDataset:
     """Return the set in a folder PATH with PATH/<class>/*.png, *.jpg, *.webp or *.bmp.
 
+    Images are called by their paths below PATH.
+
     Optional: PATH/unlabeled/**, PATH/validation/<class>/*, PATH/test/<class>/*; or torchvision's
     PATH/train/<class>/*, PATH/val/<class>/* and PATH/test/<class>/*. Without a test part, a fifth
     of the labeled images is held out, always the same ones (see `own_dataset`). The set is grey if
@@ -62,14 +64,13 @@ def load_folder(
     """
     root, files, classes = find_files(path, on_error)
     read, skipped = _read_parts(root, files, image_size, on_error)
-    return own_dataset(
-        root.resolve().name,
-        {part: examples for part, (_, examples) in read.items()},
-        classes,
-        source_of(path, image_size),
-        lambda part, row: str(read[part][0][row]),
-        skipped,
-    )
+    name = root.resolve().name
+    return own_dataset(name, read, classes, source_of(path, image_size), skipped)
+
+
+def name_of(root: Path, file: Found) -> str:
+    """Return what people know a file by: its path below the folder."""
+    return printable(str(file.path.relative_to(root)))
 
 
 def find_files(path: str | os.PathLike, on_error: str = "auto") -> FolderFiles:
@@ -142,7 +143,7 @@ def _some_files(root: Path, folder: Path, nested: bool = False) -> list[Found]:
 
 
 def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_error: str):
-    """Return part -> (paths, examples) of what can be read, and (name, reason) of the rest."""
+    """Return part -> examples that can be read, and (name, reason) of the rest."""
     flat = [(part, file, label) for part, pairs in files.items() for file, label in pairs]
     found = [file for _, file, _ in flat]
 
@@ -160,10 +161,9 @@ def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_
         rows = [k for k in rows if k not in errors]
         stacked = np.stack([images[k] for k in rows])
         labels = np.array([flat[k][2] for k in rows], np.int32)
-        examples = Examples(stacked.reshape(*stacked.shape[:3], -1), labels)
-        read[part] = [found[k].path for k in rows], examples
-    names = ((printable(str(found[k].path.relative_to(root))), e.reason) for k, e in errors.items())
-    return read, tuple(names)
+        names = np.array([name_of(root, found[k]) for k in rows], object)
+        read[part] = Examples(stacked.reshape(*stacked.shape[:3], -1), labels, names=names)
+    return read, tuple((name_of(root, found[k]), e.reason) for k, e in errors.items())
 
 
 def _read_all(

@@ -19,7 +19,8 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
     Keys: x_train, y_train; optional x_test with y_test (without them, a fifth of the training
     images is held out, see `own_dataset`), x_unlabeled, x_validation with y_validation, class_names
     [C] strings (default: "0", "1", ...). Images are uint8 [n, H, W] or [n, H, W, C] with C = 1 or
-    3, labels integers [n] or [n, 1]. Pickled objects are refused.
+    3, labels integers [n] or [n, 1]. Images are called x_train[0], x_train[1], ... Pickled objects
+    are refused.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -34,13 +35,8 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
     parts, class_names = labeled_parts(
         path, arrays, lambda part: as_images(arrays[f"x_{part}"], f"`x_{part}` in {path}")
     )
-    return own_dataset(
-        Path(path).stem,
-        parts,
-        class_names,
-        f"file {base_name(path)}",
-        lambda part, row: f"x_{part}[{row}]",
-    )
+    named = {part: one.named(f"x_{part}") for part, one in parts.items()}
+    return own_dataset(Path(path).stem, named, class_names, f"file {base_name(path)}")
 
 
 def as_images(array: np.ndarray, name: str) -> np.ndarray:

@@ -19,13 +19,13 @@ from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.images.folder_layout import Found
 from ssl_weighting.data.images.folders import (
     find_files,
+    name_of,
     read_pictures,
     skips,
     source_of,
     with_channels,
 )
 from ssl_weighting.data.images.picture import PictureError
-from ssl_weighting.data.names import printable
 from ssl_weighting.data.own import own_dataset
 from ssl_weighting.data.progress import counted
 
@@ -108,27 +108,23 @@ class PictureFolder:
                 raise PictureError(names[part][0], str(problems[part][0]))
             skipped += [(names[part][k], str(problems[part][k])) for k in bad]
             labels = np.array([label for _, label in pairs], np.int32)[rows]
-            places = np.array([f"{part} {row}" for row in rows], object)
-            parts[part] = Examples(contents[part][rows].astype(np.int32), labels, names=places)
+            kept = np.array(names[part], object)[rows]
+            parts[part] = Examples(contents[part][rows].astype(np.int32), labels, names=kept)
         raw = own_dataset(
             self.root.resolve().name,
             parts,
             self._classes,
             source_of(self._path, self._side),
-            lambda part, row: names[part][int(parts[part].names[row].split()[1])],
             tuple(skipped),
         )
+        places = {name: (p, row) for p, ones in names.items() for row, name in enumerate(ones)}
         return raw, {
-            part: [(place.split()[0], int(place.split()[1])) for place in examples.names]
+            part: [places[name] for name in examples.names]
             for part, examples in _parts_of(raw).items()
         }
 
-    def name(self, part: str, row: int) -> str:
-        """Return the path of a file below the folder."""
-        return self._name(self._parts[part][row][0])
-
     def _name(self, file: Found) -> str:
-        return printable(str(file.path.relative_to(self.root)))
+        return name_of(self.root, file)
 
 
 def _parts_of(raw):

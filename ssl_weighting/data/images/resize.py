@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ssl_weighting.data.examples import Examples, RawDataset
+from ssl_weighting.data.examples import RawDataset
 from ssl_weighting.data.progress import counted
 
 
@@ -50,7 +50,7 @@ def resize_dataset(raw: RawDataset, side: int) -> RawDataset:
         return raw
     parts = {p: getattr(raw, p) for p in ("train", "test", "unlabeled", "validation")}
     resized = {
-        part: Examples(resize_images(e.inputs, side), e.labels)
+        part: replace(e, inputs=resize_images(e.inputs, side))
         for part, e in parts.items()
         if e is not None
     }

@@ -70,7 +70,7 @@ def check_texts(dataset: str, data_dir: str | os.PathLike | None = None) -> None
 def make_text_splits(
     texts: RawTexts,
     tokens: RawDataset,
-    num_labeled: int = 20,
+    num_labeled: int | None = 20,
     val_size: int | None = 20,
     seed: int = 1,
     val_seed: int = 0,

@@ -41,7 +41,7 @@ class _Labeled(NamedTuple):
     text: str
     label: str  # "" = unlabeled
     part: str
-    name: str  # "" where there is no column of ids
+    name: str
 
 
 def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AUTO) -> RawTexts:
@@ -50,7 +50,7 @@ def load_csv(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = AU
     An empty label, or a word that programs write for a missing value, marks an unlabeled text.
     `split` is train, validation, test or unlabeled; without it, or without a test part, a fifth of
     the labeled texts is held out for testing, always the same ones. Classes are the sorted labels
-    of the training part.
+    of the training part. Without a column of ids texts are called "row 0", "row 1", ...
 
     Args:
         path: of the file.
@@ -170,7 +170,8 @@ def _labeled(path, row: Row, layout) -> _Labeled:
             f"{row.line}."
         )
     label = "" if part == "unlabeled" else label
-    return _Labeled(row.line, row.fields["text"], label, part, row.fields.get("id", ""))
+    name = row.fields.get("id", f"row {row.number}")
+    return _Labeled(row.line, row.fields["text"], label, part, name)
 
 
 def _said_of_missing(labels: Iterable[str]) -> tuple[str, ...]:
@@ -233,7 +234,7 @@ def _part(rows, part, names, layout) -> Texts | None:
     if not chosen:
         return None
     texts = tuple(row.text for row in chosen)
-    called = tuple(row.name for row in chosen) if layout.id else None
+    called = tuple(row.name for row in chosen)
     if part == "unlabeled":
         return Texts.unlabeled(texts, called)
     labels = np.array([names.index(row.label) for row in chosen], np.int32)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.pipeline import ViewsSource
 
 _MULTIPLE = 8  # lengths that matrix products like
@@ -64,7 +64,7 @@ def without_padding(
         arrays.append(augmented.reshape(-1, augmented.shape[-1]))
     longest = max(int(np.flatnonzero(tokens.any(axis=0)).max(initial=0)) for tokens in arrays) + 1
     length = min(-(-longest // _MULTIPLE) * _MULTIPLE, arrays[0].shape[1])
-    cut = {p: Examples(e.inputs[:, :length], e.labels, e.texts, e.names) for p, e in parts.items()}
+    cut = {p: dataclasses.replace(e, inputs=e.inputs[:, :length]) for p, e in parts.items()}
     shorter = None if augmented is None else np.ascontiguousarray(augmented[..., :length])
     return dataclasses.replace(splits, **cut), shorter
 

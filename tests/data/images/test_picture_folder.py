@@ -51,6 +51,7 @@ def check_same(folder, **options):
     for part in ("train", "test", "unlabeled"):
         one, other = getattr(raw, part), getattr(expected, part)
         np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_array_equal(one.names, other.names)
         for (home, row), image in zip(places[part], other.inputs, strict=True):
             number = np.flatnonzero(np.flatnonzero(problems[home] == "") == row)[0]
             np.testing.assert_array_equal(images[home][number], image)
@@ -64,7 +65,7 @@ def test_it_is_the_set_of_load_folder_with_its_held_out_test_set(folder):
     raw, pictures = check_same(folder)
     assert len(raw.test) >= 2 and len(raw.train) + len(raw.test) == 13
     assert pictures.sizes == {"train": 13, "unlabeled": 4}
-    assert pictures.name("unlabeled", 3) == "unlabeled/s.png"
+    assert raw.unlabeled.names[-1] == "unlabeled/s.png"
 
 
 def test_unlabeled_files_that_cannot_be_read_are_skipped_and_named(folder):

@@ -1,0 +1,84 @@
+"""--recipe=own on a command line: what it resolves to, and the same by flags. No TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.options.backbone import NO_BACKBONE
+from experiments.options.config import Config, config_from_json
+from experiments.options.data import OWN, PAPER
+from experiments.options.effects import without_effect
+from experiments.options.kinds import OWN as OWN_KINDS
+from experiments.options.kinds import kind_of
+from experiments.options.own_plan import plan
+from experiments.options.presets import make_config
+
+
+def recipe_of(options: Mapping[str, Any]) -> str:
+    """Return the recipe of a command line: what it says, else by the kind of its data."""
+    if options.get("smoke"):
+        return PAPER
+    of_own = options["dataset"].partition(":")[0] in OWN_KINDS
+    return options.get("recipe") or (OWN if of_own else PAPER)
+
+
+def own_config(options: Mapping[str, Any]) -> Config:
+    """Return the configuration of a command line of --recipe=own, and print what was chosen.
+
+    A run that began in --out goes on with the options that it recorded.
+
+    Args:
+        options: those that are given, which win.
+
+    Raises:
+        OSError, ValueError: the data cannot be read, or does not allow it; says what to do.
+    """
+    if begun := _begun(options):
+        return begun
+    made = plan(options)
+    config = make_config(**made.options | options | {"recipe": OWN})
+    minutes = (made.extraction + made.training) / 60
+    text = f"--recipe=own: at most {minutes:.1f} of {config.minutes:g} minutes on this device"
+    if made.passes:
+        text += f", {made.extraction / 60:.1f} of them for {made.passes} passes through the "
+        text += "backbone, unless its features are in the cache"
+    print(f"{text}. The same, by flags:\n  {command(config, options)}", flush=True)
+    return config
+
+
+def _begun(options) -> Config | None:
+    """Return the configuration of the run that began in --out; None: there is none that counts."""
+    try:
+        found = json.loads((Path(options["out"]) / "config.json").read_text())["config"]
+        config = config_from_json(found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # whose files these are is told later
+    if config.recipe != OWN:
+        return make_config(**options) if options.get("recipe") != OWN else None
+    return dataclasses.replace(config, **options)
+
+
+def command(config: Config, options: Mapping[str, Any]) -> str:
+    """Return the command that makes the same run without the recipe.
+
+    Args:
+        config: of the run.
+        options: that were given.
+    """
+    given = {name: one for name, one in options.items() if name not in ("recipe", "minutes")}
+    plain = vars(make_config(**given | {"backbone": config.backbone}))
+    idle = {*without_effect(config), "recipe", "minutes"}
+    chosen = {n: v for n, v in vars(config).items() if n not in idle and plain[n] != v}
+    chosen |= {} if config.backbone == NO_BACKBONE else {"backbone": config.backbone}
+    shown = [f"--{name}={_written(value)}" for name, value in (given | chosen).items()]
+    program = f"python -m experiments.{kind_of(config.dataset).program}"
+    return " ".join([program, f"--recipe={PAPER}", *map(shlex.quote, shown)])
+
+
+def _written(value):
+    return str(value).lower() if isinstance(value, bool) else value

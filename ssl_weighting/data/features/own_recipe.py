@@ -1,0 +1,227 @@
+"""A recipe for a user's own data: what is trained, and for how long, from a few counts.
+
+Pure rules, without TensorFlow: a `Situation` in, settings by the names of the library's arguments
+and the programs' options out. The same situation gives the same settings on every machine; time is
+reckoned with constants, never measured. docs/own_data.md shows what the numbers were chosen by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+WHOLE, MOST = -1, 8192  # of `lambda_batch`: all of U, which is so many examples at most
+COVERAGE = 0.8  # share of U whose weights are sure to be moved
+STEPS, LEAST_STEPS = 1500, 300  # theta-steps of a phase; where time is short
+LAMBDA_STEPS, LEAST_LAMBDA_STEPS = 60, 15  # of a run
+EVALUATIONS, WARM_UP = 20, 10  # one over their shares of a phase
+LABELED_BATCH, RATIO = 64, 4
+QUARTER = 4
+# Ridge of a linear head, by the number of standardised features: the logits' prior spread is that
+# of one feature, however many there are.
+RIDGE, RIDGE_OF_A_PERCEPTRON = 1e-3, 3e-3
+# Work of a CPU core in a second, a third of what was measured on a shared 2-core machine of 2024:
+# multiplications and additions of a Lambda-step, and of a theta-step with its batch.
+FLOPS = 1e10
+OVERHEAD = 25.0  # seconds: start, compilation, evaluations, tables
+STEP_OVERHEAD = 2e-3  # seconds of a theta-step that are not arithmetic
+GPU = 10  # times the work of a CPU
+
+
+# Seconds of a theta-step of a Wide-ResNet-10-1 on 16 + 64 images of 32x32 in two views, with its
+# share of the Lambda-steps.
+STEP_OF_A_NET, MOST_STEPS_OF_A_NET, LAMBDA_STEPS_OF_A_NET = 0.3, 5000, 100
+
+
+class TimeTooShort(ValueError):
+    """Training needs more `seconds` than there are."""
+
+    def __init__(self, seconds: float):
+        super().__init__(f"`seconds` must be at least {seconds:.0f} for training on this data")
+        self.seconds = seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """What a user has.
+
+    Attributes:
+        labels: labeled examples to train on, a validation set's own not counted.
+        least: of the rarest class among them.
+        classes: how many.
+        unlabeled: examples of unknown class.
+        width: features of an example.
+        validation: examples of the set's own validation part; 0: it has none.
+        seconds: that training may take; not positive: too little time was left for it.
+        gpu: whether there is a GPU.
+        learns: whether weights are learned.
+        uses_unlabeled: whether the algorithm reads U.
+        linear: whether the head is one layer.
+        steps: theta-steps of a phase that were asked for; 0: as many as there is time for.
+        held_out: whether V was asked for, in place of cross-fit.
+    """
+
+    labels: int
+    least: int
+    classes: int
+    unlabeled: int
+    width: int
+    validation: int = 0
+    seconds: float = 900.0
+    gpu: bool = False
+    learns: bool = True
+    uses_unlabeled: bool = True
+    linear: bool = True
+    steps: int = 0
+    held_out: bool = False
+
+    @property
+    def size_of_u(self) -> int:
+        """|U|, which holds the labeled examples too."""
+        return self.labels + self.unlabeled
+
+
+def own_recipe(s: Situation) -> dict[str, Any]:
+    """Return the settings of a linear head on features, by name.
+
+    Raises:
+        ValueError: too few labels, one class, or nothing unlabeled.
+        TimeTooShort: it cannot be done in time.
+    """
+    check_situation(s)
+    found: dict[str, Any] = {
+        "optimizer": "adam", "learning_rate": 3e-3, "lr_schedule": "constant",
+        "weight_decay": ridge(s.width) if s.linear else RIDGE_OF_A_PERCEPTRON, "ema_decay": 0.0,
+        "labeled_batch": LABELED_BATCH, "unlabeled_ratio": RATIO,
+    }  # fmt: skip
+    if s.uses_unlabeled:
+        found["wu"] = 1.0
+    found |= validation_of(s)
+    steps, lambda_steps = planned(s)
+    found |= {"steps": steps, "eval_every": max(1, steps // EVALUATIONS)}
+    if not s.learns:
+        return found
+    warm_up = steps // WARM_UP
+    return found | {
+        "lambda_lr": 0.15, "lambda_max": 3.0, "inverse_hessian": "conjugate_gradient",
+        "solve_iterations": 50, "solve_tolerance": 1e-3, "damping": 0.01,
+        "lambda_batch": WHOLE if s.size_of_u <= MOST else MOST,
+        "lambda_warmup_steps": warm_up,
+        "inner_steps": max(1, (steps - warm_up) // lambda_steps),
+    }  # fmt: skip
+
+
+def net_recipe(s: Situation, large: bool) -> tuple[dict[str, Any], float]:
+    """Return the settings of a small Wide-ResNet on images themselves, and the seconds they take.
+
+    V is the set's own, or a quarter of the labels; a new net learns from all in the end.
+
+    Args:
+        s: what there is; its `width` is not read.
+        large: whether images are larger than a side of 32, to which they are then resized.
+
+    Raises:
+        ValueError: as `own_recipe`.
+        TimeTooShort: less than `LEAST_STEPS` would fit.
+    """
+    s = dataclasses.replace(s, held_out=True)
+    check_situation(s)
+    phases = 1 + s.learns
+    one = STEP_OF_A_NET / (GPU if s.gpu else 1)
+    steps = s.steps or min(MOST_STEPS_OF_A_NET, int((s.seconds - OVERHEAD) / phases / one))
+    if steps < LEAST_STEPS and not s.steps:
+        raise TimeTooShort(OVERHEAD + phases * LEAST_STEPS * one)
+    found: dict[str, Any] = {"image_size": 32} if large else {}
+    found |= validation_of(s) | {
+        "depth": 10, "width": 1, "jit": True, "labeled_batch": 16, "unlabeled_ratio": RATIO,
+        "steps": steps, "ema_decay": 0.99, "batch_norm_decay": 0.99,
+        "eval_every": max(1, steps // EVALUATIONS),
+    }  # fmt: skip
+    if s.learns:
+        size = math.ceil(COVERAGE * s.size_of_u / LAMBDA_STEPS_OF_A_NET / 64) * 64
+        found |= {
+            "lambda_lr": 0.05, "lambda_max": 3.0, "lambda_warmup_steps": steps // WARM_UP,
+            "inner_steps": max(1, (steps - steps // WARM_UP) // LAMBDA_STEPS_OF_A_NET),
+            "lambda_batch": max(64, size),
+        }  # fmt: skip
+    return found, OVERHEAD + phases * steps * one
+
+
+def ridge(width: int) -> float:
+    """Return the weight decay of a linear head on `width` standardised features."""
+    return float(f"{RIDGE * width:.2g}")
+
+
+def validation_of(s: Situation) -> dict[str, Any]:
+    """Return whose labels validate: the set's own V, or each of two folds the other's model.
+
+    Where V was asked for and there is none, it is a quarter of the labels, one of each class or
+    more.
+
+    In the end a new model learns from all of them.
+    """
+    if s.validation:
+        return {"validation": "held_out", "val_size": 0, "refit": True}
+    if s.held_out:
+        size = max(s.classes, s.labels // QUARTER)
+        return {"validation": "held_out", "val_size": size, "refit": True}
+    return {"validation": "cross_fit", "val_size": 0, "folds": 2, "refit": True}
+
+
+def planned(s: Situation) -> tuple[int, int]:
+    """Return theta-steps of a phase and Lambda-steps of the run that fit the time.
+
+    A set of more than `MOST` examples has as many Lambda-steps, at random batches of that size, as
+    make sure of `COVERAGE`: batches run through epochs, so that k of them hold k times their size.
+
+    Raises:
+        TimeTooShort: the fewest do not fit.
+    """
+    needed = math.ceil(COVERAGE * s.size_of_u / MOST) if s.learns else 0
+    least = max(needed, LEAST_LAMBDA_STEPS) if s.learns else 0
+    steps, lambda_steps = s.steps or STEPS, max(least, LAMBDA_STEPS) if s.learns else 0
+    while seconds(s, steps, lambda_steps) > s.seconds and not s.steps:
+        if steps <= LEAST_STEPS and lambda_steps <= least:
+            raise TimeTooShort(seconds(s, steps, lambda_steps))
+        steps = max(LEAST_STEPS, round(0.8 * steps))
+        lambda_steps = max(least, round(0.8 * lambda_steps))
+    return steps, min(lambda_steps, max(1, steps // 2)) if s.learns else 0
+
+
+def seconds(s: Situation, steps: int, lambda_steps: int) -> float:
+    """Return the seconds that a run takes at most, by the constants of this file."""
+    folds = 1 if s.validation or s.held_out else 2
+    batch = LABELED_BATCH * (1 + RATIO * s.uses_unlabeled)
+    head = s.width * s.classes
+    speed = FLOPS * (GPU if s.gpu else 1)
+    phases = 1 + folds * s.learns
+    theta = phases * steps * (STEP_OVERHEAD + 6 * batch * head / speed)
+    rows = min(s.size_of_u, MOST) * 2
+    # A product with H passes all rows twice, forth and back.
+    one = 4 * rows * head * 50 / speed + 0.02
+    return OVERHEAD + theta + folds * lambda_steps * one
+
+
+def check_situation(s: Situation) -> None:
+    """Check that there is something to learn from.
+
+    Raises:
+        ValueError: there is not; says what to add.
+    """
+    if s.classes < 2:
+        raise ValueError(
+            f"The labels must be of at least two classes. Received: {s.classes}. Label examples of "
+            "another one"
+        )
+    if s.least < 2 and not (s.validation or s.held_out) and s.learns:
+        raise ValueError(
+            "Every class must have at least two labels for training, one of which validates. "
+            f"Received: {s.least} of the rarest class. Label more, bring a validation part, or use "
+            "--weighting=fixed, which learns no weights"
+        )
+    if s.uses_unlabeled and not s.unlabeled:
+        raise ValueError(
+            f"There must be unlabeled examples beside the {s.labels} labeled ones. Received: none. "
+            "Add some, or use --algorithm=supervised"
+        )

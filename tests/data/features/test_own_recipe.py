@@ -1,0 +1,74 @@
+"""The rules of own data, without a program: all labels, all of U, in time."""
+
+import pytest
+
+from ssl_weighting.data.features.own_recipe import (
+    MOST,
+    Situation,
+    TimeTooShort,
+    own_recipe,
+    planned,
+    ridge,
+    seconds,
+)
+
+
+def situation(**more):
+    known = {"labels": 300, "least": 30, "classes": 10, "unlabeled": 4000, "width": 1280}
+    return Situation(**known | more)
+
+
+def lambda_steps(found):
+    """Return how many Lambda-steps fall due in a phase of theta-steps."""
+    return (found["steps"] - found["lambda_warmup_steps"]) // found["inner_steps"]
+
+
+@pytest.mark.parametrize("unlabeled", [10, 4000, MOST, 60_000, 400_000])
+@pytest.mark.parametrize("minutes", [2, 15, 200])
+def test_weights_of_four_in_five_examples_are_moved(unlabeled, minutes):
+    s = situation(unlabeled=unlabeled, seconds=60.0 * minutes)
+    try:
+        found = own_recipe(s)
+    except TimeTooShort as error:
+        assert error.seconds > s.seconds
+        own_recipe(situation(unlabeled=unlabeled, seconds=error.seconds))
+        return
+    batch = s.size_of_u if found["lambda_batch"] == -1 else found["lambda_batch"]
+    assert batch <= MOST and lambda_steps(found) * batch >= 0.8 * s.size_of_u
+    assert seconds(s, *planned(s)) <= s.seconds
+
+
+def test_labels_validate_by_what_there_is():
+    found = own_recipe(situation())
+    assert (found["validation"], found["folds"], found["refit"]) == ("cross_fit", 2, True)
+    assert own_recipe(situation(validation=50))["validation"] == "held_out"
+    assert own_recipe(situation(validation=50))["val_size"] == 0
+    assert own_recipe(situation(held_out=True))["val_size"] == 75
+    assert own_recipe(situation(held_out=True, labels=20, least=2))["val_size"] == 10
+
+
+def test_the_ridge_goes_by_the_number_of_features():
+    assert ridge(2000) == 2 * ridge(1000) > ridge(384) > 0
+
+
+def test_steps_that_were_asked_for_stay():
+    found = own_recipe(situation(steps=77, seconds=1.0))
+    assert found["steps"] == 77 and lambda_steps(found) > 10
+
+
+def test_weights_that_are_not_learned_need_no_settings():
+    found = own_recipe(situation(learns=False, uses_unlabeled=False, unlabeled=0))
+    assert not {"lambda_lr", "inner_steps", "wu"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"classes": 1}, "at least two classes"),
+        ({"least": 1}, "at least two labels for training"),
+        ({"unlabeled": 0}, "There must be unlabeled examples"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(more, message):
+    with pytest.raises(ValueError, match=message):
+        own_recipe(situation(**more))
