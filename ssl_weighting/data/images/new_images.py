@@ -11,11 +11,10 @@ import numpy as np
 from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.array_rows import ArrayRows, npz_rows
 from ssl_weighting.data.images.folder_layout import Found, files_below, is_picture
-from ssl_weighting.data.images.folders import read_pictures, with_channels
+from ssl_weighting.data.images.folders import name_of, read_pictures, with_channels
 from ssl_weighting.data.images.npz import as_images
 from ssl_weighting.data.images.picture import SUFFIXES, PictureError
 from ssl_weighting.data.images.resize import height_and_width
-from ssl_weighting.data.names import printable
 
 
 def find_images(path: str | os.PathLike) -> list[tuple[str, Found]]:
@@ -37,7 +36,7 @@ def find_images(path: str | os.PathLike) -> list[tuple[str, Found]]:
     found = [f for f in files_below(root, root, nested=True) if f.problem or is_picture(f.path)]
     if not found:
         raise ValueError(f"{root} must have images ({', '.join(SUFFIXES)}). Received: none.")
-    return [(printable(str(file.path.relative_to(root))), file) for file in found]
+    return [(name_of(root, file), file) for file in found]
 
 
 def read_images(
