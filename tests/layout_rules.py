@@ -87,13 +87,8 @@ TOPS: dict[str, frozenset[str]] = {
         cross_fit refit estimator madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
-<<<<<<< HEAD
         extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper
         run_profile run_study
-=======
-        extract_features fetch_data make_report make_study predict run_cell run_paper run_profile
-        run_study
->>>>>>> ce3099107b141266e559f73e7e353ab2d2355d20
         train_features train_images train_synthetic train_text verify_influence write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
@@ -111,13 +106,8 @@ OTHER_FILES: dict[str, frozenset[str]] = {
         requirements-gpu.lock run_all.sh"""),
     ".ci": _names("run"),
     "docs": _names("""
-<<<<<<< HEAD
         architecture.md backbones.md benchmarks.md estimator.md gallery.md influence.md keras.md
         own_data.md predict.md recipes.md refit.md"""),
-=======
-        architecture.md backbones.md benchmarks.md influence.md own_data.md predict.md
-        recipes.md"""),
->>>>>>> ce3099107b141266e559f73e7e353ab2d2355d20
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
