@@ -19,6 +19,7 @@ from absl import app, flags
 
 from experiments.runs import export
 from experiments.runs.errors import friendly
+from ssl_weighting.data.tables import write_columns
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> None:
         kept = None
         if values.keep_list:
             kept = export.write_keep_list(Path(values.keep_list), ranking, rows)
-        export.write_table(Path(values.out), columns)
+        write_columns(values.out, columns)
     for remark in export.remarks(ranking):
         print(remark)
     if len(rows) < choice.count:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from experiments.options.config import Config
-from experiments.pages.csv_cells import unguarded
+from ssl_weighting.data.csv_cells import unguarded
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.exclusion import without_examples
 

@@ -18,9 +18,9 @@ from experiments.assemble.feature_sets import FeatureSet, FolderSet, StoredSet, 
 from experiments.assemble.text_data import augmentation, encoder_for, layout_of
 from experiments.options.extraction import Extraction
 from experiments.options.kinds import TEXTS, kind_of
-from experiments.pages.csv_cells import csv_of
 from ssl_weighting.data.class_profile import greedy_rows
 from ssl_weighting.data.copies import digests
+from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.features.extraction import (
     Part,
     extract,

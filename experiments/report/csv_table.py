@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.pages.csv_cells import csv_of
 from experiments.pages.statistics import mean_std
 from experiments.report.comparisons import Comparison, Role, main_error
 from experiments.report.grouping import Method, Setting
 from experiments.report.tables import coverages, is_marked, raw_error, selected_error, time_shares
+from ssl_weighting.data.csv_cells import csv_of
 
 CSV_COLUMNS = (
     *("dataset", "num_labeled", "method", "algorithm", "weighting", "validation_as_labels"),

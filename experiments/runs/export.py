@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
 
-from experiments.pages.csv_cells import csv_of
 from experiments.runs.extremes import (
     SIDES,
     coverage_note,
@@ -20,7 +19,7 @@ from experiments.runs.extremes import (
 )
 from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import Arrays, read_example_weights
-from ssl_weighting.data.files import replacing, write_atomically
+from ssl_weighting.data.files import write_atomically
 
 FORMATS = ("plain", "spotlight")
 _MISSING = ("name", "source", "influence_mean", "influence_error", "suspect")  # in older runs
@@ -156,27 +155,6 @@ def _pictures(ranking, columns) -> dict[str, np.ndarray]:
         )
     places = [os.path.abspath(os.path.join(path, name)) for name in columns["name"]]
     return {"image": np.array(places, object)}
-
-
-def write_table(path: Path, columns: dict[str, Any]) -> None:
-    """Write the columns as .csv (what spreadsheets would run is made text) or .parquet.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    if path.suffix == ".csv":
-        cells = [[_cell(value) for value in column] for column in columns.values()]
-        write_atomically(path, csv_of([tuple(columns), *zip(*cells, strict=True)]))
-        return
-    import pandas as pd
-
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        pd.DataFrame(columns).to_parquet(file, index=False)
-
-
-def _cell(value):
-    missing = isinstance(value, np.floating) and np.isnan(value)
-    return None if missing else value
 
 
 def write_keep_list(path: Path, ranking: Ranking, rows: np.ndarray) -> int:

@@ -16,11 +16,11 @@ from experiments.options.config import options_as_json
 from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
-from experiments.pages.csv_cells import csv_of
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import extremes, machine, record, run_files
 from experiments.runs.metrics import read_metrics
 from experiments.runs.warnings import warnings_of
+from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.files import replacing, write_atomically
 from ssl_weighting.data.splits import sources_of_u
 from ssl_weighting.evaluation import log_softmax

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.pages.csv_cells import csv_of
+from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.files import replacing
 
 COLUMNS = ("name", "class", "confidence")

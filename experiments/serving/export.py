@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import tensorflow as tf
 from experiments.serving.picture_graph import decode_pictures
 from experiments.serving.places import CLASSES, MODEL, SAVED_MODEL, TOKENIZER
 from experiments.serving.portable import PROBABILITIES, Portable
+from ssl_weighting.data.files import replacing_folder, write_atomically
 
 ARRAYS, BYTES = "serving_default", "encoded"  # names of signatures
 
@@ -31,23 +30,13 @@ def write_export(out: Path, run: str, found: Portable, config: Mapping[str, Any]
     Raises:
         OSError: it cannot be written.
     """
-    temporary = out.with_name(f"partial-{out.name}")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-    try:
-        temporary.mkdir()
+    about = described(run, found, config)
+    with replacing_folder(out) as temporary:
         found.model.save(temporary / MODEL)
         write_saved_model(temporary / SAVED_MODEL, found, config["class_names"])
-        about = described(run, found, config)
-        (temporary / CLASSES).write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
+        write_atomically(temporary / CLASSES, json.dumps(about, indent=1, ensure_ascii=False))
         if found.encode is not None:
-            (temporary / TOKENIZER).write_text(found.encode.to_json(), "utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise OSError(error.errno, f"could not write {out}: {error}; free some space") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            write_atomically(temporary / TOKENIZER, found.encode.to_json())
 
 
 def described(run: str, found: Portable, config: Mapping[str, Any]) -> dict[str, Any]:

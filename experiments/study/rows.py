@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.pages.csv_cells import csv_of, unguarded
 from experiments.pages.statistics import auroc, auroc_within, median_of_last, share_between
 from experiments.report.detection import is_wrong, known_and_visited
 from experiments.runs.record import Circumstances, RunRecord
 from experiments.runs.run_files import RunError
+from ssl_weighting.data.csv_cells import csv_of, unguarded
 
 Key = tuple[str, str, int]  # family, method, seed
 BY_PSEUDO_LABEL = ("right pseudo-label", "wrong pseudo-label")  # groups of every run

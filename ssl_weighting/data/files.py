@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +43,27 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder and, once it has been filled, put it in the place of `path`.
+
+    Between the removal of an old folder and the new one's taking its place a kill leaves neither
+    under its name; the new one is whole then, called partial-NAME.
+
+    Raises:
+        OSError: it could not be written; names it.
+    """
+    temporary = path.with_name(f"partial-{path.name}")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

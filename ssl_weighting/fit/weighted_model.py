@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from ssl_weighting.bilevel import BilevelTrainer
 from ssl_weighting.data.own_batches import as_examples
+from ssl_weighting.data.tables import write_columns
 from ssl_weighting.fit.checks import check_model, refuse_several_devices
-from ssl_weighting.fit.export import write_table
 from ssl_weighting.fit.loop import Loop
 from ssl_weighting.fit.sets import Sets
 from ssl_weighting.fit.settings import algorithm_of, settings_of, store_of
@@ -263,7 +263,7 @@ class WeightedSSLModel(keras.Model):
         Raises:
             ValueError: another ending. OSError: it cannot be written.
         """
-        write_table(path, self.example_weights())
+        write_columns(path, self.example_weights())
 
     def save_own_variables(self, store):
         """Save what is this model's own: Lambda, averages, counters (called by `save_weights`)."""

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.assemble.excluded import digest_of_excluded, names_in
 from experiments.options.presets import make_config
-from experiments.pages.csv_cells import csv_of
+from ssl_weighting.data.csv_cells import csv_of
 
 
 def written(tmp_path, content, name="list.txt"):

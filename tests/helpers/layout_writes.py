@@ -23,12 +23,12 @@ EXCEPTIONS = {
 WRITERS = frozenset(
     (
         *("write_text", "write_bytes", "save", "savez", "savez_compressed", "savetxt", "tofile"),
-        *("dump", "to_csv", "to_parquet", "to_json", "to_html", "to_pickle", "savefig", "imsave"),
+        *("dump", "to_csv", "to_parquet", "to_html", "to_pickle", "savefig", "imsave"),
         *("save_weights", "save_pretrained", "write_table", "truncate", "open_memmap"),
         *("copyfile", "copytree", "copy2"),
     )
 )
-SAFE = ("replacing", "BytesIO", "StringIO")
+SAFE = ("replacing", "replacing_folder", "BytesIO", "StringIO")
 
 
 def check_writes(source: Source) -> Iterator[str]:

@@ -6,8 +6,8 @@ import os
 import pytest
 from reporting_runs import evaluation, extremes, weights, write_run
 
-from experiments.pages.csv_cells import unguarded
 from experiments.report.report import write_report
+from ssl_weighting.data.csv_cells import unguarded
 from ssl_weighting.data.names import printable
 
 NAMES = {

@@ -21,7 +21,7 @@ import numpy as np
 
 from steps import Walk  # isort: skip (it finds the others)
 
-from experiments.pages.csv_cells import csv_of
+from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.files import write_atomically
 from ssl_weighting.data.texts.rotten_tomatoes import FILE, PACKAGE, load_rotten_tomatoes
 

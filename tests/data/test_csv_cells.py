@@ -7,7 +7,7 @@ import os
 import pytest
 from places import ROOT
 
-from experiments.pages.csv_cells import csv_of, guarded, unguarded
+from ssl_weighting.data.csv_cells import csv_of, guarded, unguarded
 
 RUN = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "+49 170 1")
 SHOWN = ("a=b", "", "'quoted'", "1", "-1", "+1.5", "-1e-07", "caf\u00e9", "a\nb", 'a "b", c')
@@ -42,4 +42,4 @@ def test_no_other_function_writes_csv():
         for path in (ROOT / room).rglob("*.py")
         if any(word in path.read_text() for word in ("csv.writer", "csv.DictWriter", ".to_csv"))
     ]
-    assert writers == ["experiments/pages/csv_cells.py"]
+    assert writers == ["ssl_weighting/data/csv_cells.py"]
