@@ -107,13 +107,13 @@ def thumbs_of_files(path: str, names: Sequence[str], config: Config) -> Iterator
         for file, _ in pairs
     }
     known = [files[name] for name in _known(names, files, config)]
+    for first in range(0, len(known), _CHUNK):
+        yield from _thumbs(known[first : first + _CHUNK])
+
+
+def _thumbs(paths):
     with ThreadPoolExecutor() as pool:
-        for first in range(0, len(known), _CHUNK):
-            yield from pool.map(_thumb_of_file, known[first : first + _CHUNK])
-
-
-def _thumb_of_file(path):
-    return thumb(read_picture(path))
+        return list(pool.map(lambda path: thumb(read_picture(path)), paths))
 
 
 def thumb(image: np.ndarray) -> np.ndarray:

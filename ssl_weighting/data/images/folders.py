@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from ssl_weighting.data.own import own_dataset
 from ssl_weighting.data.progress import counted
 
 ON_ERROR = ("auto", "skip", "stop")
+_AT_ONCE = 256  # pictures decoded ahead of who asks for them
 
 
 class FolderFiles(NamedTuple):
@@ -176,18 +176,18 @@ def _read_all(
     images: list[np.ndarray | None] = []
     errors: dict[int, PictureError] = {}
     first = None
-    with contextlib.closing(read_pictures(files, image_size)) as read:
-        for k, image in enumerate(counted(read, len(files), "reading images")):
-            if isinstance(image, PictureError):
-                if not may_skip(k):
-                    raise image
-                errors[k], image = image, None
-            elif first is None:
-                first = k
-                _check_memory(root, len(files), image)
-            elif image.shape[:2] != images[first].shape[:2]:
-                raise ValueError(_unlike(files[first], images[first], files[k], image))
-            images.append(image)
+    read = read_pictures(files, image_size)
+    for k, image in enumerate(counted(read, len(files), "reading images")):
+        if isinstance(image, PictureError):
+            if not may_skip(k):
+                raise image
+            errors[k], image = image, None
+        elif first is None:
+            first = k
+            _check_memory(root, len(files), image)
+        elif image.shape[:2] != images[first].shape[:2]:
+            raise ValueError(_unlike(files[first], images[first], files[k], image))
+        images.append(image)
     return images, errors
 
 
@@ -195,11 +195,21 @@ def read_pictures(
     files: Sequence[Found], image_size: int | tuple[int, int] | None
 ) -> Iterator[np.ndarray | PictureError]:
     """Yield the picture in each file, [H, W] or [H, W, 3] uint8, or why there is none."""
+    for start in range(0, len(files), _AT_ONCE):
+        yield from _pictures(files[start : start + _AT_ONCE], image_size)
+
+
+def _pictures(files, image_size):
+    """Return the pictures of some files.
+
+    No thread outlives the call: a generator that waited for its threads when it is collected might
+    do so within the start of another thread, which would never end.
+    """
     # Pillow decodes outside Python's lock, so threads do help. It warns of tags and sizes that are
     # no matter here, or are refused by name.
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")
-        yield from pool.map(lambda file: _attempt(file, image_size), files)
+        return list(pool.map(lambda file: _attempt(file, image_size), files))
 
 
 def _attempt(file: Found, image_size: int | tuple[int, int] | None) -> np.ndarray | PictureError:
