@@ -1,7 +1,7 @@
 """No generator holds threads while it is suspended.
 
-One that is dropped joins them when it is collected, which may be within the start of another thread,
-under the very lock that the end of a thread takes.
+One that is dropped joins them when it is collected, which may be within the start of another
+thread, under the very lock that the end of a thread takes.
 """
 
 import ast
