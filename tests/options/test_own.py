@@ -121,7 +121,7 @@ def test_the_same_command_goes_on(photos, record):
         ({"exclude": "a.csv"}, {"exclude": "b.csv"}, "--exclude=a.csv there, b.csv now"),
         ({"steps": 77}, {}, "--steps=77 there"),
         ({}, {"seed": 3}, "there, 3 now"),
-        ({}, {"minutes": 0.8}, "--steps=1500 there"),
+        ({"components": 0}, {"components": 0, "minutes": 0.8}, "--steps=1500 there"),
         ({"backbone": "keras_applications:ResNet50"}, {}, "ResNet50 there, efficientnet_lite0 now"),
         ({"recipe": "paper"}, {}, "--backbone=none there"),
     ],
