@@ -235,6 +235,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             learns=learns,
             uses_unlabeled=not supervised,
             linear=self.head == "linear",
+            components=options.get("components"),
             steps=options.get("steps", 0),
             held_out=bool(val_size),
         )

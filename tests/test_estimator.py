@@ -99,6 +99,19 @@ def test_the_numbers_are_the_program_s_to_the_bit(way, tmp_path):
     np.testing.assert_allclose(model.predict_proba(SETS["x_test"]), p, atol=1e-5)
 
 
+def test_a_head_on_components_is_the_program_s(tmp_path):
+    model = estimator(TINY | {"components": 3}, validation=0.25, refit=False).fit(X, Y, U)
+    held_out = {"validation": "held_out", "val_size": 15, "val_seed": 3, "refit": False}
+    net, table = run_of(tmp_path, SETS, components=3, **held_out)
+    (head,) = model._heads
+    ((kernel, _),) = head.layers
+    assert kernel.shape == (3, len(model.classes_))
+    np.testing.assert_array_equal(kernel, net.trainable_variables[0].numpy())
+    np.testing.assert_array_equal(model.example_weights_, table.lam)
+    logits = np.array(net(SETS["x_test"])["logits"], float)
+    np.testing.assert_allclose(head.logits(SETS["x_test"]), logits, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def fitted():
     return estimator(TINY).fit(X, Y, U)

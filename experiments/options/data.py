@@ -85,6 +85,7 @@ class DataOptions:
         POSITIVE,
         needs=Need("--recipe=own", lambda c: c.recipe == OWN),
         effect=BOOKKEEPING,
+        free=True,  # what follows from it is compared
     )
     num_labeled: int = _option(250, "labeled examples n; 0: all that V leaves", NOT_NEGATIVE)
     val_size: int = _option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from experiments.options.backbone import NO_BACKBONE
 from experiments.options.config import Config, config_from_json
 from experiments.options.data import OWN, PAPER
-from experiments.options.effects import without_effect
+from experiments.options.effects import is_free, without_effect
 from experiments.options.kinds import OWN as OWN_KINDS
 from experiments.options.kinds import kind_of
 from experiments.options.own_plan import plan
@@ -30,18 +29,23 @@ def recipe_of(options: Mapping[str, Any]) -> str:
 def own_config(options: Mapping[str, Any]) -> Config:
     """Return the configuration of a command line of --recipe=own, and print what was chosen.
 
-    A run that began in --out goes on with the options that it recorded.
+    A run in --out goes on where the command chooses what it chose; a run of before there were
+    recipes, with the paper's options.
 
     Args:
         options: those that are given, which win.
 
     Raises:
-        OSError, ValueError: the data cannot be read, or does not allow it; says what to do.
+        OSError, ValueError: the data cannot be read, or does not allow it, or --out holds another
+            run; says what to do.
     """
-    if begun := _begun(options):
-        return begun
+    begun = _begun(options["out"])
+    if begun and "recipe" not in begun | options:
+        return make_config(**options)
     made = plan(options)
     config = make_config(**made.options | options | {"recipe": OWN})
+    if begun:
+        _refuse_other(config, config_from_json(begun))
     minutes = (made.extraction + made.training) / 60
     text = f"--recipe=own: at most {minutes:.1f} of {config.minutes:g} minutes on this device"
     if made.passes:
@@ -51,16 +55,35 @@ def own_config(options: Mapping[str, Any]) -> Config:
     return config
 
 
-def _begun(options) -> Config | None:
-    """Return the configuration of the run that began in --out; None: there is none that counts."""
+def _begun(out) -> dict[str, Any] | None:
+    """Return the options of the run in a folder; None: none that counts, as is told later."""
     try:
-        found = json.loads((Path(options["out"]) / "config.json").read_text())["config"]
-        config = config_from_json(found)
+        found = json.loads((Path(out) / "config.json").read_text())["config"]
+        config_from_json(found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # whose files these are is told later
-    if config.recipe != OWN:
-        return make_config(**options) if options.get("recipe") != OWN else None
-    return dataclasses.replace(config, **options)
+        return None
+    return found
+
+
+def _refuse_other(config, begun):
+    """Refuse to go on with a run that the command line does not ask for, or to forget a part of it.
+
+    Flags that were given then and are left out now must not go on unsaid.
+    """
+    then, now = vars(begun), vars(config)
+    changed = [
+        f"--{name}={_written(then[name]) or 'none'} there, {_written(now[name]) or 'none'} now"
+        for name in now
+        if not is_free(name) and then[name] != now[name]
+    ]
+    if changed:
+        given = {"dataset": begun.dataset, "out": config.out}
+        raise ValueError(
+            "--out must name a new folder, or that of a run with the options that this command "
+            f"line gives or --recipe=own chooses for it. Received: {config.out}, whose run has "
+            f"others: {'; '.join(changed)}. Give another --out, or go on with that run by\n  "
+            f"{command(begun, given)}"
+        )
 
 
 def command(config: Config, options: Mapping[str, Any]) -> str:
@@ -81,4 +104,4 @@ def command(config: Config, options: Mapping[str, Any]) -> str:
 
 
 def _written(value):
-    return str(value).lower() if isinstance(value, bool) else value
+    return str(value).lower() if isinstance(value, bool) else str(value)

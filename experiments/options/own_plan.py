@@ -200,6 +200,8 @@ def _situation(counts, options, budget) -> Situation:
         learns=reads_u and options.get("weighting", Config.weighting) in LEARNED,
         uses_unlabeled=reads_u,
         linear=options.get("head", Config.head) == "linear",
+        frozen=kind_of(options["dataset"]) is not FEATURE_ROWS,
+        components=options.get("components"),
         steps=options.get("steps", 0),
         held_out=_asks_for_v(options),
     )

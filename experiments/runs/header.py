@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ def announce(run: Run, configuration: Mapping[str, Any]) -> None:
     sizes += f", {len(s.validation.labels)} validation, {len(s.test.labels)} test"
     print(f"{c.out}: {method_name(c)} on {s.name}, {sizes}; {_steps(c)}", flush=True)
     print(f"  {_classes(configuration)}", flush=True)
-    print(f"  data: {s.source}; split {s.split_hash[:12]}", flush=True)
+    print(f"  data: {_source(c, s.source)}; split {s.split_hash[:12]}", flush=True)
     for line in (*s.notes, *deviations(c)):
         print(f"  {line}", flush=True)
     warn(foreseen(c, configuration))
@@ -44,6 +45,12 @@ def warn(warnings: list[str]) -> None:
     """Print warnings, a line each."""
     for line in warnings:
         print(f"  WARNING: {line}", flush=True)
+
+
+def _source(config, text):
+    """Return where the data is from; of a BERT its name, layers and width in place of its shape."""
+    short = re.sub(r"BertShape\(.*?\bwidth=(\d+).*?\)", r"width \1", text)
+    return short if short == text else short.replace("features by", f"{config.backbone}:", 1)
 
 
 def _steps(config):

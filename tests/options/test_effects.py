@@ -29,7 +29,7 @@ def test_what_a_resumed_run_may_change():
     free = {name for name in NAMES if is_free(name)}
     assert free == {
         "out", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "data_dir", "jit",
-        "threads", "id_column", "recipe",
+        "threads", "id_column", "recipe", "minutes",
     }  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """--recipe=own: what it chooses from counts, its command by flags, going on, what it refuses."""
 
-import dataclasses
 import json
 import shlex
 
@@ -90,18 +89,54 @@ def test_the_printed_command_makes_the_same_run(photos, capsys, more):
         assert str(getattr(config, name)).lower() == str(value)
 
 
-def test_a_run_goes_on_with_the_options_that_it_recorded(photos, tmp_path):
+@pytest.fixture
+def record(photos, tmp_path):
+    """Return a function that writes the config.json of a run in --out."""
+
+    def write(options):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / "config.json").write_text(json.dumps({"config": options}))
+
+    return write
+
+
+def test_the_same_command_goes_on(photos, record):
     config = parsed(of(photos))
-    (tmp_path / "run").mkdir()
-    recorded = dataclasses.replace(config, lambda_lr=0.07)  # as an earlier version chose
-    text = json.dumps({"config": options_as_json(recorded)})
-    (tmp_path / "run" / "config.json").write_text(text)
-    assert parsed(of(photos)) == recorded
-    assert parsed(of(photos | {"minutes": 3})).minutes == 3, "which the checkpoint then refuses"
+    record(options_as_json(config))
+    assert parsed(of(photos)) == config
+    # Time that changes nothing, and how often a checkpoint is written, are free.
+    again = parsed(of(photos | {"minutes": 14, "checkpoint_every": 7}))
+    assert (again.minutes, again.checkpoint_every) == (14, 7)
     before = options_as_json(make_config(**photos))
     before = {name: value for name, value in before.items() if name not in ("recipe", "minutes")}
-    (tmp_path / "run" / "config.json").write_text(json.dumps({"config": before}))
+    record(before)
     assert parsed(of(photos)) == make_config(**photos), "a run of before there was a recipe"
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ({"exclude": "worst.csv"}, {}, "--exclude=worst.csv there, none now"),
+        ({}, {"exclude": "worst.csv"}, "--exclude=none there, worst.csv now"),
+        ({"exclude": "a.csv"}, {"exclude": "b.csv"}, "--exclude=a.csv there, b.csv now"),
+        ({"steps": 77}, {}, "--steps=77 there"),
+        ({}, {"seed": 3}, "there, 3 now"),
+        ({"components": 0}, {"components": 0, "minutes": 0.8}, "--steps=1500 there"),
+        ({"backbone": "keras_applications:ResNet50"}, {}, "ResNet50 there, efficientnet_lite0 now"),
+        ({"recipe": "paper"}, {}, "--backbone=none there"),
+    ],
+)
+def test_another_command_than_the_run_s_is_refused(photos, record, then, now, told):
+    """Also where a flag that was given is left out: nothing goes on that was not asked for."""
+    began = parsed(of(photos | then))
+    record(options_as_json(began))
+    with pytest.raises(ValueError, match="--out must name a new folder") as caught:
+        parsed(of(photos | now))
+    assert told in str(caught.value)
+    (line,) = [x for x in str(caught.value).splitlines() if "python -m" in x]
+    again = parsed(shlex.split(line)[3:])
+    idle = {*own.without_effect(began), "recipe", "minutes"}
+    assert not {n for n in vars(began) if getattr(began, n) != getattr(again, n)} - idle
 
 
 def test_the_recipe_follows_from_the_kind_of_data():

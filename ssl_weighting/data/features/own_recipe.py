@@ -21,6 +21,15 @@ QUARTER = 4
 # Ridge of a linear head for each standardised feature, so that logits vary as much with many as
 # with few.
 RIDGE, RIDGE_OF_A_PERCEPTRON = 3e-4, 3e-3
+# A linear head on a frozen net's features sees so many principal components, whose mean variance is
+# 1, where there are more features than `FEW`. Arrays of one's own are left as they are: the
+# components of columns in different units are those of the largest unit.
+COMPONENTS, FEW = 60, 100
+# They settle in fewer steps, and more Lambda-steps drive the weights to their ends.
+STEPS_OF_COMPONENTS, LAMBDA_STEPS_OF_COMPONENTS, WARM_UP_OF_COMPONENTS = 500, 20, 4
+OF_COMPONENTS = {"learning_rate": 0.02, "wu": 0.5}
+# Their ridge up to so many labels; beyond them it falls as their power 1.5.
+RIDGE_OF_COMPONENTS, SO_MANY = 0.3, 80
 # Work of a CPU core in a second, a third of what was measured on a shared 2-core machine of 2024:
 # multiplications and additions of a Lambda-step, and of a theta-step with its batch.
 FLOPS = 1e10
@@ -58,6 +67,8 @@ class Situation:
         learns: whether weights are learned.
         uses_unlabeled: whether the algorithm reads U.
         linear: whether the head is one layer.
+        frozen: whether the features are a frozen net's.
+        components: that were asked for, 0 for all features; None: as the rule says.
         steps: theta-steps of a phase that were asked for; 0: as many as there is time for.
         held_out: whether V was asked for, in place of cross-fit.
     """
@@ -73,6 +84,8 @@ class Situation:
     learns: bool = True
     uses_unlabeled: bool = True
     linear: bool = True
+    frozen: bool = False
+    components: int | None = None
     steps: int = 0
     held_out: bool = False
 
@@ -80,6 +93,20 @@ class Situation:
     def size_of_u(self) -> int:
         """|U|, which holds the labeled examples too."""
         return self.labels + self.unlabeled
+
+    @property
+    def shown(self) -> int:
+        """How many components a linear head sees; 0: all features, standardised."""
+        if self.components is not None or not self.linear:
+            return self.components or 0
+        if not self.frozen or self.width <= FEW:
+            return 0
+        return min(COMPONENTS, max(1, self.size_of_u // 2))
+
+    @property
+    def sees_components(self) -> bool:
+        """Whether it is a linear head on components."""
+        return self.linear and self.shown > 0
 
 
 def own_recipe(s: Situation) -> dict[str, Any]:
@@ -97,12 +124,17 @@ def own_recipe(s: Situation) -> dict[str, Any]:
     }  # fmt: skip
     if s.uses_unlabeled:
         found["wu"] = 1.0
+    if s.shown:
+        found["components"] = s.shown
+    if s.sees_components:
+        found |= {k: v for k, v in OF_COMPONENTS.items() if k in found}
+        found["weight_decay"] = ridge_of_components(s.labels)
     found |= validation_of(s)
     steps, lambda_steps = planned(s)
     found |= {"steps": steps, "eval_every": max(1, steps // EVALUATIONS)}
     if not s.learns:
         return found
-    warm_up = steps // WARM_UP
+    warm_up = steps // (WARM_UP_OF_COMPONENTS if s.sees_components else WARM_UP)
     return found | {
         "lambda_lr": 0.15, "lambda_max": 3.0, "inverse_hessian": "conjugate_gradient",
         "solve_iterations": 50, "solve_tolerance": 1e-3, "damping": 0.01,
@@ -153,6 +185,11 @@ def ridge(width: int) -> float:
     return float(f"{RIDGE * width:.2g}")
 
 
+def ridge_of_components(labels: int) -> float:
+    """Return the weight decay of a linear head on components, by the labels that hold it."""
+    return float(f"{RIDGE_OF_COMPONENTS * min(1.0, SO_MANY / labels) ** 1.5:.2g}")
+
+
 def validation_of(s: Situation) -> dict[str, Any]:
     """Return whose labels validate: the set's own V, or each of two folds the other's model.
 
@@ -180,7 +217,10 @@ def planned(s: Situation) -> tuple[int, int]:
     """
     needed = math.ceil(COVERAGE * s.size_of_u / MOST) if s.learns else 0
     least = max(needed, LEAST_LAMBDA_STEPS) if s.learns else 0
-    steps, lambda_steps = s.steps or STEPS, max(least, LAMBDA_STEPS) if s.learns else 0
+    most, moves = STEPS, LAMBDA_STEPS
+    if s.sees_components:
+        most, moves = STEPS_OF_COMPONENTS, LAMBDA_STEPS_OF_COMPONENTS
+    steps, lambda_steps = s.steps or most, max(least, moves) if s.learns else 0
     while seconds(s, steps, lambda_steps) > s.seconds and not s.steps:
         if steps <= LEAST_STEPS and lambda_steps <= least:
             raise TimeTooShort(seconds(s, steps, lambda_steps))
@@ -193,14 +233,16 @@ def seconds(s: Situation, steps: int, lambda_steps: int) -> float:
     """Return the seconds that a run takes at most, by the constants of this file."""
     folds = 1 if s.validation or s.held_out else 2
     batch = LABELED_BATCH * (1 + RATIO * s.uses_unlabeled)
-    head = s.width * s.classes
+    head = (s.shown or s.width) * s.classes
+    fixed = s.width * s.shown  # the map to the components
     speed = FLOPS * (GPU if s.gpu else 1)
     phases = 1 + folds * s.learns
-    theta = phases * steps * (STEP_OVERHEAD + 6 * batch * head / speed)
+    theta = phases * steps * (STEP_OVERHEAD + (6 * head + 2 * fixed) * batch / speed)
     rows = min(s.size_of_u, MOST) * 2
     # A product with H passes all rows twice, forth and back.
-    one = 4 * rows * head * 50 / speed + 0.02
-    return OVERHEAD + theta + folds * lambda_steps * one
+    one = (4 * head * 50 + 2 * fixed) * rows / speed + 0.02
+    covariance = phases * s.size_of_u * s.width**2 * 4 / speed if s.shown else 0.0
+    return OVERHEAD + covariance + theta + folds * lambda_steps * one
 
 
 def check_situation(s: Situation) -> None:

@@ -17,6 +17,10 @@ class Statistics(NamedTuple):
     mean: np.ndarray  # [d] float64
     std: np.ndarray  # [d] float64, greater than 0
 
+    def shown(self, x: np.ndarray) -> np.ndarray:
+        """Return rows [n, d] standardised, float64."""
+        return (np.asarray(x, np.float64) - self.mean) / self.std
+
 
 def feature_statistics(splits: DataSplits) -> Statistics:
     """Return the statistics of D ∪ U, each example counted once.
@@ -39,6 +43,10 @@ class Components(NamedTuple):
 
     kernel: np.ndarray  # [d, k] float64
     bias: np.ndarray  # [k] float64
+
+    def shown(self, x: np.ndarray) -> np.ndarray:
+        """Return the components [n, k] float64 of rows [n, d]."""
+        return np.asarray(x, np.float64) @ self.kernel + self.bias
 
 
 def principal_components(splits: DataSplits, count: int) -> Components:

@@ -9,6 +9,7 @@ from ssl_weighting.data.features.own_recipe import (
     own_recipe,
     planned,
     ridge,
+    ridge_of_components,
     seconds,
 )
 
@@ -49,6 +50,39 @@ def test_labels_validate_by_what_there_is():
 
 def test_the_ridge_goes_by_the_number_of_features():
     assert ridge(2000) == 2 * ridge(1000) > ridge(384) > 0
+
+
+def test_a_frozen_net_s_features_are_shown_by_their_components():
+    found = own_recipe(situation(frozen=True))
+    assert found["components"] == 60
+    settings = {name: found[name] for name in ("learning_rate", "weight_decay", "wu")}
+    assert settings == {"learning_rate": 0.02, "weight_decay": 0.041, "wu": 0.5}
+    assert "components" not in own_recipe(situation()), "columns may have different units"
+    assert "components" not in own_recipe(situation(frozen=True, width=100))
+    assert "components" not in own_recipe(situation(frozen=True, linear=False))
+    assert own_recipe(situation(frozen=True, labels=20, least=2, unlabeled=30))["components"] == 25
+
+
+def test_components_that_are_asked_for_bring_their_settings():
+    assert own_recipe(situation(components=30)) == own_recipe(situation(frozen=True)) | {
+        "components": 30
+    }
+    assert own_recipe(situation(frozen=True, components=0)) | {"components": 0} == own_recipe(
+        situation()
+    ) | {"components": 0}
+    of_mlp = own_recipe(situation(components=30, linear=False))
+    assert (of_mlp["components"], of_mlp["learning_rate"]) == (30, 3e-3)
+
+
+def test_the_ridge_of_components_falls_with_the_labels():
+    """0.3 (80 / n)^1.5, in two digits: 320 labels have an eighth of it."""
+    assert [ridge_of_components(n) for n in (4, 80, 320)] == [0.3, 0.3, 0.037]
+
+
+def test_wide_features_cost_their_covariance():
+    """60 products with 20,000 numbers more for each of 8,600 rows, and the covariance."""
+    narrow, wide = (situation(frozen=True, width=width) for width in (1280, 20_000))
+    assert seconds(wide, 300, 15) - seconds(narrow, 300, 15) > 3 * 4300 * 20_000**2 * 4 / 1e10 * 0.9
 
 
 def test_steps_that_were_asked_for_stay():
