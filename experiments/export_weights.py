@@ -81,6 +81,9 @@ def asked_for(argv: list[str], values: flags.FlagValues) -> export.Choice:
         _check_place(name, values[name].value)
     if Path(values.out).suffix not in SUFFIXES:
         raise ValueError(f"--out must end in {' or '.join(SUFFIXES)}. Received: {values.out}")
+    export.check_out(Path(values.out))
+    if values.keep_list and Path(values.keep_list).resolve() == Path(values.out).resolve():
+        raise ValueError(f"--keep_list must be another file than --out. Received: {values.out}")
     if values.format not in export.FORMATS:
         known = ", ".join(export.FORMATS)
         raise ValueError(f"--format must be one of {known}. Received: {values.format!r}")

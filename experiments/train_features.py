@@ -7,8 +7,9 @@ r"""Train a head on features of one's own: base SSL algorithm, with or without l
 FILE is .npz, .parquet or a folder of .npy files, with float features x_train and their classes
 y_train; x_unlabeled, x_test, y_test, x_validation, y_validation, class_names and names of examples
 are optional (columns of a .parquet file: x, y, split, name, views). Features are standardised
-inside the model, which takes them as they are in FILE. The defaults are a small recipe for a CPU. A
-run continues from its last checkpoint.
+inside the model, which takes them as they are in FILE. The defaults fit the file and --minutes
+(--recipe=own, docs/own_data.md); --recipe=paper gives a small recipe for a CPU. A run continues
+from its last checkpoint.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@ r"""Train one image classifier: base SSL algorithm, with or without learned weig
         --algorithm=fixmatch --weighting=per_example --seed=1 --out=results/runs/mine
     python -m experiments.train_images --dataset=fashion_mnist --num_train=5000 --num_test=2000 \
         --backbone=efficientnet_lite0 --out=results/runs/features
+    python -m experiments.train_images --dataset=folder:PATH --out=results/runs/photos
 
 Data sets: cifar10, svhn_cropped, svhn_cropped_extra (TensorFlow Datasets, or the original files in
 --data_dir), fashion_mnist, mnist, digits, npz:PATH, folder:PATH. The defaults are the paper's;
-digits and mnist come with a small recipe for a CPU. With --backbone a head is trained on the
-features of a frozen net (docs/backbones.md), as train_features trains on a file of them. A run
-continues from its last checkpoint.
+digits and mnist come with a small recipe for a CPU, and one's own images, npz: and folder:, with
+one that fits them and --minutes (--recipe=own, docs/own_data.md). With --backbone a head is trained
+on the features of a frozen net (docs/backbones.md), as train_features trains on a file of them. A
+run continues from its last checkpoint.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ r"""Fine-tune BERT on texts: base SSL algorithm, with or without learned weights
 
 Data sets: imdb, rotten_tomatoes (real reviews from a package, no network), csv:PATH. The defaults
 are the paper's: bert-base-uncased, all of its layers, 128 tokens, 8 + 32 texts a step, 10,000
-steps. With --backbone a head is trained on the features of a frozen BERT (docs/backbones.md), as
-train_features trains on a file of them. A run continues from its last checkpoint.
+steps. Those of csv: fit the file and --minutes (--recipe=own, docs/own_data.md): a head on the
+features of MiniLM. With --backbone a head is trained on the features of a frozen BERT
+(docs/backbones.md), as train_features trains on a file of them. A run continues from its last
+checkpoint.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ const pictures = (() => {
 })();
 
 const SIDE = { images: 104, features: 134, texts: 0 }[page.kind];
-const SIZE = { images: [134, 218], features: [182, 156], texts: [300, 152] }[page.kind];
+const SIZE = { images: [162, 218], features: [182, 156], texts: [300, 152] }[page.kind];
 
 // Of a long path the end tells more than the beginning.
 function shortened(name) {
@@ -149,7 +149,7 @@ function detailOf(row, acts) {
   if (TEXTS) parts.push(made("p", { className: "text", textContent: shown(page.texts[row]) }));
   const list = made("dl");
   const line = (name, value) => list.append(made("dt", { textContent: name }), made("dd", {}, value));
-  line("source", page.sources[column.source[row]] + (column.inside[row] && column.source[row] ? ", and in the unlabeled set" : ""));
+  line("source", page.sources[column.source[row]] + (Number.isFinite(column.lam[row]) && column.source[row] ? ", and in the unlabeled set" : ""));
   if (Number.isFinite(column.lam[row])) {
     line("λ", number(column.lam[row], 3));
     line("influence", influenceText(row) + (column.suspect[row] ? ", suspect" : ""));

@@ -41,10 +41,11 @@ function className(label) {
   return label < 0 ? "unknown" : (page.classes[label] ?? String(label));
 }
 
-function number(value, digits = 2) {
+// Very small and very large ones are written in powers of ten, with `places` behind the point.
+function number(value, digits = 2, places = 1) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size && (size < 10 ** -digits || size >= 1e5)) return value.toExponential(1).replace("-", "−");
+  if (size && (size < 10 ** -digits || size >= 1e5)) return value.toExponential(places).replaceAll("-", "−");
   return value.toFixed(digits).replace("-", "−");
 }
 
@@ -53,7 +54,7 @@ function influenceText(row) {
   const error = column.error[row];
   if (!Number.isFinite(mean)) return "–";
   const sign = mean > 0 ? "+" : "";
-  return sign + number(mean, 3) + (Number.isFinite(error) ? ` ± ${number(error, 3)}` : "");
+  return sign + number(mean, 3) + (Number.isFinite(error) ? ` ± ${number(error, 3, 0)}` : "");
 }
 
 // Right, wrong or open: the tone in which a pseudo-label is shown.
@@ -118,9 +119,9 @@ function passing(order, filter) {
   });
 }
 
-// What --exclude takes: names of the unlabeled set, each once.
+// What --exclude takes: names of unlabeled examples, each once.
 function excludable(rows) {
-  const names = rows.filter((row) => column.inside[row]).map((row) => page.names[row]);
+  const names = rows.filter((row) => column.excludable[row]).map((row) => page.names[row]);
   return [...new Set(names)];
 }
 

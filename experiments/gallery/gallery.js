@@ -301,8 +301,8 @@ function listedRows() {
 function say(done) {
   const rows = listedRows();
   const names = excludable(rows).length;
-  const outside = rows.filter((row) => !column.inside[row]).length;
-  const left = outside ? `; ${outside} outside the unlabeled set left out` : "";
+  const kept = rows.filter((row) => !column.excludable[row]).length;
+  const left = kept ? `; ${kept} labeled, validation or test examples left out` : "";
   $("said").textContent = `${done} ${names} name${names === 1 ? "" : "s"}${left}.`;
 }
 

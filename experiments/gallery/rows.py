@@ -8,6 +8,7 @@ loaded, and TensorFlow with it.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import RunError
 from experiments.runs.saved_model import kind_of_run, load_model
 from experiments.runs.saved_model import read_run as read_configuration
-from ssl_weighting.data.examples import DataSplits, Examples
+from ssl_weighting.data.examples import SPLITS, DataSplits, Examples
 
 SOURCES = ("unlabeled", "labeled", "validation", "test")
 MEAN = "influence_mean"  # a visit; a run of before has the accumulated "influence" alone
@@ -145,7 +146,7 @@ def _columns_of_u(record, splits) -> dict[str, np.ndarray]:
         source[weights["labeled"]] = SOURCES.index("labeled")
     return {
         "source": source,
-        "inside": np.ones(size, np.uint8),
+        "excludable": _may_be_excluded(splits),
         "lam": weights["lam"].astype(np.float32),
         "influence": np.float32(weights.get(MEAN, weights.get("influence", unknown))),
         "error": np.float32(weights.get("influence_error", unknown)),
@@ -158,6 +159,13 @@ def _columns_of_u(record, splits) -> dict[str, np.ndarray]:
     }
 
 
+def _may_be_excluded(splits) -> np.ndarray:
+    """Return [|U|] uint8: whose names --exclude takes; D's and V's examples may stand in U too."""
+    others = [getattr(splits, part).names for part in SPLITS if part != "unlabeled"]
+    known = set(itertools.chain(*others))
+    return np.array([name not in known for name in splits.unlabeled.names], np.uint8)
+
+
 def _columns_of(part, model, configuration) -> dict[str, np.ndarray]:
     """Return the columns of labeled examples, whose loss is that of the true label."""
     p = _probabilities(model, configuration, part.examples)
@@ -166,7 +174,7 @@ def _columns_of(part, model, configuration) -> dict[str, np.ndarray]:
     least = np.finfo(np.float32).tiny
     return {
         "source": np.full(size, SOURCES.index(part.source), np.uint8),
-        "inside": none,
+        "excludable": none,
         "lam": unknown,
         "influence": unknown,
         "error": unknown,

@@ -19,9 +19,11 @@ from experiments.runs.extremes import (
 )
 from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import Arrays, read_example_weights
+from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.files import write_atomically
 
 FORMATS = ("plain", "spotlight")
+_COLUMNS = ("id", "lam", "visits")  # of every export
 _MISSING = ("name", "source", "influence_mean", "influence_error", "suspect")  # in older runs
 
 
@@ -62,6 +64,38 @@ def read_ranking(folder: Path) -> Ranking:
             f"{folder}, in which no Λ-step visited any (--weighting={run.summary.weighting})"
         )
     return Ranking(run, weights)
+
+
+def check_out(path: Path) -> None:
+    """Check that a table is written over nothing but an earlier one.
+
+    Raises:
+        ValueError: something else is there.
+    """
+    if path.exists() and not (path.is_file() and _is_export(path)):
+        raise ValueError(
+            "--out must be a new file, or an earlier export that is replaced. Received: "
+            f"--out={path}, which holds something else"
+        )
+
+
+def _is_export(path) -> bool:
+    """Return whether a table was exported, or is empty; a run's own has more columns."""
+    columns = set(_columns_in(path))
+    exported = set(_COLUMNS) <= columns and "last_influence" not in columns
+    return exported or not path.stat().st_size
+
+
+def _columns_in(path) -> list[str]:
+    if path.suffix == ".csv":
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline(10_000).rstrip("\n").split(",")
+    try:
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_schema(path).names
+    except (ImportError, *DAMAGE):
+        return []
 
 
 def remarks(ranking: Ranking) -> list[str]:
@@ -123,7 +157,7 @@ def table(ranking: Ranking, rows: np.ndarray, form: str = "plain") -> dict[str, 
     """
     weights = ranking.weights
     columns = {name: weights[name][rows] for name in ("name", "source") if name in weights}
-    columns |= {name: weights[name][rows] for name in ("id", "lam", "visits")}
+    columns |= {name: weights[name][rows] for name in _COLUMNS}
     known = [name for name in _MISSING[2:] if name in weights]
     columns |= {name: weights[name][rows] for name in known}
     if "suspect" in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 
@@ -48,18 +49,20 @@ def without_examples(splits: DataSplits, exclude: Iterable[str]) -> DataSplits:
 def _check(splits, unwanted, counts) -> None:
     if not unwanted:
         raise ValueError("`exclude` must have the name of an example. Received: none.")
-    for part in SPLITS:
-        known = () if part == "unlabeled" else getattr(splits, part).names
+    others = {part: getattr(splits, part).names for part in SPLITS if part != "unlabeled"}
+    for part, known in others.items():
         if found := [name for name in known if name in unwanted]:
             raise ValueError(
                 f"`exclude` must name unlabeled examples. Received: {_some(found)} of the {part} "
                 "examples. Take them from the list."
             )
     if unknown := [name for name in unwanted if name not in counts]:
+        labeled = set(itertools.chain(*others.values()))  # which may stand in U too
+        free = [name for name in counts if name not in labeled]
         raise ValueError(
             f"`exclude` must name examples of U. Received: {_some(unknown)} that it does not have. "
-            f"Its names are like {_listed(list(counts))}. Take the names of a run on the same "
-            "data, where it draws a part of U with the same seed."
+            f"Its names are like {_listed(free)}. Take the names of a run on the same data and, "
+            "with --num_unlabeled, of the same --seed."
         )
     if several := [name for name in unwanted if counts[name] > 1]:
         raise ValueError(

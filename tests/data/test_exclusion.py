@@ -57,6 +57,13 @@ def test_only_u_changes(splits):
     assert found.notes[-1] == "3 examples are excluded from U by name"
 
 
+def test_names_that_are_shown_are_such_as_can_be_excluded(splits):
+    shown = ", ".join(map(repr, free_names(splits)[:3]))
+    with pytest.raises(ValueError, match="names are like") as caught:
+        without_examples(splits, ["x"])
+    assert f"Its names are like {shown}, ..." in str(caught.value)
+
+
 def test_groups_follow(splits):
     spoilt = contaminate(splits, "corrupt", 0.5, seed=0)
     assert spoilt.unlabeled.names.tolist() == splits.unlabeled.names.tolist()

@@ -177,7 +177,7 @@ def test_ticked_names_are_downloaded_and_copied_for_exclude(browser, few):
         page.click("#download")
     with open(download.value.path()) as file:  # not those of V, which cannot be excluded
         assert sorted(file.read().splitlines()) == rows.names[:280]
-    assert "20 outside the unlabeled set left out" in page.inner_text("#said")
+    assert "20 labeled, validation or test examples left out" in page.inner_text("#said")
     opened.requests = opened.requests[:1]
     opened.check("few.html")
 
@@ -233,6 +233,25 @@ def test_a_narrow_screen_scrolls_in_one_direction_only(browser, few):
     opened.page.click("#open-filters")
     assert opened.page.is_visible("#search")
     opened.check("few.html")
+
+
+def test_small_influences_fit_on_a_card(browser, tmp_path):
+    found = gallery_pages.rows(tmp_path, [f"{k}.png" for k in range(40)])
+    found.columns["influence"][:3], found.columns["error"][:3] = (0.018, -1.2e-4, 0.11), 7.3e-4
+    opened = Opened(browser, gallery_pages.write(found, tmp_path / "small.html"))
+    opened.page.select_option("#sort", "order")
+    opened.settled()
+    text = "n => document.querySelector(`#example-${n} .numbers + .numbers`).innerText"
+    assert opened.page.evaluate(text, 0) == "infl. +0.018 ± 7e−4"
+    assert opened.page.evaluate(text, 1) == "infl. −1.2e−4 ± 7e−4"
+    for width in range(1100, 1280, 20):  # cards of all widths
+        opened.page.set_viewport_size({"width": width, "height": 800})
+        opened.settled()
+        cut = (
+            "[...document.querySelectorAll('.numbers')].filter(e => e.scrollWidth > e.clientWidth)"
+        )
+        assert opened.page.evaluate(f"{cut}.map(e => e.innerText)") == []
+    opened.check("small.html")
 
 
 def test_names_of_several_lines_make_a_table(browser, tmp_path):

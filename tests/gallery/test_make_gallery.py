@@ -60,7 +60,9 @@ def test_columns_are_those_of_the_run_and_of_its_model(copy, make, splits, capsy
     for name, of_run in {"lam": "lam", "visits": "visits", "pseudo": "pseudo_label",
                          "truth": "true_label", "confidence": "confidence"}.items():  # fmt: skip
         np.testing.assert_array_equal(columns[name][:40], weights[of_run], name)
-    assert np.isnan(columns["lam"][40:]).all() and not columns["inside"][40:].any()
+    assert np.isnan(columns["lam"][40:]).all()
+    # --exclude refuses labeled examples, which stand in U here.
+    assert columns["excludable"].tolist() == [*(1 - weights["labeled"]), *[0] * 80]
     assert columns["source"].tolist() == [*(1 * weights["labeled"]), *[2] * 40, *[3] * 40]
     model = keras.models.load_model(copy / "model.keras", compile=False)
     x = np.concatenate([splits.validation.inputs, splits.test.inputs])

@@ -24,7 +24,7 @@ def columns(n, outside=0, seed=0):
 
     return {
         "source": np.where(unlabeled, 0, 2).astype(np.uint8),
-        "inside": unlabeled.astype(np.uint8),
+        "excludable": unlabeled.astype(np.uint8),
         "lam": weighted(rng.uniform(0, 2, n)),
         "influence": weighted(rng.normal(0, 1, n)),
         "error": weighted(rng.uniform(0.1, 0.3, n)),

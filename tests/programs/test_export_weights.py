@@ -134,6 +134,7 @@ def test_spotlight_is_given_the_pictures(folder, tmp_path, monkeypatch, capsys):
         (["--below=nan"], "--below must be greater than 0"),
         (["--keep_list=k.txt"], "--keep_list needs --worst or --below"),
         (["--best=3", "--keep_list=k.txt"], "Received: --best"),
+        (["--worst=3", "--keep_list=t.csv"], "--keep_list must be another file than --out"),
         (["--format=xml"], "--format must be one of plain, spotlight. Received: 'xml'"),
         (["--run=."], "--run must be the folder of a finished run"),
     ],
@@ -144,6 +145,22 @@ def test_flags_that_are_refused(folder, tmp_path, monkeypatch, capsys, flags, me
         runs.call(export_weights, monkeypatch, f"--run={folder}", "--out=t.csv", *flags)
     assert message in capsys.readouterr().err
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_only_an_earlier_export_is_replaced(folder, tmp_path, monkeypatch, capsys):
+    own, texts = folder / "example_weights.parquet", tmp_path / "texts.csv"
+    texts.write_text("text,label\ngood,pos\n")
+    (tmp_path / "plain.parquet").write_text("no table")
+    for path in (own, texts, tmp_path / "plain.parquet"):
+        before = path.read_bytes()
+        with pytest.raises(SystemExit):
+            export(monkeypatch, folder, path)
+        assert "must be a new file, or an earlier export that is" in capsys.readouterr().err
+        assert path.read_bytes() == before
+    for name in ("t.csv", "t.parquet"):
+        (tmp_path / name).touch()
+        assert len(export(monkeypatch, folder, tmp_path / name)) == N
+        assert len(export(monkeypatch, folder, tmp_path / name, "--worst=2")) == 2
 
 
 def test_runs_without_learned_weights_have_no_ranking(tmp_path, monkeypatch, capsys):
