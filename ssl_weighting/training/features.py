@@ -7,7 +7,12 @@ import numpy as np
 
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.features import views
-from ssl_weighting.data.features.statistics import feature_statistics, principal_components
+from ssl_weighting.data.features.statistics import (
+    Components,
+    Statistics,
+    feature_statistics,
+    principal_components,
+)
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.pipeline import BatchSource, ViewsSource
 from ssl_weighting.models import mlp
@@ -46,18 +51,22 @@ def feature_head(settings: TrainingSettings, splits: DataSplits, seed: int) -> k
 
     It standardises them by the statistics of D and U, or sees their principal components.
     """
-    if settings.components:
-        shown = {"components": principal_components(splits, settings.components)}
-    else:
-        shown = {"standardize": feature_statistics(splits)}
+    shown = shown_of(settings, splits)
     return mlp(
         splits.labeled.inputs.shape[1],
         splits.num_classes,
         hidden_layers=HIDDEN_LAYERS[settings.head],
         precision=settings.precision,
         seed=seed,
-        **shown,
+        **{"components" if settings.components else "standardize": shown},
     )
+
+
+def shown_of(settings: TrainingSettings, splits: DataSplits) -> Statistics | Components:
+    """Return the map from features to what the head sees."""
+    if settings.components:
+        return principal_components(splits, settings.components)
+    return feature_statistics(splits)
 
 
 def given_views(settings: TrainingSettings, splits: DataSplits) -> np.ndarray | None:
