@@ -10,6 +10,7 @@ import functools
 import math
 import numbers
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ssl_weighting.data.features.labels import (
     marked,
 )
 from ssl_weighting.data.features.own_recipe import Situation, TimeTooShort, own_recipe
+from ssl_weighting.training.recipes import whole_batches
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -56,7 +58,8 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         weighting: "per_example" learns a weight for each row, "single" one for all; "fixed" leaves
             all at 1; the others of `WEIGHTINGS` are controls.
         validation: whose labels Λ is learned on: "cross_fit", each of `folds` models on the fold
-            of labels that it lacks; a share of the labels, in (0, 1); or (X_val, y_val).
+            of labels that it lacks; a share of the labels, in (0, 1); or (X_val, y_val), which a
+            refit learns from too.
         folds: K of the cross-fit.
         refit: then train one model on all labels with the learned Λ. Without it the model is that
             of the learning phase, of a cross-fit the mean of its models' probabilities.
@@ -224,6 +227,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
 
         supervised = not len(unlabeled) or self.algorithm == "supervised"
         options = dict(self.options or {})
+        batches = {"algorithm": self.algorithm, "interleave": False} | options
         situation = Situation(
             labels=len(codes),
             least=int(np.bincount(codes).min()),
@@ -238,6 +242,8 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             components=options.get("components"),
             steps=options.get("steps", 0),
             held_out=bool(val_size),
+            folds=self.folds,
+            whole_batches=whole_batches(batches),
         )
         given = self._recipe(situation) | {
             "algorithm": "supervised" if supervised else self.algorithm,
@@ -245,7 +251,8 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             "head": self.head,
             "folds": self.folds,
             "seed": self.seed_,
-            "refit": bool(self.refit) or not learns,  # nothing to validate: one model of all labels
+            # Nothing to validate: one model of all labels, but for a V that was given.
+            "refit": bool(self.refit) or not (learns or validation),
         }
         for name in ("val_size", "eval_every"):  # of the programs alone
             given.pop(name)
@@ -303,6 +310,11 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 "`time_budget` must be None or seconds greater than 0. "
                 f"Received: time_budget={self.time_budget!r}"
+            )
+        if not isinstance(self.options, Mapping | None):
+            raise ValueError(
+                "`options` must be None or a dict of settings by name. "
+                f"Received: options={self.options!r}"
             )
         own = sorted(set(_OWN) & set(self.options or {}))
         if own:

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from experiments.options.own import own_config
 from experiments.runs import execute as running
 from ssl_weighting import WeightedSSLClassifier
+from ssl_weighting.estimator import ALGORITHMS
 
 SETS = arrays()
 X, Y, U = SETS["x_train"], SETS["y_train"], SETS["x_unlabeled"]
@@ -65,6 +66,7 @@ WAYS = {
     "given, mlp": (
         {"validation": (OF_V["x_train"], OF_V["y_train"]), "head": "mlp"}, {"head": "mlp"},
     ),
+    "components": ({"options": TINY | {"components": 3}}, {"components": 3}),
     "mean teacher, single, no refit": (
         {"algorithm": "mean_teacher", "weighting": "single", "validation": 0.2, "refit": False},
         {
@@ -79,7 +81,7 @@ FIRST, *OTHERS = WAYS
 @pytest.mark.parametrize("way", [FIRST, *(pytest.param(w, marks=pytest.mark.slow) for w in OTHERS)])
 def test_the_numbers_are_the_program_s_to_the_bit(way, tmp_path):
     parameters, options = WAYS[way]
-    model, sets = estimator(TINY, **parameters), dict(SETS)
+    model, sets = estimator(**{"options": TINY} | parameters), dict(SETS)
     if way.startswith("given"):
         sets |= {"x_validation": OF_V["x_train"], "y_validation": OF_V["y_train"]}
     model.fit(X, Y, U)
@@ -180,6 +182,28 @@ def test_without_unlabeled_rows_or_learned_weights_one_model_has_all_labels():
     assert estimator().fit(X[:3], Y[:3]).classes_.tolist() == [0, 1, 2]
 
 
+def test_without_a_refit_no_model_learns_from_a_v_that_was_given():
+    def probabilities(labels, **parameters):
+        v = OF_V["x_train"], labels
+        return (
+            estimator(weighting="fixed", validation=v, **parameters).fit(X, Y, U).predict_proba(X)
+        )
+
+    labels, others = OF_V["y_train"], (OF_V["y_train"] + 1) % 3
+    found = [probabilities(one, refit=False) for one in (labels, others)]
+    np.testing.assert_array_equal(*found)
+    found = [probabilities(one, refit=True) for one in (labels, others)]
+    assert (found[0] != found[1]).any()
+
+
+def test_every_algorithm_trains_with_the_recipe():
+    """MixMatch goes by the labeled batch, also in its Lambda-steps."""
+    for algorithm in ALGORITHMS:
+        model = estimator(SHORT | {"labeled_batch": 7}, algorithm=algorithm).fit(X, Y, U)
+        assert np.isfinite(model.predict_proba(U)).all()
+        assert algorithm == "supervised" or (model.visits_ > 0).mean() > 0.8
+
+
 def test_copies_of_what_validates_have_no_weight():
     copied = np.concatenate([U, OF_V["x_train"][:2], U[:1]])
     model = estimator(validation=(OF_V["x_train"], OF_V["y_train"])).fit(X, Y, copied)
@@ -239,6 +263,8 @@ print(*model.predict_proba(x).ravel().tolist(), "tensorflow" in sys.modules)"""
 BAD = [
     ({}, {"y": np.zeros(60, int)}, "Received: one class, "),
     ({}, {"y": np.full(60, -1), "u": None}, "unlabeled, for all 60 rows"),
+    ({}, {"y": np.where(Y == 1, 1, -1), "u": None}, "one class, 1, and -1, which marks rows"),
+    ({}, {"y": np.array([None, *"abc" * 19, *"ab"], object), "u": None}, "-1 marks .*: None"),
     ({}, {"y": np.r_[["-1"], Y[1:].astype(str)], "u": None}, "with the number -1"),
     ({}, {"y": Y + 0.5}, "continuous"),
     ({}, {"y": np.r_[np.zeros(59, int), 1]}, "two labels of every class"),
@@ -260,6 +286,13 @@ BAD = [
     ({"options": {"seed": 1}}, {}, "`options` must have no seed"),
     ({"options": {"step": 1}}, {}, "must be among .*steps"),
     ({"options": {"threshold": 2}}, {}, "`threshold` must be"),
+    ({"options": ["steps"]}, {}, "`options` must be None or a dict"),
+    ({"options": {"steps": 0}, "weighting": "fixed"}, {}, "`steps` must be >= 1"),
+    ({"options": {"steps": "9"}}, {}, "`steps` must be a whole number"),
+    ({"options": SHORT | {"optimizer": "sdg"}}, {}, "`optimizer` must be one of nesterov"),
+    ({"options": SHORT | {"lambda_optimizer": "sdg"}}, {}, "`lambda_optimizer` must be one of"),
+    ({"options": SHORT | {"feature_views": "mix"}}, {}, "`feature_views` must be one of auto"),
+    ({"options": SHORT | {"uda_version": "2021"}, "algorithm": "uda"}, {}, "`uda_version` must"),
 ]
 
 

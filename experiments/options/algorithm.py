@@ -14,9 +14,7 @@ from experiments.options.entry import (
     Need,
     is_one_of,
 )
-from ssl_weighting.training.recipes import MIXING, TWO_VIEWS
-
-UDA_VERSIONS = ("2019", "2020", "fixmatch")
+from ssl_weighting.training.recipes import CHOICES, MIXING, TWO_VIEWS
 
 _option = Group("algorithm")
 _UNLABELED = Need("an algorithm with unlabeled losses", lambda c: c.uses_unlabeled)
@@ -42,7 +40,7 @@ class AlgorithmOptions:
     uda_version: str = _option(
         "2019",
         "UDA: recipe of the paper's time, its successor, FixMatch's",
-        choices=UDA_VERSIONS,
+        choices=CHOICES["uda_version"],
         needs=Need(
             "images, points or features, and --algorithm=uda",
             lambda c: c.model != "bert" and c.algorithm == "uda",
@@ -98,9 +96,7 @@ class AlgorithmOptions:
     unlabeled_ratio: int = _option(
         7, "unlabeled examples a step, per labeled one", POSITIVE, needs=_UNLABELED
     )
-    optimizer: str = _option(
-        "nesterov", "of theta", choices=("nesterov", "adam", "adamw", "bert_adamw")
-    )
+    optimizer: str = _option("nesterov", "of theta", choices=CHOICES["optimizer"])
     learning_rate: float = _option(0.03, "step size of theta, alpha of Alg. 1", POSITIVE)
     lr_schedule: str = _option(
         "cosine",
@@ -129,7 +125,7 @@ class AlgorithmOptions:
     ema_scope: str = _option(
         "trainable",
         "what is averaged; all: BatchNorm's moving statistics too",
-        choices=("trainable", "all"),
+        choices=CHOICES["ema_scope"],
         needs=Need(
             "--ema_decay greater than 0 and --model=wide_resnet",
             lambda c: c.ema_decay > 0 and c.model == "wide_resnet",

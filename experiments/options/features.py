@@ -7,7 +7,7 @@ import dataclasses
 from experiments.options.backbone import IMAGE_BACKBONES, NO_BACKBONE, TEXT_BACKBONES
 from experiments.options.entry import FRACTION, NOT_NEGATIVE, Group, Need, Range
 from experiments.options.kinds import Kind, kind_of
-from ssl_weighting.training.recipes import HIDDEN_LAYERS, TWO_VIEWS
+from ssl_weighting.training.recipes import CHOICES, HIDDEN_LAYERS, TWO_VIEWS
 
 _FEATURES = "features (--dataset=features:PATH, or --backbone other than none)"
 
@@ -68,14 +68,14 @@ class FeatureOptions:
     components: int = _option(
         0,
         "features: principal components of D and U that the head sees in place of all features, "
-        "each standardised; 0: all",
+        "scaled to a mean variance of 1; 0: all, each standardised",
         NOT_NEGATIVE,
         needs=Need(_FEATURES, lambda c: c.model == "features"),
     )
     feature_views: str = _option(
         "auto",
         "features: strong views; auto: those that the file has, else perturbed",
-        choices=("auto", "given", "perturbed", "mixed", "none"),
+        choices=CHOICES["feature_views"],
         needs=Need(f"{_FEATURES} and --algorithm={' or '.join(TWO_VIEWS)}", _viewed),
     )
     feature_dropout: float = _option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.options.entry import NOT_NEGATIVE, POSITIVE, Group, Need
+from ssl_weighting.training.recipes import CHOICES
 
 # As the library's `weight_store.LEARNED` and `algorithms.ORACLE`, which import TensorFlow.
 LEARNED = ("single", "per_example", "shuffled", "random")
@@ -31,7 +32,7 @@ class LambdaOptions:
         departs=False,
     )  # fmt: skip
     lambda_optimizer: str = _option(
-        "madam", "of Lambda", choices=("madam", "adam", "sgd"), needs=LEARNS
+        "madam", "of Lambda", choices=CHOICES["lambda_optimizer"], needs=LEARNS
     )
     lambda_lr: float = _option(0.01, "step size of Lambda, eta of Alg. 1", POSITIVE, needs=LEARNS)
     lambda_init: float = _option(

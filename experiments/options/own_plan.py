@@ -35,6 +35,7 @@ from ssl_weighting.data.features.own_recipe import (
     planned,
     seconds,
 )
+from ssl_weighting.training.recipes import whole_batches
 
 # Seconds of a pass through a frozen net on a CPU core, twice what was measured on a 2-core machine:
 # an image of 96x96 through EfficientNet-Lite0 (1.7 ms), a token through MiniLM (0.3 ms).
@@ -83,13 +84,14 @@ def plan(options: Mapping[str, Any]) -> Plan:
     # What no data can mend is refused before any is read.
     unread = {"backbone": backbone} if kind is not FEATURE_ROWS else {}
     unread |= {"recipe": OWN} | ({} if _asks_for_v(options) else _CROSS_FIT)
-    refuse_without_effect(make_config(**unread | options), options)
+    bare = make_config(**unread | options)
+    refuse_without_effect(bare, options)
     counts = counts_of(options, kind)
     budget = _SHARE * 60 * options.get("minutes", Config.minutes)
     if backbone == NO_BACKBONE and kind is IMAGES:
         s = _situation(counts, options, budget)
         chosen, training = net_recipe(s, counts.files or counts.size > 32)
-        return Plan(chosen | _all_labels(options), 0, 0.0, training)
+        return Plan(_fitting(chosen, bare) | _all_labels(options), 0, 0.0, training)
     passes, cost, found = _passes(counts, options), 0.0, {}
     if kind is TEXTS:
         cost, found = _OF_TOKEN * counts.size, {"backbone": backbone}
@@ -103,13 +105,20 @@ def plan(options: Mapping[str, Any]) -> Plan:
         chosen = own_recipe(s)
     except TimeTooShort as error:
         raise _too_short(options, extraction, error.seconds, passes) from error
-    found |= {"algorithm": "pseudo_label", "threshold": 0.0} | chosen | _all_labels(options)
+    found |= {"algorithm": "pseudo_label", "threshold": 0.0} | _fitting(chosen, bare)
+    found |= _all_labels(options)
     return Plan(found, passes if cost else 0, extraction, seconds(s, *planned(s)))
 
 
 def has_gpu() -> bool:
     """Return whether the system has a device of NVIDIA, without a library that knows them."""
     return bool(glob("/dev/nvidia[0-9]*"))
+
+
+def _fitting(chosen, config):
+    """Leave out the batch of a Lambda-step that takes the next theta-step's."""
+    left = () if config.infl_fresh_batch else ("lambda_batch",)
+    return {name: value for name, value in chosen.items() if name not in left}
 
 
 def _all_labels(options):
@@ -204,6 +213,8 @@ def _situation(counts, options, budget) -> Situation:
         components=options.get("components"),
         steps=options.get("steps", 0),
         held_out=_asks_for_v(options),
+        folds=options.get("folds", Config.folds),
+        whole_batches=whole_batches({"algorithm": "", "interleave": False} | options),
     )
 
 

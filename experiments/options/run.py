@@ -6,6 +6,7 @@ import dataclasses
 
 from experiments.options.entry import BOOKKEEPING, NOT_NEGATIVE, POSITIVE, ROUNDING, Group, Need
 from experiments.options.lam import LEARNS
+from ssl_weighting.training.recipes import CHOICES
 
 _option = Group("run", departs=False)
 
@@ -57,6 +58,6 @@ class RunOptions:
     precision: str = _option(
         "float32",
         "what the network computes in; half precision where a GPU has it",
-        choices=("float32", "mixed_float16", "mixed_bfloat16"),
+        choices=CHOICES["precision"],
         effect=ROUNDING,
     )

@@ -110,9 +110,11 @@ def _takes_seed(view):
         parameters = inspect.signature(view).parameters.values()
     except (TypeError, ValueError):  # of some built-in functions
         return False
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    return len(needed) == _SEEDED
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [p for p in parameters if p.kind in kinds]
+    needed = [p for p in positional if p.default is p.empty]
+    # One that has a default would be the same at every step.
+    return len(needed) == _SEEDED or "seed" in [p.name for p in positional[1:_SEEDED]]
 
 
 def _ready(inputs):

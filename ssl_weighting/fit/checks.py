@@ -35,7 +35,8 @@ def check_model(model, some: Examples, validation: Examples) -> int:
         model: Keras model; it is called, and by that built. some: of V; validation: V.
 
     Raises:
-        ValueError: it does not return logits [n, C] in float32, or labels are outside 0..C-1.
+        ValueError: it does not return logits [n, C] in float32, has losses of its own, or labels
+            are outside 0..C-1.
     """
     outputs = named_outputs(model(some.inputs, training=False))
     logits = outputs.get("logits")
@@ -55,6 +56,12 @@ def check_model(model, some: Examples, validation: Examples) -> int:
         raise ValueError(
             "`model` must return logits. Received: probabilities, which sum to 1. Take the softmax "
             "off its end (its last layer is Dense(C) without activation)"
+        )
+    if model.losses:
+        raise ValueError(
+            "`model` must have no losses of its own: neither the algorithm's objective nor Eq. 6 "
+            f"has them. Received: {len(model.losses)}, by a regularizer or `add_loss`. Leave them "
+            "out; weight_decay=c adds c times half the squared kernels to the objective"
         )
     if not model.trainable_variables:
         raise ValueError("`model` must have trainable variables. Received: none")

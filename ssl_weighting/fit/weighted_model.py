@@ -93,6 +93,8 @@ class WeightedSSLModel(keras.Model):
         self.num_classes = check_model(model, some, sets.validation)
         self.model = model
         self._ema = ExponentialMovingAverage(model.trainable_variables, ema_decay)
+        # Among the weights, so that EarlyStopping brings back what `evaluate` uses.
+        self._averages = self._ema.variables if ema_decay else []
         self._store = store_of(self._settings, sets.num_unlabeled, seed)
         teacher = frozen_statistics_forward(model, self._ema.shadow) if ema_decay else None
         taken = self._settings, teacher, self.num_classes, seed

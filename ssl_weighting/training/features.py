@@ -47,23 +47,23 @@ def feature_parts(settings: TrainingSettings, splits: DataSplits, seed: int) -> 
 
 
 def feature_head(settings: TrainingSettings, splits: DataSplits, seed: int) -> keras.Model:
-    """Return the head, freshly initialised, which sees features as D and U are."""
-    inputs = shown_inputs(settings, splits)
+    """Return the head, freshly initialised, which sees features as D and U are.
+
+    It standardises them by the statistics of D and U, or sees their principal components.
+    """
+    shown = shown_of(settings, splits)
     return mlp(
         splits.labeled.inputs.shape[1],
         splits.num_classes,
         hidden_layers=HIDDEN_LAYERS[settings.head],
         precision=settings.precision,
         seed=seed,
-        **{"components" if settings.components else "standardize": inputs},
+        **{"components" if settings.components else "standardize": shown},
     )
 
 
-def shown_inputs(settings: TrainingSettings, splits: DataSplits) -> Statistics | Components:
-    """Return what a head sees of features.
-
-    They are standardised by the statistics of D and U, or are their principal components.
-    """
+def shown_of(settings: TrainingSettings, splits: DataSplits) -> Statistics | Components:
+    """Return the map from features to what the head sees."""
     if settings.components:
         return principal_components(splits, settings.components)
     return feature_statistics(splits)

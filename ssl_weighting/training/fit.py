@@ -11,7 +11,7 @@ import numpy as np
 from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits, RawDataset
 from ssl_weighting.data.splits import make_splits
-from ssl_weighting.training.features import feature_parts, shown_inputs
+from ssl_weighting.training.features import feature_parts, shown_of
 from ssl_weighting.training.head import Head
 from ssl_weighting.training.phases import build_training
 from ssl_weighting.training.settings import TrainingSettings
@@ -72,7 +72,7 @@ def fit_head(
     for member in training.trainer.members:
         member.theta.forget()
     models = training.members or (training,)
-    heads = tuple(_head_of(settings, model) for model in models)
+    heads = tuple(_head_of(model, settings) for model in models)
     return Fitted(heads, *_by_row(raw, splits, training.trainer.store), history)
 
 
@@ -96,11 +96,11 @@ def _line(entry, settings):
     return f"step {entry['step']} of {steps}, {entry['phase']}: {name} {loss:.4f}"
 
 
-def _head_of(settings, training) -> Head:
+def _head_of(training, settings) -> Head:
     model, ema = training.evaluator.model, training.evaluator.ema
     values = [np.array(v.value) for v in ema.in_place_of(model.trainable_variables)]
     layers = tuple(zip(values[::2], values[1::2], strict=True))
-    return Head(shown_inputs(settings, training.splits), layers)
+    return Head(shown_of(settings, training.splits), layers)
 
 
 def _by_row(raw, splits: DataSplits, store):

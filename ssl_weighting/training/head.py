@@ -14,16 +14,16 @@ class Head:
     """A trained head as numbers, which says its probabilities by numpy alone.
 
     Attributes:
-        inputs: what the layers are shown of a row.
+        shown: what the layers see of a row: it standardised, or its principal components.
         layers: (kernel [i, o], bias [o]) float32, with ReLU between two.
     """
 
-    inputs: Statistics | Components
+    shown: Statistics | Components
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Return [n, C] float64 of rows [n, d], computed in float64."""
-        z = self.inputs.shown(x)
+        z = self.shown.of(np.asarray(x, np.float64))
         for k, (kernel, bias) in enumerate(self.layers):
             z = np.maximum(z, 0) if k else z
             z = z @ kernel.astype(np.float64) + bias

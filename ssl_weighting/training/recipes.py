@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ssl_weighting.data.features.own_recipe import LABELED_BATCH, WHOLE
+
 ALGORITHM_RECIPES = {
     "supervised": {"weighting": "fixed"},
     # Table 1's older rows: 64 + 64 examples a step.
@@ -41,6 +43,14 @@ UDA_RECIPES = {
     # The defaults, FixMatch's own, with UDA's loss.
     "fixmatch": {"strong_augment": "randaugment"},
 }  # fmt: skip
+CHOICES = {
+    "uda_version": tuple(UDA_RECIPES),
+    "optimizer": ("nesterov", "adam", "adamw", "bert_adamw"),
+    "ema_scope": ("trainable", "all"),
+    "lambda_optimizer": ("madam", "adam", "sgd"),
+    "feature_views": ("auto", "given", "perturbed", "mixed", "none"),
+    "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
+}
 # Share of the run over which wu rises: 0.4 of it, or 16,384 of 2^20 steps.
 RAMPS = {
     "pseudo_label": 0.4, "vat": 0.4, "mean_teacher": 0.4, "mixmatch": 1 / 64, "remixmatch": 1 / 64,
@@ -59,7 +69,6 @@ _FEATURE_ALGORITHMS = {"mean_teacher": {"ema_decay": 0.99}}  # its teacher is th
 MIXING = ("mixmatch", "remixmatch")  # in groups of the labeled batch's size
 TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")  # read strong views
 HIDDEN_LAYERS = {"linear": 0, "mlp": 2}  # by `head`
-WHOLE, MOST = -1, 8192  # `lambda_batch`: all of U, which is so many examples at most
 LAMBDA_STEPS, WARM_UP = 60, 10  # of a run; one over its share of the steps
 AVERAGES_OF_A_SHORT_RUN = 10  # decays are at most such that averages cover a tenth of a run
 
@@ -77,6 +86,17 @@ def largest_decay(steps: int) -> float:
 def of_features(algorithm: str) -> dict[str, Any]:
     """Return what features change, for one algorithm."""
     return FEATURES | _FEATURE_ALGORITHMS.get(algorithm, {})
+
+
+def whole_batches(options: Mapping[str, Any]) -> int:
+    """Return what the batch of a Lambda-step must be a multiple of: the labeled one, or 1.
+
+    Args:
+        options: algorithm and interleave, by name; labeled_batch, where it was asked for.
+    """
+    if options["algorithm"] in MIXING or options["interleave"]:
+        return options.get("labeled_batch", LABELED_BATCH)
+    return 1
 
 
 def following(options: Mapping[str, Any]) -> dict[str, Any]:

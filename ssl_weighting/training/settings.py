@@ -8,6 +8,7 @@ from typing import Any
 
 from ssl_weighting.algorithms import SETTINGS
 from ssl_weighting.bilevel import BilevelSettings
+from ssl_weighting.checks import check_number
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.training import recipes
@@ -99,6 +100,20 @@ class TrainingSettings:
     feature_noise: float = 0.2
     feature_mixing: float = 0.4
 
+    def __post_init__(self):
+        """Check what nothing else would: names of which an unknown one means another's default.
+
+        Raises:
+            ValueError: an unknown name, or steps that are none.
+        """
+        check_number("steps", self.steps, 1, whole=True)
+        for name, known in recipes.CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(known)}. Received: "
+                    f"{name}={getattr(self, name)!r}"
+                )
+
     @property
     def uses_unlabeled(self) -> bool:
         """Whether the base algorithm reads U at all."""
@@ -133,7 +148,8 @@ def feature_settings(**given: Any) -> TrainingSettings:
     algorithm = given.get("algorithm", recipes.FEATURES["algorithm"])
     recipe = recipes.ALGORITHM_RECIPES.get(algorithm, {})
     if algorithm == "uda":
-        recipe = recipe | recipes.UDA_RECIPES[given.get("uda_version", "2019")]
+        version = given.get("uda_version", TrainingSettings.uda_version)
+        recipe = recipe | recipes.UDA_RECIPES.get(version, {})
     features = recipes.of_features(algorithm)
     steps = given.get("steps", features["steps"])
     features["ema_decay"] = min(features["ema_decay"], recipes.largest_decay(steps))

@@ -44,6 +44,7 @@ def test_arguments(case):
         ({"activation": "softmax"}, "Received: probabilities, which sum to 1"),
         ({"activation": "relu"}, "without an activation"),
         ({"dtype": "float16"}, "`model` must return its logits in float32"),
+        ({"kernel_regularizer": "l2"}, "no losses of its own.* Received: 1, by a regularizer"),
     ],
 )
 def test_models(last, message):

@@ -194,6 +194,28 @@ def test_evaluation_uses_averages_and_the_net_itself_does_not():
     assert abs(averaged - before).max() < 0.05 * abs(raw - before).max()
 
 
+def test_a_view_whose_seed_has_a_default_is_given_one():
+    def noisy(x, seed=(1, 2)):
+        return fits.noisy(x, seed)
+
+    nets = []
+    for view in (fits.noisy, noisy):
+        model = fits.weighted(strong=view)
+        fits.fit(model, epochs=1)
+        nets.append(model.model)
+    same_net(*nets)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_early_stopping_brings_back_what_evaluation_uses(ema_decay):
+    model = fits.weighted(ema_decay=ema_decay)
+    model.optimizer.learning_rate = 0.3
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    found = fits.fit(model, epochs=9, validation_data=fits.V, callbacks=[stop]).history["val_loss"]
+    assert min(found) < found[-1]
+    assert model.evaluate(*fits.V, verbose=0) == pytest.approx(min(found), rel=1e-6)
+
+
 def test_table_as_file(tmp_path):
     model = fits.weighted(names=[f"photo {u}.jpg" for u in range(30)])
     fits.fit(model)

@@ -34,8 +34,10 @@ def labeled_rows(y: np.ndarray, all_labeled: bool) -> LabeledRows:
         all_labeled: -1 is a class like any other.
 
     Raises:
-        ValueError: fewer than two classes; labels that cannot be sorted; strings "-1".
+        ValueError: fewer than two classes; labels that are missing or cannot be sorted; strings
+            "-1".
     """
+    _refuse_missing(y)
     labeled = np.ones(len(y), bool) if all_labeled else ~marked(y)
     if not labeled.any():
         raise ValueError(
@@ -49,9 +51,10 @@ def labeled_rows(y: np.ndarray, all_labeled: bool) -> LabeledRows:
             f"`y` must have labels of one kind. Received: {error}. Store all as strings."
         ) from error
     if len(classes) < 2:
+        marks = "" if labeled.all() else ", and -1, which marks rows without a label"
         raise ValueError(
             "`y` must have labels of at least two classes. Received: one class, "
-            f"{classes[0]!r}. Add labels of another one."
+            f"{classes.tolist()[0]!r}{marks}. Add labels of another one."
         )
     return LabeledRows(labeled, classes, codes.astype(np.int32))
 
@@ -60,7 +63,7 @@ def marked(y: np.ndarray) -> np.ndarray:
     """Return [n] bool: which entries of `y` are the mark of an unlabeled row.
 
     Raises:
-        ValueError: `y` are strings and one of them is "-1".
+        ValueError: `y` are strings and one of them is "-1"; a label is missing.
     """
     if y.dtype.kind in "US":
         if np.any(y == y.dtype.type(UNLABELED)):
@@ -70,8 +73,18 @@ def marked(y: np.ndarray) -> np.ndarray:
             )
         return np.zeros(len(y), bool)
     if y.dtype.kind == "O":
+        _refuse_missing(y)
         return np.array([not isinstance(v, str | bytes) and v == UNLABELED for v in y], bool)
     return y == UNLABELED
+
+
+def _refuse_missing(y):
+    missing = [value for value in y if value is None or value != value] if y.dtype == object else ()
+    if missing:
+        raise ValueError(
+            "`y` must have no missing entries: the number -1 marks a row without a label. "
+            f"Received: {missing[0]}."
+        )
 
 
 def codes_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ import dataclasses
 import math
 from typing import Any
 
+from ssl_weighting.data.numbers import check_whole
+
 WHOLE, MOST = -1, 8192  # of `lambda_batch`: all of U, which is so many examples at most
 COVERAGE = 0.8  # share of U whose weights are sure to be moved
 STEPS, LEAST_STEPS = 1500, 300  # theta-steps of a phase; where time is short
@@ -71,6 +73,8 @@ class Situation:
         components: that were asked for, 0 for all features; None: as the rule says.
         steps: theta-steps of a phase that were asked for; 0: as many as there is time for.
         held_out: whether V was asked for, in place of cross-fit.
+        folds: of a cross-fit.
+        whole_batches: what the batch of a Lambda-step must be a multiple of.
     """
 
     labels: int
@@ -88,6 +92,8 @@ class Situation:
     components: int | None = None
     steps: int = 0
     held_out: bool = False
+    folds: int = 2
+    whole_batches: int = 1
 
     @property
     def size_of_u(self) -> int:
@@ -138,10 +144,16 @@ def own_recipe(s: Situation) -> dict[str, Any]:
     return found | {
         "lambda_lr": 0.15, "lambda_max": 3.0, "inverse_hessian": "conjugate_gradient",
         "solve_iterations": 50, "solve_tolerance": 1e-3, "damping": 0.01,
-        "lambda_batch": WHOLE if s.size_of_u <= MOST else MOST,
+        "lambda_batch": _lambda_batch(s),
         "lambda_warmup_steps": warm_up,
         "inner_steps": max(1, (steps - warm_up) // lambda_steps),
     }  # fmt: skip
+
+
+def _lambda_batch(s: Situation) -> int:
+    if s.whole_batches == 1:
+        return WHOLE if s.size_of_u <= MOST else MOST
+    return max(1, min(s.size_of_u, MOST) // s.whole_batches) * s.whole_batches
 
 
 def net_recipe(s: Situation, large: bool) -> tuple[dict[str, Any], float]:
@@ -191,7 +203,7 @@ def ridge_of_components(labels: int) -> float:
 
 
 def validation_of(s: Situation) -> dict[str, Any]:
-    """Return whose labels validate: the set's own V, or each of two folds the other's model.
+    """Return whose labels validate: the set's own V, or each fold of the model that lacks it.
 
     Where V was asked for and there is none, it is a quarter of the labels, one of each class or
     more.
@@ -203,7 +215,7 @@ def validation_of(s: Situation) -> dict[str, Any]:
     if s.held_out:
         size = max(s.classes, s.labels // QUARTER)
         return {"validation": "held_out", "val_size": size, "refit": True}
-    return {"validation": "cross_fit", "val_size": 0, "folds": 2, "refit": True}
+    return {"validation": "cross_fit", "val_size": 0, "folds": s.folds, "refit": True}
 
 
 def planned(s: Situation) -> tuple[int, int]:
@@ -231,7 +243,7 @@ def planned(s: Situation) -> tuple[int, int]:
 
 def seconds(s: Situation, steps: int, lambda_steps: int) -> float:
     """Return the seconds that a run takes at most, by the constants of this file."""
-    folds = 1 if s.validation or s.held_out else 2
+    folds = 1 if s.validation or s.held_out else s.folds
     batch = LABELED_BATCH * (1 + RATIO * s.uses_unlabeled)
     head = (s.shown or s.width) * s.classes
     fixed = s.width * s.shown  # the map to the components
@@ -249,8 +261,10 @@ def check_situation(s: Situation) -> None:
     """Check that there is something to learn from.
 
     Raises:
-        ValueError: there is not; says what to add.
+        ValueError: there is not, and what to add; or a number that is none.
     """
+    for name, least in (("steps", 0), ("folds", 2), ("whole_batches", 1)):
+        check_whole(name, getattr(s, name), least)
     if s.classes < 2:
         raise ValueError(
             f"The labels must be of at least two classes. Received: {s.classes}. Label examples of "

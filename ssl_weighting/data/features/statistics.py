@@ -10,16 +10,18 @@ import scipy.linalg
 from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits
 
+LEAST = 1e-7  # what Keras' Normalization takes for a deviation that is smaller
+
 
 class Statistics(NamedTuple):
     """Of d features."""
 
     mean: np.ndarray  # [d] float64
-    std: np.ndarray  # [d] float64, greater than 0
+    std: np.ndarray  # [d] float64, at least `LEAST`
 
-    def shown(self, x: np.ndarray) -> np.ndarray:
-        """Return rows [n, d] standardised, float64."""
-        return (np.asarray(x, np.float64) - self.mean) / self.std
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """Return rows [n, d] standardised."""
+        return (x - self.mean) / self.std
 
 
 def feature_statistics(splits: DataSplits) -> Statistics:
@@ -35,7 +37,7 @@ def feature_statistics(splits: DataSplits) -> Statistics:
     mean = x.mean(axis=0, dtype=np.float64)
     std = x.std(axis=0, dtype=np.float64)
     constant = std <= np.finfo(np.float32).eps * np.abs(mean)
-    return Statistics(mean, np.where(constant, 1.0, std))
+    return Statistics(mean, np.where(constant, 1.0, np.maximum(std, LEAST)))
 
 
 class Components(NamedTuple):
@@ -44,9 +46,9 @@ class Components(NamedTuple):
     kernel: np.ndarray  # [d, k] float64
     bias: np.ndarray  # [k] float64
 
-    def shown(self, x: np.ndarray) -> np.ndarray:
-        """Return the components [n, k] float64 of rows [n, d]."""
-        return np.asarray(x, np.float64) @ self.kernel + self.bias
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """Return the components [n, k] of rows [n, d]."""
+        return x @ self.kernel + self.bias
 
 
 def principal_components(splits: DataSplits, count: int) -> Components:

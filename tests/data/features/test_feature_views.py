@@ -1,5 +1,6 @@
 """Statistics and views of features: against plain numpy, and pure functions of their keys."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,6 +80,16 @@ def test_a_constant_feature_has_deviation_1(value):
         part.inputs[:, 2] = value
     mean, std = feature_statistics(DataSplits("toy", *parts, ("a", "b"), "memory"))
     assert std[2] == 1 and mean[2] == pytest.approx(value) and 0.5 < std[0] < 2
+
+
+def test_no_deviation_is_less_than_what_the_net_divides_by():
+    parts = [examples(n) for n in (6, N, 4, 4)]
+    for part in parts:
+        part.inputs[:] = 1e-9 * (part.inputs - 100)
+    mean, std = feature_statistics(DataSplits("toy", *parts, ("a", "b"), "memory"))
+    layer = keras.layers.Normalization(mean=mean, variance=std**2)
+    x = parts[0].inputs
+    np.testing.assert_allclose(layer(x), Statistics(mean, std).of(x), atol=1e-6)
 
 
 def test_perturbed_views_are_dropout_and_noise_of_their_draws():

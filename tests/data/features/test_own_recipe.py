@@ -106,3 +106,17 @@ def test_weights_that_are_not_learned_need_no_settings():
 def test_what_cannot_be_learned_from_is_refused(more, message):
     with pytest.raises(ValueError, match=message):
         own_recipe(situation(**more))
+
+
+@pytest.mark.parametrize(("unlabeled", "batch"), [(10, 256), (4000, 4288), (60_000, MOST)])
+def test_a_batch_may_have_to_go_by_the_labeled_one(unlabeled, batch):
+    found = own_recipe(situation(unlabeled=unlabeled, whole_batches=64))
+    assert found["lambda_batch"] == batch
+
+
+def test_more_folds_take_more_of_the_time():
+    two, ten = (situation(folds=folds, seconds=500.0) for folds in (2, 10))
+    assert seconds(ten, 300, 15) > 3 * seconds(two, 300, 15) / 2
+    found = own_recipe(ten)
+    assert found["folds"] == 10 and found["steps"] < own_recipe(two)["steps"]
+    assert seconds(ten, *planned(ten)) <= 500
