@@ -19,7 +19,9 @@ from ssl_weighting.data.features.labels import (
     labeled_rows,
     marked,
 )
-from ssl_weighting.data.features.own_recipe import Situation, TimeTooShort, own_recipe
+from ssl_weighting.training.derived import LEARNED
+from ssl_weighting.training.own_recipe import Situation, TimeTooShort, own_recipe
+from ssl_weighting.training.recipes import HIDDEN_LAYERS
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -37,8 +39,6 @@ ALGORITHMS = (
     "supervised", "pseudo_label", "vat", "mean_teacher", "mixmatch", "uda", "fixmatch",
 )  # fmt: skip
 WEIGHTINGS = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
-LEARNED = ("single", "per_example", "shuffled", "random")
-HEADS = ("linear", "mlp")
 SECONDS, PLANNED = 900, 0.8  # of `time_budget` by default; the share of it that steps may fill
 _SEEDS = 2**24  # of which one is drawn where `random_state` is no number
 _OWN = ("algorithm", "weighting", "validation", "folds", "refit", "head", "seed")
@@ -246,8 +246,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             "seed": self.seed_,
             "refit": bool(self.refit) or not learns,  # nothing to validate: one model of all labels
         }
-        for name in ("val_size", "eval_every"):  # of the programs alone
-            given.pop(name)
+        given.pop("val_size")  # of the programs alone
         return feature_settings(**given | options)
 
     def _recipe(self, situation):
@@ -290,7 +289,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         for name, known in (
             ("algorithm", ALGORITHMS),
             ("weighting", WEIGHTINGS),
-            ("head", HEADS),
+            ("head", tuple(HIDDEN_LAYERS)),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(

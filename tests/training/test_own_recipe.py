@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssl_weighting.data.features.own_recipe import (
+from ssl_weighting.training.own_recipe import (
     MOST,
     Situation,
     TimeTooShort,

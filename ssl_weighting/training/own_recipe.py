@@ -11,24 +11,23 @@ import dataclasses
 import math
 from typing import Any
 
-WHOLE, MOST = -1, 8192  # of `lambda_batch`: all of U, which is so many examples at most
+from ssl_weighting.training.recipes import FEATURES, LAMBDA_STEPS, MOST, WARM_UP, WHOLE
+
 COVERAGE = 0.8  # share of U whose weights are sure to be moved
 STEPS, LEAST_STEPS = 1500, 300  # theta-steps of a phase; where time is short
-LAMBDA_STEPS, LEAST_LAMBDA_STEPS = 60, 15  # of a run
-EVALUATIONS, WARM_UP = 20, 10  # one over their shares of a phase
-LABELED_BATCH, RATIO = 64, 4
+LEAST_LAMBDA_STEPS = 15  # of a run, where time is short
+EVALUATIONS = 20  # of a phase
+LABELED_BATCH, RATIO = FEATURES["labeled_batch"], FEATURES["unlabeled_ratio"]
 QUARTER = 4
 # Ridge of a linear head for each standardised feature, so that logits vary as much with many as
 # with few.
-RIDGE, RIDGE_OF_A_PERCEPTRON = 3e-4, 3e-3
+RIDGE = 3e-4
 # Work of a CPU core in a second, a third of what was measured on a shared 2-core machine of 2024:
 # multiplications and additions of a Lambda-step, and of a theta-step with its batch.
 FLOPS = 1e10
 OVERHEAD = 25.0  # seconds: start, compilation, evaluations, tables
 STEP_OVERHEAD = 2e-3  # seconds of a theta-step that are not arithmetic
 GPU = 10  # times the work of a CPU
-
-
 # Seconds of a theta-step of a Wide-ResNet-10-1 on 16 + 64 images of 32x32 in two views, with its
 # share of the Lambda-steps.
 STEP_OF_A_NET, MOST_STEPS_OF_A_NET, LAMBDA_STEPS_OF_A_NET = 0.3, 5000, 100
@@ -83,29 +82,23 @@ class Situation:
 
 
 def own_recipe(s: Situation) -> dict[str, Any]:
-    """Return the settings of a linear head on features, by name.
+    """Return what a head on features has other than `recipes.FEATURES`, by name.
 
     Raises:
         ValueError: too few labels, one class, or nothing unlabeled.
         TimeTooShort: it cannot be done in time.
     """
     check_situation(s)
-    found: dict[str, Any] = {
-        "optimizer": "adam", "learning_rate": 3e-3, "lr_schedule": "constant",
-        "weight_decay": ridge(s.width) if s.linear else RIDGE_OF_A_PERCEPTRON, "ema_decay": 0.0,
-        "labeled_batch": LABELED_BATCH, "unlabeled_ratio": RATIO,
-    }  # fmt: skip
+    steps, lambda_steps = planned(s)
+    ridge_of_head = ridge(s.width) if s.linear else FEATURES["weight_decay"]
+    found = validation_of(s) | {"weight_decay": ridge_of_head, "steps": steps}
     if s.uses_unlabeled:
         found["wu"] = 1.0
-    found |= validation_of(s)
-    steps, lambda_steps = planned(s)
-    found |= {"steps": steps, "eval_every": max(1, steps // EVALUATIONS)}
     if not s.learns:
         return found
     warm_up = steps // WARM_UP
     return found | {
-        "lambda_lr": 0.15, "lambda_max": 3.0, "inverse_hessian": "conjugate_gradient",
-        "solve_iterations": 50, "solve_tolerance": 1e-3, "damping": 0.01,
+        "lambda_lr": 0.15, "solve_iterations": 50, "solve_tolerance": 1e-3,
         "lambda_batch": WHOLE if s.size_of_u <= MOST else MOST,
         "lambda_warmup_steps": warm_up,
         "inner_steps": max(1, (steps - warm_up) // lambda_steps),
