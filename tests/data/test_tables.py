@@ -26,5 +26,5 @@ def test_parquet_keeps_types_in_a_file_whose_name_is_not_utf_8(tmp_path):
 
 
 def test_another_ending_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="must end in .csv or .parquet"):
+    with pytest.raises(ValueError, match=r"must end in \.csv or \.parquet"):
         write_columns(tmp_path / "t.txt", COLUMNS)
