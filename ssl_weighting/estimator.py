@@ -21,7 +21,7 @@ from ssl_weighting.data.features.labels import (
 )
 from ssl_weighting.training.derived import LEARNED
 from ssl_weighting.training.own_recipe import Situation, TimeTooShort, own_recipe
-from ssl_weighting.training.recipes import HIDDEN_LAYERS
+from ssl_weighting.training.recipes import FEATURES, HIDDEN_LAYERS, group_of
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -237,6 +237,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             linear=self.head == "linear",
             steps=options.get("steps", 0),
             held_out=bool(val_size),
+            group=group_of(FEATURES | {"interleave": False, "algorithm": self.algorithm} | options),
         )
         given = self._recipe(situation) | {
             "algorithm": "supervised" if supervised else self.algorithm,

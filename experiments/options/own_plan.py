@@ -34,7 +34,7 @@ from ssl_weighting.training.own_recipe import (
     planned,
     seconds,
 )
-from ssl_weighting.training.recipes import TWO_VIEWS
+from ssl_weighting.training.recipes import FEATURES, TWO_VIEWS, group_of
 
 # Seconds of a pass through a frozen net on a CPU core, twice what was measured on a 2-core machine:
 # an image of 96x96 through EfficientNet-Lite0 (1.7 ms), a token through MiniLM (0.3 ms).
@@ -202,6 +202,7 @@ def _situation(counts, options, budget) -> Situation:
         linear=options.get("head", Config.head) == "linear",
         steps=options.get("steps", 0),
         held_out=_asks_for_v(options),
+        group=group_of(FEATURES | {"interleave": False} | options),
     )
 
 

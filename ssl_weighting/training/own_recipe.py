@@ -59,6 +59,7 @@ class Situation:
         linear: whether the head is one layer.
         steps: theta-steps of a phase that were asked for; 0: as many as there is time for.
         held_out: whether V was asked for, in place of cross-fit.
+        group: examples of which an unlabeled batch must be a multiple, see `recipes.group_of`.
     """
 
     labels: int
@@ -74,6 +75,7 @@ class Situation:
     linear: bool = True
     steps: int = 0
     held_out: bool = False
+    group: int = 1
 
     @property
     def size_of_u(self) -> int:
@@ -99,10 +101,16 @@ def own_recipe(s: Situation) -> dict[str, Any]:
     warm_up = steps // WARM_UP
     return found | {
         "lambda_lr": 0.15, "solve_iterations": 50, "solve_tolerance": 1e-3,
-        "lambda_batch": WHOLE if s.size_of_u <= MOST else MOST,
+        "lambda_batch": _lambda_batch(s),
         "lambda_warmup_steps": warm_up,
         "inner_steps": max(1, (steps - warm_up) // lambda_steps),
     }  # fmt: skip
+
+
+def _lambda_batch(s):
+    if s.group == 1 and s.size_of_u <= MOST:
+        return WHOLE
+    return max(1, min(s.size_of_u, MOST) // s.group) * s.group
 
 
 def net_recipe(s: Situation, large: bool) -> tuple[dict[str, Any], float]:

@@ -79,16 +79,25 @@ def of_features(algorithm: str) -> dict[str, Any]:
     return FEATURES | _FEATURE_ALGORITHMS.get(algorithm, {})
 
 
+def group_of(options: Mapping[str, Any]) -> int:
+    """Return of how many examples an unlabeled batch must be a multiple; 1: of any number.
+
+    Args:
+        options: algorithm, interleave and labeled_batch, by name.
+    """
+    goes_by_the_labeled = options["algorithm"] in MIXING or options["interleave"]
+    return options["labeled_batch"] if goes_by_the_labeled else 1
+
+
 def following(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what follows from options: on features, every λ moves at every Lambda-step, if it may.
 
     Args:
-        options: steps, algorithm, interleave and infl_fresh_batch, by name.
+        options: steps, algorithm, interleave, labeled_batch and infl_fresh_batch, by name.
     """
     steps = options["steps"]
-    fixed = options["algorithm"] in MIXING or options["interleave"]  # batches go by the labeled one
     return {
         "lambda_warmup_steps": steps // WARM_UP,
         "inner_steps": max(1, steps // LAMBDA_STEPS),
-        "lambda_batch": WHOLE if options["infl_fresh_batch"] and not fixed else 0,
+        "lambda_batch": WHOLE if options["infl_fresh_batch"] and group_of(options) == 1 else 0,
     }
