@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.assemble.feature_sets import parts_of
 from experiments.gallery.rows import Part, Rows
 from experiments.options.config import Config
 from experiments.options.kinds import FEATURE_ROWS, KINDS, TEXTS, kind_of
@@ -60,7 +59,7 @@ def texts_of(rows: Rows, cache_dir: str | None = None) -> list[str] | None:
     raw = load_texts(config.dataset, where, cache_dir, layout_of(config), config.on_error)
     tokens = raw.tokenised(lambda texts: np.ones((len(texts), 1), np.int32))
     found = {}
-    for one in parts_of(tokens).values():
+    for one in tokens.parts.values():
         found |= dict(zip(one.names, one.texts, strict=True))
     return [found[name] for name in _known(rows.names, found, config)]
 
@@ -89,7 +88,7 @@ def thumbs_of_names(names: Sequence[str], config: Config, cache_dir: str | None 
     from ssl_weighting.data.images.by_name import load_images
 
     raw = load_images(config.dataset, config.data_dir or None, None, cache_dir, config.on_error)
-    parts = parts_of(raw).values()
+    parts = raw.parts.values()
     places = {name: (one, row) for one in parts for row, name in enumerate(one.names)}
     chosen = [places[name] for name in _known(names, places, config)]
     return Pictures(_side(raw.train.inputs), (thumb(one.inputs[row]) for one, row in chosen))
