@@ -6,9 +6,9 @@
 #   ./run_all.sh --profile=study [--only=GLOB] [--dry_run] [--data_dir=DIR] [--out=DIR]
 #
 #   --profile   what to train: default (three toy sets, MNIST, Fashion-MNIST, its features by a
-#               frozen net, and film reviews, with few labels), paper (every cell of the paper's tables, experiments/cells/: years of
-#               one GPU) or study (days on a CPU, in as many sittings as you like; its page is
-#               docs/study)
+#               frozen net, and film reviews, with few labels), paper (every cell of the paper's
+#               tables, experiments/cells/: years of one GPU) or study (days on a CPU, in as many
+#               sittings as you like; its page is docs/study)
 #   --only      paper: cells to run, such as 'table1_*_250_*'; study: FAMILY or FAMILY/METHOD, such
 #               as 'cifar10_*' or '*/fixed_*'
 #   --dry_run   paper: list the cells with estimated time and the paper's number, and stop; study: list

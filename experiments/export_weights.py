@@ -19,9 +19,7 @@ from absl import app, flags
 
 from experiments.runs import export
 from experiments.runs.errors import friendly
-from ssl_weighting.data.tables import write_columns
-
-SUFFIXES = (".csv", ".parquet")
+from ssl_weighting.data.tables import FORMATS, write_columns
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -79,8 +77,8 @@ def asked_for(argv: list[str], values: flags.FlagValues) -> export.Choice:
         raise ValueError(f"One of --{' and --'.join(given)} must be left out. Received: both")
     for name in ("out", "keep_list"):
         _check_place(name, values[name].value)
-    if Path(values.out).suffix not in SUFFIXES:
-        raise ValueError(f"--out must end in {' or '.join(SUFFIXES)}. Received: {values.out}")
+    if Path(values.out).suffix not in FORMATS:
+        raise ValueError(f"--out must end in {' or '.join(FORMATS)}. Received: {values.out}")
     export.check_out(Path(values.out))
     if values.keep_list and Path(values.keep_list).resolve() == Path(values.out).resolve():
         raise ValueError(f"--keep_list must be another file than --out. Received: {values.out}")

@@ -20,8 +20,9 @@ from ssl_weighting.data.features.labels import (
     labeled_rows,
     marked,
 )
-from ssl_weighting.data.features.own_recipe import Situation, TimeTooShort, own_recipe
-from ssl_weighting.training.recipes import whole_batches
+from ssl_weighting.training.derived import LEARNED
+from ssl_weighting.training.own_recipe import Situation, TimeTooShort, own_recipe
+from ssl_weighting.training.recipes import FEATURES, HIDDEN_LAYERS, group_of
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -39,8 +40,6 @@ ALGORITHMS = (
     "supervised", "pseudo_label", "vat", "mean_teacher", "mixmatch", "uda", "fixmatch",
 )  # fmt: skip
 WEIGHTINGS = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
-LEARNED = ("single", "per_example", "shuffled", "random")
-HEADS = ("linear", "mlp")
 SECONDS, PLANNED = 900, 0.8  # of `time_budget` by default; the share of it that steps may fill
 _SEEDS = 2**24  # of which one is drawn where `random_state` is no number
 _OWN = ("algorithm", "weighting", "validation", "folds", "refit", "head", "seed")
@@ -227,7 +226,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
 
         supervised = not len(unlabeled) or self.algorithm == "supervised"
         options = dict(self.options or {})
-        batches = {"algorithm": self.algorithm, "interleave": False} | options
+        batches = FEATURES | {"interleave": False, "algorithm": self.algorithm} | options
         situation = Situation(
             labels=len(codes),
             least=int(np.bincount(codes).min()),
@@ -243,7 +242,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             steps=options.get("steps", 0),
             held_out=bool(val_size),
             folds=self.folds,
-            whole_batches=whole_batches(batches),
+            group=group_of(batches),
         )
         given = self._recipe(situation) | {
             "algorithm": "supervised" if supervised else self.algorithm,
@@ -254,8 +253,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             # Nothing to validate: one model of all labels, but for a V that was given.
             "refit": bool(self.refit) or not (learns or validation),
         }
-        for name in ("val_size", "eval_every"):  # of the programs alone
-            given.pop(name)
+        given.pop("val_size")  # of the programs alone
         return feature_settings(**given | options)
 
     def _recipe(self, situation):
@@ -298,7 +296,7 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
         for name, known in (
             ("algorithm", ALGORITHMS),
             ("weighting", WEIGHTINGS),
-            ("head", HEADS),
+            ("head", tuple(HIDDEN_LAYERS)),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(

@@ -42,13 +42,13 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("ssl_weighting.influence", "ssl_weighting.stale_scores"),),  # Eq. 6
     (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
     (("ssl_weighting.bilevel",),),  # Alg. 1
-    (
-        ("ssl_weighting.cross_fit",),  # several of Alg. 1 with one Lambda
-        ("ssl_weighting.fit", "ssl_weighting.fit.*"),  # Alg. 1 inside Keras' `fit`
-    ),
+    (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
     (("ssl_weighting.refit",),),  # one model of what these learned
     (("ssl_weighting.training", "ssl_weighting.training.*"),),  # from settings to these
-    (("ssl_weighting.estimator",),),  # all of it as scikit-learn has it
+    (
+        ("ssl_weighting.estimator",),  # all of it as scikit-learn has it
+        ("ssl_weighting.fit", "ssl_weighting.fit.*"),  # Alg. 1 inside Keras' `fit`
+    ),
     (
         ("experiments.options", "experiments.options.*"),
         ("experiments.pages", "experiments.pages.*"),

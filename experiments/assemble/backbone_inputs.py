@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,10 +43,6 @@ class TextFeatures(NamedTuple):
     encode: TextEncoder
     net: TextBackbone
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the features [n, d] float32 of n texts."""
-        return self.net(self.encode(texts))
-
 
 def image_features(configuration: Mapping[str, Any]) -> ImageFeatures:
     """Return the frozen net of a run on images.
@@ -70,7 +66,7 @@ def image_features(configuration: Mapping[str, Any]) -> ImageFeatures:
 
 
 def text_features(configuration: Mapping[str, Any]) -> TextFeatures:
-    """Return what turns texts into features, as the run's frozen net did.
+    """Return the frozen net of a run on texts.
 
     Args:
         configuration: what the run's config.json holds.

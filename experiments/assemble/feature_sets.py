@@ -15,8 +15,6 @@ import numpy as np
 from ssl_weighting.data.examples import RawDataset
 from ssl_weighting.data.images.picture_folder import PictureFolder
 
-PARTS = ("train", "unlabeled", "validation", "test")
-
 
 class FeatureSet(NamedTuple):
     """A set of features.
@@ -49,7 +47,7 @@ class StoredSet:
 
     def __init__(self, raw: RawDataset, inputs: Mapping[str, np.ndarray] | None = None):
         self._raw = raw
-        self._parts = parts_of(raw)
+        self._parts = raw.parts
         self._inputs = {part: one.inputs for part, one in self._parts.items()} | (inputs or {})
         self.title = f"{raw.name}, {raw.source}"
 
@@ -110,17 +108,11 @@ class FolderSet:
         problems = {part: one["problem"] for part, one in records.items()}
         raw, places = self._pictures.dataset(contents, problems)
         arrays = {}
-        for part, one in parts_of(raw).items():
+        for part, one in raw.parts.items():
             (home,) = {name for name, _ in places[part]}
             rows = [row for _, row in places[part]]
             arrays |= _arrays(part, records[home]["x"][rows], one.labels, one.names)
         return _feature_set(arrays, raw)
-
-
-def parts_of(raw: RawDataset) -> dict:
-    """Return part -> examples, of those that there are."""
-    parts = {part: getattr(raw, part) for part in PARTS}
-    return {part: one for part, one in parts.items() if one is not None}
 
 
 def _feature_set(arrays, raw):

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.assemble.backbones import ImageBackbone, image_backbone, text_backbone
-from experiments.assemble.feature_sets import FeatureSet, FolderSet, StoredSet, parts_of
+from experiments.assemble.feature_sets import FeatureSet, FolderSet, StoredSet
 from experiments.assemble.text_data import augmentation, encoder_for, layout_of
 from experiments.options.extraction import Extraction
 from experiments.options.kinds import TEXTS, kind_of
@@ -176,7 +176,7 @@ def _text_work(asked, cache_dir):
     inputs, recipe = {}, ""
     if asked.views:
         name = "train" if raw.unlabeled is None else "unlabeled"
-        one, method = parts_of(raw)[name], augmentation(config)
+        one, method = raw.parts[name], augmentation(config)
         copies = augmented_tokens(one.texts, encoder, cache, method, asked.views)
         inputs[name] = np.concatenate([one.inputs[:, np.newaxis], copies], axis=1)
         recipe = f"{asked.views} of {method.recipe}"
@@ -188,7 +188,7 @@ def _text_work(asked, cache_dir):
         return found.reshape(*tokens.shape[:-1], -1)
 
     parts = []
-    for name, one in parts_of(raw).items():
+    for name, one in raw.parts.items():
         # Texts of like length together: the net skips padding that all of a chunk have.
         order = np.argsort((one.inputs != 0).sum(axis=1), kind="stable")
         views = _views(name, source, asked)

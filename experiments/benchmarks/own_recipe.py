@@ -16,7 +16,7 @@ import numpy as np
 
 from ssl_weighting import WeightedSSLClassifier
 from ssl_weighting.data.features.files import read_arrays
-from ssl_weighting.data.features.own_recipe import COMPONENTS
+from ssl_weighting.training.own_recipe import COMPONENTS
 
 _RIDGES = (0.003, 0.03, 0.1, 0.3)  # of labels alone: the best one is the fairest
 OURS = {"components": COMPONENTS}  # as for images and texts

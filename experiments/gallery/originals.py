@@ -27,7 +27,6 @@ STRIP = 24  # height of a row of features
 _BACKBONE = KINDS["features"].model
 _CHUNK = 256  # files whose pictures are in memory at once
 _RANGE = 2.5  # standard deviations at which the colours of a strip end
-_PARTS = ("train", "unlabeled", "validation", "test")
 
 
 class Pictures(NamedTuple):
@@ -60,7 +59,7 @@ def texts_of(rows: Rows, cache_dir: str | None = None) -> list[str] | None:
     raw = load_texts(config.dataset, where, cache_dir, layout_of(config), config.on_error)
     tokens = raw.tokenised(lambda texts: np.ones((len(texts), 1), np.int32))
     found = {}
-    for one in _parts_of(tokens):
+    for one in tokens.parts.values():
         found |= dict(zip(one.names, one.texts, strict=True))
     return [found[name] for name in _known(rows.names, found, config)]
 
@@ -89,7 +88,8 @@ def thumbs_of_names(names: Sequence[str], config: Config, cache_dir: str | None 
     from ssl_weighting.data.images.by_name import load_images
 
     raw = load_images(config.dataset, config.data_dir or None, None, cache_dir, config.on_error)
-    places = {name: (one, row) for one in _parts_of(raw) for row, name in enumerate(one.names)}
+    parts = raw.parts.values()
+    places = {name: (one, row) for one in parts for row, name in enumerate(one.names)}
     chosen = [places[name] for name in _known(names, places, config)]
     return Pictures(_side(raw.train.inputs), (thumb(one.inputs[row]) for one, row in chosen))
 
@@ -154,10 +154,6 @@ def _colours(values):
     share = np.clip(np.abs(values) / _RANGE, 0, 1)[:, np.newaxis]
     ends = np.where(values[:, np.newaxis] < 0, (0, 114, 178), (213, 94, 0))
     return np.rint(245 + share * (ends - 245)).astype(np.uint8)
-
-
-def _parts_of(raw):
-    return [one for part in _PARTS if (one := getattr(raw, part)) is not None]
 
 
 def _known(names, found, config):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ from experiments.gallery.page import MARK, gallery_page
 from experiments.gallery.rows import Rows, collect
 from experiments.gallery.thumbnails import pack
 from experiments.pages.files import GALLERY, write_pages
-from experiments.runs.record import summary_of
 
 
 class Gallery(NamedTuple):
@@ -39,26 +37,6 @@ def write_gallery(
     """
     out = run / GALLERY if out is None else out
     return write_rows(collect(run, cache_dir, with_test), out, cache_dir)
-
-
-def write_example(folders: Iterable[Path], cache_dir: str | None = None) -> Gallery | None:
-    """Write the gallery of the first finished run that learned a weight for each example.
-
-    Args:
-        folders: of runs of one family, in order of preference.
-        cache_dir: where prepared data lies.
-
-    Returns:
-        What was written; None: there is no such run, or its gallery is there and newer.
-    """
-    for run in folders:
-        if summary_of(run).get("weighting") != "per_example":
-            continue
-        page, summary = run / GALLERY, run / "summary.json"
-        if page.exists() and page.stat().st_mtime > summary.stat().st_mtime:
-            return None
-        return write_gallery(run, page, cache_dir)
-    return None
 
 
 def write_rows(rows: Rows, out: Path, cache_dir: str | None = None) -> Gallery:

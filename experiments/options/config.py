@@ -12,11 +12,12 @@ from experiments.options.data import DataOptions
 from experiments.options.entry import entries
 from experiments.options.features import FeatureOptions
 from experiments.options.influence import InfluenceOptions
-from experiments.options.lam import LEARNED, LambdaOptions
+from experiments.options.lam import LambdaOptions
 from experiments.options.model import ModelOptions
 from experiments.options.run import RunOptions
 from experiments.options.text import TextOptions
 from ssl_weighting.data.names import printable
+from ssl_weighting.training.derived import Derived
 
 # Making batches anew with other rates takes the time of compiling them, one or two seconds.
 PUBLISH_EVERY = 256
@@ -32,7 +33,7 @@ _OWN_STRONG_VIEWS = {
 @dataclasses.dataclass(frozen=True)
 class Config(
     RunOptions, InfluenceOptions, LambdaOptions, AlgorithmOptions, ModelOptions, FeatureOptions,
-    TextOptions, DataOptions,
+    TextOptions, DataOptions, Derived,
 ):  # fmt: skip
     """Every option of a training run, validated; saved as config.json beside its results."""
 
@@ -46,25 +47,10 @@ class Config(
             entry.check(name, getattr(self, name))
         check_combinations(self)
 
-    @property
-    def unlabeled_batch(self) -> int:
-        """Unlabeled examples of a training step."""
-        return self.labeled_batch * self.unlabeled_ratio
-
     def size_of_v(self, raw) -> int | None:
         """|V| of a set; None: all of its own `validation`, where it has one."""
         own = raw.validation is not None and self.validation != "cross_fit"
         return None if own and not self.val_size else self.val_size
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        """Whether the base algorithm reads U at all."""
-        return self.algorithm != "supervised"
-
-    @property
-    def learns(self) -> bool:
-        """Whether the weights are learned."""
-        return self.weighting in LEARNED
 
     @property
     def cross_fits(self) -> bool:

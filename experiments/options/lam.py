@@ -7,9 +7,7 @@ import dataclasses
 from experiments.options.entry import NOT_NEGATIVE, POSITIVE, Group, Need
 from ssl_weighting.training.recipes import CHOICES
 
-# As the library's `weight_store.LEARNED` and `algorithms.ORACLE`, which import TensorFlow.
-LEARNED = ("single", "per_example", "shuffled", "random")
-ORACLE = "oracle"
+ORACLE = "oracle"  # as the library's `algorithms.ORACLE`, which imports TensorFlow
 
 _option = Group("lambda")
 LEARNS = Need("learned weights", lambda c: c.learns)

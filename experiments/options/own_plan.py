@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.options.algorithm import TWO_VIEWS
 from experiments.options.backbone import (
     EFFICIENTNET_LITE0,
     MINILM,
@@ -23,11 +22,11 @@ from experiments.options.data import OWN, PAPER
 from experiments.options.effects import refuse_without_effect
 from experiments.options.feature_recipes import VIEWS
 from experiments.options.kinds import FEATURE_ROWS, IMAGES, POINTS, TEXTS, Kind, kind_of
-from experiments.options.lam import LEARNED
 from experiments.options.own_data import Counts, counts_of
 from experiments.options.presets import make_config
 from ssl_weighting.data.class_profile import greedy_counts
-from ssl_weighting.data.features.own_recipe import (
+from ssl_weighting.training.derived import LEARNED
+from ssl_weighting.training.own_recipe import (
     Situation,
     TimeTooShort,
     net_recipe,
@@ -35,7 +34,7 @@ from ssl_weighting.data.features.own_recipe import (
     planned,
     seconds,
 )
-from ssl_weighting.training.recipes import whole_batches
+from ssl_weighting.training.recipes import FEATURES, TWO_VIEWS, group_of
 
 # Seconds of a pass through a frozen net on a CPU core, twice what was measured on a 2-core machine:
 # an image of 96x96 through EfficientNet-Lite0 (1.7 ms), a token through MiniLM (0.3 ms).
@@ -105,8 +104,7 @@ def plan(options: Mapping[str, Any]) -> Plan:
         chosen = own_recipe(s)
     except TimeTooShort as error:
         raise _too_short(options, extraction, error.seconds, passes) from error
-    found |= {"algorithm": "pseudo_label", "threshold": 0.0} | _fitting(chosen, bare)
-    found |= _all_labels(options)
+    found |= _fitting(chosen, bare) | _all_labels(options)
     return Plan(found, passes if cost else 0, extraction, seconds(s, *planned(s)))
 
 
@@ -214,7 +212,7 @@ def _situation(counts, options, budget) -> Situation:
         steps=options.get("steps", 0),
         held_out=_asks_for_v(options),
         folds=options.get("folds", Config.folds),
-        whole_batches=whole_batches({"algorithm": "", "interleave": False} | options),
+        group=group_of(FEATURES | {"interleave": False} | options),
     )
 
 

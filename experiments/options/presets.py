@@ -7,10 +7,10 @@ import dataclasses
 from experiments.options.backbone import NO_BACKBONE
 from experiments.options.config import Config
 from experiments.options.feature_recipes import feature_recipe, following
-from experiments.options.lam import LEARNED
 from experiments.options.smoke import shrunk
 from experiments.options.text_recipes import shrunk as shrunk_text
 from experiments.options.text_recipes import text_recipe
+from ssl_weighting.training.derived import LEARNED
 from ssl_weighting.training.recipes import (
     ALGORITHM_RECIPES,
     UDA_RECIPES,

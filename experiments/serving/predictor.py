@@ -41,7 +41,7 @@ def predictors(model: keras.Model, config: Mapping[str, Any]) -> Mapping[Kind, P
     if raw is IMAGES:
         found[IMAGES] = _through(model, lambda: image_features(config).encode)
     elif raw is TEXTS:
-        found[TEXTS] = _through(model, lambda: functools.partial(_mean, text_features(config)))
+        found[TEXTS] = _through(model, lambda: functools.partial(_features, text_features(config)))
     return found
 
 
@@ -51,7 +51,7 @@ def _through(model, opened):
     return lambda inputs: predict(model, opened()(inputs))
 
 
-def _mean(features: TextFeatures, texts):
+def _features(features: TextFeatures, texts):
     tokens = features.encode(texts)
     return _by_length(tokens, features.net)
 

@@ -17,6 +17,7 @@ from ssl_weighting.data.damage import DAMAGE, check_claim
 from ssl_weighting.data.examples import base_name
 from ssl_weighting.data.files import replacing
 
+NPY = "an .npy file of a plain array", "np.save(path, x)"  # for `named_damage`
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -69,12 +70,17 @@ def read_npy_folder(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         ValueError: one is damaged or holds pickled objects; names the file.
     """
-    found = sorted(Path(path).glob("*.npy"))
-    return {file.stem: _read_npy(file) for file in found if not file.name.startswith(".")}
+    return {name: _read_npy(file) for name, file in npy_files(path).items()}
+
+
+def npy_files(folder: str | os.PathLike) -> dict[str, Path]:
+    """Return the .npy files in a folder by the names of their arrays, hidden ones left out."""
+    found = sorted(Path(folder).glob("*.npy"))
+    return {file.stem: file for file in found if not file.name.startswith(".")}
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    with named_damage(path, "an .npy file of a plain array", "np.save(path, x)"):
+    with named_damage(path, *NPY):
         size = path.stat().st_size
         check_claim(size)
         with open(path, "rb") as file:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ssl_weighting.data.array_files import check_header, check_members, named_damage, read_npz
+from ssl_weighting.data.array_files import (
+    NPY,
+    check_header,
+    check_members,
+    named_damage,
+    npy_files,
+    read_npz,
+)
 from ssl_weighting.data.damage import check_claim
 
 
@@ -47,8 +53,7 @@ def npy_rows(path: str | os.PathLike) -> dict[str, ArrayRows]:
     Raises:
         ValueError: one is damaged or holds pickled objects; names the file.
     """
-    files = [file for file in sorted(Path(path).glob("*.npy")) if not file.name.startswith(".")]
-    return {file.stem: _mapped(file) for file in files}
+    return {name: _mapped(file) for name, file in npy_files(path).items()}
 
 
 def _member(path, archive, member) -> ArrayRows:
@@ -82,7 +87,7 @@ def _streamed(file, shape, dtype, size) -> Iterator[np.ndarray]:
 
 def _mapped(path) -> ArrayRows:
     def mapped():
-        with named_damage(path, "an .npy file of a plain array", "np.save(path, x)"):
+        with named_damage(path, *NPY):
             with open(path, "rb") as file:
                 shape, _, _ = check_header(file, path.stat().st_size, path.name)
             # An empty array cannot be mapped.

@@ -14,6 +14,7 @@ import numpy as np
 from ssl_weighting.data.names import printable
 
 UNKNOWN = -1  # the label of an example of unknown class
+PARTS = ("train", "unlabeled", "validation", "test")  # of `RawDataset`
 SPLITS = ("labeled", "unlabeled", "validation", "test")  # the parts of `DataSplits`
 
 
@@ -77,8 +78,7 @@ class Examples:
 
     def take(self, rows: np.ndarray) -> Examples:
         """Return copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
-        beside = (self.texts, self.names, self.views)
-        beside = [None if each is None else each[rows] for each in beside]
+        beside = [x if x is None else x[rows] for x in (self.texts, self.names, self.views)]
         return Examples(self.inputs[rows], self.labels[rows], *beside)
 
     def joined(self, *others: Examples) -> Examples:
@@ -129,20 +129,23 @@ class RawDataset:
 
     def __post_init__(self):
         object.__setattr__(self, "name", printable(self.name))
-        _name_all(self, ("train", "test", "validation", "unlabeled"))
-        labeled = {"train": self.train, "test": self.test, "validation": self.validation}
-        labeled = {part: examples for part, examples in labeled.items() if examples is not None}
-        extra = {} if self.unlabeled is None else {"unlabeled": self.unlabeled}
-        _check_agreement(labeled | extra)
+        _name_all(self, PARTS)
+        _check_agreement(self.parts)
         _check_class_names(self.class_names)
-        for part, examples in labeled.items():
-            _check_known(part, examples, len(self.class_names))
+        for part, examples in self.parts.items():
+            if part != "unlabeled":
+                _check_known(part, examples, len(self.class_names))
         missing = set(range(len(self.class_names))) - set(self.train.labels.tolist())
         if missing:
             raise ValueError(
                 "`train` must have examples of every class. Received: none of "
                 f"{[self.class_names[c] for c in sorted(missing)]}. Add some or drop the class."
             )
+
+    @property
+    def parts(self) -> dict[str, Examples]:
+        """Name -> examples of the parts that there are."""
+        return {part: one for part in PARTS if (one := getattr(self, part)) is not None}
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,8 +40,9 @@ def write_columns(path: str | os.PathLike, columns: Mapping[str, Sequence[Any]])
             "`pip install pyarrow` brings .parquet"
         ) from error
     table = pyarrow.table(dict(columns))
-    with replacing(path) as temporary:
-        parquet.write_table(table, temporary)
+    # The file is opened here: pyarrow opens none whose name is not UTF-8.
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        parquet.write_table(table, file)
 
 
 def _cell(value):

@@ -21,8 +21,8 @@ from ssl_weighting.data.own_batches import (
 )
 from ssl_weighting.data.pipeline import validation_batch_at
 from ssl_weighting.structs import LabeledBatch
+from ssl_weighting.training.recipes import WHOLE
 
-WHOLE = -1  # lambda_batch: all of U
 LAMBDA_STREAM = 1  # of random numbers: a Lambda-step draws batches of its own
 BATCH = 32  # Keras' default
 

@@ -14,9 +14,10 @@ from ssl_weighting.data.tables import write_columns
 from ssl_weighting.fit.checks import check_model, refuse_several_devices
 from ssl_weighting.fit.loop import Loop
 from ssl_weighting.fit.sets import Sets
-from ssl_weighting.fit.settings import algorithm_of, settings_of, store_of
+from ssl_weighting.fit.settings import algorithm_of, settings_of
 from ssl_weighting.models.network import named_outputs
 from ssl_weighting.theta.ema import ExponentialMovingAverage, frozen_statistics_forward
+from ssl_weighting.training.optimizers import weight_store
 
 _SOME = 64  # examples on which a model is looked at
 _OF_VALIDATION = {"validation_batch_size", "validation_steps", "validation_freq"}
@@ -95,9 +96,9 @@ class WeightedSSLModel(keras.Model):
         self._ema = ExponentialMovingAverage(model.trainable_variables, ema_decay)
         # Among the weights, so that EarlyStopping brings back what `evaluate` uses.
         self._averages = self._ema.variables if ema_decay else []
-        self._store = store_of(self._settings, sets.num_unlabeled, seed)
+        self._store = weight_store(self._settings.weights, sets.num_unlabeled)
         teacher = frozen_statistics_forward(model, self._ema.shadow) if ema_decay else None
-        taken = self._settings, teacher, self.num_classes, seed
+        taken = self._settings.algorithm, teacher, self.num_classes, seed
         self._algorithm = algorithm_of(algorithm, *taken)
         self._loop, self._val_batch = None, 1
         self(some.inputs)  # builds this model too

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ssl_weighting.data.features.own_recipe import LABELED_BATCH, WHOLE
-
 ALGORITHM_RECIPES = {
     "supervised": {"weighting": "fixed"},
     # Table 1's older rows: 64 + 64 examples a step.
@@ -69,6 +67,7 @@ _FEATURE_ALGORITHMS = {"mean_teacher": {"ema_decay": 0.99}}  # its teacher is th
 MIXING = ("mixmatch", "remixmatch")  # in groups of the labeled batch's size
 TWO_VIEWS = ("mean_teacher", "mixmatch", "uda", "remixmatch", "fixmatch")  # read strong views
 HIDDEN_LAYERS = {"linear": 0, "mlp": 2}  # by `head`
+WHOLE, MOST = -1, 8192  # `lambda_batch`: all of U, which is so many examples at most
 LAMBDA_STEPS, WARM_UP = 60, 10  # of a run; one over its share of the steps
 AVERAGES_OF_A_SHORT_RUN = 10  # decays are at most such that averages cover a tenth of a run
 
@@ -88,27 +87,25 @@ def of_features(algorithm: str) -> dict[str, Any]:
     return FEATURES | _FEATURE_ALGORITHMS.get(algorithm, {})
 
 
-def whole_batches(options: Mapping[str, Any]) -> int:
-    """Return what the batch of a Lambda-step must be a multiple of: the labeled one, or 1.
+def group_of(options: Mapping[str, Any]) -> int:
+    """Return of how many examples an unlabeled batch must be a multiple; 1: of any number.
 
     Args:
-        options: algorithm and interleave, by name; labeled_batch, where it was asked for.
+        options: algorithm, interleave and labeled_batch, by name.
     """
-    if options["algorithm"] in MIXING or options["interleave"]:
-        return options.get("labeled_batch", LABELED_BATCH)
-    return 1
+    goes_by_the_labeled = options["algorithm"] in MIXING or options["interleave"]
+    return options["labeled_batch"] if goes_by_the_labeled else 1
 
 
 def following(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what follows from options: on features, every λ moves at every Lambda-step, if it may.
 
     Args:
-        options: steps, algorithm, interleave and infl_fresh_batch, by name.
+        options: steps, algorithm, interleave, labeled_batch and infl_fresh_batch, by name.
     """
     steps = options["steps"]
-    fixed = options["algorithm"] in MIXING or options["interleave"]  # batches go by the labeled one
     return {
         "lambda_warmup_steps": steps // WARM_UP,
         "inner_steps": max(1, steps // LAMBDA_STEPS),
-        "lambda_batch": WHOLE if options["infl_fresh_batch"] and not fixed else 0,
+        "lambda_batch": WHOLE if options["infl_fresh_batch"] and group_of(options) == 1 else 0,
     }

@@ -12,11 +12,11 @@ from ssl_weighting.checks import check_number
 from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.training import recipes
-from ssl_weighting.weight_store import LEARNED
+from ssl_weighting.training.derived import Derived
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(Derived):
     """What a trainer is made with.
 
     Each name is that of an option of the programs, whose --help tells what it does. The defaults
@@ -113,21 +113,6 @@ class TrainingSettings:
                     f"`{name}` must be one of {', '.join(known)}. Received: "
                     f"{name}={getattr(self, name)!r}"
                 )
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        """Whether the base algorithm reads U at all."""
-        return self.algorithm != "supervised"
-
-    @property
-    def learns(self) -> bool:
-        """Whether the weights are learned."""
-        return self.weighting in LEARNED
-
-    @property
-    def unlabeled_batch(self) -> int:
-        """Unlabeled examples of a training step."""
-        return self.labeled_batch * self.unlabeled_ratio
 
 
 def feature_settings(**given: Any) -> TrainingSettings:

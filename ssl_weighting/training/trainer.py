@@ -13,7 +13,6 @@ from ssl_weighting.algorithms import ORACLE, Oracle, make_algorithm
 from ssl_weighting.bilevel import BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.examples import DataSplits, Examples
-from ssl_weighting.data.features.own_recipe import MOST, WHOLE
 from ssl_weighting.data.pipeline import validation_batch_at
 from ssl_weighting.evaluation import Evaluator
 from ssl_weighting.refit import RefitTrainer
@@ -24,6 +23,7 @@ from ssl_weighting.theta.ema import (
     frozen_statistics_forward,
 )
 from ssl_weighting.training.optimizers import theta_optimizer
+from ssl_weighting.training.recipes import MOST, WHOLE
 from ssl_weighting.training.settings import (
     TrainingSettings,
     algorithm_settings,

@@ -24,6 +24,11 @@ BAD = {
     "setting": ({"lamda_lr": 1}, r"Settings must be among .*lambda_lr.*Received: \['lamda_lr'\]"),
     "out of range": ({"inner_steps": 0}, "`inner_steps` must be"),
     "method": ({"inverse_hessian": "unrolled"}, "`inverse_hessian` must be another"),
+    "weighting": ({"weighting": "oracle"}, "`weighting` must be one of zero, fixed"),
+    "another's setting": (
+        {"algorithm": "mixmatch", "threshold": 0.9},
+        r"The settings of mixmatch must be among .*mixup_beta.*Received: \['threshold'\]",
+    ),
     "algorithm": ({"algorithm": "supervised"}, "`algorithm` must be one of pseudo_label"),
     "no teacher": ({"algorithm": "mean_teacher", "ema_decay": 0.0}, "`ema_decay` must be above 0"),
     "no count": ({"unlabeled": DATASET, "strong": None}, "`num_unlabeled` must be given"),

@@ -19,7 +19,6 @@ from experiments import make_gallery
 from experiments.assemble.build import load_splits
 from experiments.gallery.page import encoded
 from experiments.gallery.rows import collect
-from experiments.gallery.write import write_example
 from experiments.options.presets import make_config
 from ssl_weighting.data.images.augmentation import clean_view
 
@@ -144,16 +143,3 @@ def test_labeled_examples_of_u_stand_once_in_the_page(unbroken, splits):
     found = collect(unbroken)
     assert [part.source for part in found.parts] == ["unlabeled", "validation"]
     assert len(found.names) == len(splits.unlabeled) + len(splits.validation)
-
-
-def test_of_a_family_the_first_run_with_learned_weights_gets_a_page(unbroken, copy, tmp_path):
-    for name, weighting in (("unfinished", None), ("fixed", "fixed")):
-        (tmp_path / name).mkdir()
-        about = {"status": "complete", "weighting": weighting}
-        if weighting:
-            (tmp_path / name / "summary.json").write_text(json.dumps(about))
-    folders = [tmp_path / "unfinished", tmp_path / "fixed", copy, unbroken]
-    assert write_example(folders).path == copy / "gallery.html"
-    assert write_example(folders) is None  # it is there
-    assert write_example(folders[:2]) is None
-    assert not (unbroken / "gallery.html").exists()

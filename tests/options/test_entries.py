@@ -10,18 +10,26 @@ from places import ROOT
 from ssl_weighting_upstream.uda_tsa import SCHEDULES
 
 from experiments.options import flags as own_flags
-from experiments.options import influence, lam, presets
+from experiments.options import influence, presets
 from experiments.options.combinations import ORACLE_ALGORITHMS
 from experiments.options.config import ENTRIES, RETIRED, Config
 from experiments.options.effects import effect_of, refuse_without_effect, without_effect
 from experiments.options.entry import EFFECTS, RESULT
 from experiments.options.presets import make_config
-from ssl_weighting import algorithms, lambda_step, madam, per_example_gradients, weight_store
+from ssl_weighting import (
+    algorithms,
+    estimator,
+    lambda_step,
+    madam,
+    per_example_gradients,
+    weight_store,
+)
 from ssl_weighting.inverse_hessian import METHODS
 from ssl_weighting.models import LOGIT_MAPS, PRECISIONS
 from ssl_weighting.models.bert import POOLINGS
 from ssl_weighting.models.wrn_variants import VARIANTS
 from ssl_weighting.theta import ema, schedules, weight_decay
+from ssl_weighting.training import derived
 
 # Runs of every kind: for each option one of them reads it and one does not.
 BASES = [
@@ -124,7 +132,9 @@ def test_choices_are_the_library_s():
     }
     for name, known in library.items():
         assert ENTRIES[name].choices == tuple(known), name
-    assert lam.LEARNED == weight_store.LEARNED
+    assert derived.LEARNED == weight_store.LEARNED
+    assert estimator.WEIGHTINGS == weight_store.MODES
+    assert {*estimator.ALGORITHMS, "remixmatch"} == algorithms.ALGORITHMS.keys()
     assert influence.LAST_LAYER == lambda_step.LAST_LAYER
     assert ORACLE_ALGORITHMS == algorithms.ORACLE_ALGORITHMS
     decays = {name: variant.batch_norm_decay for name, variant in VARIANTS.items()}

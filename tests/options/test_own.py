@@ -170,6 +170,18 @@ def test_large_photos_are_shown_as_large_as_there_is_time_for(monkeypatch):
     assert views.passes == 5300 + 3 * 4000
 
 
+def test_mean_teacher_keeps_its_average(monkeypatch):
+    with_counts(monkeypatch)
+    asked = {"dataset": "folder:x", "algorithm": "mean_teacher"}
+    assert make_config(**plan(asked).options | asked).ema_decay == 0.99
+
+
+def test_mixmatch_has_batches_that_it_can_mix(monkeypatch):
+    with_counts(monkeypatch)
+    asked = {"dataset": "folder:x", "algorithm": "mixmatch", "labeled_batch": 48}
+    assert make_config(**plan(asked).options | asked).lambda_batch == 4300 // 48 * 48
+
+
 def test_too_little_time_says_how_much_there_must_be(monkeypatch):
     with_counts(monkeypatch)
     with pytest.raises(ValueError, match="--minutes must be at least") as caught:

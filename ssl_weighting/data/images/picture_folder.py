@@ -119,17 +119,11 @@ class PictureFolder:
         )
         places = {name: (p, row) for p, ones in names.items() for row, name in enumerate(ones)}
         return raw, {
-            part: [places[name] for name in examples.names]
-            for part, examples in _parts_of(raw).items()
+            part: [places[name] for name in examples.names] for part, examples in raw.parts.items()
         }
 
     def _name(self, file: Found) -> str:
         return name_of(self.root, file)
-
-
-def _parts_of(raw):
-    parts = {part: getattr(raw, part) for part in ("train", "unlabeled", "validation", "test")}
-    return {part: examples for part, examples in parts.items() if examples is not None}
 
 
 def _digest(file: Found) -> str:

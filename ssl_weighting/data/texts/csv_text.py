@@ -118,23 +118,32 @@ def new_texts(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = S
     for row in rows():
         count += 1
         faults, fault = faults + bool(row.fault), fault or row.fault
-        if layout.id and not row.fault and not row.fields["id"]:
-            raise _unnamed(path, layout, row.fields["id"], row.line)
     if count == faults:
         raise ValueError(
             f"{path} must have a row below its column names. Received: none"
             + (f" without a fault, {faults} with one. {fault}" if faults else ".")
         )
     if layout.id:
-        _check_different_ids(path, layout, lambda: (row for row in rows() if not row.fault))
+        _check_ids(
+            path,
+            lambda: ((row.line, row.fields["id"]) for row in rows() if not row.fault),
+            layout,
+        )
     return NewTexts(count, blocks)
 
 
-def _check_different_ids(path, layout, rows) -> None:
-    again = first_repeated(lambda: (row.fields["id"] for row in rows()))
-    if again:
+def _check_ids(path, rows: Callable[[], Iterable[tuple[int, str]]], layout) -> None:
+    """Refuse a file whose rows, (line, id), are not named by their ids; passes over them twice."""
+
+    def names():
+        for line, name in rows():
+            if not name:
+                raise _unnamed(path, layout, name, line)
+            yield name
+
+    if again := first_repeated(names):
         one, two = (next(itertools.islice(rows(), place, None)) for place in again)
-        raise _unnamed(path, layout, one.fields["id"], f"{one.line} and {two.line}")
+        raise _unnamed(path, layout, one[1], f"{one[0]} and {two[0]}")
 
 
 def _unnamed(path, layout, name, where) -> ValueError:
@@ -195,15 +204,8 @@ def _check_different(path, rows: Sequence[_Labeled], layout) -> None:
             f"repeated texts, {labels} of them with another label, the first in lines {one.line} "
             f"and {two.line}. Keep one row of each."
         )
-    _check_ids(path, [(row.line, row.name) for row in rows if layout.id], layout)
-
-
-def _check_ids(path, lines: Sequence[tuple[int, str]], layout) -> None:
-    """Refuse rows that their (line, id) does not name."""
-    first: dict[str, int] = {}
-    for line, name in lines:
-        if not name or first.setdefault(name, line) != line:
-            raise _unnamed(path, layout, name, f"{first[name]} and {line}" if name else line)
+    if layout.id:
+        _check_ids(path, lambda: ((row.line, row.name) for row in rows), layout)
 
 
 def _class_names(path, rows, layout) -> tuple[str, ...]:

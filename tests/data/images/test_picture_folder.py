@@ -65,7 +65,8 @@ def test_it_is_the_set_of_load_folder_with_its_held_out_test_set(folder):
     raw, pictures = check_same(folder)
     assert len(raw.test) >= 2 and len(raw.train) + len(raw.test) == 13
     assert pictures.sizes == {"train": 13, "unlabeled": 4}
-    assert raw.unlabeled.names[-1] == "unlabeled/s.png"
+    names = [f"unlabeled/{k}.png" for k in "pqr"]
+    assert raw.unlabeled.names.tolist() == names, "s.png is a copy of a test image"
 
 
 def test_unlabeled_files_that_cannot_be_read_are_skipped_and_named(folder):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssl_weighting.data.features.own_recipe import (
+from ssl_weighting.training.own_recipe import (
     MOST,
     Situation,
     TimeTooShort,
@@ -37,6 +37,16 @@ def test_weights_of_four_in_five_examples_are_moved(unlabeled, minutes):
     batch = s.size_of_u if found["lambda_batch"] == -1 else found["lambda_batch"]
     assert batch <= MOST and lambda_steps(found) * batch >= 0.8 * s.size_of_u
     assert seconds(s, *planned(s)) <= s.seconds
+
+
+@pytest.mark.parametrize("unlabeled", [10, 4000, 60_000])
+def test_batches_that_are_mixed_are_multiples_of_a_group(unlabeled):
+    s = situation(unlabeled=unlabeled, group=48)
+    found = own_recipe(s)
+    batch = found["lambda_batch"]
+    assert batch % 48 == 0 < batch <= min(MOST, s.size_of_u)
+    assert lambda_steps(found) * batch >= 0.8 * s.size_of_u
+    assert own_recipe(situation(labels=20, least=2, unlabeled=10, group=48))["lambda_batch"] == 48
 
 
 def test_labels_validate_by_what_there_is():

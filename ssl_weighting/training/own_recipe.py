@@ -12,34 +12,33 @@ import math
 from typing import Any
 
 from ssl_weighting.data.numbers import check_whole
+from ssl_weighting.training.recipes import FEATURES, LAMBDA_STEPS, MOST, WARM_UP, WHOLE
 
-WHOLE, MOST = -1, 8192  # of `lambda_batch`: all of U, which is so many examples at most
 COVERAGE = 0.8  # share of U whose weights are sure to be moved
 STEPS, LEAST_STEPS = 1500, 300  # theta-steps of a phase; where time is short
-LAMBDA_STEPS, LEAST_LAMBDA_STEPS = 60, 15  # of a run
-EVALUATIONS, WARM_UP = 20, 10  # one over their shares of a phase
-LABELED_BATCH, RATIO = 64, 4
+LEAST_LAMBDA_STEPS = 15  # of a run, where time is short
+EVALUATIONS = 20  # of a phase
+LABELED_BATCH, RATIO = FEATURES["labeled_batch"], FEATURES["unlabeled_ratio"]
 QUARTER = 4
 # Ridge of a linear head for each standardised feature, so that logits vary as much with many as
 # with few.
-RIDGE, RIDGE_OF_A_PERCEPTRON = 3e-4, 3e-3
+RIDGE = 3e-4
 # A linear head on a frozen net's features sees so many principal components, whose mean variance is
 # 1, where there are more features than `FEW`. Arrays of one's own are left as they are: the
 # components of columns in different units are those of the largest unit.
 COMPONENTS, FEW = 60, 100
 # They settle in fewer steps, and more Lambda-steps drive the weights to their ends.
 STEPS_OF_COMPONENTS, LAMBDA_STEPS_OF_COMPONENTS, WARM_UP_OF_COMPONENTS = 500, 20, 4
-OF_COMPONENTS = {"learning_rate": 0.02, "wu": 0.5}
+RATE_OF_COMPONENTS = 0.02
 # Their ridge up to so many labels; beyond them it falls as their power 1.5.
 RIDGE_OF_COMPONENTS, SO_MANY = 0.3, 80
+WU, WU_OF_COMPONENTS = 1.0, 0.5
 # Work of a CPU core in a second, a third of what was measured on a shared 2-core machine of 2024:
 # multiplications and additions of a Lambda-step, and of a theta-step with its batch.
 FLOPS = 1e10
 OVERHEAD = 25.0  # seconds: start, compilation, evaluations, tables
 STEP_OVERHEAD = 2e-3  # seconds of a theta-step that are not arithmetic
 GPU = 10  # times the work of a CPU
-
-
 # Seconds of a theta-step of a Wide-ResNet-10-1 on 16 + 64 images of 32x32 in two views, with its
 # share of the Lambda-steps.
 STEP_OF_A_NET, MOST_STEPS_OF_A_NET, LAMBDA_STEPS_OF_A_NET = 0.3, 5000, 100
@@ -74,7 +73,7 @@ class Situation:
         steps: theta-steps of a phase that were asked for; 0: as many as there is time for.
         held_out: whether V was asked for, in place of cross-fit.
         folds: of a cross-fit.
-        whole_batches: what the batch of a Lambda-step must be a multiple of.
+        group: examples of which an unlabeled batch must be a multiple, see `recipes.group_of`.
     """
 
     labels: int
@@ -93,7 +92,7 @@ class Situation:
     steps: int = 0
     held_out: bool = False
     folds: int = 2
-    whole_batches: int = 1
+    group: int = 1
 
     @property
     def size_of_u(self) -> int:
@@ -116,44 +115,40 @@ class Situation:
 
 
 def own_recipe(s: Situation) -> dict[str, Any]:
-    """Return the settings of a linear head on features, by name.
+    """Return what a head on features has other than `recipes.FEATURES`, by name.
 
     Raises:
         ValueError: too few labels, one class, or nothing unlabeled.
         TimeTooShort: it cannot be done in time.
     """
     check_situation(s)
-    found: dict[str, Any] = {
-        "optimizer": "adam", "learning_rate": 3e-3, "lr_schedule": "constant",
-        "weight_decay": ridge(s.width) if s.linear else RIDGE_OF_A_PERCEPTRON, "ema_decay": 0.0,
-        "labeled_batch": LABELED_BATCH, "unlabeled_ratio": RATIO,
-    }  # fmt: skip
+    steps, lambda_steps = planned(s)
+    ridge_of_head = ridge(s.width) if s.linear else FEATURES["weight_decay"]
+    found = validation_of(s) | {"weight_decay": ridge_of_head, "steps": steps}
     if s.uses_unlabeled:
-        found["wu"] = 1.0
+        found["wu"] = WU_OF_COMPONENTS if s.sees_components else WU
     if s.shown:
         found["components"] = s.shown
     if s.sees_components:
-        found |= {k: v for k, v in OF_COMPONENTS.items() if k in found}
-        found["weight_decay"] = ridge_of_components(s.labels)
-    found |= validation_of(s)
-    steps, lambda_steps = planned(s)
-    found |= {"steps": steps, "eval_every": max(1, steps // EVALUATIONS)}
+        found |= {
+            "learning_rate": RATE_OF_COMPONENTS,
+            "weight_decay": ridge_of_components(s.labels),
+        }
     if not s.learns:
         return found
     warm_up = steps // (WARM_UP_OF_COMPONENTS if s.sees_components else WARM_UP)
     return found | {
-        "lambda_lr": 0.15, "lambda_max": 3.0, "inverse_hessian": "conjugate_gradient",
-        "solve_iterations": 50, "solve_tolerance": 1e-3, "damping": 0.01,
+        "lambda_lr": 0.15, "solve_iterations": 50, "solve_tolerance": 1e-3,
         "lambda_batch": _lambda_batch(s),
         "lambda_warmup_steps": warm_up,
         "inner_steps": max(1, (steps - warm_up) // lambda_steps),
     }  # fmt: skip
 
 
-def _lambda_batch(s: Situation) -> int:
-    if s.whole_batches == 1:
+def _lambda_batch(s):
+    if s.group == 1:
         return WHOLE if s.size_of_u <= MOST else MOST
-    return max(1, min(s.size_of_u, MOST) // s.whole_batches) * s.whole_batches
+    return max(1, min(s.size_of_u, MOST) // s.group) * s.group
 
 
 def net_recipe(s: Situation, large: bool) -> tuple[dict[str, Any], float]:
@@ -263,7 +258,7 @@ def check_situation(s: Situation) -> None:
     Raises:
         ValueError: there is not, and what to add; or a number that is none.
     """
-    for name, least in (("steps", 0), ("folds", 2), ("whole_batches", 1)):
+    for name, least in (("steps", 0), ("folds", 2), ("group", 1)):
         check_whole(name, getattr(s, name), least)
     if s.classes < 2:
         raise ValueError(
