@@ -81,7 +81,7 @@ def test_components_that_are_asked_for_bring_their_settings():
         situation()
     ) | {"components": 0}
     of_mlp = own_recipe(situation(components=30, linear=False))
-    assert (of_mlp["components"], of_mlp["learning_rate"]) == (30, 3e-3)
+    assert of_mlp["components"] == 30 and "learning_rate" not in of_mlp  # as of all features
 
 
 def test_the_ridge_of_components_falls_with_the_labels():
@@ -120,7 +120,7 @@ def test_what_cannot_be_learned_from_is_refused(more, message):
 
 @pytest.mark.parametrize(("unlabeled", "batch"), [(10, 256), (4000, 4288), (60_000, MOST)])
 def test_a_batch_may_have_to_go_by_the_labeled_one(unlabeled, batch):
-    found = own_recipe(situation(unlabeled=unlabeled, whole_batches=64))
+    found = own_recipe(situation(unlabeled=unlabeled, group=64))
     assert found["lambda_batch"] == batch
 
 
