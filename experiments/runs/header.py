@@ -50,7 +50,11 @@ def warn(warnings: list[str]) -> None:
 def _source(config, text):
     """Return where the data is from; of a BERT its name, layers and width in place of its shape."""
     short = re.sub(r"BertShape\(.*?\bwidth=(\d+).*?\)", r"width \1", text)
-    return short if short == text else short.replace("features by", f"{config.backbone}:", 1)
+    return (
+        short
+        if short == text
+        else short.replace("features by", f"features by {config.backbone}:", 1)
+    )
 
 
 def _steps(config):
