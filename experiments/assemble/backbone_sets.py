@@ -30,16 +30,19 @@ class BackboneSet(RawDataset):
     Args:
         inputs: name -> what the features depend on beside the data: the net, and the side of the
             images that it was shown, "" for texts.
+        texts: name of an example -> its text; {} where they are none.
     """
 
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BackboneSplits(DataSplits):
-    """`DataSplits` of features with what made them; `inputs` as in `BackboneSet`."""
+    """`DataSplits` of features with what made them; `inputs` and `texts` as in `BackboneSet`."""
 
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def backbone_set(config: Config, cache_dir: str | None) -> BackboneSet:
@@ -61,7 +64,7 @@ def backbone_set(config: Config, cache_dir: str | None) -> BackboneSet:
 def with_inputs(splits: DataSplits, raw: BackboneSet) -> BackboneSplits:
     """Return the splits of a set with what made its features."""
     known = {f.name: getattr(splits, f.name) for f in dataclasses.fields(DataSplits) if f.init}
-    return BackboneSplits(**known, inputs=raw.inputs)
+    return BackboneSplits(**known, inputs=raw.inputs, texts=raw.texts)
 
 
 # The runs of a family read their features once.
@@ -86,7 +89,8 @@ def _made(work: Work, folder: Path, say: Callable[[str], object] = print) -> Bac
     parts, class_names = features_by_part(path, arrays)
     skipped = tuple(map(tuple, about.pop("skipped")))
     about["notes"] = tuple(about["notes"])
-    return BackboneSet(class_names=class_names, skipped=skipped, **about, **parts)
+    told = {"skipped": skipped, "texts": work.source.texts}
+    return BackboneSet(class_names=class_names, **told, **about, **parts)
 
 
 def _about(made: FeatureSet, inputs: Mapping[str, str]) -> np.ndarray:
