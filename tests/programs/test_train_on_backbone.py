@@ -133,6 +133,7 @@ def test_texts_are_trained_on_through_a_frozen_bert(tmp_path, monkeypatch):
     )
     assert config["input_shape"] == [SMALL.width] and config["inputs"]["image_size"] == ""
     splits = load_splits(make_config(**TINY | options), str(tmp_path / "cache"))
+    assert splits.source.endswith(", features by bert")
     encode = text_features(config)
     known = {row.tobytes() for row in splits.unlabeled.inputs}
     assert encode(texts[-1:]).tobytes() in known
