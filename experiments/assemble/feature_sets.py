@@ -1,6 +1,6 @@
 """The sets of which features are made: their examples by row, and features put into their place.
 
-Both kinds have `title`, `sizes`, `digest()`, `inputs(part, rows)` and `finished(records)`.
+Both kinds have `title`, `texts`, `sizes`, `digest()`, `inputs(part, rows)` and `finished(records)`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,14 @@ class StoredSet:
         self.title = f"{raw.name}, {raw.source}"
 
     @property
+    def texts(self) -> dict[str, str]:
+        """Name of an example -> its text; {} where they are none."""
+        known = [one for one in self._parts.values() if one.texts is not None]
+        return {
+            name: text for one in known for name, text in zip(one.names, one.texts, strict=True)
+        }
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Examples of each part."""
         return {part: len(one) for part, one in self._parts.items()}
@@ -91,7 +99,7 @@ class FolderSet:
     """
 
     def __init__(self, pictures: PictureFolder):
-        self._pictures = pictures
+        self._pictures, self.texts = pictures, {}
         self.title = pictures.root.resolve().name
         self.sizes, self.digest, self.inputs = pictures.sizes, pictures.digest, pictures.read
 

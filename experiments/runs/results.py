@@ -136,6 +136,8 @@ def example_table(run: Run) -> dict:
     groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
     if unlabeled.texts is not None:
         groups["text"] = list(unlabeled.texts)
+    elif texts := getattr(run.splits, "texts", {}):  # of features by a backbone
+        groups["text"] = [texts[name] for name in unlabeled.names]
     source = sources_of_u(run.splits)
     return {
         "id": np.arange(len(pseudo)),

@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import runs
 from berts import SMALL, random_tensors, write_checkpoint
@@ -132,9 +133,12 @@ def test_texts_are_trained_on_through_a_frozen_bert(tmp_path, monkeypatch):
     )
     assert config["input_shape"] == [SMALL.width] and config["inputs"]["image_size"] == ""
     splits = load_splits(make_config(**TINY | options), str(tmp_path / "cache"))
+    assert splits.source.endswith(", features by bert")
     net = text_features(config)
     known = {row.tobytes() for row in splits.unlabeled.inputs}
     assert net.net(net.encode(texts[-1:])).tobytes() in known
+    table = pd.read_parquet(tmp_path / "run" / "example_weights.parquet")
+    assert table.text.tolist() == [texts[int(name.split()[1])] for name in table.name]
 
 
 @pytest.mark.parametrize(

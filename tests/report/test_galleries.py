@@ -1,9 +1,13 @@
 """The report links to galleries that lie below it, and to no other."""
 
+import dataclasses
+
 import reporting_runs
 
 from experiments.pages.render_html import render_html
+from experiments.report.galleries import gallery_blocks
 from experiments.report.report import make_report
+from experiments.runs.record import read_run
 
 
 def test_galleries_beside_runs_are_linked(tmp_path):
@@ -16,3 +20,15 @@ def test_galleries_beside_runs_are_linked(tmp_path):
     assert '<a href="runs/a%20b/gallery.html"><b>a b</b></a>' in page
     elsewhere = render_html(make_report(tmp_path / "runs", tmp_path / "out").document)
     assert "gallery.html" not in elsewhere
+
+
+def test_a_run_alone_and_what_it_was_before_its_refit_have_one_link(tmp_path):
+    folder = reporting_runs.write_run(tmp_path, "alone")
+    (folder / "gallery.html").write_text("")
+    run = read_run(folder, "alone")
+    before = dataclasses.replace(run, name="alone (before the refit)")
+    (*_, links) = gallery_blocks([run, before], folder, tmp_path)
+    assert [(one.opening, one.link) for one in links.items] == [("alone", "alone/gallery.html")]
+    reporting_runs.write_run(tmp_path / "runs", "plain")
+    (tmp_path / "runs" / "gallery.html").write_text("")  # of whichever run
+    assert not gallery_blocks([run, before], tmp_path / "runs", tmp_path)
