@@ -162,7 +162,7 @@ def share(wanted: list[Config], rows: dict, jobs: int) -> int:
 def make_galleries(families: list[list[Config]], cache: str) -> None:
     """Make the page of the first run of each family that learned a weight for each example.
 
-    Points have none, and a page that is there stays.
+    Points have none, and a page that is newer than its run stays.
 
     Raises:
         OSError, ValueError: as `write_gallery`.
@@ -172,9 +172,13 @@ def make_galleries(families: list[list[Config]], cache: str) -> None:
     for family in families:
         learned = (c for c in family if c.weighting == "per_example" and c.uses_unlabeled)
         run = next((c for c in learned if kind_of(c.dataset) is not POINTS), None)
-        if run is not None and not (Path(run.out) / GALLERY).exists():
+        if run is not None and _is_older(Path(run.out, GALLERY), Path(run.out, "summary.json")):
             made = write_gallery(Path(run.out), None, cache)
             print(f"{made.examples:,} examples: {made.path}", flush=True)
+
+
+def _is_older(page, record):
+    return not page.exists() or page.stat().st_mtime < record.stat().st_mtime
 
 
 def _jobs_here():
