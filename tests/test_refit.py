@@ -264,7 +264,7 @@ def test_the_report_has_a_row_for_either(finished, tmp_path):
     base = tmp_path / "base"
     runs.run(base, **CROSS_FIT | {"weighting": "fixed", "folds": 2})
     (tmp_path / "learned").symlink_to(out)
-    found = [r for folder in (out, base) for r in collect_runs(folder).finished]
+    found = [r for folder in (out, base) for r in collect_runs(folder).rows]
     (setting,), remarks = group_runs(found)
     assert not remarks
     errors = {m.label: m.runs[0].summary.test_error_median20 for m in setting.methods}
@@ -285,7 +285,7 @@ def test_a_refit_after_a_held_out_v_is_paired_with_v_as_labels(tmp_path):
         tmp_path / "as_labels", **options | {"weighting": "fixed", "validation_as_labels": True}
     )
     runs.run(tmp_path / "base", **options | {"weighting": "fixed"})
-    (setting,), _ = group_runs(collect_runs(tmp_path).finished)
+    (setting,), _ = group_runs(collect_runs(tmp_path).rows)
     pairs = {c.method.label: c for c in compare_setting(setting) if c.role is Role.BASE}
     refit = pairs["Pseudo-Label + Λ + refit + V as labels"]
     assert refit.reference.label == "Pseudo-Label + V as labels" and not refit.unlike

@@ -12,7 +12,7 @@ from experiments.paper.cell import IMDB
 from experiments.paper.cells import BENCHMARK, Cell, cells
 from experiments.paper.numbers import CITED, NEUMANN_OVER_EXACT, SECONDS
 from experiments.paper.scripts import paper_text
-from experiments.runs.record import unlike_pairs
+from experiments.runs.pairs import unlike_pairs
 
 TITLE = "# Ours beside the paper and others"
 NOT_RUN = "not run"

@@ -21,13 +21,19 @@ RUN_FILES = ("summary.json", "config.json", "metrics.jsonl")
 class Collection:
     """Every run folder found, in order of name."""
 
-    finished: tuple[RunRecord, ...]
+    finished: tuple[RunRecord, ...]  # one for each folder
     unfinished: tuple[tuple[str, str], ...]  # (name, how far it came)
     corrupt: tuple[tuple[str, str], ...]  # (name, reason)
 
+    @property
+    def rows(self) -> tuple[RunRecord, ...]:
+        """The finished runs for the tables: with a refit a folder has two, one after the other."""
+        both = ((run, before_refit(run)) for run in self.finished)
+        return tuple(run for pair in both for run in pair if run is not None)
+
 
 def collect_runs(folder: Path | str) -> Collection:
-    """Read every run at or below `folder`; with a refit it counts as two.
+    """Read every run at or below `folder`.
 
     A run is a folder with summary.json, config.json or metrics.jsonl; folders inside a run are
     not searched, and links are not followed.
@@ -49,7 +55,7 @@ def collect_runs(folder: Path | str) -> Collection:
             if record is None:
                 unfinished.append((name, _progress(path)))
             else:
-                finished.extend(filter(None, (record, before_refit(record))))
+                finished.append(record)
         except RunError as error:
             corrupt.append((name, str(error)))
     return Collection(tuple(finished), tuple(unfinished), tuple(corrupt))

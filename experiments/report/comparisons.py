@@ -8,7 +8,8 @@ from enum import Enum
 
 from experiments.pages.statistics import PairedDifference, paired_difference
 from experiments.report.grouping import CONTROLS, Method, Setting, relevant_settings
-from experiments.runs.record import RunRecord, unlike_pairs
+from experiments.runs.pairs import unlike_pairs
+from experiments.runs.record import RunRecord
 
 
 class Role(Enum):

@@ -19,15 +19,15 @@ def gallery_blocks(runs: Sequence[RunRecord], folder: Path, out: Path) -> list[B
         folder: where they were found, or the one run itself.
         out: folder of the report.
     """
-    found: dict[str, Bullet] = {}  # by link: a run and what it was before its refit share one
+    found = []
     alone = (folder / "summary.json").exists()
     for run in runs:
         page = (folder if alone else folder / run.name) / GALLERY
         if page.exists() and page.resolve().is_relative_to(out.resolve()):
             link = quote(page.resolve().relative_to(out.resolve()).as_posix())
             text = f"{run.summary.dataset}, {run.summary.method}."
-            found.setdefault(link, Bullet(run.name, text, link))
+            found.append(Bullet(run.name, text, link))
     if not found:
         return []
     text = "Pages with all examples of a run: its pictures or texts, their weights and influences."
-    return [Heading("Galleries"), Paragraph(text), Bullets(tuple(found.values()))]
+    return [Heading("Galleries"), Paragraph(text), Bullets(tuple(found))]

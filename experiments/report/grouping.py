@@ -18,7 +18,7 @@ from experiments.options.backbone import NO_BACKBONE
 from experiments.options.config import Config, options_as_json
 from experiments.options.effects import effect_of
 from experiments.options.entry import BOOKKEEPING, CONTENT
-from experiments.runs.record import RunRecord
+from experiments.runs.record import LEARNING, RunRecord
 
 DATASETS = ("linear", "circles", "moons")  # the paper's toy sets come first, in its order
 ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
@@ -104,19 +104,22 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[tuple[Setting, ...], tuple
     Returns:
         (settings, remarks): settings in order of `DATASETS`, name and labels, rows in the order of
         `ALGORITHMS` and `WEIGHTINGS`; remarks name runs left out because another run has the same
-        settings and the same seed.
+        settings and the same seed, one for each folder.
     """
     names = _data_names(records)
     by_setting: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
     for record in records:
         by_setting[names[record], record.num_labeled].append(record)
-    settings, remarks = [], []
+    settings: list[Setting] = []
+    remarks: dict[str, str] = {}  # by folder: a refit comes before what learned its weights
     for dataset, num_labeled in sorted(by_setting, key=lambda key: (_place(DATASETS, key[0]), key)):
         runs = by_setting[dataset, num_labeled]
         methods, doubled = _methods(runs)
         settings.append(Setting(dataset, num_labeled, methods))
-        remarks.extend(doubled)
-    return tuple(settings), tuple(remarks)
+        for run, first in doubled:
+            text = f"{run.name}: not counted, it has the settings and the seed of {first.name}"
+            remarks.setdefault(run.name.removesuffix(LEARNING), text)
+    return tuple(settings), tuple(remarks.values())
 
 
 def _data_names(records: Sequence[RunRecord]) -> dict[RunRecord, str]:
@@ -137,16 +140,16 @@ def _data_names(records: Sequence[RunRecord]) -> dict[RunRecord, str]:
     return {record: name(record.summary.dataset, net) for record, net in nets.items()}
 
 
-def _methods(runs: Sequence[RunRecord]) -> tuple[tuple[Method, ...], list[str]]:
+def _methods(
+    runs: Sequence[RunRecord],
+) -> tuple[tuple[Method, ...], list[tuple[RunRecord, RunRecord]]]:
+    """Return the rows, and the runs left out with the one that each repeats."""
     rows: dict[tuple, dict[str, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
-    remarks = []
+    doubled = []
     for run in runs:
         seeds = rows[_row_key(run)][json.dumps(relevant_settings(run), sort_keys=True)]
         if run.seed in seeds:
-            remarks.append(
-                f"{run.name}: not counted, it has the settings and the seed of "
-                f"{seeds[run.seed].name}"
-            )
+            doubled.append((run, seeds[run.seed]))
         else:
             seeds[run.seed] = run
     methods = []
@@ -156,7 +159,7 @@ def _methods(runs: Sequence[RunRecord]) -> tuple[tuple[Method, ...], list[str]]:
             Method(label, variant)
             for label, variant in zip(_labels(key[-1], variants), variants, strict=True)
         )
-    return tuple(methods), remarks
+    return tuple(methods), doubled
 
 
 def _in_seed_order(seeds: dict[int, RunRecord]) -> tuple[RunRecord, ...]:

@@ -41,7 +41,7 @@ def make_report(runs: Path | str, out: Path | str = ".") -> Report:
         ValueError: `runs` is not a folder.
     """
     collection = collect_runs(runs)
-    settings, doubled = group_runs(collection.finished)
+    settings, doubled = group_runs(collection.rows)
     comparisons = [item for setting in settings for item in compare_setting(setting)]
     blocks = [
         *(_content(settings, comparisons) if settings else [NOTHING]),

@@ -1,4 +1,4 @@
-"""A run's record: the schema of its folder, writer and reader, what is a pair; no TensorFlow.
+"""A run's record: the schema of its folder, writer and reader; no TensorFlow.
 
 config.json            `Configuration`: options, data, split, versions; written at the start
 metrics.jsonl          a line an event, see `metrics`
@@ -14,12 +14,13 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from experiments.options.config import without_retired
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs.machine import threads_of
 from experiments.runs.metrics import read_metrics
+from experiments.runs.pairs import Circumstances
 from experiments.runs.run_files import (
     Arrays,
     Count,
@@ -47,6 +48,7 @@ from experiments.runs.run_files import (
 
 TOLERANCE = 0.01  # percentage points by which summary.json may differ from metrics.jsonl
 COMPLETE = "complete"
+LEARNING = " (before the refit)"  # at the end of the name of what learned before one
 
 
 class Configuration(TypedDict):
@@ -109,41 +111,6 @@ class Summary:
     before_refit: Object | None = None  # of what learned its Lambda: names above, its split
     smoke: Flag = False
     devices: Count = 1
-
-
-class Circumstances(NamedTuple):
-    """What two runs must share for their difference to be the method's alone."""
-
-    devices: int
-    precision: str
-    source: str
-    split: str
-    with_v: bool  # V became labels, which changes the split by design
-    views: str | None = None  # the paraphrases, "" for word replacement; None: unknown, or no views
-    bert: str | None = None  # its weights and vocabulary; None: unknown, or no BERT
-    threads: str | None = None  # of `threads_of`
-
-
-def comparable(a: Any, b: Any) -> list[str]:
-    """Return the names of the `circumstances` in which two runs differ; empty: they are a pair.
-
-    Args:
-        a, b: anything with `circumstances`, of one seed.
-    """
-    one, other = a.circumstances, b.circumstances
-    by_design = ("with_v", "split") if one.with_v != other.with_v else ()
-    named = zip(one._fields, one, other, strict=True)
-    return [n for n, x, y in named if x != y and None not in (x, y) and n not in by_design]
-
-
-def unlike_pairs(runs: Mapping[int, Any], others: Mapping[int, Any]) -> dict[int, list[str]]:
-    """Return seed -> in what its two runs differ, for the seeds whose runs are no pair.
-
-    Args:
-        runs, others: seed -> run of two methods.
-    """
-    found = {seed: comparable(run, others[seed]) for seed, run in runs.items() if seed in others}
-    return {seed: names for seed, names in sorted(found.items()) if names}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -317,7 +284,7 @@ def before_refit(run: RunRecord) -> RunRecord | None:
     config["config"] = run.config["config"] | {"refit": False}
     return dataclasses.replace(
         run,
-        name=f"{run.name} (before the refit)",
+        name=run.name + LEARNING,
         summary=dataclasses.replace(run.summary, **unknown | own),
         config=config,
         evals=run.learning,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from experiments.pages.statistics import PairedDifference, paired_difference
-from experiments.runs.record import unlike_pairs
+from experiments.runs.pairs import unlike_pairs
 from experiments.study.rows import Key, Row
 
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"

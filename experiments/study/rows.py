@@ -19,7 +19,8 @@ import numpy as np
 
 from experiments.pages.statistics import auroc, auroc_within, median_of_last, share_between
 from experiments.report.detection import is_wrong, known_and_visited
-from experiments.runs.record import Circumstances, RunRecord
+from experiments.runs.pairs import Circumstances
+from experiments.runs.record import RunRecord
 from experiments.runs.run_files import RunError
 from ssl_weighting.data.csv_cells import csv_of, unguarded
 

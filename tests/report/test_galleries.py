@@ -1,7 +1,5 @@
 """The report links to galleries that lie below it, and to no other."""
 
-import dataclasses
-
 import reporting_runs
 
 from experiments.pages.render_html import render_html
@@ -22,13 +20,12 @@ def test_galleries_beside_runs_are_linked(tmp_path):
     assert "gallery.html" not in elsewhere
 
 
-def test_a_run_alone_and_what_it_was_before_its_refit_have_one_link(tmp_path):
+def test_a_run_alone_is_linked_and_not_another_of_its_folder(tmp_path):
     folder = reporting_runs.write_run(tmp_path, "alone")
     (folder / "gallery.html").write_text("")
     run = read_run(folder, "alone")
-    before = dataclasses.replace(run, name="alone (before the refit)")
-    (*_, links) = gallery_blocks([run, before], folder, tmp_path)
+    (*_, links) = gallery_blocks([run], folder, tmp_path)
     assert [(one.opening, one.link) for one in links.items] == [("alone", "alone/gallery.html")]
     reporting_runs.write_run(tmp_path / "runs", "plain")
     (tmp_path / "runs" / "gallery.html").write_text("")  # of whichever run
-    assert not gallery_blocks([run, before], tmp_path / "runs", tmp_path)
+    assert not gallery_blocks([run], tmp_path / "runs", tmp_path)

@@ -11,7 +11,8 @@ from reporting_runs import write_run
 from experiments.compare_runs import differences
 from experiments.runs import machine
 from experiments.runs.machine import continued, machines_of, this_machine, threads_of
-from experiments.runs.record import comparable, read_run
+from experiments.runs.pairs import comparable
+from experiments.runs.record import read_run
 from ssl_weighting.checkpointing import Checkpoints
 
 TWO, FOUR = ({"threads": n, "cpu": "A"} for n in (2, 4))

@@ -5,10 +5,10 @@ import json
 import pytest
 from reporting_runs import write_run
 
+from experiments.runs.pairs import comparable
 from experiments.runs.record import (
     Configuration,
     Summary,
-    comparable,
     is_complete,
     read_run,
     write_config,
