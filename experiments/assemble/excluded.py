@@ -1,6 +1,7 @@
 """--exclude: the names in its file, and the sets of a run without them.
 
-The file has one name a line, or is a table with a column of names. Without TensorFlow.
+The file has one name a line, or is a table, .csv or .parquet, with a column of names. Without
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from experiments.options.config import Config
 from ssl_weighting.data.csv_cells import unguarded
+from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.exclusion import without_examples
 
@@ -37,25 +39,18 @@ def digest_of_excluded(config: Config) -> dict[str, str]:
 
 
 def names_in(path: str) -> list[str]:
-    """Return the names in a UTF-8 file: one a line, or the column `name` of a .csv file.
+    """Return the names in a file: one a line, or the column `name` of a .csv or .parquet file.
 
-    Empty lines do not count.
+    Empty lines and cells do not count.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no UTF-8, has no name, or, a .csv file, no such column.
+        ValueError: it is no UTF-8 or, by its name, no such table, or has no such column or no name.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"--exclude must name a file. Received: {path}, not there"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--exclude must name a UTF-8 file. Received: {path}: {error}") from error
-    table = Path(path).suffix.lower() == ".csv"
-    names = _column(path, text) if table else text.replace("\r\n", "\n").split("\n")
-    names = [name for name in names if name]
+    if not Path(path).exists():
+        raise FileNotFoundError(f"--exclude must name a file. Received: {path}, not there")
+    read = {".csv": _names_of_csv, ".parquet": _names_of_parquet}
+    names = [name for name in read.get(Path(path).suffix.lower(), _lines)(path) if name]
     if not names:
         raise ValueError(
             f"--exclude must name a file with the name of an example in each line. Received: "
@@ -64,14 +59,45 @@ def names_in(path: str) -> list[str]:
     return names
 
 
-def _column(path, text) -> list[str]:
+def _text(path) -> str:
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--exclude must name a UTF-8 file. Received: {path}: {error}") from error
+
+
+def _lines(path) -> list[str]:
+    return _text(path).replace("\r\n", "\n").split("\n")
+
+
+def _names_of_csv(path) -> list[str]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(_text(path), newline=""), strict=True))
     except csv.Error as error:
         raise ValueError(f"--exclude must name a table. Received: {path}: {error}") from error
-    if rows and COLUMN not in rows[0]:
-        raise ValueError(
-            f"--exclude must name a .csv file with a column `{COLUMN}`. Received: {path} with the "
-            f"columns {', '.join(map(str, rows[0]))}. Other files have one name a line"
-        )
+    if rows:
+        _check_columns(path, list(rows[0]))
     return [unguarded(row[COLUMN] or "") for row in rows]
+
+
+def _names_of_parquet(path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            columns = file.schema_arrow.names
+            names = file.read([n for n in columns if n == COLUMN]).to_pydict()
+    except (*DAMAGE, pa.ArrowException) as error:
+        raise ValueError(f"--exclude must name a table. Received: {path}: {error}") from error
+    _check_columns(path, columns)
+    return [str(name) for name in names[COLUMN] if name is not None]
+
+
+def _check_columns(path, columns) -> None:
+    if COLUMN not in columns:
+        raise ValueError(
+            f"--exclude must name a {Path(path).suffix} file with a column `{COLUMN}`. Received: "
+            f"{path} with the columns {', '.join(map(str, columns))}. Other files have one name a "
+            "line"
+        )

@@ -99,7 +99,8 @@ class DataOptions:
     )
     exclude: str = _option(
         "",
-        "file with names of examples to leave out of U: one a line, or column `name` of a .csv",
+        "file with names of examples to leave out of U: one a line, or column `name` of a .csv or "
+        ".parquet file",
         effect=CONTENT,
         needs=Need("images, texts or features", lambda c: c.model != "mlp"),
     )

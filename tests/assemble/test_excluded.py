@@ -1,5 +1,6 @@
 """The file of --exclude: lists and tables, and what is refused before anything heavy is loaded."""
 
+import pandas as pd
 import pytest
 
 from experiments.assemble.excluded import digest_of_excluded, names_in
@@ -25,6 +26,17 @@ def test_the_column_of_a_table_as_we_write_it(tmp_path):
     assert names_in(written(tmp_path, csv_of(rows), "worst.csv")) == names
 
 
+def test_the_column_of_a_parquet_file(tmp_path):
+    names = ["=1+1.png", "two\nlines", "ä.png"]
+    pd.DataFrame({"lam": [0.5, 0.6, 0.7, 0.8], "name": [*names, None]}).to_parquet(
+        tmp_path / "worst.parquet"
+    )
+    assert names_in(str(tmp_path / "worst.parquet")) == names
+    pd.DataFrame({"id": [1], "lam": [0.5]}).to_parquet(tmp_path / "worst.parquet")
+    with pytest.raises(ValueError, match=r"a \.parquet file with a column `name`.*columns id, lam"):
+        names_in(str(tmp_path / "worst.parquet"))
+
+
 def test_the_digest_is_of_the_set_of_names(tmp_path):
     def digest(text):
         path = written(tmp_path, text)
@@ -46,6 +58,8 @@ def test_the_digest_is_of_the_set_of_names(tmp_path):
         ("worst.csv", "name\n", "with the name of an example in each line"),
         ("list.txt", b"\xff\xfe", "must name a UTF-8 file"),
         ("worst.csv", 'name\n"open', "must name a table"),
+        ("worst.parquet", b"PAR1 no table PAR1", "must name a table"),
+        ("worst.parquet", b"", "must name a table"),
     ],
 )
 def test_files_without_names_are_refused(tmp_path, name, content, message):
