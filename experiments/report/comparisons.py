@@ -21,6 +21,7 @@ class Role(Enum):
     CONTROL = "control"
     PLAIN = "without V's labels"
     SUPERVISED = "supervised"
+    WHOLE_U = "without --exclude"  # the same method before a list of names was left out of U
 
 
 # Points of test error; a difference below it would change nobody's mind. (The paper's gains over
@@ -92,7 +93,7 @@ def main_error(run: RunRecord) -> float:
 
 def _compare(setting: Setting, method: Method, reference: Method, role: Role) -> Comparison:
     ours, theirs = ({run.seed: run for run in rows.runs} for rows in (method, reference))
-    unlike = unlike_pairs(ours, theirs)
+    unlike = unlike_pairs(ours, theirs, any_u=role is Role.WHOLE_U)
     mine = {seed: value for seed, value in method.values(main_error).items() if seed not in unlike}
     difference = paired_difference(mine, reference.values(main_error))
     return Comparison(setting, method, reference, role, difference, unlike)
@@ -117,7 +118,18 @@ def _references(method: Method, methods: Sequence[Method]) -> list[tuple[Role, M
     if not method.is_supervised:
         supervised = [other for other in methods if other.is_supervised]
         found.append((Role.SUPERVISED, _closest(method, _using_v(supervised, with_v))))
+    if _excludes(method):
+        whole = [m for m in methods if _name(m) == _name(method) and not _excludes(m)]
+        found.append((Role.WHOLE_U, _closest(method, whole)))
     return [(role, reference) for role, reference in found if reference is not None]
+
+
+def _excludes(method: Method) -> bool:
+    return bool(relevant_settings(method.runs[0])["exclude"])
+
+
+def _name(method: Method) -> str:
+    return method.runs[0].summary.method
 
 
 def _using_v(methods: Sequence[Method], with_v: bool) -> list[Method]:

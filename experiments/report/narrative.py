@@ -32,7 +32,9 @@ WORDS: dict[Role, dict[Verdict, str]] = {
         Verdict.EQUAL: f"made {Verdict.EQUAL.value}",
     },
 }
-WORDS[Role.SINGLE] = WORDS[Role.CONTROL] = WORDS[Role.SUPERVISED] = WORDS[Role.LABELS]
+WORDS |= dict.fromkeys(
+    (Role.SINGLE, Role.CONTROL, Role.SUPERVISED, Role.WHOLE_U), WORDS[Role.LABELS]
+)
 NAMES = {
     Verdict.BETTER: "Better",
     Verdict.WORSE: "Worse",
@@ -53,6 +55,7 @@ OPPONENTS = {
     Role.SINGLE: "than one learned λ for all ({b})",
     Role.CONTROL: "than the control {b}",
     Role.SUPERVISED: "than {b}",
+    Role.WHOLE_U: "than without the list of --exclude ({b})",
 }
 HOW_TO_READ = (
     "In brackets: the paired difference of test error in percentage points (same seed, median of "
@@ -165,7 +168,7 @@ def setting_points(
 def _is_told(item: Comparison) -> bool:
     if item.role is Role.SUPERVISED:
         return _is_headline(item)
-    return item.role in OPPONENTS and item.method.is_learned
+    return item.role is Role.WHOLE_U or (item.role in OPPONENTS and item.method.is_learned)
 
 
 def _errors(setting: Setting) -> str:

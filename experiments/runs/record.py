@@ -57,6 +57,7 @@ class Configuration(TypedDict):
     program: Text
     config: Object  # the options, as strict JSON
     split_hash: Text
+    split_without_u: Text | None  # of D, V and the test set alone
     without_effect: Texts | None  # options that do nothing in this run
     dataset: Text | None
     class_names: Texts | None
@@ -143,6 +144,11 @@ class RunRecord:
     def source(self) -> str:
         """The data's source without the seed that generated data name: the same for all seeds."""
         return re.sub(rf"\bseed {self.seed}\b", "the run's seed", self.summary.source)
+
+    @property
+    def split_without_u(self) -> str | None:
+        """The digest of D, V and the test set; None if it was not recorded."""
+        return self.config.get("split_without_u")
 
     @property
     def contents(self) -> dict[str, str]:
@@ -280,7 +286,7 @@ def before_refit(run: RunRecord) -> RunRecord | None:
         return None
     own = {name: stated[name] for name in kinds_of(Summary) if name in stated}
     unknown = {"before_refit": None, "seconds": None, "lambda_share": None, "warnings": None}
-    config = run.config | {"split_hash": stated["split_hash"]}
+    config = run.config | {n: stated.get(n) for n in ("split_hash", "split_without_u")}
     config["config"] = run.config["config"] | {"refit": False}
     return dataclasses.replace(
         run,

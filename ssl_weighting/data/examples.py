@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.digests import digest_of
 from ssl_weighting.data.names import printable
 
 UNKNOWN = -1  # the label of an example of unknown class
@@ -194,32 +193,17 @@ class DataSplits:
                 f"`groups` must have one entry for each of the {len(self.unlabeled)} unlabeled "
                 f"examples. Received: {len(self.groups)}."
             )
-        object.__setattr__(self, "split_hash", _hash(self.name, self.class_names, parts))
+        object.__setattr__(self, "split_hash", digest_of(self.name, self.class_names, parts))
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
-
-def _hash(name: str, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> str:
-    """Return the SHA-256 of names, shapes, dtypes, contents, labels and texts, in hexadecimal.
-
-    The source is left out on purpose: the same bytes from elsewhere are the same split. So is the
-    padding that all texts of a part have: how much there is depends on the algorithm.
-    """
-    digest = hashlib.sha256()
-    inputs = {p: _unpadded(e.inputs) for p, e in parts.items()}
-    shapes = [(p, x.dtype.name, x.shape) for p, x in inputs.items()]
-    digest.update(json.dumps([name, list(class_names), shapes]).encode())
-    for part, examples in parts.items():
-        digest.update(np.ascontiguousarray(inputs[part]).tobytes())
-        digest.update(np.ascontiguousarray(examples.labels).tobytes())
-        if examples.texts is not None:  # two texts may share their tokens
-            digest.update(json.dumps(examples.texts.tolist()).encode())
-        if examples.views is not None:
-            digest.update(repr(examples.views.shape).encode())
-            digest.update(np.ascontiguousarray(examples.views).tobytes())
-    return digest.hexdigest()
+    @property
+    def hash_without_u(self) -> str:
+        """What runs that differ in U alone share: the digest of D, V and the test set."""
+        parts = {p: getattr(self, p) for p in SPLITS if p != "unlabeled"}
+        return digest_of(self.name, self.class_names, parts)
 
 
 def _name_all(dataset: RawDataset | DataSplits, parts: Iterable[str]) -> None:
@@ -227,13 +211,6 @@ def _name_all(dataset: RawDataset | DataSplits, parts: Iterable[str]) -> None:
     for part in parts:
         if (examples := getattr(dataset, part)) is not None:
             object.__setattr__(dataset, part, examples.named(part))
-
-
-def _unpadded(inputs: np.ndarray) -> np.ndarray:
-    if inputs.dtype != np.int32:
-        return inputs
-    used = np.flatnonzero(inputs.any(axis=0))
-    return inputs[:, : used.max(initial=-1) + 1]
 
 
 def _check_inputs(inputs: np.ndarray) -> None:

@@ -54,6 +54,9 @@ def test_only_u_changes(splits):
     for part in ("labeled", "validation", "test"):
         assert getattr(found, part) is getattr(splits, part)
     assert found.split_hash != splits.split_hash
+    assert found.hash_without_u == splits.hash_without_u
+    other = dataclasses.replace(splits, test=splits.test.take(np.arange(3)))
+    assert other.hash_without_u != splits.hash_without_u
     assert found.notes[-1] == "3 examples are excluded from U by name"
 
 

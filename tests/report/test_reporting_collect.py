@@ -11,7 +11,6 @@ from reporting_runs import evaluation, extremes, snapshots, weights, write_run
 
 from experiments.report.collect import collect_runs
 from experiments.report.grouping import group_runs
-from experiments.report.report import make_report
 
 
 def reasons(root):
@@ -323,25 +322,6 @@ def test_a_repeated_run_is_counted_once_and_named(tmp_path):
     (setting,), remarks = group_runs(collect_runs(tmp_path).finished)
     assert len(setting.runs) == 1
     assert remarks == ("second: not counted, it has the settings and the seed of first",)
-
-
-def test_a_refit_is_two_rows_of_one_folder(tmp_path):
-    before = {
-        "method": "Supervised alone", "split_hash": "f" * 16, "test_error_median20": 30.0,
-        "test_error_last": 30.0, "raw_test_error_last": 30.0,
-    }  # fmt: skip
-    learning = [evaluation(10, 30.0) | {"kind": "eval_before_refit"}]
-    for name in ("first", "second"):
-        write_run(tmp_path, name, lambdas=learning, summary={"before_refit": before})
-    report = make_report(tmp_path)
-    assert [run.name for run in report.collection.finished] == ["first", "second"]
-    assert [run.name for run in report.collection.rows] == [
-        "first", "first (before the refit)", "second", "second (before the refit)",
-    ]  # fmt: skip
-    assert report.document.subtitle == "2 finished runs in 1 setting."
-    (setting,), doubled = group_runs(report.collection.rows)
-    assert [run.name for run in setting.runs] == ["first", "first (before the refit)"]
-    assert doubled == ("second: not counted, it has the settings and the seed of first",)
 
 
 def test_labels_that_were_asked_for_make_the_setting(tmp_path):
