@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,21 @@ def write_saved_model(folder: Path, found: Portable, class_names: list[str]) -> 
             lambda encoded: _answers(model(decode_pictures(encoded, found.picture)), class_names),
             [tf.TensorSpec([None], tf.string, "image_bytes")],
         )
-    archive.write_out(str(folder), verbose=False)
+    with _quiet("absl", "tensorflow"):
+        archive.write_out(str(folder), verbose=False)
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Let these loggers tell of nothing less than warnings."""
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
 
 
 def _answers(p, class_names):

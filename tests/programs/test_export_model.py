@@ -79,11 +79,14 @@ def check_served(answers, expected, names):
     assert answers["class_name"].tolist() == best
 
 
-def test_images(exported):
+def test_images(exported, caplog):
     run = runs.unbroken_run()[0]
     model, config = opened(run)
     images = load_splits(make_config(**DIGITS)).test.inputs[:7]
+    for name in ("absl", "tensorflow"):  # as a program of absl has them
+        caplog.set_level("INFO", name)
     folder, expected = exported(run), predict(model, images)
+    assert not [r for r in caplog.records if r.name in ("absl", "tensorflow") and r.levelno < 30]
     found = alone(folder, images)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
