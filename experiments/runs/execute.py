@@ -87,7 +87,8 @@ def _execute(config, program, cache_dir, again, on_step, snapshot_steps):
         run.trainer.parameters.check(first_input(run))
     checkpoints = checkpoints_of(config, run)
     written = _resume(run, checkpoints)
-    log = RunLog(out, config.total_steps, written, run.trainer.step, config.model_steps)
+    until = (config.learning_steps or config.total_steps) if run.trainer.store.learns else 0
+    log = RunLog(out, config.total_steps, written, run.trainer.step, config.model_steps, until)
     stated = results.write_config(run, program)  # first: by this file the run knows its folder
     if run.trainer.step < config.total_steps:  # the run is not complete until it says so
         (out / "summary.json").unlink(missing_ok=True)

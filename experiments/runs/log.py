@@ -41,6 +41,7 @@ class RunLog:
             by steps that will be taken again.
         step: the step being resumed.
         model_steps: step -> theta-steps of single models up to it, where these are side by side.
+        lambda_until: up to which step there are Lambda-steps; 0: there are none.
 
     Raises:
         ValueError: metrics.jsonl is not what it was at the checkpoint. Nothing was changed.
@@ -53,15 +54,17 @@ class RunLog:
         written: Written = NOTHING,
         step: int = 0,
         model_steps: Callable[[int], int] = int,
+        lambda_until: int = 0,
     ):
         self.folder, self.total_steps, self.step = Path(folder), total_steps, step
-        self.model_steps = model_steps
+        self.model_steps, self.lambda_until = model_steps, lambda_until
         self.path = self.folder / "metrics.jsonl"
         self.size, self.digest = written.size, _digest(self.path, written, step)
         self.seconds = {"theta": 0.0, "lambda": 0.0}
         self.first_calls, self.before = {}, {}
         self.started, self.first_step = time.monotonic(), None
         self.progress_at, self.latest, self.estimated = -math.inf, {}, False
+        self.warming = False
 
     def __enter__(self):
         with open(self.path, "ab") as file:
@@ -141,10 +144,10 @@ class RunLog:
 
     def progress(self, step: int, name: str, *, every: float = 5.0) -> None:
         """Print one line, at most once in `every` seconds and at the end; before it an estimate."""
-        if self.first_step is None:
-            self.first_step, self.started_steps = step, time.monotonic()
-            self.compiled = sum(self.first_calls.values())
-        now = time.monotonic()
+        warming = self._awaits_lambda(step)
+        if self.first_step is None or (self.warming and not warming):
+            self._start_counting(step)
+        self.warming, now = warming, time.monotonic()
         compiled = sum(self.first_calls.values()) - self.compiled  # Lambda-steps come later
         self._estimate(step, max(now - self.started_steps - compiled, 0.0), name)
         if step < self.total_steps and now - self.progress_at < every:
@@ -152,15 +155,26 @@ class RunLog:
         self.progress_at = now
         rate = self._work(self.first_step, step) / max(now - self.started_steps, 1e-9)
         left = self._work(step, self.total_steps) / rate if rate > 0 else math.nan
+        eta = f"{clock(left)}{' without Λ-steps' if warming else ''}"
         print(
-            _progress_text(step, self.total_steps, left, self.latest, self.lambda_share(), name),
+            _progress_text(step, self.total_steps, eta, self.latest, self.lambda_share(), name),
             flush=True,
         )
+
+    def _awaits_lambda(self, step):
+        """Return whether Lambda-steps will come and none did yet: the times leave them out."""
+        return step < self.lambda_until and "lambda" not in self.first_calls
+
+    def _start_counting(self, step):
+        self.first_step, self.started_steps = step, time.monotonic()
+        self.compiled, self.lambda_before = sum(self.first_calls.values()), self.seconds["lambda"]
 
     def _estimate(self, step, seconds, name):
         """Print, once, how long the run will take, from steps that compile nothing any more."""
         taken, left = step - self.first_step, self.total_steps - step
         enough = seconds >= ESTIMATED_OVER or taken >= self.total_steps / 10
+        if step < self.lambda_until:  # one that compiled nothing must be in it
+            enough &= self.seconds["lambda"] > self.lambda_before
         if self.estimated or not (taken and left and enough):
             return
         self.estimated, each = True, seconds / self._work(self.first_step, step)
@@ -179,8 +193,8 @@ class RunLog:
         return self.before.get(f"{kind}_seconds", 0.0) + self.seconds[kind]
 
 
-def _progress_text(step, total, left, latest, share, name):
-    parts = [f"{name}  {step}/{total}", f"ETA {clock(left)}"]
+def _progress_text(step, total, eta, latest, share, name):
+    parts = [f"{name}  {step}/{total}", f"ETA {eta}"]
     for label, key, form in (
         ("loss", "loss", "{:.3f}"),
         ("labeled", "loss_labeled", "{:.3f}"),

@@ -188,6 +188,30 @@ def test_the_time_is_estimated_once_and_not_from_the_first_block(tmp_path, capsy
     assert capsys.readouterr().out.count("tiny: estimated time 0:00 for the 12 steps") == 1
 
 
+def test_the_time_is_not_estimated_from_steps_before_the_weights_learn(
+    tmp_path, capsys, monkeypatch
+):
+    """0.1 s a theta-step, 1 s a Lambda-step after each 10 from step 100 on; 9 s to compile."""
+    now = [0.0]
+    monkeypatch.setattr(run_log.time, "monotonic", lambda: now[0])
+    with run_log.RunLog(tmp_path, 1000, lambda_until=1000) as log:
+        for step in range(10, 1001, 10):
+            now[0] += 1.0
+            log.spent("theta", 1.0)
+            if step >= 100:
+                now[0] += (spent := 9.0 if step == 100 else 1.0)
+                log.spent("lambda", spent)
+            log.progress(step, "mine")
+    lines = capsys.readouterr().out.splitlines()
+    said = [line for line in lines if "estimated" in line]
+    assert said == [
+        "mine: estimated time 2:58 for the 890 steps that are left, at 0.2 s a step in the last 10"
+    ]
+    before = [line for line in lines[: lines.index(said[0])] if "ETA" in line]
+    assert all("without Λ-steps" in line for line in before[:-1]) and len(before) > 1
+    assert "without" not in lines[-1]
+
+
 def test_the_report_opens_with_the_warnings_and_who_has_them(tmp_path):
     learned = {"algorithm": "fixmatch", "weighting": "per_example"}
     for seed, warnings in (
