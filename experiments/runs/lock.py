@@ -17,10 +17,13 @@ class InUseError(ValueError):
 def held(folder: Path) -> Iterator[None]:
     """Hold `folder`, made if missing, to the end of the block; the end of a process frees it too.
 
+    What was made is removed where the block fails before anything lies in it.
+
     Raises:
         InUseError: another run holds it.
         OSError: it cannot be made.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -34,5 +37,10 @@ def held(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks, as some networks have
             pass
         yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+        raise
     finally:
         os.close(handle)

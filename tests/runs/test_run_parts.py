@@ -46,7 +46,7 @@ def test_files_that_are_left_out_are_listed_in_the_run_s_folder(tmp_path):
     for part in ("=cat", "unlabeled"):
         (tmp_path / "set" / part / "=bad.png").write_bytes(b"")
     options = {"dataset": f"folder:{tmp_path / 'set'}", "num_labeled": 2, "val_size": 2}
-    with pytest.raises(ValueError, match=r"=cat/=bad.png must be .* on_error=skip"):
+    with pytest.raises(ValueError, match=r"=cat/=bad.png must be .* --on_error=skip"):
         load_splits(make_config(**options))
     config = make_config(**options, on_error="skip", out=str(tmp_path))
     trainer = SimpleNamespace(step=0)
@@ -67,6 +67,13 @@ def test_one_run_at_a_time_trains_in_a_folder(tmp_path):
         with pytest.raises(ValueError, match=r"no other run is using. Received: .*one, which"):
             running.execute(config, "train_images")
         assert not list((tmp_path / "one").iterdir())
+    with pytest.raises(KeyError), held(tmp_path / "refused"):
+        raise KeyError
+    assert not (tmp_path / "refused").exists()
+    with pytest.raises(KeyError), held(tmp_path / "begun"):
+        (tmp_path / "begun" / "config.json").touch()
+        raise KeyError
+    assert (tmp_path / "begun" / "config.json").exists()
     with pytest.raises(KeyError), held(tmp_path / "one"):
         raise KeyError
     with held(tmp_path / "one"):
@@ -182,7 +189,7 @@ def test_beside_an_average_the_parameters_are_evaluated_at_the_end_alone(
         config=SimpleNamespace(ema_decay=decay, steps=7), members=(),
         splits=SimpleNamespace(test=None),
         evaluator=SimpleNamespace(error_and_loss=error_and_loss), validate=lambda: (1.0, 0.1),
-        trainer=trainer,
+        trainer=trainer, learning=None,
     )  # fmt: skip
     run.now = run
     log = SimpleNamespace(
