@@ -33,7 +33,7 @@ def without_examples(splits: DataSplits, exclude: Iterable[str]) -> DataSplits:
     keep = np.array([name not in unwanted for name in splits.unlabeled.names], bool)
     if not keep.any():
         raise ValueError(
-            f"`exclude` must leave examples in U. Received: the names of all {len(keep)}."
+            f"--exclude must leave examples in U. Received: the names of all {len(keep)}."
         )
     groups = splits.groups
     if groups is not None:
@@ -48,25 +48,25 @@ def without_examples(splits: DataSplits, exclude: Iterable[str]) -> DataSplits:
 
 def _check(splits, unwanted, counts) -> None:
     if not unwanted:
-        raise ValueError("`exclude` must have the name of an example. Received: none.")
+        raise ValueError("--exclude must have the name of an example. Received: none.")
     others = {part: getattr(splits, part).names for part in SPLITS if part != "unlabeled"}
     for part, known in others.items():
         if found := [name for name in known if name in unwanted]:
             raise ValueError(
-                f"`exclude` must name unlabeled examples. Received: {_some(found)} of the {part} "
+                f"--exclude must name unlabeled examples. Received: {_some(found)} of the {part} "
                 "examples. Take them from the list."
             )
     if unknown := [name for name in unwanted if name not in counts]:
         labeled = set(itertools.chain(*others.values()))  # which may stand in U too
         free = [name for name in counts if name not in labeled]
         raise ValueError(
-            f"`exclude` must name examples of U. Received: {_some(unknown)} that it does not have. "
+            f"--exclude must name examples of U. Received: {_some(unknown)} that it does not have. "
             f"Its names are like {_listed(free)}. Take the names of a run on the same data and, "
             "with --num_unlabeled, of the same --seed."
         )
     if several := [name for name in unwanted if counts[name] > 1]:
         raise ValueError(
-            f"`exclude` must have names of one example each. Received: {_some(several)} that "
+            f"--exclude must have names of one example each. Received: {_some(several)} that "
             "several examples have. Give them different names."
         )
 

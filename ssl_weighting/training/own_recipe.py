@@ -268,7 +268,8 @@ def check_situation(s: Situation) -> None:
     if s.least < 2 and not (s.validation or s.held_out) and s.learns:
         raise ValueError(
             "Every class must have at least two labels for training, one of which validates. "
-            f"Received: {s.least} of the rarest class. Label more, bring a validation part, or use "
+            f"Received: {s.least} of the rarest class; where there is no test part, one of each "
+            "class at least is held out for testing. Label more, bring a validation part, or use "
             "--weighting=fixed, which learns no weights"
         )
     if s.uses_unlabeled and not s.unlabeled:

@@ -109,7 +109,7 @@ def test_weights_that_are_not_learned_need_no_settings():
     ("more", "message"),
     [
         ({"classes": 1}, "at least two classes"),
-        ({"least": 1}, "at least two labels for training"),
+        ({"least": 1}, "two labels for training.*1 of the rarest class; .* held out for testing"),
         ({"unlabeled": 0}, "There must be unlabeled examples"),
     ],
 )

@@ -32,7 +32,8 @@ class PictureError(ValueError):
     def __init__(self, name: str, reason: str):
         super().__init__(
             f"{name} must be a readable PNG, JPEG, WebP or BMP image with 8 bits a channel. "
-            f"Received: {reason}. Repair, convert or remove it, or skip such files: on_error=skip."
+            f"Received: {reason}. Repair, convert or remove it, or skip such files: "
+            "--on_error=skip."
         )
         self.name, self.reason = name, reason
 

@@ -124,7 +124,7 @@ def unless_stopped(
     """
     for row in rows:
         if row.fault and (on_error == STOP or (on_error == AUTO and is_labeled(row))):
-            raise ValueError(f"{row.fault} Or skip such rows: on_error=skip.")
+            raise ValueError(f"{row.fault} Or skip such rows: --on_error=skip.")
         yield row
 
 
