@@ -152,6 +152,7 @@ def test_the_first_learned_run_of_each_family_has_a_gallery(tmp_path, monkeypatc
     monkeypatch.setattr(write, "write_gallery", write_gallery)
     families = [family("toy", **runs.MOONS), family("digits", **runs.DIGITS)]
     (tmp_path / "digits/per_example").mkdir(parents=True)
+    (tmp_path / "digits/per_example/summary.json").touch()
     run_profile.make_galleries(families, "cache")
     assert [p.parent for p in tmp_path.rglob("*.html")] == [tmp_path / "digits/per_example"]
     assert "3,000 examples" in capsys.readouterr().out
