@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments.options.kinds import IMAGES, kind_of
 from experiments.pages.document import Cell, Table
 from experiments.runs.extremes import (
     SIDES,
@@ -26,7 +27,10 @@ LEGEND = (
 
 
 def example_tables(run: RunRecord) -> list[Table]:
-    """Return the two tables of a run, or none where its examples are pictures or points."""
+    """Return the two tables of a run, or none where it was trained on pictures or points.
+
+    Pictures of which a backbone made features stand there by name, with a note on how to see them.
+    """
     if run.weights is None or not _is_shown(run):
         return []
     sides = {s: ranked_in(run, s)[:MAX_ROWS] for s in SIDES}
@@ -48,13 +52,25 @@ def _table(run, title, rows):
     first = ("name",) if prose and "name" in weights else ()
     first += ("influence a visit",) if has_influences(weights) else ()
     labels = 1 + len(first) + COLUMNS.index("pseudo-label")
-    note = coverage_note(weights)
+    notes = (coverage_note(weights), _pictures_note(run))
     return Table(
         (title, *first, *COLUMNS),
         tuple(_row(run, int(k), first, prose) for k in rows),
         text_columns=(0, *(1,) * ("name" in first), labels, labels + 1),
-        notes=(note,) if note else (),
+        notes=tuple(note for note in notes if note),
         prose=prose,
+    )
+
+
+def _pictures_note(run):
+    options = run.config["config"]
+    dataset = options.get("dataset", run.summary.dataset)
+    if options.get("model") != "features" or kind_of(dataset) is not IMAGES:
+        return ""
+    return (
+        "These are names of pictures: a run on features keeps none itself. To see them, make "
+        "the gallery: python -m experiments.make_gallery --run=FOLDER, with the folder of "
+        f"{run.name}. Galleries that lie below this report are linked under “Galleries”."
     )
 
 

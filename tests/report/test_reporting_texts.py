@@ -110,6 +110,17 @@ def test_rows_of_features_go_by_their_names(tmp_path):
     assert down.columns[1:3] == ("influence a visit", "λ") and down.text_columns == (0, 3, 4)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "is_told"), [("folder:photos", True), ("digits", True), ("features:x.npz", False)]
+)
+def test_pictures_by_their_features_say_where_to_see_them(tmp_path, dataset, is_told):
+    options = {"table": weights(12) | {"name": [f"{k}.png" for k in range(12)]}, "dataset": dataset}
+    folder = write_run(tmp_path, "run", **LEARNED, **options, flags={"model": "features"})
+    for table in example_tables(read_run(folder, "pets/seed_1")):
+        told = [note for note in table.notes if "make_gallery --run=FOLDER" in note]
+        assert bool(told) == is_told and all("folder of pets/seed_1." in note for note in told)
+
+
 def test_long_texts_keep_both_ends(tmp_path):
     table = text_weights()
     table["text"][0] = "start " + "word " * 400 + "end"
