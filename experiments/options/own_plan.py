@@ -99,7 +99,7 @@ def plan(options: Mapping[str, Any]) -> Plan:
         cost = _cost(counts, backbone, side or counts.size)
         found = {"backbone": backbone} | ({"image_size": side} if side else {})
     extraction = passes * cost / (_GPU if has_gpu() else 1)
-    s = _situation(counts, options, budget - extraction)
+    s = _situation(counts, options, budget - extraction, backbone)
     try:
         chosen = own_recipe(s)
     except TimeTooShort as error:
@@ -187,7 +187,7 @@ def _cost(counts, backbone, side) -> float:
     return net + _DECODING * (counts.files and counts.size > _SMALL)
 
 
-def _situation(counts, options, budget) -> Situation:
+def _situation(counts, options, budget, backbone=NO_BACKBONE) -> Situation:
     train = np.array(counts.train)
     total = int(min(train.sum(), options.get("num_train") or train.sum()))
     labels = min(options.get("num_labeled") or total, total)
@@ -207,7 +207,7 @@ def _situation(counts, options, budget) -> Situation:
         learns=reads_u and options.get("weighting", Config.weighting) in LEARNED,
         uses_unlabeled=reads_u,
         linear=options.get("head", Config.head) == "linear",
-        frozen=kind_of(options["dataset"]) is not FEATURE_ROWS,
+        frozen=backbone in (EFFICIENTNET_LITE0, MINILM),  # of other nets the width is not known
         components=options.get("components"),
         steps=options.get("steps", 0),
         held_out=_asks_for_v(options),

@@ -68,7 +68,7 @@ class Situation:
         learns: whether weights are learned.
         uses_unlabeled: whether the algorithm reads U.
         linear: whether the head is one layer.
-        frozen: whether the features are a frozen net's.
+        frozen: whether the features are a frozen net's, of known width.
         components: that were asked for, 0 for all features; None: as the rule says.
         steps: theta-steps of a phase that were asked for; 0: as many as there is time for.
         held_out: whether V was asked for, in place of cross-fit.

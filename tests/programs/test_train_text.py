@@ -68,9 +68,10 @@ def test_the_report_of_a_run_shows_its_texts_beside_their_weights(unbroken, tmp_
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Most harmful and helpful texts" in page and "UDA + Λ" in page
     table = pd.read_parquet(unbroken / "example_weights.parquet")
-    moved = table[table.visits > 0].sort_values("lam", kind="stable")
+    moved = table[(table.visits > 0) & ~table.labeled].sort_values("influence_mean", kind="stable")
     for row in (moved.iloc[0], moved.iloc[-1]):
-        assert f"{html.escape(row.text)}</th><td>{row.lam:.2f}</td>" in page
+        (line,) = (part for part in page.split("<tr>") if f"{html.escape(row.text)}</th>" in part)
+        assert html.escape(row["name"]) in line and f"<td>{row.lam:.2f}</td>" in line
 
 
 def test_the_saved_model_is_the_one_that_was_evaluated(tiny, unbroken):
