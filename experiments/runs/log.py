@@ -155,7 +155,7 @@ class RunLog:
         self.progress_at = now
         rate = self._work(self.first_step, step) / max(now - self.started_steps, 1e-9)
         left = self._work(step, self.total_steps) / rate if rate > 0 else math.nan
-        eta = f"{clock(left)}{' without Λ-steps' if warming else ''}"
+        eta = f"{clock(left)}{' without Λ-steps' if warming and left > 0 else ''}"
         print(
             _progress_text(step, self.total_steps, eta, self.latest, self.lambda_share(), name),
             flush=True,

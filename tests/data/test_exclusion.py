@@ -64,6 +64,7 @@ def test_names_that_are_shown_are_such_as_can_be_excluded(splits):
     shown = ", ".join(map(repr, free_names(splits)[:3]))
     with pytest.raises(ValueError, match="names are like") as caught:
         without_examples(splits, ["x"])
+    assert str(caught.value).startswith("--exclude must name examples of U. Received: 1 name ('x')")
     assert f"Its names are like {shown}, ..." in str(caught.value)
 
 

@@ -208,7 +208,8 @@ def test_the_time_is_not_estimated_from_steps_before_the_weights_learn(
         "mine: estimated time 2:58 for the 890 steps that are left, at 0.2 s a step in the last 10"
     ]
     before = [line for line in lines[: lines.index(said[0])] if "ETA" in line]
-    assert all("without Λ-steps" in line for line in before[:-1]) and len(before) > 1
+    assert before[0] == "mine  10/1000  ETA --:--"
+    assert len(before) > 2 and all("without Λ-steps" in line for line in before[1:-1])
     assert "without" not in lines[-1]
 
 
