@@ -24,9 +24,10 @@ QUARTER = 4
 # with few.
 RIDGE = 3e-4
 # A linear head on a frozen net's features sees so many principal components, whose mean variance is
-# 1, where there are more features than `FEW`. Arrays of one's own are left as they are: the
-# components of columns in different units are those of the largest unit.
-COMPONENTS, FEW = 60, 100
+# 1, where there are more features than `FEW` and no more labels than `HELD`: more labels hold all
+# features, and gain by it. Arrays of one's own are left as they are: the components of columns in
+# different units are those of the largest unit.
+COMPONENTS, FEW, HELD = 60, 100, 150
 # They settle in fewer steps, and more Lambda-steps drive the weights to their ends.
 STEPS_OF_COMPONENTS, LAMBDA_STEPS_OF_COMPONENTS, WARM_UP_OF_COMPONENTS = 500, 20, 4
 RATE_OF_COMPONENTS = 0.02
@@ -104,7 +105,7 @@ class Situation:
         """How many components a linear head sees; 0: all features, standardised."""
         if self.components is not None or not self.linear:
             return self.components or 0
-        if not self.frozen or self.width <= FEW:
+        if not self.frozen or self.width <= FEW or self.labels > HELD:
             return 0
         return min(COMPONENTS, max(1, self.size_of_u // 2))
 
