@@ -197,6 +197,7 @@ def test_without_a_refit_no_model_learns_from_a_v_that_was_given():
     assert (found[0] != found[1]).any()
 
 
+@pytest.mark.slow
 def test_every_algorithm_trains_with_the_recipe():
     """MixMatch goes by the labeled batch, also in its Lambda-steps."""
     for algorithm in ALGORITHMS:

@@ -42,7 +42,8 @@ function measure() {
   layout = { columns, width, height: SIZE[1] };
   const lines = Math.ceil(state.rows.length / columns);
   space.style.height = `${2 * EDGE + lines * (SIZE[1] + GAP)}px`;
-  for (const place of cards.keys()) release(place);
+  // A card keeps its example: under a pointer that is about to press it, none may change hands.
+  for (const [place, card] of cards) position(card.element, place);
 }
 
 function release(place) {
@@ -63,18 +64,22 @@ function draw() {
   for (let place = first; place < end; place += 1) if (!cards.has(place)) put(place);
 }
 
-function put(place) {
-  const card = spare.pop() ?? new Card();
+function position(element, place) {
   const { columns, width, height } = layout;
-  const element = card.element;
-  card.show(state.rows[place]);
-  element.hidden = false;
-  element.id = `example-${place}`;
   element.style.width = `${width}px`;
   element.style.height = `${height}px`;
   const x = EDGE + (place % columns) * (width + GAP);
   const y = EDGE + Math.floor(place / columns) * (height + GAP);
   element.style.transform = `translate(${x}px, ${y}px)`;
+}
+
+function put(place) {
+  const card = spare.pop() ?? new Card();
+  const element = card.element;
+  card.show(state.rows[place]);
+  element.hidden = false;
+  element.id = `example-${place}`;
+  position(element, place);
   element.setAttribute("aria-posinset", place + 1);
   element.setAttribute("aria-setsize", state.rows.length);
   cards.set(place, card);
@@ -134,6 +139,7 @@ function refilter() {
   state.active = held === undefined ? -1 : state.rows.indexOf(held);
   $("nothing").hidden = state.rows.length > 0;
   for (const range of ranges) range.show(state.rows);
+  for (const place of [...cards.keys()]) release(place); // places have other examples now
   measure();
   draw();
   markAll();
