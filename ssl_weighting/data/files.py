@@ -49,21 +49,25 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder and, once it has been filled, put it in the place of `path`.
 
-    Between the removal of an old folder and the new one's taking its place a kill leaves neither
-    under its name; the new one is whole then, called partial-NAME.
+    An old folder steps aside, as old-NAME, until the new one stands there; where that fails, it
+    comes back.
 
     Raises:
         OSError: it could not be written; names it.
     """
-    temporary = path.with_name(f"partial-{path.name}")
+    temporary, old = (path.with_name(f"{word}-{path.name}") for word in ("partial", "old"))
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     try:
         temporary.mkdir()
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(path, old)
         os.replace(temporary, path)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         raise OSError(error.errno, f"could not write {path}: {error}; free some space") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
