@@ -16,10 +16,10 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.runs.errors import friendly
-from experiments.runs.record import read_run
+from experiments.runs.record import before_refit, read_run
 from experiments.study.page import write_study
 from experiments.study.plan import options_hash, plans
-from experiments.study.rows import Key, Row, read_rows, row_of
+from experiments.study.rows import Key, Row, method_before, read_rows, row_of
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -31,7 +31,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def finished_rows(runs: Path | str, recorded: dict[Key, Row], commit: str = "") -> dict[Key, Row]:
-    """Return the line of every finished run FAMILY/METHOD/seed_N below `runs`.
+    """Return the lines of every finished run FAMILY/METHOD/seed_N below `runs`.
+
+    A refit has two: what it left behind, and what learned its weights.
 
     A folder that does not say its commit has the recorded line's, or `commit`.
 
@@ -45,10 +47,14 @@ def finished_rows(runs: Path | str, recorded: dict[Key, Row], commit: str = "") 
         if run is None:
             continue
         family, method, _ = name.split("/")
-        row = row_of(run, (family, method, run.seed), options_hash(run.config["config"]))
-        before = recorded.get(row.key)
-        known = before.commit if before and before.options == row.options else ""
-        found[row.key] = dataclasses.replace(row, commit=row.commit or commit or known)
+        both = [(method, run), (method_before(method), before_refit(run))]
+        for method, one in both:
+            if one is None or not method:
+                continue
+            row = row_of(one, (family, method, one.seed), options_hash(one.config["config"]))
+            before = recorded.get(row.key)
+            known = before.commit if before and before.options == row.options else ""
+            found[row.key] = dataclasses.replace(row, commit=row.commit or commit or known)
     return found
 
 

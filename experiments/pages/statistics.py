@@ -34,6 +34,7 @@ class PairedDifference:
     low: float | None  # None with a single pair: no interval exists
     high: float | None
     seeds: tuple[int, ...]
+    p: float | None = None  # of Student's two-sided test of no difference
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,38 @@ def paired_difference(
     from scipy import stats
 
     quantile = float(stats.t.ppf((1.0 + level) / 2.0, differences.count - 1))
-    half = quantile * differences.std / math.sqrt(differences.count)
+    error = differences.std / math.sqrt(differences.count)
+    half = quantile * error
+    if error:
+        p = float(2.0 * stats.t.sf(abs(differences.mean) / error, differences.count - 1))
+    else:  # all differences are the same
+        p = 0.0 if differences.mean else 1.0
     return PairedDifference(
-        differences.mean, differences.mean - half, differences.mean + half, seeds
+        differences.mean, differences.mean - half, differences.mean + half, seeds, p
     )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values that hold for all of a family of tests at once, in its order.
+
+    Of m tests the one with the k-th least p is multiplied by m - k + 1; none falls below one
+    before it, none is above 1. Those below a level are wrong, any of them, with at most that
+    probability, however the tests depend on each other (Holm, Scand. J. Statist. 6, 1979).
+
+    Args:
+        p_values: of the tests, each in [0, 1].
+
+    Raises:
+        ValueError: a value outside [0, 1], or NaN.
+    """
+    p = np.asarray(p_values, np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"`p_values` must lie in [0, 1]. Received: {list(p_values)}.")
+    order = np.argsort(p, kind="stable")
+    factors = np.arange(len(p), 0, -1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return adjusted.tolist()
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> Auroc:

@@ -5,30 +5,8 @@ One V serves all seeds of a family, unless `own_v` draws it by the seed.
 
 from __future__ import annotations
 
-# The study: does a weight for each example beat one weight, tuned on the same V?
-GRID = (0.3, 1.0, 3.0)  # of the tuned scalar; 0 is the supervised row
-STUDY_METHODS = {
-    "supervised": {"algorithm": "supervised"},
-    "supervised_v_as_labels": {"algorithm": "supervised", "validation_as_labels": True},
-    **{f"fixed_{lam:g}": {"weighting": "fixed", "lambda_init": lam} for lam in GRID},
-    "v_as_labels": {"weighting": "fixed", "validation_as_labels": True},
-    # One weight is moved by every Λ-step, each of the others by a thirtieth of them.
-    "single": {"weighting": "single", "lambda_lr": 0.01},
-    "per_example": {"weighting": "per_example"},
-    "per_example_every_step": {"weighting": "per_example", "score_every_step": True},
-    "shuffled": {"weighting": "shuffled"},
-    "shuffled_every_step": {"weighting": "shuffled", "score_every_step": True},
-    "confidence": {"weighting": "confidence"},
-    # Two models, each validated on the other's labels: none of V is read. The paper has no such
-    # thing. The second tells what the weights add to two models; the third has V's labels too.
-    "cross_fit": {"weighting": "per_example", "validation": "cross_fit"},
-    "cross_fit_fixed": {"weighting": "fixed", "validation": "cross_fit"},
-    "cross_fit_v_as_labels": {
-        "weighting": "per_example", "validation": "cross_fit", "validation_as_labels": True,
-    },
-    # A mark, no bound: it knows which pseudo-labels are wrong.
-    "oracle": {"weighting": "oracle"},
-}  # fmt: skip
+from experiments.study.methods import GRID, STUDY_METHODS
+
 # Those that read nothing of V stand beside one size of it.
 _NO_V = ("confidence", "oracle", "cross_fit", "cross_fit_fixed")
 _LARGE_V = (*_NO_V, "cross_fit_v_as_labels", "shuffled_every_step")  # more to compare there

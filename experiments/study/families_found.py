@@ -11,6 +11,8 @@ from experiments.study.rows import Key, Row
 
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
 EVERY_STEP = "per_example_every_step"
+REFIT, CROSS_FIT_REFIT = "per_example_refit", "cross_fit_refit"
+BALANCED = "v_as_labels_balanced"
 SINGLES = "/single models"  # behind a cross-fit method: the mean error of its two models
 LABELS = {
     "supervised": "supervised (λ = 0)",
@@ -28,8 +30,32 @@ LABELS = {
     "cross_fit": "Λ by cross-fit, no V: ensemble of two",
     "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
     "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",
+    "cross_fit_v_as_labels_shuffled": "Λ by cross-fit, shuffled: ensemble of two (control)",
+    "random": "Λ of an example drawn at random (control)",
+    "oracle_v_as_labels": "oracle, V as labels",
+    BALANCED: "base, V as labels, classes balanced",
+    REFIT: "Λ, then a refit on all labels",
+    "shuffled_refit": "Λ shuffled, then a refit (control)",
+    CROSS_FIT_REFIT: "Λ by cross-fit, then a refit",
+    "cross_fit_refit_shuffled": "Λ by cross-fit, shuffled, then a refit (control)",
 }
-_DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb"}
+# What is claimed on frozen features: question, method, reference.
+HEADLINE = (
+    ("Do learned weights beat λ = 1 on the same labels?", LEARNED, BASE),
+    ("Does it matter which example has which weight?", LEARNED, "shuffled"),
+    ("Are they worth more than V's labels?", REFIT, V_AS_LABELS),
+    ("Does cross-fit, which spends no label, beat λ = 1 on all labels?", CROSS_FIT_REFIT,
+     V_AS_LABELS),
+    ("And its weights, shuffled?", CROSS_FIT_REFIT, "cross_fit_refit_shuffled"),
+)  # fmt: skip
+OF_BIASED_LABELS = (
+    ("Where D is biased, do learned weights beat balanced classes?", REFIT, BALANCED),
+    ("Does cross-fit?", CROSS_FIT_REFIT, BALANCED),
+)
+_DATASETS = {
+    "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb",
+    "rotten_tomatoes": "Rotten Tomatoes",
+}  # fmt: skip
 _CONTAMINATIONS = {
     "none": "",
     "foreign": ", half of U of foreign classes",
@@ -48,6 +74,7 @@ class FamilyPlan:
         options: (method, seed) -> hash of its options; some methods have fewer seeds than others.
         variant: what a secondary family varies, such as "uda"; "" for nothing but sizes.
         secondary: run as far as time goes.
+        on_features: a head on frozen features; the others are nets, with answers of their own.
         reference: family with the rows to compare with, where this one has none; "" for itself.
     """
 
@@ -62,6 +89,7 @@ class FamilyPlan:
     secondary: bool = False
     reference: str = ""
     variant: str = ""
+    on_features: bool = False
 
     def seeds_of(self, method: str) -> list[int]:
         """Return the seeds a method is to be run with; of the tuned scalar those of its grid."""

@@ -24,6 +24,9 @@ from experiments.study import figures as study_figures
 from experiments.study import tables as study_tables
 from experiments.study.families_found import Family, FamilyPlan
 from experiments.study.families_found import families as sort_into
+from experiments.study.headline import RULES as FEATURE_RULES
+from experiments.study.headline import TITLE as FEATURE_TITLE
+from experiments.study.headline import headline_blocks
 from experiments.study.rows import Key, Row, rows_text
 
 TITLE = "The study: is a weight for each unlabeled example worth its labels?"
@@ -39,6 +42,7 @@ CONTENTS = (
     Bullet("Method:", "how to read the tables, how to make the runs, what was not run.", METHOD),
     Bullet("runs.csv:", "one line a run; all pages are made from it.", "runs.csv"),
 )
+FEATURES = (Bullet(f"{FEATURE_TITLE}:", "where Eq. 6 is exact.", "README.md#on-frozen-features"),)
 SHORT = (
     "Test errors in percent, compared over runs that share seed, split, source, devices and "
     "precision; two-sided 95 % t-intervals, not corrected for their number. Better: the interval "
@@ -110,7 +114,8 @@ def study_documents(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> dic
     families, unused = sort_into(plans, rows)
     there = [family for family in families if family.rows]
     pages = {f"families/{family.plan.name}.md": _family_page(family) for family in there}
-    blocks = (*map(Paragraph, RULES), *_missing_blocks(families, unused), *_origin_blocks(there))
+    rules = (*map(Paragraph, RULES), Heading(FEATURE_TITLE), *map(Paragraph, FEATURE_RULES))
+    blocks = (*rules, *_missing_blocks(families, unused), *_origin_blocks(there))
     subtitle = "How to read the tables, how the runs were made, and what was not run."
     pages[METHOD] = Document("The study: method", subtitle, (Bullets(CONTENTS[:1]), *blocks))
     count, wanted = len(rows) - len(unused), sum(len(f.plan.options) for f in families)
@@ -149,16 +154,17 @@ def _back(folder):
 
 
 def _front_blocks(families):
-    there = [family for family in families if family.rows]
+    on_features = [family for family in families if family.plan.on_features]
+    there = [family for family in families if family.rows and not family.plan.on_features]
     primary = [family for family in there if not family.plan.secondary]
-    if not there:
+    headline = headline_blocks(on_features)
+    if not (there or headline):
         return [Lead(("No run of the study is finished.",)), Bullets(CONTENTS[-2:])]
     pictures = [study_figures.error_picture(family) for family in primary[:1]]
     clean = [f for f in there if f.plan.contamination == "none" and not f.plan.variant]
     for name in unique([family.plan.dataset for family in clean]):
         pictures.append(study_figures.size_picture([f for f in clean if f.plan.dataset == name]))
-    return [
-        Bullets(CONTENTS),
+    nets = [
         Heading("Answers"),
         Lead((SHORT,)),
         study_tables.answers(primary),
@@ -167,6 +173,8 @@ def _front_blocks(families):
         Paragraph(OVERVIEW),
         study_tables.overview_table(there),
     ]
+    contents = (*(CONTENTS[:2] if there else ()), *(FEATURES if headline else ()), *CONTENTS[2:])
+    return [Bullets(contents), *(nets if there else ()), *headline]
 
 
 def _family_page(family: Family) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import hashlib
 import json
@@ -10,10 +11,12 @@ from pathlib import Path
 from experiments.options.config import Config, options_as_json
 from experiments.options.effects import effect_of, is_free
 from experiments.options.entry import BOOKKEEPING
+from experiments.pages.wording import unique
 from experiments.study.families import REFERENCE, SECONDARY, STUDY
 from experiments.study.families_found import FamilyPlan
+from experiments.study.feature_families import is_of_features
 from experiments.study.profiles import configs
-from experiments.study.rows import Key, Row
+from experiments.study.rows import Key, Row, method_before
 
 RECORD = Path(__file__).resolve().parents[2] / "docs" / "study" / "runs.csv"
 
@@ -49,10 +52,24 @@ def key_of(config: Config) -> Key:
     return family, method, config.seed
 
 
+def rows_asked(config: Config) -> dict[Key, str]:
+    """Return the rows that a run is to give: key -> hash of the options.
+
+    A run with a refit after learned weights gives two; what stood before the refit is, to the bit,
+    the run without one.
+    """
+    family, method, seed = key_of(config)
+    found = {}
+    if config.learning_steps and (before := method_before(method)):
+        alone = dataclasses.replace(config, refit=False)
+        found[family, before, seed] = options_hash(options_as_json(alone))
+    return found | {(family, method, seed): options_hash(options_as_json(config))}
+
+
 def is_recorded(config: Config, rows: dict[Key, Row]) -> bool:
-    """Return whether the record holds this very run, same options."""
-    row = rows.get(key_of(config))
-    return row is not None and row.options == options_hash(options_as_json(config))
+    """Return whether the record holds this very run, same options, with all its rows."""
+    asked = rows_asked(config)
+    return all(key in rows and rows[key].options == found for key, found in asked.items())
 
 
 def chosen(family: str, out: str, data_dir: str, only: str) -> list[Config]:
@@ -77,16 +94,19 @@ def plans() -> list[FamilyPlan]:
 def _plan(family):
     found = configs("study", family, "")
     first = found[0]
+    whole = "fixed_1" in STUDY[family]["methods"]
+    options = {key[1:]: one for c in found for key, one in rows_asked(c).items()}
     return FamilyPlan(
         name=family,
         dataset=first.dataset,
         contamination=first.contamination,
         num_labeled=first.num_labeled,
         val_size=first.val_size,
-        methods=tuple(STUDY[family]["methods"]),
+        methods=tuple(unique([method for method, _ in options])),
         seeds=tuple(STUDY[family]["seeds"]),
-        options={key_of(c)[1:]: options_hash(options_as_json(c)) for c in found},
-        secondary=family in SECONDARY,
-        reference="" if "fixed_1" in STUDY[family]["methods"] else REFERENCE,
-        variant=family.partition(f"{REFERENCE}_")[2],
+        options=options,
+        secondary=family in SECONDARY or STUDY[family].get("secondary", False),
+        reference="" if whole or is_of_features(family) else REFERENCE,
+        variant=STUDY[family].get("variant", family.partition(f"{REFERENCE}_")[2]),
+        on_features=is_of_features(family),
     )

@@ -17,7 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.pages.statistics import auroc, auroc_within, median_of_last, share_between
+from experiments.pages.statistics import (
+    LAST_EVALUATIONS,
+    auroc,
+    auroc_within,
+    median_of_last,
+    share_between,
+)
 from experiments.report.detection import is_wrong, known_and_visited
 from experiments.runs.pairs import Circumstances
 from experiments.runs.record import RunRecord
@@ -28,6 +34,7 @@ Key = tuple[str, str, int]  # family, method, seed
 BY_PSEUDO_LABEL = ("right pseudo-label", "wrong pseudo-label")  # groups of every run
 SCORES = ("lam", "confidence", "loss")  # −λ, 1 − confidence, loss: larger = more suspect
 WITHIN = "wrong, within a pseudo-class"
+_REFIT = "_refit"  # in the name of a method
 SUSPECTS = ("foreign", "corrupt")  # groups that a good weight would lower
 MEDIANS = (
     "influence_abs_mean", "cosine_exact_identity", "hessian_over_damping", "stale_fresh_spearman",
@@ -52,12 +59,12 @@ class Row:
     val_size: int
     num_unlabeled: int
     steps: int
-    test_error: float  # median of the last 20 evaluations
+    test_error: float  # median of the last 20 evaluations; of exact solutions the last one
     test_error_best_on_validation: float | None
     best_on_validation_is_optimistic: bool
     single_test_error: float | None  # cross-fit: mean of the single models, by the first rule
     raw_test_error: float | None  # without EMA: the last, in older runs the median
-    validation_error: float | None  # median of the last 20 evaluations
+    validation_error: float | None  # by the same rule
     validation_loss: float | None
     lam_mean: float | None
     lam_std: float | None
@@ -81,8 +88,19 @@ class Row:
     @property
     def circumstances(self) -> Circumstances:
         """What `comparable` compares; the plan's options fix devices and precision."""
-        with_v = "v_as_labels" in self.method
+        with_v = "v_as_labels" in self.method or _REFIT in self.method
         return Circumstances(1, "float32", self.source, self.split, with_v)
+
+
+def method_before(method: str) -> str:
+    """Return the method of what learned the weights of a refit: X of X_refit; "" for no refit.
+
+    The ensemble before `cross_fit_refit` learns from V's labels, as what follows it.
+    """
+    head, refit, tail = method.partition(_REFIT)
+    if not refit:
+        return ""
+    return f"{head}{'_v_as_labels' if head == 'cross_fit' else ''}{tail}"
 
 
 def row_of(run: RunRecord, key: Key, options: str) -> Row:
@@ -97,6 +115,9 @@ def row_of(run: RunRecord, key: Key, options: str) -> Row:
     versions = run.config.get("versions") or {}
     shared = {name: getattr(run.summary, name) for name in _SHARED}
     shared |= {name: _rounded(value) for name, value in shared.items() if type(value) is float}
+    # Of solutions to the optimum the last is what the run is about; the others are on the way.
+    solved = run.config["config"].get("inner") == "solve"
+    count = 1 if solved else LAST_EVALUATIONS
     return Row(
         family=family,
         method=method,
@@ -107,11 +128,13 @@ def row_of(run: RunRecord, key: Key, options: str) -> Row:
         split=run.config["split_hash"][:12],
         label=run.summary.method,
         num_labeled=run.num_labeled,
-        test_error=_rounded(run.summary.test_error_median20),
-        single_test_error=_rounded(run.summary.single_test_error_median20),
-        raw_test_error=_median(run, "raw_test_error"),
-        validation_error=_median(run, "validation_error"),
-        validation_loss=_median(run, "validation_loss"),
+        test_error=_rounded(
+            run.summary.test_error_last if solved else run.summary.test_error_median20
+        ),
+        single_test_error=_median(run, "single_test_error", count),
+        raw_test_error=_median(run, "raw_test_error", count),
+        validation_error=_median(run, "validation_error", count),
+        validation_loss=_median(run, "validation_loss", count),
         lambda_steps=len(run.lambdas),
         medians=_medians(run),
         seconds=_rounded(run.summary.seconds),
@@ -129,10 +152,10 @@ _NO_WEIGHTS = dict.fromkeys(
 )
 
 
-def _median(run, name):
+def _median(run, name, count):
     if all(line.get(name) is None for line in run.evals):
         return None
-    return _rounded(median_of_last(run.evals, key=name))
+    return _rounded(median_of_last(run.evals, count, name))
 
 
 def _medians(run):

@@ -21,7 +21,9 @@ from experiments.pages.wording import (
 from experiments.study.families_found import (
     BASE,
     EVERY_STEP,
+    HEADLINE,
     LEARNED,
+    OF_BIASED_LABELS,
     SINGLES,
     TUNED,
     V_AS_LABELS,
@@ -47,6 +49,7 @@ COMPARISONS = (
     *((method, reference) for _, method, reference in QUESTIONS),
     (LEARNED, TUNED), (LEARNED, "single"), (EVERY_STEP, LEARNED),
     (EVERY_STEP, "shuffled_every_step"), ("cross_fit", BASE), ("cross_fit", "cross_fit_fixed"),
+    *(pair[1:] for pair in (*HEADLINE[2:], *OF_BIASED_LABELS)),
 )  # fmt: skip
 
 

@@ -1,0 +1,180 @@
+"""The study on frozen features in one table: do weights pay? Corrected for all that it claims."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experiments.pages.document import (
+    Block,
+    Bullet,
+    Bullets,
+    Cell,
+    Heading,
+    Lead,
+    Paragraph,
+    Table,
+)
+from experiments.pages.statistics import PairedDifference, holm
+from experiments.pages.wording import MISSING, interval_text, plural, signed
+from experiments.study.families_found import (
+    BALANCED,
+    HEADLINE,
+    OF_BIASED_LABELS,
+    Family,
+    label,
+)
+
+TITLE = "On frozen features"
+LEVEL = 0.05  # of all claims together
+SHORT = (
+    "A linear head on a frozen net's features, solved to its optimum, where Eq. 6 is exact; ten "
+    "seeds, each with its own V. p is corrected by Holm's method for all {count} differences of "
+    "this section; better and worse are those with p below 0.05."
+)
+CELLS = (
+    "Differences of test errors in points, paired by seed, with their 95 % t-intervals, which "
+    "are not corrected, and Holm's p, over {seeds}; bold where p is below 0.05. "
+    "A dash: not both were run."
+)
+RULES = (
+    "The head is linear, on 60 principal components of EfficientNet-Lite0 (images) or 100 of "
+    "MiniLM (texts). A step is an exact solution of the whole objective, on all of D and U, and a "
+    "Λ-step stands before each but the first; pseudo-labels are renewed every three solutions "
+    "(--inner=solve). Options, settings and sizes: experiments/study/feature_families.py.",
+    "The number that is compared is the test error of the last solution: there are no noisy "
+    "steps to take a median of, and the solutions before it have other weights.",
+    "Each seed draws its own D and V. A refit is one run and two rows: what learned the weights, "
+    "which the refit's model has not seen, and the model that is trained on all labels with them "
+    "(docs/refit.md). Λ per example is compared with λ = 1 on the same labels; after a refit, and "
+    "by cross-fit, which both train on V's labels too, with λ = 1 and V as labels. Cross-fit folds "
+    "V's labels as well, so it validates on none that it sets aside.",
+    "Holm's correction is over all differences of the section in README.md at once: with m of "
+    "them the least p is multiplied by m, the next by m − 1 and so on, and none may fall below "
+    "one before it. The chance that any of the claims is wrong is then at most 5 %, however they "
+    "depend on each other. The tests are Student's, two-sided, of the paired differences. Families "
+    "that are secondary (other base algorithms, ablations) make no claims there, and their pages' "
+    "intervals are not corrected.",
+)
+
+
+class Claim(NamedTuple):
+    """A difference of the section and its p-value, corrected; None where one seed has none."""
+
+    difference: PairedDifference
+    p: float | None
+
+    @property
+    def reading(self) -> str:
+        """What it says of the method."""
+        if self.p is None or self.p >= LEVEL:
+            return "no sure difference"
+        return "better" if self.difference.mean < 0.0 else "worse"
+
+
+Claims = dict[tuple[str, str, str], Claim]  # by family, method, reference
+
+
+def claims_of(families: Sequence[Family]) -> Claims:
+    """Return all differences of the section that were run, their p-values corrected together."""
+    pairs = (*HEADLINE, *OF_BIASED_LABELS)
+    found = {
+        (family.plan.name, method, reference): family.difference(method, reference)
+        for family in families
+        for method, reference in (pair[1:] for pair in pairs)
+    }
+    found = {key: one for key, one in found.items() if one}
+    tested = [key for key, one in found.items() if one.p is not None]
+    corrected = dict(zip(tested, holm([found[key].p for key in tested]), strict=True))
+    return {key: Claim(one, corrected.get(key)) for key, one in found.items()}
+
+
+def headline_blocks(families: Sequence[Family]) -> list[Block]:
+    """Return the section: answers, a line a setting, and where the labels are biased.
+
+    Args:
+        families: on features; of those that are secondary the section has links alone.
+    """
+    there = [family for family in families if family.rows]
+    if not there:
+        return []
+    primary = [family for family in there if not family.plan.secondary]
+    claims = claims_of(primary)
+    seeds = sorted({len(one.difference.seeds) for one in claims.values()})
+    count = " or ".join(map(str, seeds)) + " seeds"
+    blocks: list[Block] = [Heading(TITLE)]
+    if claims:
+        blocks += [
+            Lead((SHORT.format(count=len(claims)),)),
+            answers(claims),
+            Paragraph(CELLS.format(seeds=count)),
+            headline_table(primary, claims, HEADLINE),
+        ]
+    if any(family.of(BALANCED) for family in primary):
+        text = "Where D is biased, its labels can also weigh by the inverse of their class:"
+        biased = [family for family in primary if family.of(BALANCED)]
+        blocks += [Paragraph(text), headline_table(biased, claims, OF_BIASED_LABELS)]
+    if others := [family for family in there if family.plan.secondary]:
+        blocks += [Paragraph("Beside them, with no claim made here:"), _links(others)]
+    return blocks
+
+
+def headline_table(
+    families: Sequence[Family], claims: Claims, columns: Sequence[tuple[str, str, str]]
+) -> Table:
+    """Return one row a setting, linked to its page, and one column a comparison.
+
+    Args:
+        families: the settings.
+        claims: of `claims_of`.
+        columns: (question, method, reference).
+    """
+    rows = []
+    for family in families:
+        found = (claims.get((family.plan.name, m, r)) for _, m, r in columns)
+        rows.append((_linked(family), *(_cell(one) for one in found)))
+    heads = (f"{label(method)} − {label(reference)}" for _, method, reference in columns)
+    return Table(("Setting", *heads), tuple(rows))
+
+
+def answers(claims: Claims) -> Bullets:
+    """Return one point a question: in how many settings which answer is sure."""
+    points = []
+    for question, method, reference in (*HEADLINE, *OF_BIASED_LABELS):
+        read = Counter(one.reading for key, one in claims.items() if key[1:] == (method, reference))
+        if read:
+            words = dict.fromkeys(("better", "worse", *read))
+            counts = ", ".join(f"{word} in {read[word]}" for word in words)
+            names = f"{label(method)}, against {label(reference)}"
+            text = f"{names}: {counts} of {plural(read.total(), 'setting')}."
+            points.append(Bullet(question, text))
+    return Bullets(tuple(points))
+
+
+def _linked(family):
+    return Cell(family.title, link=f"families/{family.plan.name}.md")
+
+
+def _cell(claim):
+    if claim is None:
+        return Cell(MISSING)
+    text = signed(claim.difference.mean)
+    if claim.p is not None:
+        text += f" {interval_text(claim.difference)}, p {p_text(claim.p)}"
+    return Cell(text, strong=claim.reading != "no sure difference")
+
+
+def p_text(p: float) -> str:
+    """Return a p-value: two digits, "<0.001" for less, "1" for one."""
+    if p < 0.001:
+        return "<0.001"
+    return f"{p:.2g}" if p < 0.995 else "1"
+
+
+def _links(families):
+    rows = tuple(
+        (_linked(family), f"{len(family.rows)} of {len(family.plan.options)}")
+        for family in families
+    )
+    return Table(("Setting", "Runs"), rows)
