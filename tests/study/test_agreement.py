@@ -19,7 +19,7 @@ def test_the_interval_is_fishers_with_the_variance_of_ranks():
     n, r, low, high = agreement_of(a, b)
     assert n == 60 and r == pytest.approx(stats.spearmanr(a, b).statistic)
     half = stats.norm.ppf(0.975) * np.sqrt((1 + r**2 / 2) / 57)
-    np.testing.assert_allclose(np.arctanh([low, high]), np.arctanh(r) + [-half, half])
+    np.testing.assert_allclose(np.arctanh([low, high]), np.arctanh(r) + np.array([-half, half]))
     assert agreement_of(a, np.exp(a)) == (60, 1.0, 1.0, 1.0)
     assert agreement_of(a, -a)[1:] == (-1.0, -1.0, -1.0)
 
@@ -35,7 +35,7 @@ def test_the_interval_holds_the_truth_of_two_normal_variables():
 
 
 def test_what_has_no_correlation_is_refused():
-    with pytest.raises(ValueError, match="at least 4. Received: 3 and 3"):
+    with pytest.raises(ValueError, match=r"at least 4\. Received: 3 and 3"):
         agreement_of(np.arange(3.0), np.arange(3.0))
     with pytest.raises(ValueError, match="must be finite"):
         agreement_of(np.array([1, 2, np.nan, 4]), np.arange(4.0))
@@ -60,5 +60,5 @@ def test_a_damaged_line_is_named(tmp_path):
     path = tmp_path / "agreement.csv"
     record(path, [ONE])
     path.write_text(path.read_text().replace("0.9912", "high"))
-    with pytest.raises(RunError, match="agreement.csv line 2: `spearman` must be float"):
+    with pytest.raises(RunError, match=r"agreement\.csv line 2: `spearman` must be float"):
         read_agreements(path)
