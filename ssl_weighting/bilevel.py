@@ -6,13 +6,13 @@ set, a flag, a file or a clock. Lines 4 and 5 are `theta.step`, lines 8 to 12 `l
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Iterator
 
 import tensorflow as tf
 
-from ssl_weighting.checks import check_number
+from ssl_weighting.algorithms.anchored import Anchored
+from ssl_weighting.bilevel_settings import BilevelSettings
 from ssl_weighting.lambda_step import (
     LAST_LAYER,
     LambdaStep,
@@ -25,79 +25,8 @@ from ssl_weighting.stale_scores import StaleScores
 from ssl_weighting.structs import Event, Most, Stops
 from ssl_weighting.theta.devices import Devices, check_devices
 from ssl_weighting.theta.replay import Replay
+from ssl_weighting.theta.solve import Solve
 from ssl_weighting.theta.step import ThetaStep
-from ssl_weighting.theta.weight_decay import SCOPES
-
-
-@dataclasses.dataclass(frozen=True)
-class BilevelSettings:
-    """The switches of Alg. 1 outside Eq. 6.
-
-    Attributes:
-        inner_steps: N, theta-steps between Lambda-steps.
-        lambda_warmup_steps: theta-steps before Lambda may move.
-        lambda_at_start: first Lambda-step before any theta-step (the release) rather than after
-            the first N (Alg. 1).
-        infl_fresh_batch: the Lambda-step samples its own D', U' (Alg. 1, line 7); otherwise it
-            reuses the batch of the theta-step that follows (the release).
-        stale_w: that theta-step still sees the weights from before (the release).
-        infl_own_features: the Lambda-step takes loss rows and features of that theta-step, dropout
-            and all, so that only V passes through the net for it (last layer, with `stale_w`).
-        weight_decay: coefficient of 0.5 ||K||^2 in the training objective.
-        weight_decay_scope: what it covers, a name in `weight_decay.SCOPES`.
-        score_every_step: score the batch of every theta-step with the last direction (last layer
-            only); the mean of the scores moves the weights at the next Lambda-step.
-        measure_noise: also score with either half of V', and report how far they agree; changes no
-            weight, costs two more measurements.
-    """
-
-    inner_steps: int = 512
-    lambda_warmup_steps: int = 0
-    lambda_at_start: bool = False
-    infl_fresh_batch: bool = True
-    stale_w: bool = False
-    infl_own_features: bool = False
-    weight_decay: float = 0.0
-    weight_decay_scope: str = "kernels"
-    score_every_step: bool = False
-    measure_noise: bool = False
-
-    def __post_init__(self):
-        """Check ranges.
-
-        Raises:
-            ValueError: a value out of range.
-        """
-        check_number("inner_steps", self.inner_steps, 1, whole=True)
-        check_number("lambda_warmup_steps", self.lambda_warmup_steps, whole=True)
-        check_number("weight_decay", self.weight_decay)
-        if self.weight_decay_scope not in SCOPES:
-            raise ValueError(
-                f"`weight_decay_scope` must be one of {', '.join(SCOPES)}. "
-                f"Received: {self.weight_decay_scope!r}"
-            )
-        if self.infl_own_features and (self.infl_fresh_batch or not self.stale_w):
-            raise ValueError(
-                "`infl_own_features` must come with stale_w=True and infl_fresh_batch=False: the "
-                "Lambda-step is part of a theta-step. Received: "
-                f"stale_w={self.stale_w}, infl_fresh_batch={self.infl_fresh_batch}"
-            )
-        if self.infl_own_features and self.measure_noise:
-            raise ValueError("`measure_noise` must be off with `infl_own_features`. Received: both")
-
-    def lambda_due(self, step: int) -> bool:
-        """Return whether a Lambda-step stands before theta-step number `step` (from 0)."""
-        return self.lambda_steps_due(step) > self.lambda_steps_due(step - 1)
-
-    def next_lambda_step(self, step: int) -> int:
-        """Return the first step after `step` before which a Lambda-step may stand."""
-        past = max(step - self.lambda_warmup_steps, -1)
-        return self.lambda_warmup_steps + (past // self.inner_steps + 1) * self.inner_steps
-
-    def lambda_steps_due(self, step: int) -> int:
-        """Return how many Lambda-steps stand before theta-step number `step`."""
-        past = step - self.lambda_warmup_steps
-        return 0 if past < 0 else past // self.inner_steps + self.lambda_at_start
 
 
 class BilevelTrainer:
@@ -149,6 +78,8 @@ class BilevelTrainer:
         self.lambda_source, self.validation_at, self.rates = lambda_source, validation_at, rates
         self.step = self.lambda_steps = 0
         s, solve = settings, lambda_settings
+        if s.inner == "solve":
+            self.algorithm = algorithm = Anchored(algorithm, *model.trainable_variables[-2:])
         decay = {"weight_decay": s.weight_decay, "weight_decay_scope": s.weight_decay_scope}
         scored = s.score_every_step or s.infl_own_features
         self.parameters = p = make_parameters(model, solve, **decay, scores_theta_steps=scored)
@@ -156,19 +87,26 @@ class BilevelTrainer:
         if s.score_every_step:
             how = solve.infl_mask_grad, p.logit_map
             self.scores = StaleScores(store.num_unlabeled, p.size, *how)
-        self.theta = ThetaStep(
-            *(model, algorithm, optimizer, store, ema, source), **decay, jit=jit,
-            devices=self.devices, rates=rates, scores=self.scores,
-        )  # fmt: skip
+        self.theta = self._theta_step(decay, jit)
         self.params = self.theta.params
         if solve.inverse_hessian == "unrolled":
             take = model, optimizer, self.theta.objective, source
             self.replay = Replay(*take, p.variables, p.dtype, solve.solve.iterations)
         parts = {"parameters": p, "replay": self.replay}
+        parts["views"] = getattr(lambda_source, "views", 1)
         self._lambda_step = LambdaStep(model, algorithm, store, solve, **parts)
         self._both_steps = tf.function(self._both_steps_fn, autograph=False)
         stale = self._within_theta_step if s.infl_own_features else self._around_theta_step
         self._move_lambda = stale if s.stale_w else self._before_theta_step
+
+    def _theta_step(self, decay, jit):
+        s, read = self.settings, (self.store, self.ema, self.source)
+        if s.inner == "solve":
+            how = {"round_steps": s.round_steps, "tolerance": s.inner_tolerance}
+            return Solve(self.model, self.algorithm, *read, **decay, **how)
+        moved = self.model, self.algorithm, self.optimizer
+        how = {"devices": self.devices, "rates": self.rates, "scores": self.scores}
+        return ThetaStep(*moved, *read, **decay, jit=jit, **how)
 
     @property
     def members(self) -> tuple[BilevelTrainer, ...]:

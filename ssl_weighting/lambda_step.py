@@ -106,6 +106,7 @@ class LambdaStep:
         weight_decay: coefficient of 0.5 ||kernel||^2 in the training objective.
         parameters: from `make_parameters`, where they are needed elsewhere too.
         replay: `Replay` of the last theta-steps, for method "unrolled" alone.
+        views: how often each id stands in a batch; l_U(u) is the mean over its rows.
     """
 
     def __init__(
@@ -118,8 +119,9 @@ class LambdaStep:
         *,
         parameters=None,
         replay=None,
+        views=1,
     ):
-        self.algorithm, self.store, self.replay = algorithm, store, replay
+        self.algorithm, self.store, self.replay, self.views = algorithm, store, replay, views
         self.settings = settings or LambdaStepSettings()
         if (self.settings.inverse_hessian == "unrolled") != (replay is not None):
             raise ValueError(
@@ -222,7 +224,7 @@ class LambdaStep:
             return self.parameters.forward(x)
 
         rows = self.algorithm(forward, labeled, unlabeled, step)
-        count = tf.size(unlabeled.ids)
+        count = tf.size(unlabeled.ids) // self.views
         return self.measure_rows(rows, inputs, count, validation, step, history)
 
     def measure_rows(self, rows: LossRows, inputs: list, count, validation, step, history=None):

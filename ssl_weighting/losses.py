@@ -114,6 +114,22 @@ class Stacked:
         return tf.concat([function(*pair) for pair in zip(self.losses, blocks, strict=True)], 0)
 
 
+def targets_of(loss) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the targets q [R, C] of cross-entropies, and what each loss adds to -q . log p [R].
+
+    Raises:
+        ValueError: a row loss of another kind.
+    """
+    if isinstance(loss, Stacked):
+        parts = zip(*map(targets_of, loss.losses), strict=True)
+        return tuple(tf.concat(part, 0) for part in parts)
+    if not isinstance(loss, SoftmaxCrossEntropy):
+        raise ValueError(f"`loss` must be of SoftmaxCrossEntropy alone. Received: {loss}")
+    q = loss.targets
+    added = tf.reduce_sum(tf.math.xlogy(q, q), axis=-1)
+    return q, added if loss.subtract_entropy else tf.zeros_like(added)
+
+
 def logit_gradient(loss, logits: tf.Tensor) -> tf.Tensor:
     """Return d loss_r / d z_r, [R, C], in closed form where `loss` brings one, else by autodiff."""
     if isinstance(loss, Stacked):

@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (("ssl_weighting.influence", "ssl_weighting.stale_scores"),),  # Eq. 6
     (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
-    (("ssl_weighting.bilevel",),),  # Alg. 1
+    (("ssl_weighting.bilevel", "ssl_weighting.bilevel_settings"),),  # Alg. 1
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
     (("ssl_weighting.refit",),),  # one model of what these learned
     (("ssl_weighting.training", "ssl_weighting.training.*"),),  # from settings to these
@@ -84,7 +84,7 @@ TOPS: dict[str, frozenset[str]] = {
     "docs": frozenset(),
     "ssl_weighting": _names("""
         __init__ structs checks objective losses influence lambda_step stale_scores bilevel
-        cross_fit refit estimator madam weight_store evaluation checkpointing"""),
+        bilevel_settings cross_fit refit estimator madam weight_store evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
         extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper
@@ -107,7 +107,7 @@ OTHER_FILES: dict[str, frozenset[str]] = {
     ".ci": _names("run"),
     "docs": _names("""
         architecture.md backbones.md benchmarks.md estimator.md gallery.md influence.md keras.md
-        own_data.md predict.md recipes.md refit.md"""),
+        own_data.md predict.md recipes.md refit.md solve.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),

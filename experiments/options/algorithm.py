@@ -7,6 +7,7 @@ import dataclasses
 from experiments.options.entry import (
     AT_MOST_ONE,
     FRACTION,
+    IN_BATCHES,
     NOT_NEGATIVE,
     OR_MINUS_ONE,
     POSITIVE,
@@ -15,8 +16,10 @@ from experiments.options.entry import (
     is_one_of,
 )
 from ssl_weighting.training.recipes import CHOICES, MIXING, TWO_VIEWS
+from ssl_weighting.training.solved import SOLVE, STEPS
 
 _option = Group("algorithm")
+_SOLVES = Need("--inner=solve", is_one_of("inner", (SOLVE,)))
 _UNLABELED = Need("an algorithm with unlabeled losses", lambda c: c.uses_unlabeled)
 
 
@@ -92,22 +95,43 @@ class AlgorithmOptions:
         needs=_UNLABELED,
     )
     steps: int = _option(2**20, "theta-steps", POSITIVE)
-    labeled_batch: int = _option(64, "labeled examples a step", POSITIVE)
-    unlabeled_ratio: int = _option(
-        7, "unlabeled examples a step, per labeled one", POSITIVE, needs=_UNLABELED
+    inner: str = _option(
+        STEPS,
+        "what a theta-step is: one of the optimizer, or with a linear head on features an exact "
+        "solution of the whole objective on all of D and U (docs/solve.md)",
+        choices=CHOICES["inner"],
     )
-    optimizer: str = _option("nesterov", "of theta", choices=CHOICES["optimizer"])
-    learning_rate: float = _option(0.03, "step size of theta, alpha of Alg. 1", POSITIVE)
+    round_steps: int = _option(
+        3, "solves between two renewals of the pseudo-labels", POSITIVE, needs=_SOLVES
+    )
+    inner_tolerance: float = _option(
+        1e-6, "norm of the gradient that ends a solve", POSITIVE, needs=_SOLVES
+    )
+    labeled_batch: int = _option(64, "labeled examples a step", POSITIVE, needs=IN_BATCHES)
+    unlabeled_ratio: int = _option(
+        7,
+        "unlabeled examples a step, per labeled one",
+        POSITIVE,
+        needs=_UNLABELED.with_(IN_BATCHES),
+    )
+    optimizer: str = _option("nesterov", "of theta", choices=CHOICES["optimizer"], needs=IN_BATCHES)
+    learning_rate: float = _option(
+        0.03, "step size of theta, alpha of Alg. 1", POSITIVE, needs=IN_BATCHES
+    )
     lr_schedule: str = _option(
         "cosine",
         "of theta; cosine: 7/16 of a half turn",
         choices=("cosine", "floored_cosine", "warmup_linear", "constant"),
+        needs=IN_BATCHES,
     )
     lr_warmup_steps: int = _option(
         0,
         "steps of linear rise before it",
         NOT_NEGATIVE,
-        needs=Need("--lr_schedule other than constant", lambda c: c.lr_schedule != "constant"),
+        needs=Need(
+            "--lr_schedule other than constant and --inner=steps",
+            lambda c: c.lr_schedule != "constant" and c.inner == STEPS,
+        ),
     )
     weight_decay: float = _option(
         5e-4, "of 0.5 ||kernel||^2 in the loss; adamws: decoupled", NOT_NEGATIVE
@@ -118,10 +142,12 @@ class AlgorithmOptions:
         choices=("kernels", "all"),
         needs=Need(
             "--weight_decay greater than 0 and another optimizer than bert_adamw",
-            lambda c: c.weight_decay > 0 and c.optimizer != "bert_adamw",
+            lambda c: c.weight_decay > 0 and (c.optimizer != "bert_adamw" or c.inner == SOLVE),
         ),
     )
-    ema_decay: float = _option(0.999, "average of theta that is evaluated; 0: none", FRACTION)
+    ema_decay: float = _option(
+        0.999, "average of theta that is evaluated; 0: none", FRACTION, needs=IN_BATCHES
+    )
     ema_scope: str = _option(
         "trainable",
         "what is averaged; all: BatchNorm's moving statistics too",

@@ -12,6 +12,7 @@ from experiments.options.lam import ORACLE
 from ssl_weighting.data.images.uda_labels import UDA_SETS_OF
 from ssl_weighting.data.names import printable
 from ssl_weighting.training.recipes import MIXING
+from ssl_weighting.training.solved import SOLVE, Offence, offence
 
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
 ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as the library's, without TensorFlow
@@ -44,6 +45,8 @@ def check_combinations(config) -> None:
     _check_cross_fit(config)
     _check_influence(config)
     _check_hardware(config)
+    if config.inner == SOLVE:
+        _check_solve(config)
     if config.model == "bert":
         _check_text(config)
     if config.algorithm == "remixmatch":
@@ -224,6 +227,20 @@ def _check_own_features(config):
         raise ValueError(
             "--infl_own_features needs --devices=1 and --measure_noise=false. Received: --devices="
             f"{config.devices}, --measure_noise={str(config.measure_noise).lower()}"
+        )
+
+
+def _check_solve(config):
+    found = offence(config)
+    if config.model != "features":
+        found = Offence("model", "features", config.model, "only a head on them is convex")
+    elif config.devices != 1:
+        found = Offence("devices", "1", config.devices, "a solve is no work for several")
+    if found:
+        value = str(found.value).lower() if isinstance(found.value, bool) else found.value
+        raise ValueError(
+            f"--{found.name} must be {found.must} with --inner=solve: {found.why}. Received: "
+            f"--{found.name}={value}. Change it, or use --inner=steps"
         )
 
 

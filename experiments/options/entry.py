@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ssl_weighting.training.solved import STEPS
+
 
 class Range(NamedTuple):
     """The numbers that an option may be."""
@@ -33,6 +35,14 @@ class Need(NamedTuple):
 
     text: str  # "it needs TEXT"
     holds: Callable[[Any], bool]  # of a `Config`
+
+    def with_(self, other: Need) -> Need:
+        """Return the need of this and the other."""
+        return Need(f"{self.text} and {other.text}", lambda c: self.holds(c) and other.holds(c))
+
+
+# Where a theta-step is one solution of the whole objective there are no batches.
+IN_BATCHES = Need("--inner=steps", lambda config: config.inner == STEPS)
 
 
 # What becomes of a run when an option is given another value.

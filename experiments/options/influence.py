@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import NOT_NEGATIVE, OR_MINUS_ONE, POSITIVE, ROUNDING, Group, Need
+from experiments.options.entry import (
+    IN_BATCHES,
+    NOT_NEGATIVE,
+    OR_MINUS_ONE,
+    POSITIVE,
+    ROUNDING,
+    Group,
+    Need,
+)
 from experiments.options.lam import LEARNS
 
 LAST_LAYER = "last_layer"  # as `lambda_step.LAST_LAYER`, which imports TensorFlow
@@ -103,7 +111,9 @@ class InfluenceOptions:
         "kernel_bias", "parameters of Eq. 6", choices=("kernel", "kernel_bias"), needs=_HEAD
     )
     infl_mask_grad: bool = _option(True, "the mask is part of l_U in Eq. 6", needs=LEARNS)
-    infl_fresh_batch: bool = _option(True, "sample new D', U' for the Lambda-step", needs=LEARNS)
+    infl_fresh_batch: bool = _option(
+        True, "sample new D', U' for the Lambda-step", needs=LEARNS.with_(IN_BATCHES)
+    )
     infl_own_features: bool = _option(
         False,
         "the Lambda-step takes the features of its theta-step, to save a pass through a large net",
@@ -113,7 +123,7 @@ class InfluenceOptions:
         0,
         "U' of a fresh Lambda-step; 0: the training batch's size; -1: all of U, 8192 at most",
         OR_MINUS_ONE,
-        needs=LEARNS,
+        needs=LEARNS.with_(IN_BATCHES),
     )
     infl_bn: str = _option(
         "batch",

@@ -125,7 +125,8 @@ def make_config(**given) -> Config:
     preset = given.get("preset", defaults.preset)
     name = given.get("dataset", "")
     asked = given.get("algorithm", "")
-    dataset = _recipe_of(name, asked, given.get("backbone", defaults.backbone))
+    frozen = {key: given.get(key, getattr(defaults, key)) for key in ("backbone", "inner")}
+    dataset = _recipe_of(name, asked, **frozen)
     dataset = dataset | _recipe_in_time(dataset, given)
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)
@@ -137,12 +138,12 @@ def make_config(**given) -> Config:
     return resolved(preset, algorithm, version, above)
 
 
-def _recipe_of(name, algorithm, backbone):
+def _recipe_of(name, algorithm, backbone, inner):
     """Return what a data set changes; of a backbone's features what is said of its inputs."""
     inputs = DATASET_RECIPES.get(name, {}) | text_recipe(name, algorithm)
     if backbone != NO_BACKBONE:
         inputs = {option: inputs[option] for option in _OF_INPUTS if option in inputs}
-    return inputs | feature_recipe(name, algorithm, backbone)
+    return inputs | feature_recipe(name, algorithm, backbone, inner)
 
 
 def resolved(preset, algorithm, version, above):

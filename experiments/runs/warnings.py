@@ -17,6 +17,7 @@ from experiments.options.config import Config
 from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs.machine import changes
 from experiments.runs.run_files import read_text
+from ssl_weighting.training.solved import STEPS
 
 TESTED, TESTED_OF_A_CLASS = 100, 5  # test examples, below which an error is hardly a number
 COVERED = 0.5  # share of U whose λ was updated
@@ -33,7 +34,7 @@ def foreseen(config: Config, configuration: Mapping[str, Any]) -> list[str]:
     """
     return [
         *_averages(config),
-        *_evaluations(evaluations(config)),
+        *(_evaluations(evaluations(config)) if config.inner == STEPS else ()),
         *_test_set(configuration["class_names"], configuration["class_counts"]["test"]),
         *_machines(configuration["machines"]),
     ]

@@ -15,9 +15,11 @@ from ssl_weighting.data.features.statistics import (
 )
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.pipeline import BatchSource, ViewsSource
+from ssl_weighting.data.whole import WholeSource
 from ssl_weighting.models import mlp
 from ssl_weighting.training.recipes import HIDDEN_LAYERS, TWO_VIEWS
 from ssl_weighting.training.settings import TrainingSettings
+from ssl_weighting.training.solved import SOLVE
 from ssl_weighting.training.trainer import ModelParts
 
 _EVALUATED = 10_000  # rows of an evaluation step: they are cheap, calls are not
@@ -36,8 +38,16 @@ def feature_parts(settings: TrainingSettings, splits: DataSplits, seed: int) -> 
     """
     s, given = settings, given_views(settings, splits)
     augmentation = Augmentation.none() if given is not None else feature_views(s, splits)
+    if s.inner == SOLVE and augmentation.strong_draws:
+        raise ValueError(
+            "`feature_views` must be given with the data, or none, where --inner=solve: made views "
+            f"are others at every visit. Received: {splits.source}, which has none. Give --views "
+            "with a backbone, or use --feature_views=none or --inner=steps"
+        )
 
     def source_of(size, stream):
+        if s.inner == SOLVE:
+            return WholeSource(splits, size > 0, given)
         if given is not None:
             return ViewsSource(splits, s.labeled_batch, size, s.seed, given, stream)
         return BatchSource(splits, s.labeled_batch, size, s.seed, augmentation, stream)

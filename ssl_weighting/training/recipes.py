@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ssl_weighting.training.solved import SOLVE, STEPS
+
 ALGORITHM_RECIPES = {
     "supervised": {"weighting": "fixed"},
     # Table 1's older rows: 64 + 64 examples a step.
@@ -42,6 +44,7 @@ UDA_RECIPES = {
     "fixmatch": {"strong_augment": "randaugment"},
 }  # fmt: skip
 CHOICES = {
+    "inner": (STEPS, SOLVE),
     "uda_version": tuple(UDA_RECIPES),
     "optimizer": ("nesterov", "adam", "adamw", "bert_adamw"),
     "ema_scope": ("trainable", "all"),
@@ -62,6 +65,12 @@ FEATURES = {
     "ema_decay": 0.0, "steps": 2000, "labeled_batch": 64, "unlabeled_ratio": 4,
     "algorithm": "pseudo_label", "threshold": 0.0, "lambda_lr": 0.05, "lambda_max": 3.0,
     "inverse_hessian": "conjugate_gradient", "solve_iterations": 200, "damping": 0.01,
+}  # fmt: skip
+# Of `inner="solve"`: eight rounds of three solves, a Lambda-step before each but the first. Damping
+# holds no more than the direction in which all biases grow together, to which softmax is blind.
+SOLVED = {
+    "steps": 24, "lambda_lr": 0.15, "inverse_hessian": "exact", "damping": 1e-8,
+    "ema_decay": 0.0,
 }  # fmt: skip
 _FEATURE_ALGORITHMS = {"mean_teacher": {"ema_decay": 0.99}}  # its teacher is the average
 MIXING = ("mixmatch", "remixmatch")  # in groups of the labeled batch's size
@@ -101,9 +110,11 @@ def following(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what follows from options: on features, every λ moves at every Lambda-step, if it may.
 
     Args:
-        options: steps, algorithm, interleave, labeled_batch and infl_fresh_batch, by name.
+        options: inner, steps, algorithm, interleave, labeled_batch and infl_fresh_batch, by name.
     """
     steps = options["steps"]
+    if options["inner"] == SOLVE:
+        return {"ramp_steps": 0, "lambda_warmup_steps": 0, "inner_steps": 1, "lambda_batch": 0}
     return {
         "lambda_warmup_steps": steps // WARM_UP,
         "inner_steps": max(1, steps // LAMBDA_STEPS),

@@ -13,6 +13,7 @@ from ssl_weighting.inverse_hessian import SolveOptions
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.training import recipes
 from ssl_weighting.training.derived import Derived
+from ssl_weighting.training.solved import SOLVE, offence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,10 @@ class TrainingSettings(Derived):
     interleave: bool = False
     wu: float = 1.0
     ramp_steps: int = 0
-    # Steps on theta.
+    # Steps on theta: of an optimizer, or each an exact solution (see `theta.solve`).
+    inner: str = "steps"
+    round_steps: int = 3
+    inner_tolerance: float = 1e-6
     steps: int = 2**20
     labeled_batch: int = 64
     unlabeled_ratio: int = 7  # unlabeled examples of a batch, per labeled one
@@ -104,7 +108,7 @@ class TrainingSettings(Derived):
         """Check what nothing else would: names of which an unknown one means another's default.
 
         Raises:
-            ValueError: an unknown name, or steps that are none.
+            ValueError: an unknown name, steps that are none, or what cannot be solved exactly.
         """
         check_number("steps", self.steps, 1, whole=True)
         for name, known in recipes.CHOICES.items():
@@ -113,6 +117,11 @@ class TrainingSettings(Derived):
                     f"`{name}` must be one of {', '.join(known)}. Received: "
                     f"{name}={getattr(self, name)!r}"
                 )
+        if self.inner == SOLVE and (found := offence(self)):
+            raise ValueError(
+                f'`{found.name}` must be {found.must} with inner="solve": {found.why}. Received: '
+                f'{found.name}={found.value!r}. Change it, or use inner="steps"'
+            )
 
 
 def feature_settings(**given: Any) -> TrainingSettings:
@@ -138,8 +147,10 @@ def feature_settings(**given: Any) -> TrainingSettings:
     features = recipes.of_features(algorithm)
     steps = given.get("steps", features["steps"])
     features["ema_decay"] = min(features["ema_decay"], recipes.largest_decay(steps))
+    if given.get("inner") == SOLVE:
+        features |= recipes.SOLVED
     options = vars(TrainingSettings()) | recipe | features | given
-    made = recipes.following(options) | {"ramp_steps": recipes.ramp_steps(algorithm, steps)}
+    made = {"ramp_steps": recipes.ramp_steps(algorithm, steps)} | recipes.following(options)
     return TrainingSettings(**{n: v for n, v in (options | made | given).items() if n in known})
 
 
@@ -169,7 +180,8 @@ def _tsa_steps(settings):
 
 def bilevel_settings(settings: TrainingSettings) -> BilevelSettings:
     """Return the switches of Alg. 1; an optimizer that decays the weights itself does so alone."""
-    decay = 0.0 if "adamw" in settings.optimizer else settings.weight_decay
+    alone = "adamw" in settings.optimizer and settings.inner != SOLVE
+    decay = 0.0 if alone else settings.weight_decay
     return BilevelSettings(**named(settings, fields_of(BilevelSettings)) | {"weight_decay": decay})
 
 

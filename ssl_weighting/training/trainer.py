@@ -30,6 +30,7 @@ from ssl_weighting.training.settings import (
     bilevel_settings,
     lambda_settings,
 )
+from ssl_weighting.training.solved import SOLVE
 from ssl_weighting.weight_store import WeightStore
 
 
@@ -129,7 +130,7 @@ def _algorithm(settings, splits, model, ema, options):
 def _sources(settings, store, source_of):
     s = settings
     source = source_of(s.unlabeled_batch if s.uses_unlabeled else 0, 0)
-    if not store.learns or not s.infl_fresh_batch:
+    if not store.learns or not s.infl_fresh_batch or s.inner == SOLVE:
         return source, source  # a second one would hold U in memory twice for nothing
     size = min(store.num_unlabeled, MOST) if s.lambda_batch == WHOLE else s.lambda_batch
     return source, source_of(size or s.unlabeled_batch, 1)
@@ -137,7 +138,7 @@ def _sources(settings, store, source_of):
 
 def _validation_of(settings, validation, unlabeled_batch):
     """Return k -> V' number k."""
-    size = settings.val_batch or unlabeled_batch
+    size = settings.val_batch or (len(validation) if settings.inner == SOLVE else unlabeled_batch)
     if not settings.val_replace:
         size = min(size, len(validation))
     how = {"seed": settings.seed, "val_replace": settings.val_replace}
