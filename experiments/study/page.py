@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from experiments.pages.document import (
     Block,
@@ -21,7 +22,10 @@ from experiments.pages.files import write_pages
 from experiments.pages.render_markdown import render_markdown
 from experiments.pages.wording import plural, unique
 from experiments.study import figures as study_figures
+from experiments.study import gains
 from experiments.study import tables as study_tables
+from experiments.study.agreement import FILE as AGREEMENT_FILE
+from experiments.study.agreement import Agreement, read_agreements
 from experiments.study.families_found import Family, FamilyPlan
 from experiments.study.families_found import families as sort_into
 from experiments.study.rows import Key, Row, rows_text
@@ -105,7 +109,11 @@ COMMANDS = (
 )
 
 
-def study_documents(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> dict[str, Document]:
+def study_documents(
+    plans: Sequence[FamilyPlan],
+    rows: Mapping[Key, Row],
+    agreements: Mapping[Key, Agreement] = MappingProxyType({}),
+) -> dict[str, Document]:
     """Build the pages of whatever was run: file -> page, the one to begin with last."""
     families, unused = sort_into(plans, rows)
     there = [family for family in families if family.rows]
@@ -115,7 +123,7 @@ def study_documents(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> dic
     pages[METHOD] = Document("The study: method", subtitle, (Bullets(CONTENTS[:1]), *blocks))
     count, wanted = len(rows) - len(unused), sum(len(f.plan.options) for f in families)
     subtitle = f"{count} of {plural(wanted, 'run')} finished; method.md lists what is missing."
-    pages["README.md"] = Document(TITLE, subtitle, tuple(_front_blocks(families)))
+    pages["README.md"] = Document(TITLE, subtitle, tuple(_front_blocks(families, agreements)))
     return pages
 
 
@@ -126,9 +134,10 @@ def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path 
 
     Raises:
         ValueError: `out` holds another README.md.
+        RunError: its record of agreements cannot be read.
         OSError: `out` cannot be written.
     """
-    pages = study_documents(plans, rows)
+    pages = study_documents(plans, rows, read_agreements(Path(out) / AGREEMENT_FILE))
     pictures = {p.name: p.png for page in pages.values() for p in pictures_in(page.blocks)}
     files = {f"figures/{name}.png": png for name, png in pictures.items()}
     files["runs.csv"] = rows_text(rows.values())
@@ -148,7 +157,7 @@ def _back(folder):
     )
 
 
-def _front_blocks(families):
+def _front_blocks(families, agreements):
     there = [family for family in families if family.rows]
     primary = [family for family in there if not family.plan.secondary]
     if not there:
@@ -166,6 +175,7 @@ def _front_blocks(families):
         Heading("Setting by setting"),
         Paragraph(OVERVIEW),
         study_tables.overview_table(there),
+        *gains.blocks(there, agreements),
     ]
 
 
