@@ -29,7 +29,7 @@ LABELS = {
     "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
     "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",
 }
-_DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb"}
+DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb"}
 _CONTAMINATIONS = {
     "none": "",
     "foreign": ", half of U of foreign classes",
@@ -81,7 +81,7 @@ class Family:
     def data(self) -> str:
         """The data set's name, marked where it is no official copy."""
         unofficial = any("unofficial copy" in row.source for row in self.rows.values())
-        name = _DATASETS.get(self.plan.dataset, self.plan.dataset)
+        name = DATASETS.get(self.plan.dataset, self.plan.dataset)
         return f"{name}, {_UNOFFICIAL}" if unofficial else name
 
     @property

@@ -17,7 +17,7 @@ from experiments.pages.plotting import FAINT, INK, draw, series_colour, series_m
 from experiments.pages.statistics import PairedDifference
 from experiments.pages.wording import plural
 from experiments.study.agreement import Agreement, agreement_of
-from experiments.study.families_found import BASE, LEARNED, V_AS_LABELS, Family
+from experiments.study.families_found import BASE, DATASETS, LEARNED, V_AS_LABELS, Family
 from experiments.study.rows import Key
 from experiments.study.tables import difference_text, is_sure
 
@@ -130,7 +130,9 @@ def advice_table(found: Sequence[Setting]) -> Table:
     rows = []
     for one in found:
         what, difference, of = advice(one.family)
-        why = f"{of}: {difference_text(difference)}" if difference else "no such interval below zero"
+        why = (
+            f"{of}: {difference_text(difference)}" if difference else "no such interval below zero"
+        )
         gains = (difference_text(one.family.difference(a, b)) for a, b, _ in GAINS)
         rows.append((one.family.title, what, why, *gains))
     heads = ("Setting", "Use", "Because", *(text for _, _, text in GAINS))
@@ -208,8 +210,13 @@ def _panel(axes, found, key):
         axes.errorbar(x, y, yerr=bars, elinewidth=0.8, alpha=0.75, label=dataset, **style)
     axes.axhline(0.0, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
     points = pairs(found, name, method, reference)
-    if name == "validation":
+    if not points:
+        axes.set_xticks([])
+    elif name == "validation":
+        sizes = sorted({x for x, _ in points})
         axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
+        axes.minorticks_off()
     title = correlation_text(points) if points else "not measured"
     axes.set_title(title, fontsize=8, fontweight="normal", color=INK)
     _narrow(axes, points)
@@ -225,8 +232,8 @@ def _narrow(axes, points):
 
 def _kind(setting: Setting) -> str:
     family = setting.family
-    where = "features" if family.plan.name.startswith("features_") else "net from scratch"
-    return f"{family.plan.dataset}, {where}"
+    where = "frozen features" if family.plan.name.startswith("features_") else "a net"
+    return f"{DATASETS.get(family.plan.dataset, family.plan.dataset)}, {where}"
 
 
 def blocks(families: Sequence[Family], agreements: Mapping[Key, Agreement]) -> list[Block]:
