@@ -35,9 +35,10 @@ _LEAST = 4  # settings, for an interval of their correlation
 
 FIGURE = (
     "A point is a setting: the mean paired difference of test errors, in points, with its 95 % "
-    "interval; below zero the weights win. ρ: Spearman's correlation over settings with Fisher's "
-    "95 % interval. Settings share data, runs and one record, so they are no independent draws: "
-    "the intervals are too narrow, if anything."
+    "interval; below zero the weights win, so ρ < 0 where more of the predictor goes with a larger "
+    "gain (of the oracle, itself a difference of errors, ρ > 0). ρ: Spearman's correlation over "
+    "settings with Fisher's 95 % interval. Settings share data and runs, so they are no "
+    "independent draws: the intervals are too narrow, if anything."
 )
 RULE = (
     "A rule in code reads the 95 % intervals of each setting, every one paired by seed. Where the "
