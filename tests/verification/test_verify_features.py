@@ -95,3 +95,11 @@ def test_features_are_two_problems(monkeypatch):
     monkeypatch.setattr(page, "text_table", str)
     assert verify_influence.run(("features",), 1, 5, 0) == []
     assert seen == ["features", "features_learned"]
+
+
+def test_all_leaves_features_out_where_the_weights_are_not_installed(monkeypatch, capsys):
+    monkeypatch.setattr(verify_influence, "is_installed", lambda name: True)
+    assert "features" in verify_influence._all()
+    monkeypatch.setattr(verify_influence, "is_installed", lambda name: False)
+    assert verify_influence._all() == ("logistic", "mlp", "wide_resnet")
+    assert "features is left out" in capsys.readouterr().out
