@@ -89,7 +89,8 @@ TOPS: dict[str, frozenset[str]] = {
         __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
         extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper
         run_profile run_study
-        train_features train_images train_synthetic train_text verify_influence write_originals"""),
+        train_features train_images train_synthetic train_text measure_agreement verify_influence
+        write_originals"""),
     "third_party": frozenset(),
     "tests": _names("""
         conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps

@@ -125,8 +125,8 @@ def make_config(**given) -> Config:
     preset = given.get("preset", defaults.preset)
     name = given.get("dataset", "")
     asked = given.get("algorithm", "")
-    frozen = {key: given.get(key, getattr(defaults, key)) for key in ("backbone", "inner")}
-    dataset = _recipe_of(name, asked, **frozen)
+    backbone = given.get("backbone", defaults.backbone)
+    dataset = _recipe_of(name, asked, backbone, given.get("inner", defaults.inner))
     dataset = dataset | _recipe_in_time(dataset, given)
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)

@@ -68,7 +68,7 @@ def write_config(run: Run, program: str) -> dict:
         "inputs": dict(run.inputs),
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
-        "commit": _commit(),
+        "commit": code_commit(),
         "notes": list(run.splits.notes),
         "versions": {
             "ssl_weighting": ssl_weighting.__version__,
@@ -100,7 +100,7 @@ def _machines(run):
     )
 
 
-def _commit():
+def code_commit():
     """Return the code's commit, with -dirty behind it where files differ; "" outside git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     folder = Path(__file__).parent

@@ -52,7 +52,7 @@ OF_BIASED_LABELS = (
     ("Where D is biased, do learned weights beat balanced classes?", REFIT, BALANCED),
     ("Does cross-fit?", CROSS_FIT_REFIT, BALANCED),
 )
-_DATASETS = {
+DATASETS = {
     "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb",
     "rotten_tomatoes": "Rotten Tomatoes",
 }  # fmt: skip
@@ -109,7 +109,7 @@ class Family:
     def data(self) -> str:
         """The data set's name, marked where it is no official copy."""
         unofficial = any("unofficial copy" in row.source for row in self.rows.values())
-        name = _DATASETS.get(self.plan.dataset, self.plan.dataset)
+        name = DATASETS.get(self.plan.dataset, self.plan.dataset)
         return f"{name}, {_UNOFFICIAL}" if unofficial else name
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from experiments.pages.document import (
     Block,
@@ -21,7 +22,10 @@ from experiments.pages.files import write_pages
 from experiments.pages.render_markdown import render_markdown
 from experiments.pages.wording import plural, unique
 from experiments.study import figures as study_figures
+from experiments.study import gains
 from experiments.study import tables as study_tables
+from experiments.study.agreement import FILE as AGREEMENT_FILE
+from experiments.study.agreement import Agreement, read_agreements
 from experiments.study.families_found import Family, FamilyPlan
 from experiments.study.families_found import families as sort_into
 from experiments.study.headline import RULES as FEATURE_RULES
@@ -109,7 +113,11 @@ COMMANDS = (
 )
 
 
-def study_documents(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> dict[str, Document]:
+def study_documents(
+    plans: Sequence[FamilyPlan],
+    rows: Mapping[Key, Row],
+    agreements: Mapping[Key, Agreement] = MappingProxyType({}),
+) -> dict[str, Document]:
     """Build the pages of whatever was run: file -> page, the one to begin with last."""
     families, unused = sort_into(plans, rows)
     there = [family for family in families if family.rows]
@@ -120,7 +128,7 @@ def study_documents(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row]) -> dic
     pages[METHOD] = Document("The study: method", subtitle, (Bullets(CONTENTS[:1]), *blocks))
     count, wanted = len(rows) - len(unused), sum(len(f.plan.options) for f in families)
     subtitle = f"{count} of {plural(wanted, 'run')} finished; method.md lists what is missing."
-    pages["README.md"] = Document(TITLE, subtitle, tuple(_front_blocks(families)))
+    pages["README.md"] = Document(TITLE, subtitle, tuple(_front_blocks(families, agreements)))
     return pages
 
 
@@ -131,9 +139,10 @@ def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path 
 
     Raises:
         ValueError: `out` holds another README.md.
+        RunError: its record of agreements cannot be read.
         OSError: `out` cannot be written.
     """
-    pages = study_documents(plans, rows)
+    pages = study_documents(plans, rows, read_agreements(Path(out) / AGREEMENT_FILE))
     pictures = {p.name: p.png for page in pages.values() for p in pictures_in(page.blocks)}
     files = {f"figures/{name}.png": png for name, png in pictures.items()}
     files["runs.csv"] = rows_text(rows.values())
@@ -153,7 +162,7 @@ def _back(folder):
     )
 
 
-def _front_blocks(families):
+def _front_blocks(families, agreements):
     on_features = [family for family in families if family.plan.on_features]
     there = [family for family in families if family.rows and not family.plan.on_features]
     primary = [family for family in there if not family.plan.secondary]
@@ -174,7 +183,8 @@ def _front_blocks(families):
         study_tables.overview_table(there),
     ]
     contents = (*(CONTENTS[:2] if there else ()), *(FEATURES if headline else ()), *CONTENTS[2:])
-    return [Bullets(contents), *(nets if there else ()), *headline]
+    gained = gains.blocks([family for family in families if family.rows], agreements)
+    return [Bullets(contents), *(nets if there else ()), *headline, *gained]
 
 
 def _family_page(family: Family) -> Document:

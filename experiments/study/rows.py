@@ -230,9 +230,9 @@ def group_names(rows: Iterable[Row]) -> list[str]:
     return [*(name for name in BY_PSEUDO_LABEL if name in sizes), *others]
 
 
-def rows_text(rows: Iterable[Row]) -> str:
-    """Return the lines as CSV, in order of family, method and seed."""
-    names = [field.name for field in dataclasses.fields(Row)]
+def rows_text(rows: Iterable[Any], kind: type = Row) -> str:
+    """Return lines of one kind as CSV, in order of family, method and seed."""
+    names = [field.name for field in dataclasses.fields(kind)]
     in_order = sorted(rows, key=lambda row: row.key)
     return csv_of([names, *([_cell(getattr(row, name)) for name in names] for row in in_order)])
 
@@ -241,28 +241,32 @@ def _cell(value) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def read_rows(path: Path | str) -> dict[Key, Row]:
-    """Read the record; {} if there is none yet.
+def read_rows(path: Path | str, kind: type = Row) -> dict[Key, Any]:
+    """Read a record; {} if there is none yet.
+
+    Args:
+        path: of the file.
+        kind: dataclass of a line; its `key` tells lines apart.
 
     Raises:
         RunError: a column is missing, a value is none of its column, or a run stands there twice.
     """
     if not Path(path).exists():
         return {}
-    found: dict[Key, Row] = {}
+    found: dict[Key, Any] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for number, values in enumerate(csv.DictReader(file), start=2):
             where = f"{Path(path).name} line {number}"
-            row = _parsed(values, where)
+            row = _parsed(values, where, kind)
             if row.key in found:
                 raise RunError(f"{where}: {'/'.join(map(str, row.key))} stands there twice")
             found[row.key] = row
     return found
 
 
-def _parsed(values: Mapping[str, Any], where: str) -> Row:
+def _parsed(values: Mapping[str, Any], where: str, kind: type):
     parsed = {}
-    for field in dataclasses.fields(Row):
+    for field in dataclasses.fields(kind):
         text = values.get(field.name)
         try:
             is_text = field.type == "str"
@@ -272,7 +276,7 @@ def _parsed(values: Mapping[str, Any], where: str) -> Row:
             known = False
         if not known:
             raise RunError(f"{where}: `{field.name}` must be {field.type}. Received: {text!r}")
-    return Row(**parsed)
+    return kind(**parsed)
 
 
 _TYPES = {

@@ -69,6 +69,8 @@ class Task:
 
     def _targets(self, params, data):
         logits = self.forward(params)(data.unlabeled.weak)["logits"]
+        if not self.problem.temperature:
+            return tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
         return tf.nn.softmax(logits / self.problem.temperature)
 
     def _gradient(self, params, data, targets, lam):
@@ -126,6 +128,8 @@ class Task:
         sum_u (lambda_u / U) J_strong^T (dq / dz_weak) J_weak.
         """
         views, t = data.unlabeled, self.problem.temperature
+        if not t:  # hard labels: constant nearly everywhere
+            return tf.zeros([self.size, self.size], params.dtype)
         slope = softmax_hessian(self.forward(params)(views.weak)["logits"] / t) / t
         inner = (lam / lam.shape[0])[:, None, None] * slope
         return self._sandwich(params, views.strong, inner, views.weak)

@@ -135,20 +135,21 @@ class Solve:
         """Solve the head on D alone."""
         self.forget()
         made = self._made(0)
-        self._minimise(made.problem(np.where(made.labeled, made.base, 0.0), self.decay), 0)
+        alone = made.problem(np.where(made.labeled, made.base, 0.0), self.decay)
+        self._minimise(alone, np.zeros_like(self.theta), 0)
 
     def _solve(self, made, coefficients, step):
         problem = made.problem(coefficients, self.decay)
-        loss, theta = self._minimise(problem, step)
+        loss, theta = self._minimise(problem, self.theta, step)
         whole = Problem(made.features, made.targets, made.base, self.decay)
         each = made.base * (whole.row_losses(theta) + made.added)
         split = each[made.labeled].sum(), each[~made.labeled].sum()
         loss += coefficients @ made.added
         self.unreported = self.unreported + np.array([1, loss, *split, made.mask_rate])
 
-    def _minimise(self, problem, step):
+    def _minimise(self, problem, start, step):
         """Move theta to the minimum; return the objective there and the place."""
-        found = minimum(problem, self.theta, self.tolerance)
+        found = minimum(problem, start, self.tolerance)
         if not found.gradient_norm < self.tolerance:
             raise NonFiniteError(
                 f"The head has no solution at step {step}: after {found.evaluations} evaluations "

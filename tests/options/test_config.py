@@ -169,6 +169,7 @@ OUT_OF_RANGE = {
         "lambda_lr", "checkpoint_every", "keep_checkpoints", "eval_every", "log_every",
         "base_filters", "width", "temperature", "mixup_beta", "vat_epsilon",
         "solve_iterations", "solve_repeats", "solve_sample", "text_augment_p", "text_copies",
+        "round_steps", "inner_tolerance",
     ),
     "0 or more": (
         "num_labeled", "image_size", "num_train", "num_unlabeled", "num_test", "threshold", "wu",

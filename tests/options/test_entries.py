@@ -55,6 +55,7 @@ BASES = [
         {"dataset": "features:mine.npz", "algorithm": "fixmatch"},
         {"dataset": "features:mine.npz", "algorithm": "fixmatch", "feature_views": "mixed"},
         {"dataset": "cifar10", "backbone": "efficientnet_lite0", "algorithm": "fixmatch"},
+        {"dataset": "features:mine.npz", "inner": "solve"},
         {"dataset": "imdb", "backbone": "minilm"},
         {"dataset": "folder:mine", "recipe": "own"},
     )

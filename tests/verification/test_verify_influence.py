@@ -11,7 +11,7 @@ from scipy import stats
 
 from experiments import verify_influence
 from experiments.verification import compare, minimise, page, predict, retrain
-from experiments.verification.problems import PROBLEMS, data_of
+from experiments.verification.problems import PROBLEMS
 from experiments.verification.task import Task
 
 U, IDS = 30, 6
@@ -20,7 +20,7 @@ U, IDS = 30, 6
 @functools.cache
 def trained():
     task = Task(PROBLEMS["logistic"])
-    data = data_of(task.problem, seed=0, num_ids=U, validation=20)
+    data = task.problem.data(0, U, validation=20)
     return task, data, minimise.minimum_of(task, data, task.restart(0, data))
 
 
@@ -174,7 +174,7 @@ def test_the_page_shows_every_method_and_what_is_missed():
 
 def test_the_other_nets_are_float64_and_smooth():
     task = Task(PROBLEMS["wide_resnet"])
-    data = data_of(task.problem, 0, 8, labeled=5, validation=5)
+    data = task.problem.data(0, 8, labeled=5, validation=5)
     params = task.restart(0, data)
     assert params.dtype == tf.float64 and task.size == len(params)
     targets = task.targets(params, data)
@@ -205,7 +205,7 @@ def test_more_than_there_is_is_refused():
     with pytest.raises(ValueError, match=r"--ids must be at most --unlabeled .*8.*--ids=9"):
         verify_influence.run(("logistic",), 1, 9, 8)
     with pytest.raises(ValueError, match="`num_ids` must be in 1"):
-        data_of(PROBLEMS["logistic"], 0, 10_000)
+        PROBLEMS["logistic"].data(0, 10_000)
 
 
 @pytest.mark.parametrize("missed", [[], ["logistic: a bound"]])

@@ -1,0 +1,254 @@
+"""What predicts a gain of learned weights, and what a user should do: from the rows alone.
+
+A setting is a family. Its gains are paired differences of test errors, so that negative is better;
+what may predict them are means over its runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.pages.document import Block, Heading, Paragraph, Picture, Table
+from experiments.pages.plotting import FAINT, INK, draw, series_colour, series_marker
+from experiments.pages.statistics import PairedDifference
+from experiments.pages.wording import plural
+from experiments.study.agreement import Agreement, agreement_of
+from experiments.study.families_found import BASE, DATASETS, LEARNED, V_AS_LABELS, Family
+from experiments.study.rows import Key
+from experiments.study.tables import difference_text, is_sure
+
+LEARNED_REFIT, CROSS_FIT_REFIT = "per_example_refit", "cross_fit_refit"
+GAINS = (
+    (LEARNED, BASE, "Λ learned − λ = 1"),
+    (LEARNED_REFIT, V_AS_LABELS, "Λ learned, refit − V as labels"),
+    (CROSS_FIT_REFIT, V_AS_LABELS, "cross-fit, refit − V as labels"),
+)
+WEIGHTS, REFIT, CROSS_FIT, AS_LABELS, BASE_ALONE = (
+    "weights", "weights, then a refit", "cross-fit, then a refit", "V as labels", "the base alone",
+)  # fmt: skip
+_ADVICE = {LEARNED_REFIT: REFIT, CROSS_FIT_REFIT: CROSS_FIT, LEARNED: WEIGHTS}
+_LEAST = 4  # settings, for an interval of their correlation
+
+FIGURE = (
+    "A point is a setting: the mean paired difference of test errors, in points, with its 95 % "
+    "interval; below zero the weights win, so ρ < 0 where more of the predictor goes with a larger "
+    "gain (of the oracle, itself a difference of errors, ρ > 0). ρ: Spearman's correlation over "
+    "settings with Fisher's 95 % interval. Settings share data and runs, so they are no "
+    "independent draws: the intervals are too narrow, if anything."
+)
+RULE = (
+    "A rule in code reads the 95 % intervals of each setting, every one paired by seed. Where the "
+    "labels of V were trained on, what must be beaten is V as labels: of the two refits and the "
+    "learned weights, the one with the least mean error whose interval against V as labels lies "
+    "below zero is named. Where none does, V as labels is named if its interval against λ = 1 lies "
+    "below zero; else the learned weights if theirs does. Else nothing that was tried beats the "
+    "base reliably. Intervals are not corrected for the number of settings."
+)
+
+
+class Setting(NamedTuple):
+    """A family with what may predict its gains; None where it is not known."""
+
+    family: Family
+    agreement: float | None  # rank correlation with retraining
+    oracle: float | None  # its error minus the base's, in points
+    coverage: float | None  # share of U whose weight was moved
+    validation: int  # |V|
+
+
+PREDICTORS: tuple[tuple[str, str], ...] = (
+    ("agreement", "rank correlation with retraining"),
+    ("oracle", "the oracle's gain, points"),
+    ("coverage", "share of U moved"),
+    ("validation", "|V|"),
+)
+
+
+def settings(families: Sequence[Family], agreements: Mapping[Key, Agreement]) -> list[Setting]:
+    """Return every primary family with a gain, with what may predict it."""
+    return [
+        Setting(
+            family,
+            _mean(one.spearman for key, one in agreements.items() if _is_of(key, family)),
+            _of(family.difference("oracle", BASE)),
+            _mean(row.moved for row in _learned(family) if row.moved is not None),
+            family.plan.val_size,
+        )
+        for family in families
+        if not family.plan.secondary and any(family.difference(a, b) for a, b, _ in GAINS)
+    ]
+
+
+def _is_of(key, family):
+    name, method, seed = key
+    runs = (method, seed), (method.removesuffix("_refit"), seed)
+    is_there = any(run in family.rows for run in runs)
+    return name == family.plan.name and method in (LEARNED, LEARNED_REFIT) and is_there
+
+
+def _learned(family):
+    return (family.of(LEARNED) or family.of(LEARNED_REFIT)).values()
+
+
+def _mean(values):
+    found = list(values)
+    return float(np.mean(found)) if found else None
+
+
+def _of(difference: PairedDifference | None):
+    return None if difference is None else difference.mean
+
+
+def advice(family: Family) -> tuple[str, PairedDifference | None, str]:
+    """Return (what a user of this setting should do, the difference that says so, of what).
+
+    The rule is `RULE`.
+    """
+    against_labels = [
+        (found, method)
+        for method in (LEARNED_REFIT, CROSS_FIT_REFIT, LEARNED)
+        if _is_better(found := family.difference(method, V_AS_LABELS))
+    ]
+    if against_labels:
+        best, method = min(against_labels, key=lambda pair: pair[0].mean)
+        return _ADVICE[method], best, f"{method} − {V_AS_LABELS}"
+    for method, what in ((V_AS_LABELS, AS_LABELS), (LEARNED, WEIGHTS)):
+        if _is_better(found := family.difference(method, BASE)):
+            return what, found, f"{method} − {BASE}"
+    return BASE_ALONE, None, ""
+
+
+def _is_better(difference):
+    return difference is not None and is_sure(difference) and difference.mean < 0
+
+
+def advice_table(found: Sequence[Setting]) -> Table:
+    """Return one row a setting: what to do, why, and the three gains."""
+    rows = []
+    for one in found:
+        what, difference, of = advice(one.family)
+        why = (
+            f"{of}: {difference_text(difference)}" if difference else "no such interval below zero"
+        )
+        gains = (difference_text(one.family.difference(a, b)) for a, b, _ in GAINS)
+        rows.append((one.family.title, what, why, *gains))
+    heads = ("Setting", "Use", "Because", *(text for _, _, text in GAINS))
+    return Table(heads, tuple(rows), text_columns=(0, 1, 2))
+
+
+def summary(found: Sequence[Setting]) -> str:
+    """Return in a sentence how often each way was named, and how often weights were compared."""
+    counts = Counter(advice(one.family)[0] for one in found)
+    named = ", ".join(f"{what} in {n}" for what, n in counts.most_common())
+    refits = sum(one.family.difference(LEARNED_REFIT, V_AS_LABELS) is not None for one in found)
+    crossed = sum(one.family.difference(CROSS_FIT_REFIT, V_AS_LABELS) is not None for one in found)
+    return (
+        f"Named of {plural(len(found), 'setting')}: {named}. A refit of learned weights was "
+        f"compared with V as labels in {refits} of them, a refit after cross-fit in {crossed}."
+    )
+
+
+def pairs(
+    found: Sequence[Setting], predictor: str, method: str, reference: str
+) -> list[tuple[float, PairedDifference]]:
+    """Return (predictor, gain) of the settings that have both."""
+    both = ((getattr(one, predictor), one.family.difference(method, reference)) for one in found)
+    return [(x, gain) for x, gain in both if x is not None and gain is not None]
+
+
+def correlation_text(points: Sequence[tuple[float, PairedDifference]]) -> str:
+    """Return "ρ = −0.40 [−0.80, +0.25], n = 11", or why there is none."""
+    x, y = np.array([(x, gain.mean) for x, gain in points]).reshape(-1, 2).T
+    if len(x) < _LEAST or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return f"no ρ, n = {len(x)}"
+    n, r, low, high = agreement_of(x, y)
+    return f"ρ = {r:+.2f} [{low:+.2f}, {high:+.2f}], n = {n}".replace("-", "−")
+
+
+def correlations_table(found: Sequence[Setting]) -> Table:
+    """Return the correlation of each gain with each predictor."""
+    rows = tuple(
+        (text, *(correlation_text(pairs(found, name, a, b)) for name, _ in PREDICTORS))
+        for a, b, text in GAINS
+    )
+    return Table(("Gain", *(text for _, text in PREDICTORS)), rows)
+
+
+def picture(found: Sequence[Setting]) -> Picture | None:
+    """Draw each gain against each predictor; None without a setting."""
+    shown = [gain for gain in GAINS if pairs(found, "validation", *gain[:2])]
+    if not shown:
+        return None
+
+    def paint(figure):
+        grid = figure.subplots(len(shown), len(PREDICTORS), squeeze=False, sharey="row")
+        for line, (method, reference, text) in zip(grid, shown, strict=True):
+            for axes, (name, head) in zip(line, PREDICTORS, strict=True):
+                _panel(axes, found, (name, method, reference))
+                axes.set_xlabel(head, fontsize=8.5)
+            line[0].set_ylabel(f"{text},\npoints", fontsize=8.5)
+        figure.legend(
+            *grid[0][-1].get_legend_handles_labels(), loc="outside lower center", ncols=4,
+            fontsize=8,
+        )  # fmt: skip
+
+    png = draw(10.0, 2.5 * len(shown) + 0.5, paint)
+    return Picture("gains", png, "What predicts a gain?", FIGURE, wide=True)
+
+
+def _panel(axes, found, key):
+    name, method, reference = key
+    for place, dataset in enumerate(dict.fromkeys(_kind(one) for one in found)):
+        mine = pairs([one for one in found if _kind(one) == dataset], *key)
+        x, gains = [x for x, _ in mine], [gain for _, gain in mine]
+        y = [gain.mean for gain in gains]
+        bars = [0.0 if gain.high is None else gain.high - gain.mean for gain in gains]
+        style = {"fmt": series_marker(place), "color": series_colour(place), "ms": 4.5}
+        axes.errorbar(x, y, yerr=bars, elinewidth=0.8, alpha=0.75, label=dataset, **style)
+    axes.axhline(0.0, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
+    points = pairs(found, name, method, reference)
+    if not points:
+        axes.set_xticks([])
+    elif name == "validation":
+        sizes = sorted({x for x, _ in points})
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
+        axes.minorticks_off()
+    title = correlation_text(points) if points else "not measured"
+    axes.set_title(title, fontsize=8, fontweight="normal", color=INK)
+    _narrow(axes, points)
+    axes.tick_params(labelsize=8)
+
+
+def _narrow(axes, points):
+    """Set the axis by the means: one setting's wide interval must not flatten the others."""
+    if points:
+        reach = 1.6 * max(1.0, *(abs(gain.mean) for _, gain in points))
+        axes.set_ylim(-reach, reach)
+
+
+def _kind(setting: Setting) -> str:
+    family = setting.family
+    where = "frozen features" if family.plan.name.startswith("features_") else "a net"
+    return f"{DATASETS.get(family.plan.dataset, family.plan.dataset)}, {where}"
+
+
+def blocks(families: Sequence[Family], agreements: Mapping[Key, Agreement]) -> list[Block]:
+    """Return the part of the page; [] without a setting that has a gain."""
+    found = settings(families, agreements)
+    drawn = picture(found) if found else None
+    if drawn is None:
+        return []
+    return [
+        Heading("What predicts a gain?"),
+        drawn,
+        correlations_table(found),
+        Heading("When should a user use weights, cross-fit, or V as labels?"),
+        Paragraph(summary(found)),
+        Paragraph(RULE),
+        advice_table(found),
+    ]
