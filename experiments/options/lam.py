@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.options.entry import NOT_NEGATIVE, POSITIVE, Group, Need
+from experiments.options.entry import FRACTION, NOT_NEGATIVE, POSITIVE, Group, Need
 from ssl_weighting.training.recipes import CHOICES
 
 ORACLE = "oracle"  # as the library's `algorithms.ORACLE`, which imports TensorFlow
@@ -15,6 +15,7 @@ _MADAM = Need(
     "learned weights and --lambda_optimizer=madam",
     lambda c: c.learns and c.lambda_optimizer == "madam",
 )
+_ADAM = Need("learned weights and an Adam", lambda c: c.learns and c.lambda_optimizer != "sgd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +59,13 @@ class LambdaOptions:
     madam_mask: str = _option(
         "nonzero", "Alg. 2's mask", choices=("nonzero", "membership"), needs=_MADAM
     )
-    madam_epsilon: float = _option(
-        1e-60,
-        "Alg. 2's epsilon",
-        NOT_NEGATIVE,
-        needs=Need(
-            "learned weights and an Adam", lambda c: c.learns and c.lambda_optimizer != "sgd"
-        ),
+    madam_beta1: float = _option(
+        0.9,
+        "Alg. 2's beta_1; 0 forgets, for labels that change between visits",
+        FRACTION,
+        needs=_ADAM,
     )
+    madam_epsilon: float = _option(1e-60, "Alg. 2's epsilon", NOT_NEGATIVE, needs=_ADAM)
     stale_w: bool = _option(
         False, "the step after a Lambda-step still sees the old weights", needs=LEARNS
     )

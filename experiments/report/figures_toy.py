@@ -65,8 +65,11 @@ def other_toys(settings: Sequence[Setting]) -> list[str]:
 
 
 def panels_of(setting: Setting) -> list[Panel]:
-    """Return the panels of one set, from the smallest seed that learned per-example weights."""
-    ours = _first_run(setting, lambda method: method.weighting == "per_example")
+    """Return the panels of one set, from the smallest seed that learned per-example weights.
+
+    Of several such methods, the one whose Eq. 6 speaks of the whole net.
+    """
+    ours = _first_run(setting, _speaks_of_all) or _first_run(setting, _is_learned)
     seed = ours.seed if ours else None
     supervised = _first_run(setting, lambda method: _is_plain(method, "supervised"), seed)
     base = _first_run(setting, lambda method: _is_plain(method, "pseudo_label"), seed)
@@ -82,6 +85,15 @@ def panels_of(setting: Setting) -> list[Panel]:
 
 def _is_plain(method: Method, algorithm: str) -> bool:
     return method.algorithm == algorithm and not method.is_weighted and not method.uses_v_as_labels
+
+
+def _is_learned(method: Method) -> bool:
+    return method.weighting == "per_example"
+
+
+def _speaks_of_all(method: Method) -> bool:
+    options = method.runs[0].config["config"]
+    return _is_learned(method) and options.get("influence_params") == "all"
 
 
 def _first_run(setting: Setting, accepts: Any, seed: int | None = None) -> RunRecord | None:
@@ -236,8 +248,15 @@ def _title(panel: Panel) -> str:
 def grid_error(snapshots: Arrays, frame: int) -> float:
     """Return the share of unlabeled points on the wrong side of p = 0.5, in percent.
 
-    The probability is interpolated linearly on the drawn grid, and held constant outside it, so
-    the number describes exactly the picture; the tables hold the model's own test error.
+    The number describes exactly the picture; the tables hold the model's own test error.
+    """
+    return 100.0 * float(np.mean(wrong_side(snapshots, frame)))
+
+
+def wrong_side(snapshots: Arrays, frame: int) -> np.ndarray:
+    """Return whether each unlabeled point is on the wrong side of p = 0.5, [|U|] bool.
+
+    The probability is interpolated linearly on the drawn grid, and held constant outside it.
     """
     from scipy.interpolate import RegularGridInterpolator
 
@@ -246,7 +265,7 @@ def grid_error(snapshots: Arrays, frame: int) -> float:
     x = np.clip(snapshots["unlabeled"][:, 0], grid_x[0], grid_x[-1])
     y = np.clip(snapshots["unlabeled"][:, 1], grid_y[0], grid_y[-1])
     predicted = probability(np.stack([y, x], axis=1)) > 0.5
-    return 100.0 * float(np.mean(predicted != (snapshots["unlabeled_label"] == 1)))
+    return predicted != (snapshots["unlabeled_label"] == 1)
 
 
 def _legend(panels: Sequence[Panel]) -> list[Any]:

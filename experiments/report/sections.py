@@ -29,6 +29,7 @@ from experiments.report.narrative import overview, setting_points
 from experiments.report.tables import READING, differences_table, results_table, sources_table
 from experiments.report.texts import LEGEND as TEXTS_LEGEND
 from experiments.report.texts import example_tables
+from experiments.report.toy_weights import toy_table
 
 TOY_CAPTION = (
     "Unlabeled points are shaded from black (low λ) to pink (high λ), labeled points are orange, "
@@ -107,7 +108,7 @@ def results_section(settings: Sequence[Setting], comparisons: Sequence[Compariso
 
 
 def toy_section(settings: Sequence[Setting]) -> list[Block]:
-    """Return the panels of Figs. 1 and 2, and of other toy sets if there are any."""
+    """Return Figs. 1 and 2, other toy sets if there are any, and what their weights show."""
     groups = (
         ("figure-1-linear", "Fig. 1, linearly separable data", FIGURE_1),
         ("figure-2-circles-moons", "Fig. 2, circles and moons", FIGURE_2),
@@ -118,6 +119,8 @@ def toy_section(settings: Sequence[Setting]) -> list[Block]:
         rows = toy_rows(settings, datasets)
         if rows:
             blocks.append(Picture(name, toy_figure(rows), title, TOY_CAPTION, wide=True))
+            table = toy_table(settings, datasets)
+            blocks.extend([table] if table else [])
     return [Heading("Toy sets: boundaries and weights"), *blocks] if blocks else []
 
 

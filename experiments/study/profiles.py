@@ -17,8 +17,12 @@ _RUN = {"threads": 1}
 TOY_METHODS = {
     "supervised": {"algorithm": "supervised"},
     "pseudo_label": {"algorithm": "pseudo_label", "weighting": "fixed"},
-    "pseudo_label_learned": {"algorithm": "pseudo_label", "weighting": "per_example"},
-}
+    "pseudo_label_learned": {
+        "algorithm": "pseudo_label", "weighting": "per_example",
+        "influence_params": "all", "inverse_hessian": "conjugate_gradient",
+    },
+    "pseudo_label_learned_last_layer": {"algorithm": "pseudo_label", "weighting": "per_example"},
+}  # fmt: skip
 IMAGE_METHODS = {
     "supervised": {"algorithm": "supervised"},
     "supervised_v_as_labels": {"algorithm": "supervised", "validation_as_labels": True},
@@ -45,10 +49,14 @@ TEXT_METHODS = {
     "uda_learned": {"algorithm": "uda", "weighting": "per_example"},
 }
 
-# DEVIATION: the paper prints no constants for Sec. 4.1; with these Lambda acts before the
-# pseudo-labels have hardened (N = 10 and eta = 0.05 came too late on circles and moons).
+# DEVIATION: the paper prints no constants for Sec. 4.1. Eq. 6 asks for a minimum: without decay the
+# separable points have none. And it asks about today's pseudo-labels: with beta_1 = 0.9 an example
+# whose label has turned right is still weighted down for the wrong one that it had, and half of
+# Lambda ends at 0. 620 steps end at iteration 30, the last one that the paper shows.
 _TOY = _RUN | {
-    "steps": 600, "eval_every": 10, "checkpoint_every": 300, "inner_steps": 5, "lambda_lr": 0.3,
+    "steps": 620, "eval_every": 10, "checkpoint_every": 310, "inner_steps": 20, "lambda_lr": 0.3,
+    "madam_beta1": 0.0, "damping": 0.01, "lambda_batch": -1, "learning_rate": 0.003,
+    "weight_decay": 0.003,
 }  # fmt: skip
 
 # DEVIATION: FixMatch's constants are made for a million steps. For six hundred: averages over the

@@ -41,11 +41,14 @@ def weight_store(settings: TrainingSettings, num_unlabeled: int) -> WeightStore:
     optimizer = {
         "madam": lambda: MAdam(
             learning_rate=settings.lambda_lr,
+            beta_1=settings.madam_beta1,
             epsilon=settings.madam_epsilon,
             step_count=settings.madam_t,
             mask=settings.madam_mask,
         ),
-        "adam": lambda: LambdaAdam(settings.lambda_lr, epsilon=settings.madam_epsilon),
+        "adam": lambda: LambdaAdam(
+            settings.lambda_lr, beta_1=settings.madam_beta1, epsilon=settings.madam_epsilon
+        ),
         "sgd": lambda: keras.optimizers.SGD(settings.lambda_lr),
     }[settings.lambda_optimizer]()
     return WeightStore(

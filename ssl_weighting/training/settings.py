@@ -66,6 +66,7 @@ class TrainingSettings(Derived):
     lambda_max: float = float("inf")
     madam_t: str = "per_example"
     madam_mask: str = "nonzero"
+    madam_beta1: float = 0.9
     madam_epsilon: float = 1e-60
     # Alg. 1 outside Eq. 6.
     inner_steps: int = 512

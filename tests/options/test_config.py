@@ -183,7 +183,9 @@ OUT_OF_RANGE = {
     "2 or more": ("folds",),
     "at least 3: [CLS], a piece, [SEP]": ("max_len",),
     "6n + 4 with n >= 1 (10, 16, 22, 28)": ("depth",),
-    r"in [0, 1)": ("batch_norm_decay", "ema_decay", "contamination_rate", "feature_dropout"),
+    r"in [0, 1)": (
+        "batch_norm_decay", "ema_decay", "madam_beta1", "contamination_rate", "feature_dropout",
+    ),
     "0 or more, or -1": ("hess_l2_coeff", "ramp_steps", "lambda_batch"),
 }  # fmt: skip
 
@@ -273,7 +275,7 @@ def test_a_family_gives_each_run_its_folder(profile, family):
 @pytest.mark.parametrize("family", PROFILES["default"])
 def test_a_family_of_the_default_profile_compares_on_equal_terms(family):
     varied = {"algorithm", "weighting", "validation_as_labels", "tsa", "threshold", "seed", "out"}
-    varied |= {"validation", "refit", "ramp_steps"}
+    varied |= {"validation", "refit", "ramp_steps", "influence_params", "inverse_hessian"}
     found = configs("default", family, "results")
     for config in found:
         assert {c.seed for c in found if c.dataset == config.dataset} == {1, 2, 3, 4, 5}

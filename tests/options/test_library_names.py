@@ -22,6 +22,7 @@ OTHER_NAMES = {
         for name in ("iterations", "tolerance", "scale", "repeats")
     },
     ("lambda_lr", "learning_rate"): "Keras's word; the class says whose",
+    ("madam_beta1", "beta_1"): "Keras's word; the class says whose",
     ("madam_epsilon", "epsilon"): "Keras's word; the class says whose",
     ("madam_t", "step_count"): "`MAdam` says whose; t alone is no name in code",
     ("madam_mask", "mask"): "`MAdam` says whose",

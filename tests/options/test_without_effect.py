@@ -33,6 +33,7 @@ TOY = {"dataset": "moons"}
         (IMAGES | {"weighting": "fixed"}, "lambda_max", "learned weights"),
         (IMAGES | {"lambda_optimizer": "adam"}, "madam_t", "--lambda_optimizer=madam"),
         (IMAGES | {"lambda_optimizer": "sgd"}, "madam_epsilon", "an Adam"),
+        (IMAGES | {"lambda_optimizer": "sgd"}, "madam_beta1", "an Adam"),
         (IMAGES | {"inverse_hessian": "identity"}, "damping", "a method that reads H"),
         (IMAGES, "solve_iterations", "--inverse_hessian of conjugate_gradient"),
         (IMAGES | {"inverse_hessian": "neumann"}, "solve_repeats", "stochastic_cg"),
