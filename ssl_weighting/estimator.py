@@ -22,7 +22,14 @@ from ssl_weighting.data.features.labels import (
 )
 from ssl_weighting.training.derived import LEARNED
 from ssl_weighting.training.own_recipe import Situation, TimeTooShort, own_recipe
-from ssl_weighting.training.recipes import FEATURES, HIDDEN_LAYERS, group_of
+from ssl_weighting.training.recipes import (
+    FEATURES,
+    HIDDEN_LAYERS,
+    for_inner,
+    group_of,
+    planned_steps,
+)
+from ssl_weighting.training.solved import STEPS
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -239,12 +246,13 @@ class WeightedSSLClassifier(ClassifierMixin, BaseEstimator):
             uses_unlabeled=not supervised,
             linear=self.head == "linear",
             components=options.get("components"),
-            steps=options.get("steps", 0),
+            steps=planned_steps(options),
             held_out=bool(val_size),
             folds=self.folds,
             group=group_of(batches),
         )
-        given = self._recipe(situation) | {
+        recipe = for_inner(self._recipe(situation), options.get("inner", STEPS))
+        given = recipe | {
             "algorithm": "supervised" if supervised else self.algorithm,
             "weighting": "fixed" if supervised else self.weighting,
             "head": self.head,

@@ -34,7 +34,13 @@ from ssl_weighting.training.own_recipe import (
     planned,
     seconds,
 )
-from ssl_weighting.training.recipes import FEATURES, TWO_VIEWS, group_of
+from ssl_weighting.training.recipes import (
+    FEATURES,
+    TWO_VIEWS,
+    for_inner,
+    group_of,
+    planned_steps,
+)
 
 # Seconds of a pass through a frozen net on a CPU core, twice what was measured on a 2-core machine:
 # an image of 96x96 through EfficientNet-Lite0 (1.7 ms), a token through MiniLM (0.3 ms).
@@ -116,6 +122,7 @@ def has_gpu() -> bool:
 def _fitting(chosen, config):
     """Leave out the batch of a Lambda-step that takes the next theta-step's."""
     left = () if config.infl_fresh_batch else ("lambda_batch",)
+    chosen = for_inner(chosen, config.inner)
     return {name: value for name, value in chosen.items() if name not in left}
 
 
@@ -209,7 +216,7 @@ def _situation(counts, options, budget, backbone=NO_BACKBONE) -> Situation:
         linear=options.get("head", Config.head) == "linear",
         frozen=backbone in (EFFICIENTNET_LITE0, MINILM),  # of other nets the width is not known
         components=options.get("components"),
-        steps=options.get("steps", 0),
+        steps=planned_steps(options),
         held_out=_asks_for_v(options),
         folds=options.get("folds", Config.folds),
         group=group_of(FEATURES | {"interleave": False} | options),

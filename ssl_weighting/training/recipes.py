@@ -81,6 +81,23 @@ LAMBDA_STEPS, WARM_UP = 60, 10  # of a run; one over its share of the steps
 AVERAGES_OF_A_SHORT_RUN = 10  # decays are at most such that averages cover a tenth of a run
 
 
+# What own data would have of an optimizer's steps and batches, which a solve has none of.
+_OF_STEPS = (
+    "steps", "learning_rate", "solve_iterations", "solve_tolerance", "lambda_batch",
+    "lambda_warmup_steps", "inner_steps",
+)  # fmt: skip
+
+
+def planned_steps(options: Mapping[str, Any]) -> int:
+    """Return the optimizer's steps that options ask for; 0: as many as time allows."""
+    return 0 if options.get("inner") == SOLVE else options.get("steps", 0)
+
+
+def for_inner(recipe: Mapping[str, Any], inner: str) -> dict[str, Any]:
+    """Return what of a recipe for own data holds for a kind of theta-step."""
+    return {n: v for n, v in recipe.items() if inner != SOLVE or n not in _OF_STEPS}
+
+
 def ramp_steps(algorithm: str, steps: int) -> int:
     """Return over how many steps an algorithm's wu rises."""
     return round(RAMPS.get(algorithm, 0.0) * steps)

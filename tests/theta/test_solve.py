@@ -7,9 +7,11 @@ from feature_files import arrays, write_npz
 
 from experiments.assemble.build import build, load_splits
 from experiments.options.effects import without_effect
+from experiments.options.own_plan import plan
 from experiments.options.presets import make_config
+from experiments.runs.again import Kept
 from experiments.runs.state import capture, restore
-from ssl_weighting import objective
+from ssl_weighting import WeightedSSLClassifier, objective
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.theta.convex_head import minimum
 from ssl_weighting.theta.step import NonFiniteError
@@ -226,3 +228,32 @@ def test_views_that_would_have_to_be_made_are_refused(made):
         made(algorithm="fixmatch")
     assert made(algorithm="fixmatch", feature_views="none").trainer.source.views == 1
     assert offence(make_config(dataset="features:mine.npz", inner="solve")) is None
+
+
+def test_the_estimator_solves_too():
+    found = arrays()
+    model = WeightedSSLClassifier(
+        random_state=0, validation="cross_fit", options={"inner": "solve", "steps": 6}
+    )
+    model.fit(found["x_train"], found["y_train"], found["x_unlabeled"])
+    steps = [entry["step"] for entry in model.history_ if entry["kind"] == "train"]
+    assert steps == [*range(1, 7), *range(7, 13)], "six solves, and six of the refit"
+    assert (model.visits_ == 5).all() and len(np.unique(model.example_weights_)) > 2
+    assert model.score(found["x_test"], found["y_test"]) > 0.6
+
+
+def test_own_recipe_leaves_solves_their_steps(files):
+    given = {"dataset": files["plain"], "inner": "solve", "num_labeled": 30, "out": ""}
+    config = make_config(**plan(given).options | given)
+    assert (config.steps, config.inner_steps, config.inverse_hessian) == (24, 1, "exact")
+    assert 0 < config.weight_decay != 0.003 and config.refit and config.cross_fits
+
+
+def test_a_run_in_place_of_another_is_the_run_that_it_is_alone(made):
+    kept = Kept()
+    first = drive(kept.in_place_of(made(components=3, seed=1)), 4)
+    second = kept.in_place_of(made(components=3, seed=2))
+    assert second is first
+    ours, alone = (capture(drive(run, 4)) for run in (second, made(components=3, seed=2)))
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, alone[name], err_msg=name)
