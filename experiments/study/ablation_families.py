@@ -22,13 +22,15 @@ ABLATION_OPTIONS = {
     "learning_rate": 0.02, "steps": 1200, "eval_every": 30, "log_every": 300,
     "checkpoint_every": 1200, "keep_checkpoints": 1, "inner_steps": N, "lambda_lr": ETA,
     "lambda_batch": 256,
+    "inverse_hessian": "exact",
 }  # fmt: skip
 
+NEUMANN = "inverse_neumann"
 # Table A1: method -> its words.
 INVERSES = {
     "per_example": "exact, last layer (the paper's)",
     "inverse_identity": "identity (Luketina et al.)",
-    "inverse_neumann": "Neumann (Lorraine et al.)",
+    NEUMANN: "Neumann (Lorraine et al.)",
     "inverse_outer_product": "outer product (Larsen et al.)",
     "inverse_conjugate_gradient": "conjugate gradients",
     "inverse_stochastic_cg": "stochastic CG",
