@@ -3,8 +3,9 @@
     python -m experiments.make_study
 
 A run folder wins over the record's line of the same run. Runs that are not there are listed as not
-run. Writes README.md, method.md, families/, figures/ and the record itself, runs.csv, which is to
-be committed: what stands there with the study's options is not trained again.
+run. Writes README.md, method.md, ablations.md, families/, figures/ and the record itself, runs.csv
+and the ablations' curves, ablation_curves.csv, which are to be committed: what stands in runs.csv
+with the study's options is not trained again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from absl import app, flags
 
 from experiments.runs.errors import friendly
 from experiments.runs.record import before_refit, read_run
+from experiments.study.ablation_curves import FILE as CURVES
+from experiments.study.ablation_curves import Curve, curve_of, read_curves
+from experiments.study.ablation_families import RECIPE_FAMILY
 from experiments.study.page import write_study
 from experiments.study.plan import options_hash, plans
 from experiments.study.rows import Key, Row, method_before, read_rows, row_of
@@ -58,6 +62,24 @@ def finished_rows(runs: Path | str, recorded: dict[Key, Row], commit: str = "") 
     return found
 
 
+def finished_curves(runs: Path | str) -> dict[Key, Curve]:
+    """Return the curve of every finished run below `runs` that a figure draws.
+
+    Raises:
+        RunError: a finished run contradicts itself or cannot be read.
+    """
+    found = {}
+    for path in sorted(Path(runs).glob(f"{RECIPE_FAMILY}/*/seed_*/summary.json")):
+        name = path.parent.relative_to(runs).as_posix()
+        run = read_run(path.parent, name)
+        if run is None:
+            continue
+        family, method, _ = name.split("/")
+        curve = curve_of(run, options_hash(run.config["config"]))
+        found |= {(family, method, run.seed): curve} if curve else {}
+    return found
+
+
 def main(arguments: Sequence[str]) -> None:
     """Write the page and say what it holds."""
     if len(arguments) > 1:
@@ -71,7 +93,8 @@ def main(arguments: Sequence[str]) -> None:
         out = Path(flags.FLAGS.out)
         recorded = read_rows(out / "runs.csv")
         rows = recorded | finished_rows(flags.FLAGS.runs, recorded, flags.FLAGS.commit)
-        document = write_study(plans(), rows, out)
+        curves = read_curves(out / CURVES) | finished_curves(flags.FLAGS.runs)
+        document = write_study(plans(), rows, out, curves)
     print(f"{document.subtitle} Page: {out / 'README.md'}")
 
 

@@ -5,6 +5,7 @@ One V serves all seeds of a family, unless `own_v` draws it by the seed.
 
 from __future__ import annotations
 
+from experiments.study.ablation_families import ABLATIONS
 from experiments.study.feature_families import FEATURE_STUDY
 from experiments.study.methods import GRID, STUDY_METHODS
 
@@ -147,3 +148,4 @@ SECONDARY = {
 }  # fmt: skip
 STUDY |= SECONDARY
 STUDY |= FEATURE_STUDY
+STUDY |= ABLATIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.pages.statistics import PairedDifference, paired_difference
@@ -144,15 +144,17 @@ class Family:
     def of(self, method: str) -> dict[int, Row]:
         """Return seed -> run of a method, or the run that was chosen as the tuned scalar."""
         if method == TUNED:
-            return self._tuned()
+            return self.least_on_v(self.grid())
         return {s: self.rows[method, s] for s in self.plan.seeds if (method, s) in self.rows}
 
-    def _tuned(self):
-        """Return seed -> the run of the grid with the least error on V, where all of it was run."""
-        grid = self.grid()
+    def least_on_v(self, methods: Sequence[str]) -> dict[int, Row]:
+        """Return seed -> the run of `methods` with the least error on V, ties by the loss.
+
+        Seeds without all of them have none.
+        """
         found = {}
-        for seed in self.plan.seeds if len(grid) > 1 else ():
-            runs = [self.rows.get((method, seed)) for method in grid]
+        for seed in self.plan.seeds if len(methods) > 1 else ():
+            runs = [self.rows.get((method, seed)) for method in methods]
             if all(run is not None and run.validation_error is not None for run in runs):
                 found[seed] = min(runs, key=lambda run: (run.validation_error, run.validation_loss))
         return found

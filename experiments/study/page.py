@@ -24,6 +24,10 @@ from experiments.pages.wording import plural, unique
 from experiments.study import figures as study_figures
 from experiments.study import gains
 from experiments.study import tables as study_tables
+from experiments.study.ablation_curves import FILE as CURVES
+from experiments.study.ablation_curves import Curves, curves_text
+from experiments.study.ablations import PAGE as ABLATIONS_PAGE
+from experiments.study.ablations import ablations_document
 from experiments.study.agreement import FILE as AGREEMENT_FILE
 from experiments.study.agreement import Agreement, read_agreements
 from experiments.study.families_found import Family, FamilyPlan
@@ -117,6 +121,7 @@ def study_documents(
     plans: Sequence[FamilyPlan],
     rows: Mapping[Key, Row],
     agreements: Mapping[Key, Agreement] = MappingProxyType({}),
+    curves: Curves = MappingProxyType({}),
 ) -> dict[str, Document]:
     """Build the pages of whatever was run: file -> page, the one to begin with last."""
     families, unused = sort_into(plans, rows)
@@ -128,12 +133,19 @@ def study_documents(
     pages[METHOD] = Document("The study: method", subtitle, (Bullets(CONTENTS[:1]), *blocks))
     count, wanted = len(rows) - len(unused), sum(len(f.plan.options) for f in families)
     subtitle = f"{count} of {plural(wanted, 'run')} finished; method.md lists what is missing."
+    if ablations := ablations_document({family.plan.name: family for family in there}, curves):
+        pages[ABLATIONS_PAGE] = ablations
     pages["README.md"] = Document(TITLE, subtitle, tuple(_front_blocks(families, agreements)))
     return pages
 
 
-def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path | str) -> Document:
-    """Write figures/*.png, runs.csv and the pages below `out`, README.md last; return that page.
+def write_study(
+    plans: Sequence[FamilyPlan],
+    rows: Mapping[Key, Row],
+    out: Path | str,
+    curves: Curves = MappingProxyType({}),
+) -> Document:
+    """Write figures/*.png, the records and the pages below `out`, README.md last; return that page.
 
     Pictures and pages of families that an earlier study had and this one has not are deleted.
 
@@ -142,10 +154,12 @@ def write_study(plans: Sequence[FamilyPlan], rows: Mapping[Key, Row], out: Path 
         RunError: its record of agreements cannot be read.
         OSError: `out` cannot be written.
     """
-    pages = study_documents(plans, rows, read_agreements(Path(out) / AGREEMENT_FILE))
+    pages = study_documents(plans, rows, read_agreements(Path(out) / AGREEMENT_FILE), curves)
     pictures = {p.name: p.png for page in pages.values() for p in pictures_in(page.blocks)}
     files = {f"figures/{name}.png": png for name, png in pictures.items()}
     files["runs.csv"] = rows_text(rows.values())
+    if curves:
+        files[CURVES] = curves_text(curves)
     for name, page in pages.items():
         figures = "../figures" if "/" in name else "figures"
         files[name] = render_markdown(page, figures)

@@ -1,0 +1,170 @@
+"""What the paper says of its ablations (Sec. 4.3), and what our paired intervals say of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from experiments.pages.statistics import PairedDifference, paired_difference
+from experiments.study.ablation_curves import Curves
+from experiments.study.ablation_families import (
+    CELLS,
+    INVERSES,
+    LABELS,
+    LABELS_OF_SIZES,
+    NEUMANN,
+    OPTIMIZERS,
+    RECIPE_FAMILY,
+    SINGLES,
+    SIZES,
+    name_of,
+)
+from experiments.study.families_found import LEARNED, Family
+from experiments.study.rows import Row
+
+HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "no reliable difference", "not run"
+Families = Mapping[str, Family]  # by name
+Runs = Mapping[int, Row]  # by seed
+
+
+TIE = 1.0  # point: what counts as equal
+EARLY = 0.25  # of a run: Fig. 3's earlier iterations
+
+
+class Claim(NamedTuple):
+    """One comparison: the first is to have the smaller error, or both the same."""
+
+    words: str
+    difference: PairedDifference | None  # points; None: no pair
+    tie: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says: `HOLDS` wholly below zero, `FAILS` above, else `OPEN`.
+
+        Of a tie: `HOLDS` wholly within `TIE` of zero, `FAILS` wholly on one side, else `OPEN`.
+        """
+        if self.difference is None:
+            return NOT_RUN
+        low, high = self.difference.low, self.difference.high
+        if low is None or high is None:
+            return OPEN
+        if high < 0.0 if not self.tie else low > -TIE and high < TIE:
+            return HOLDS
+        return FAILS if low > 0.0 or (self.tie and high < 0.0) else OPEN
+
+
+def tuned(family: Family, optimizer: str) -> dict[int, Row]:
+    """Return seed -> the run of an optimizer with the step size that is best on V."""
+    return family.least_on_v(tuple(OPTIMIZERS[optimizer]))
+
+
+def single(family: Family) -> dict[int, Row]:
+    """Return seed -> the run of one λ with the step size that is best on V."""
+    return family.least_on_v(tuple(SINGLES))
+
+
+def hessian_claims(families: Families, curves: Curves) -> list[Claim]:
+    """Return Fig. 3's: the exact inverse against the others, early, on V and on the test set."""
+    family = families.get(RECIPE_FAMILY)
+    if family is None:
+        return []
+    ours, others = family.of(LEARNED), [method for method in INVERSES if method != LEARNED]
+    early = paired_difference(*(_early(family.of(m), curves) for m in (LEARNED, NEUMANN)))
+    words = f"V, first {EARLY:.0%} of training: exact − {INVERSES[NEUMANN]}"
+    found = [Claim(words, early, tie=True)]
+    for name, column in (("V", "validation_error"), ("test set", "test_error")):
+        found += [
+            Claim(f"{name}: exact − {INVERSES[m]}", between(ours, family.of(m), column))
+            for m in others
+        ]
+    return found
+
+
+def _early(runs, curves):
+    """Return seed -> mean error on V over the first part of training, where it is recorded."""
+    found = {}
+    for seed, row in runs.items():
+        curve = curves.get(row.key)
+        if curve and curve.options == row.options:
+            pairs = zip(curve.steps, curve.errors, strict=True)
+            values = [error for step, error in pairs if step <= EARLY * row.steps]
+            found |= {seed: sum(values) / len(values)} if values else {}
+    return found
+
+
+def single_claims(families: Families) -> list[Claim]:
+    """Return Fig. 4 left's: one λ an example against one λ, by the number of labels."""
+    found = []
+    for count in LABELS:
+        if family := families.get(name_of(count, SIZES[-1])):
+            difference = between(family.of(LEARNED), single(family), "test_error")
+            found.append(Claim(f"{count:,} labels: one λ an example − one λ", difference))
+    return found
+
+
+def optimizer_claims(families: Families) -> list[Claim]:
+    """Return Fig. 4 centre's: M-Adam, then SGD, then Adam, by error on V."""
+    family = families.get(RECIPE_FAMILY)
+    if family is None:
+        return []
+    runs = {name: tuned(family, name) for name in OPTIMIZERS}
+    return [
+        Claim(f"V: {one} − {other}", between(runs[one], runs[other], "validation_error"))
+        for one, other in (("M-Adam", "SGD"), ("SGD", "Adam"), ("M-Adam", "Adam"))
+    ]
+
+
+def size_claims(families: Families) -> list[Claim]:
+    """Return Fig. 4 right's: each |V| against the next smaller, and the largest to the smallest."""
+    found = []
+    for labels in LABELS_OF_SIZES:
+        runs = {size: of_size(families, labels, size) for size in SIZES}
+        for small, large in (*itertools.pairwise(SIZES), (SIZES[0], SIZES[-1])):
+            if runs[small] or runs[large]:
+                words = f"{labels} labels: |V| = {large:,} − |V| = {small:,}"
+                found.append(Claim(words, between(runs[large], runs[small], "test_error")))
+    return found
+
+
+def cell_claims(families: Families) -> list[Claim]:
+    """Return Table 3's: the middle (N, η) against the four around it, by error on V."""
+    family = families.get(RECIPE_FAMILY)
+    if family is None:
+        return []
+    middle = family.of(LEARNED)
+    return [
+        Claim(
+            f"V: {_cell(LEARNED)} − {_cell(method)}",
+            between(middle, family.of(method), "validation_error"),
+        )
+        for method in CELLS
+        if method != LEARNED
+    ]
+
+
+def of_size(families: Families, labels: int, size: int, method: str = LEARNED) -> dict[int, Row]:
+    """Return seed -> run with so many labels and so large a V; {} without its family."""
+    family = families.get(name_of(labels, size))
+    return family.of(method) if family else {}
+
+
+def between(runs: Runs, others: Runs, column: str) -> PairedDifference | None:
+    """Return the paired difference of a column, over the seeds where both have it and one source.
+
+    Splits are not asked for: where |V| differs they differ by design.
+    """
+    seeds = [s for s in runs if s in others and runs[s].source == others[s].source]
+    return paired_difference(*(dict(_values(found, column, seeds)) for found in (runs, others)))
+
+
+def _values(runs, column, seeds) -> Iterator[tuple[int, float]]:
+    for seed in seeds:
+        if (value := getattr(runs[seed], column)) is not None:
+            yield seed, value
+
+
+def _cell(method):
+    n, eta = CELLS[method]
+    return f"({n}, {eta:g})"
