@@ -66,6 +66,7 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         validation_as_labels=config.validation_as_labels,
         val_order=config.val_order,
         labeled_rows=_labeled_rows(config, raw),
+        labeled_imbalance=config.labeled_imbalance,
     )
     # Last: D, V, and what is drawn or spoilt of U are those of the run without a list.
     splits = without_excluded(config, contaminate(splits, config.contamination, rate, config.seed))

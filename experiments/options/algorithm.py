@@ -49,6 +49,10 @@ class AlgorithmOptions:
             lambda c: c.model != "bert" and c.algorithm == "uda",
         ),
     )
+    class_balanced: bool = _option(
+        False,
+        "labeled terms weigh as the inverse frequency of their class among the labels trained on",
+    )
     threshold: float = _option(
         0.95,
         "confidence mask; 0 keeps every row",

@@ -41,6 +41,7 @@ def check_combinations(config) -> None:
         )
     _check_model(config)
     _check_labeled_set(config)
+    _check_labels(config)
     _check_steps(config)
     _check_cross_fit(config)
     _check_influence(config)
@@ -83,6 +84,22 @@ def _check_model(config):
         raise ValueError(
             "--text_augment must be tf_idf or uniform where --views asks for strong views of "
             f"texts. Received: --text_augment=none, --views={config.views}"
+        )
+
+
+def _check_labels(config):
+    if config.class_balanced and config.algorithm in MIXING:
+        raise ValueError(
+            "--class_balanced needs rows of one label each: --algorithm other than "
+            f"{', '.join(MIXING)}. Received: --algorithm={config.algorithm}"
+        )
+    drawn = config.num_labeled and config.labeled_set == "drawn"
+    if config.labeled_imbalance != 1 and not drawn:
+        raise ValueError(
+            "--labeled_imbalance must be 1 where labels are given: it needs --num_labeled greater "
+            f"than 0 and --labeled_set=drawn. Received: --labeled_imbalance="
+            f"{config.labeled_imbalance:g}, --num_labeled={config.num_labeled}, "
+            f"--labeled_set={config.labeled_set}"
         )
 
 

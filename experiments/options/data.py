@@ -133,6 +133,13 @@ class DataOptions:
         needs=_IMAGES,
         departs=True,
     )
+    labeled_imbalance: float = _option(
+        1.0,
+        "sizes of D's classes fall geometrically from the first to 1/R of it; 1: as V's",
+        Range("1 or more", lambda x: x >= 1),
+        needs=Need("images or features", lambda c: c.model in ("wide_resnet", "features")),
+        departs=True,
+    )
     allow_overlap: bool = _option(
         False,
         "labeled examples may also stand in V",
@@ -169,8 +176,9 @@ class DataOptions:
         departs=True,
     )
     contamination: str = _option(
-        "none", "what is wrong with U, for studies", choices=KINDS, needs=_IMAGES, departs=True
-    )
+        "none", "what is wrong with U, for studies", choices=KINDS, needs=_IMAGES,
+        departs=True,
+    )  # fmt: skip
     contamination_rate: float = _option(
         0.0,
         "how much: share foreign or corrupt, or last class over first; 0: 0.5, 0.3, 0.1",

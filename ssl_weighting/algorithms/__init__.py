@@ -2,6 +2,7 @@
 
 import inspect
 
+from ssl_weighting.algorithms.class_balanced import ClassBalanced, class_weights
 from ssl_weighting.algorithms.fixmatch import FixMatch
 from ssl_weighting.algorithms.mean_teacher import MeanTeacher
 from ssl_weighting.algorithms.mixmatch import MixMatch
@@ -53,6 +54,7 @@ def make_algorithm(name: str, **settings):
 
 
 __all__ = [
-    "ALGORITHMS", "ORACLE", "ORACLE_ALGORITHMS", "SETTINGS", "Oracle", "make_algorithm",
+    "ALGORITHMS", "ORACLE", "ORACLE_ALGORITHMS", "SETTINGS", "ClassBalanced", "Oracle",
+    "class_weights", "make_algorithm",
     *(kind.__name__ for kind in ALGORITHMS.values()),
 ]  # fmt: skip

@@ -29,6 +29,31 @@ def greedy_counts(class_counts: np.ndarray, num_examples: int) -> np.ndarray:
     return counts
 
 
+def geometric_counts(num_classes: int, num_examples: int, ratio: float) -> np.ndarray:
+    """Return class sizes that fall geometrically from the first to 1/ratio of it at the last.
+
+    Exact sizes are rounded by largest remainders, the lowest class first on ties. A class that
+    would get none then takes one of the largest.
+
+    Args:
+        num_classes: C, at least 2.
+        num_examples: their sum, at least C.
+        ratio: at least 1; 1: sizes that differ by one at most.
+
+    Returns:
+        [C] int64, none 0.
+    """
+    share = ratio ** (-np.arange(num_classes) / (num_classes - 1))
+    exact = num_examples * share / share.sum()
+    counts = np.floor(exact).astype(np.int64)
+    left = num_examples - counts.sum()
+    counts[np.argsort(counts - exact, kind="stable")[:left]] += 1
+    while not counts.all():
+        counts[np.argmax(counts)] -= 1
+        counts[np.argmin(counts)] = 1
+    return counts
+
+
 def greedy_rows(
     labels: np.ndarray,
     class_names: tuple[str, ...],
@@ -37,6 +62,7 @@ def greedy_rows(
     what: str,
     allowed: np.ndarray | None = None,
     balanced: bool = False,
+    counts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw rows in the proportions of `greedy_counts`.
 
@@ -52,6 +78,7 @@ def greedy_rows(
         what: the argument that asked for `num_examples`, for errors.
         allowed: [n] bool, rows that may be drawn; None for all. The proportions are those of all.
         balanced: as many of each class, whatever the frequencies (the first ones get one more).
+        counts: [C] int64 summing to `num_examples`, in place of these proportions.
 
     Returns:
         [num_examples] int64 rows, ascending.
@@ -61,7 +88,7 @@ def greedy_rows(
     """
     rows_of = [np.flatnonzero(labels == c) for c in range(len(class_names))]
     sizes = [1 if balanced else len(rows) for rows in rows_of]
-    wanted = greedy_counts(np.array(sizes), num_examples)
+    wanted = greedy_counts(np.array(sizes), num_examples) if counts is None else counts
     for rows in rows_of if rng else ():
         rng.shuffle(rows)
     if allowed is not None:

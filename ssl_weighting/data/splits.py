@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from ssl_weighting.data.class_profile import greedy_rows
+from ssl_weighting.data.class_profile import geometric_counts, greedy_rows
 from ssl_weighting.data.copies import are_copies, first_rows
 from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
 from ssl_weighting.data.numbers import check_whole
@@ -29,6 +29,7 @@ def make_splits(
     validation_as_labels: bool = False,
     val_order: str = "drawn",
     labeled_rows: np.ndarray | None = None,
+    labeled_imbalance: float = 1.0,
 ) -> DataSplits:
     """Return D, U, V and the test set.
 
@@ -52,6 +53,8 @@ def make_splits(
             which are the first of each class in the set's order, whatever the seeds.
         labeled_rows: [num_labeled] rows of the training set that are D, in this order, for sets
             whose D is published; V is then drawn among the others. None to draw D.
+        labeled_imbalance: R; where it is not 1, the sizes of D's classes fall geometrically from
+            the first class to 1/R of it (`geometric_counts`), whatever the frequencies. V's do not.
 
     Returns:
         The splits; nothing of the test set is in the other parts unless `raw` repeats itself.
@@ -66,13 +69,14 @@ def make_splits(
     train, names = raw.train, raw.class_names
     fixed = None if labeled_rows is None else np.asarray(labeled_rows)
     _check_labeled_rows(raw, fixed, num_labeled)
+    _check_imbalance(labeled_imbalance, fixed, num_labeled)
     validation, in_validation = _validation(raw, val_size, val_order, val_seed, fixed)
     # DEVIATION: the release may put an example of V into D (n|V|/50,000 of them on average), which
     # the paper's wording excludes. Copies count as the same example.
     free = None if allow_overlap or fixed is not None else ~are_copies(train, validation)
     rows = fixed
     if rows is None:
-        rows = _drawn(raw, num_labeled, seed, free)
+        rows = _drawn(raw, num_labeled, seed, free, labeled_imbalance)
     labeled = train.take(rows)
     outside, notes = ~in_validation, raw.notes
     if raw.copies_are_one:
@@ -219,14 +223,16 @@ def sources_of_u(splits: DataSplits) -> np.ndarray:
     return found
 
 
-def _drawn(raw, num_labeled, seed, free) -> np.ndarray:
+def _drawn(raw, num_labeled, seed, free, imbalance) -> np.ndarray:
     """Return the rows of D, drawn from those that are `free` [n] bool; None: from all."""
     labels, names = raw.train.labels, raw.class_names
     if num_labeled is not None:
         # RandomState's legacy stream never changes between numpy versions. DEVIATION: the release
         # keeps file order for seed 0; data that people sort by name or time would bias D.
         rng = np.random.RandomState(seed)
-        return greedy_rows(labels, names, num_labeled, rng, "num_labeled", free)
+        even = imbalance == 1
+        sizes = None if even else geometric_counts(len(names), num_labeled, imbalance)
+        return greedy_rows(labels, names, num_labeled, rng, "num_labeled", free, counts=sizes)
     rows = np.arange(len(labels)) if free is None else np.flatnonzero(free)
     missing = sorted(set(range(len(names))) - set(labels[rows].tolist()))
     if missing:
@@ -300,6 +306,15 @@ def _check_labeled_rows(raw, rows, num_labeled) -> None:
         raise ValueError(
             "`labeled_rows` must have examples of every class. "
             f"Received: rows of {[raw.class_names[c] for c in sorted(labels)]} only."
+        )
+
+
+def _check_imbalance(imbalance, rows, num_labeled) -> None:
+    given = rows is not None or num_labeled is None
+    if not 1 <= imbalance < np.inf or (given and imbalance != 1):
+        raise ValueError(
+            "`labeled_imbalance` must be 1, or more where D is drawn, neither `labeled_rows` nor "
+            f"all that V leaves. Received: {imbalance}. Ask for `num_labeled` examples."
         )
 
 

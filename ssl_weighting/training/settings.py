@@ -32,6 +32,7 @@ class TrainingSettings(Derived):
     # The base algorithm.
     algorithm: str = "fixmatch"
     uda_version: str = "2019"
+    class_balanced: bool = False
     threshold: float = 0.95
     temperature: float = 1.0
     entropy_coefficient: float = 0.0

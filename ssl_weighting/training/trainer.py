@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from ssl_weighting.algorithms import ORACLE, Oracle, make_algorithm
+from ssl_weighting.algorithms import ORACLE, ClassBalanced, Oracle, class_weights, make_algorithm
 from ssl_weighting.bilevel import BilevelTrainer
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.examples import DataSplits, Examples
@@ -124,6 +124,9 @@ def _algorithm(settings, splits, model, ema, options):
     }
     every = algorithm_settings(settings) | made | dict(options)
     algorithm = make_algorithm(settings.algorithm, **every)
+    if settings.class_balanced:
+        weights = class_weights(splits.labeled.labels, splits.num_classes)
+        algorithm = ClassBalanced(algorithm, weights)
     return Oracle(algorithm, splits.unlabeled.labels) if settings.weighting == ORACLE else algorithm
 
 

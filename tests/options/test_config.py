@@ -179,6 +179,7 @@ OUT_OF_RANGE = {
         "bert_trainable_layers", "feature_noise", "feature_mixing", "views",
         "components",
     ),
+    "1 or more": ("labeled_imbalance",),
     "2 or more": ("folds",),
     "at least 3: [CLS], a piece, [SEP]": ("max_len",),
     "6n + 4 with n >= 1 (10, 16, 22, 28)": ("depth",),
