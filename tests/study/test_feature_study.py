@@ -243,3 +243,10 @@ def test_a_run_of_another_process_is_left_to_it(monkeypatch, tmp_path, capsys):
     methods = [method for method, _ in trained]
     assert methods == ["v_as_labels"] * 9 + ["fixed_1"] * 9, "method by method, from the last"
     assert capsys.readouterr().out.count("another process trains it") == 2
+
+
+def test_only_biased_labels_are_compared_with_balanced_ones():
+    names = {name for name, family in STUDY.items() if "v_as_labels_balanced" in family["methods"]}
+    assert names and all(name.endswith("_labeled_imbalance") for name in names)
+    (config, *_) = chosen(min(names), "r", "", "*/v_as_labels_balanced")
+    assert config.class_balanced and config.labeled_imbalance == 10 and config.val_size == 20
