@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,15 +71,34 @@ def with_inputs(splits: DataSplits, raw: BackboneSet) -> BackboneSplits:
 # The runs of a family read their features once, with views and without.
 @functools.lru_cache(maxsize=2)
 def _load(asked: Extraction, cache_dir: str | None) -> BackboneSet:
-    work = plan(asked, cache_dir)
     net = Path(asked.backbone).name  # of what has a folder the last part
+    with features_folder(cache_dir) as folder:
+        return _made(plan(asked, cache_dir), net, folder)
+
+
+@contextlib.contextmanager
+def features_folder(cache_dir: str | None) -> Iterator[Path]:
+    """Give the folder of files of features; without a cache one that goes away."""
     if cache_dir is not None:
-        return _made(work, net, Path(cache_dir) / "features")
+        yield Path(cache_dir) / "features"
+        return
     with tempfile.TemporaryDirectory() as folder:
-        return _made(work, net, Path(folder))
+        yield Path(folder)
 
 
-def _made(work: Work, net: str, folder: Path, say: Callable[[str], object] = print) -> BackboneSet:
+def _made(work: Work, net: str, folder: Path) -> BackboneSet:
+    path, arrays, about = made_arrays(work, net, folder)
+    parts, class_names = features_by_part(path, arrays)
+    skipped = tuple(map(tuple, about.pop("skipped")))
+    about["notes"] = tuple(about["notes"])
+    told = {"skipped": skipped, "texts": work.source.texts}
+    return BackboneSet(class_names=class_names, **told, **about, **parts)
+
+
+def made_arrays(
+    work: Work, net: str, folder: Path, say: Callable[[str], object] = print
+) -> tuple[Path, dict[str, np.ndarray], dict]:
+    """Return a file of features, made where it is not there, its arrays, and what it knows."""
     folder.mkdir(parents=True, exist_ok=True)
     # What it is called is kept with it: the same pictures in another folder are another set.
     digest = hashlib.sha256(f"{work.digest()} {work.source.title}".encode()).hexdigest()
@@ -86,12 +106,7 @@ def _made(work: Work, net: str, folder: Path, say: Callable[[str], object] = pri
     inputs = {"backbone": work.recipe["backbone"], "image_size": str(work.side or "")}
     make(work, digest, path, lambda made: made.arrays | {_ABOUT: _about(made, net, inputs)}, say)
     arrays = read_npz(path)
-    about = json.loads(str(arrays.pop(_ABOUT)))
-    parts, class_names = features_by_part(path, arrays)
-    skipped = tuple(map(tuple, about.pop("skipped")))
-    about["notes"] = tuple(about["notes"])
-    told = {"skipped": skipped, "texts": work.source.texts}
-    return BackboneSet(class_names=class_names, **told, **about, **parts)
+    return path, arrays, json.loads(str(arrays.pop(_ABOUT)))
 
 
 def _about(made: FeatureSet, net: str, inputs: Mapping[str, str]) -> np.ndarray:

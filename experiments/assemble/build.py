@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from experiments.assemble.backbone_sets import BackboneSplits, backbone_set, with_inputs
+from experiments.assemble.contaminants import twins, with_foreign_texts
 from experiments.assemble.excluded import digest_of_excluded, without_excluded
 from experiments.assemble.hardware import open_devices
 from experiments.assemble.run import Run
@@ -20,11 +21,11 @@ from experiments.options.features import has_backbone
 from experiments.options.kinds import FEATURE_ROWS, POINTS, TEXTS, kind_of
 from experiments.options.smoke import stand_in
 from ssl_weighting.algorithms.remixmatch import ANGLES
+from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.features.by_name import load_features
 from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.data.images.by_name import load_images
-from ssl_weighting.data.images.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.images.uda_labels import uda_labeled_rows
 from ssl_weighting.data.pipeline import BatchSource
@@ -53,8 +54,11 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         return with_fewer_tests(load_text_splits(config, cache_dir), config.num_test)
     raw = _raw(config, cache_dir)
     rate = config.contamination_rate or RATES[config.contamination]
+    piled = {}
     if config.contamination == "foreign":
-        raw = with_foreign_classes(raw, rate)
+        raw = _with_foreign(config, raw, rate, cache_dir)
+    elif config.contamination == "corrupt" and has_backbone(config):
+        piled["spoil"] = twins(config, cache_dir)
     splits = make_splits(
         raw,
         config.num_labeled or None,
@@ -69,10 +73,17 @@ def load_splits(config: Config, cache_dir: str | None = None) -> DataSplits:
         labeled_imbalance=config.labeled_imbalance,
     )
     # Last: D, V, and what is drawn or spoilt of U are those of the run without a list.
-    splits = without_excluded(config, contaminate(splits, config.contamination, rate, config.seed))
+    spoilt = contaminate(splits, config.contamination, rate, config.seed, **piled)
+    splits = without_excluded(config, spoilt)
     if has_backbone(config):
         splits = with_inputs(splits, raw)
     return with_fewer_tests(splits, config.num_test)
+
+
+def _with_foreign(config, raw, rate, cache_dir):
+    if has_backbone(config) and kind_of(config.dataset) is TEXTS:
+        return with_foreign_texts(config, raw, rate, cache_dir)
+    return with_foreign_classes(raw, rate)
 
 
 def _labeled_rows(config, raw):

@@ -91,6 +91,36 @@ class StoredSet:
         return _feature_set(arrays, self._raw)
 
 
+class Pile:
+    """Unlabeled examples in memory, beside a set.
+
+    Args:
+        title: of the pile, with all that its inputs do not tell of what made them.
+        inputs: [n, ...] images, or tokens [n, 1 + K, L] or [n, L].
+        names: [n] str objects.
+    """
+
+    def __init__(self, title: str, inputs: np.ndarray, names: np.ndarray):
+        self.title, self._inputs, self._names = title, inputs, names
+        self.sizes = {"unlabeled": len(inputs)}
+
+    def digest(self) -> str:
+        """Return the SHA-256 of inputs and names, in hexadecimal."""
+        head = [self._names.tolist(), self._inputs.dtype.str, self._inputs.shape]
+        digest = hashlib.sha256(json.dumps(head).encode())
+        digest.update(np.ascontiguousarray(self._inputs))
+        return digest.hexdigest()
+
+    def inputs(self, part: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs of `rows` [m], and [m] str of "": all can be read."""
+        return self._inputs[rows], np.zeros(len(rows), "<U160")
+
+    def finished(self, records: Mapping[str, np.ndarray]) -> FeatureSet:
+        """Return the features; `records` as in `StoredSet`."""
+        arrays = _arrays("unlabeled", records["unlabeled"]["x"], None, self._names)
+        return FeatureSet(arrays, self.title, (), (), self.title, False)
+
+
 class FolderSet:
     """A set of image files, of which only those of a chunk are ever in memory.
 

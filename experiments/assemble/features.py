@@ -6,21 +6,27 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from experiments.assemble.backbones import ImageBackbone, image_backbone, text_backbone
-from experiments.assemble.feature_sets import FeatureSet, FolderSet, StoredSet
+from experiments.assemble.backbones import (
+    ImageBackbone,
+    TextBackbone,
+    image_backbone,
+    text_backbone,
+)
+from experiments.assemble.feature_sets import FeatureSet, FolderSet, Pile, StoredSet
 from experiments.assemble.text_data import augmentation, encoder_for, layout_of
 from experiments.options.extraction import Extraction
 from experiments.options.kinds import TEXTS, kind_of
 from ssl_weighting.data.class_profile import greedy_rows
 from ssl_weighting.data.copies import digests
 from ssl_weighting.data.csv_cells import csv_of
+from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.features.extraction import (
     Part,
     extract,
@@ -37,7 +43,7 @@ from ssl_weighting.data.keyed_random import example_keys, uniform
 from ssl_weighting.data.splits import with_fewer_tests
 from ssl_weighting.data.texts.augmentation import augmented_tokens
 from ssl_weighting.data.texts.by_name import load_texts
-from ssl_weighting.data.texts.tokens import TokenCache
+from ssl_weighting.data.texts.tokens import TextEncoder, TokenCache
 
 _FORMAT = 1  # raise it when the same recipe means other features
 _BATCH = 32  # images in the net at once
@@ -47,7 +53,7 @@ _STREAM = 2**33  # of random numbers; batches of runs use the first ones, texts 
 class Work(NamedTuple):
     """What is to be done: a set, its parts, and all else that the features depend on."""
 
-    source: StoredSet | FolderSet
+    source: StoredSet | FolderSet | Pile
     parts: list[Part]
     recipe: dict
     side: int = 0  # to which images are resized
@@ -138,12 +144,17 @@ def _image_work(asked, cache_dir):
         _check_clean_test_set(pictures, asked.views)
         source = FolderSet(pictures)
     else:
-        raw = load_images(config.dataset, config.data_dir or None, None, cache_dir)
-        source = StoredSet(_smaller(raw, asked))
-        backbone = image_backbone(
-            asked.backbone, config.image_size, max(raw.train.inputs.shape[1:3])
-        )
-    encode = ImageEncoder(backbone, asked.views, config.flip, config.seed)
+        raw = smaller(load_images(config.dataset, config.data_dir or None, None, cache_dir), asked)
+        side = max(raw.train.inputs.shape[1:3])
+        source, backbone = StoredSet(raw), image_backbone(asked.backbone, config.image_size, side)
+    return image_work(source, backbone, asked)
+
+
+def image_work(
+    source: StoredSet | FolderSet | Pile, backbone: ImageBackbone, asked: Extraction
+) -> Work:
+    """Return what is to be done for the images of `source`."""
+    encode = ImageEncoder(backbone, asked.views, asked.config.flip, asked.config.seed)
     parts = [
         _part(name, np.arange(size), _views(name, source, asked), backbone.width, source, encode)
         for name, size in source.sizes.items()
@@ -169,18 +180,44 @@ def _text_work(asked, cache_dir):
     config = asked.config
     backbone, encoder = text_backbone(asked.backbone), encoder_for(config)
     cache = TokenCache(Path(cache_dir) / "tokens" if cache_dir else None)
-    texts = load_texts(
-        config.dataset, config.data_dir or None, cache_dir, layout_of(config), config.on_error
-    )
-    raw = _smaller(texts.tokenised(functools.partial(cache.encode, encoder)), asked)
+    raw = tokens_of(asked, cache_dir)
     inputs, recipe = {}, ""
     if asked.views:
         name = "train" if raw.unlabeled is None else "unlabeled"
-        one, method = raw.parts[name], augmentation(config)
-        copies = augmented_tokens(one.texts, encoder, cache, method, asked.views)
-        inputs[name] = np.concatenate([one.inputs[:, np.newaxis], copies], axis=1)
-        recipe = f"{asked.views} of {method.recipe}"
-    source = StoredSet(raw, inputs)
+        inputs[name], recipe = with_copies(raw.parts[name], encoder, cache, asked)
+    tokens = {name: one.inputs for name, one in raw.parts.items()}
+    return token_work(StoredSet(raw, inputs), tokens, backbone, asked, recipe)
+
+
+def tokens_of(asked: Extraction, cache_dir: str | None) -> RawDataset:
+    """Return the texts that features are asked of, tokenised."""
+    config = asked.config
+    cache = TokenCache(Path(cache_dir) / "tokens" if cache_dir else None)
+    texts = load_texts(
+        config.dataset, config.data_dir or None, cache_dir, layout_of(config), config.on_error
+    )
+    encode = functools.partial(cache.encode, encoder_for(config))
+    return smaller(texts.tokenised(encode), asked)
+
+
+def with_copies(
+    one: Examples, encoder: TextEncoder, cache: TokenCache, asked: Extraction
+) -> tuple[np.ndarray, str]:
+    """Return tokens [n, 1 + K, L] of texts and of their strong views, and what made these."""
+    method = augmentation(asked.config)
+    copies = augmented_tokens(one.texts, encoder, cache, method, asked.views)
+    tokens = np.concatenate([one.inputs[:, np.newaxis], copies], axis=1)
+    return tokens, f"{asked.views} of {method.recipe}"
+
+
+def token_work(
+    source: StoredSet | Pile,
+    tokens: Mapping[str, np.ndarray],
+    backbone: TextBackbone,
+    asked: Extraction,
+    recipe: str,
+) -> Work:
+    """Return what is to be done for texts whose tokens, by part, are [n, L]."""
 
     def encode(tokens, rows, views):
         del rows, views
@@ -188,15 +225,15 @@ def _text_work(asked, cache_dir):
         return found.reshape(*tokens.shape[:-1], -1)
 
     parts = []
-    for name, one in raw.parts.items():
+    for name, one in tokens.items():
         # Texts of like length together: the net skips padding that all of a chunk have.
-        order = np.argsort((one.inputs != 0).sum(axis=1), kind="stable")
+        order = np.argsort((one != 0).sum(axis=1), kind="stable")
         views = _views(name, source, asked)
         parts.append(_part(name, order, views, backbone.width, source, encode))
     return Work(source, parts, {"backbone": backbone.recipe, "views": recipe})
 
 
-def _smaller(raw, asked):
+def smaller(raw: RawDataset, asked: Extraction) -> RawDataset:
     """Return the set with as many training and test examples as are asked for."""
     raw = with_fewer_tests(raw, asked.config.num_test)
     if not asked.num_train:

