@@ -26,7 +26,7 @@ NOTES = (
     "The paper: the examples weighted down most are near the learned boundary, on its wrong side. "
     "Lowest tenth: of U by λ, ties by id. Wrong: on the other side of p = 0.5 than the true class. "
     "Distance: median distance to the boundary in the plane. Mean ± sample standard deviation over "
-    "seeds. Iteration k: k Λ-steps after the first one, and N θ-steps after the last.",
+    "seeds. Iteration k: after k Λ-steps and the N θ-steps that follow the last of them.",
 )
 
 
@@ -36,26 +36,26 @@ class Found:
 
     wrong: float
     at_zero: float
-    wrong_low: float
+    wrong_low: float  # these four: NaN where all weights are equal
     wrong_others: float
-    distance_low: float  # NaN where no boundary is in view
+    distance_low: float  # and where no boundary is in view
     distance_others: float
 
 
 def found_in(snapshots: Arrays, frame: int) -> Found:
-    """Return what one picture of a run shows of the tenth of U with the lowest weights."""
+    """Return what one picture of a run shows of the tenth of U with the lowest weights.
+
+    Where all weights are equal there is no such tenth: its numbers are NaN.
+    """
     lam, wrong = snapshots["lam"][frame], wrong_side(snapshots, frame)
     low = np.zeros(len(lam), bool)
     low[np.argsort(lam, kind="stable")[: max(len(lam) // 10, 1)]] = True
     distance = distance_to_boundary(snapshots, frame)
-    return Found(
-        100 * float(wrong.mean()),
-        100 * float(np.mean(lam == 0)),
-        100 * float(wrong[low].mean()),
-        100 * float(wrong[~low].mean()),
-        float(np.median(distance[low])),
-        float(np.median(distance[~low])),
-    )
+    shares = [100 * float(np.mean(x)) for x in (wrong, lam == 0, wrong[low], wrong[~low])]
+    distances = [float(np.median(distance[x])) for x in (low, ~low)]
+    if np.ptp(lam) == 0:
+        return Found(*shares[:2], *[float("nan")] * 4)
+    return Found(*shares, *distances)
 
 
 def distance_to_boundary(snapshots: Arrays, frame: int) -> np.ndarray:

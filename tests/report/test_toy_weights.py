@@ -48,6 +48,12 @@ def test_numbers_of_a_picture_by_hand():
     assert found.distance_others == pytest.approx(np.median(others), abs=0.005)
 
 
+def test_equal_weights_have_no_lowest_tenth():
+    found = found_in(line_at(1.1), 0)
+    assert (found.wrong, found.at_zero) == (10.0, 0.0)
+    assert np.isnan([found.wrong_low, found.wrong_others, found.distance_low]).all()
+
+
 def test_without_a_boundary_no_distance():
     assert np.isnan(distance_to_boundary(line_at(9.0), 0)).all()
 
