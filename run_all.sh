@@ -76,10 +76,11 @@ profile_paper() {
 
 # Both programs report what is missing; a family without data does not stop the others.
 profile_study() {
-  local status=0 diverged=3 # as experiments/run_study.py
+  local status=0 diverged=3 jobs=0 # as experiments/run_study.py
+  [[ "$DEVICE" == cpu ]] || jobs=1
   fetch fashion_mnist || true
-  run_program experiments.run_study --data_dir="$data_dir" --out="$out" "${for_runs[@]}" \
-    "${for_cells[@]}" || status=$?
+  run_program experiments.run_study --data_dir="$data_dir" --out="$out" --jobs="$jobs" \
+    "${for_runs[@]}" "${for_cells[@]}" || status=$?
   ((status == 0 || status == diverged)) ||
     give_up "the study stopped (see above); its runs so far are in $out/study"
   [[ " ${for_runs[*]} " == *" --dry_run "* ]] ||

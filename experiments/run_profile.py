@@ -14,6 +14,7 @@ import fnmatch
 import os
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from absl import app, flags
@@ -150,13 +151,32 @@ def share(wanted: list[Config], rows: dict, jobs: int) -> int:
     left = [config for config in wanted if not done(config, rows)]
     if not left:
         return walk(wanted, rows)  # says of each why
-    count = min(jobs or _jobs_here(), len(left))
-    print(f"{len(left)} of {len(wanted)} runs to train, {count} at a time", flush=True)
-    again = [sys.executable, "-m", "experiments.run_profile", *sys.argv[1:], "--jobs=1"]
-    again.append("--nogalleries")  # which come when all is done
-    commands = [again + ["--backwards"] * (number % 2) for number in range(count)]
-    failed = run_together(commands, fine=(0, IN_USE))
+    # The galleries come when all is done.
+    counts = len(left), len(wanted)
+    failed = divide(counts, jobs, "experiments.run_profile", "--nogalleries")
     return failed or (0 if all(done(config, rows) for config in wanted) else IN_USE)
+
+
+def divide(
+    counts: tuple[int, int], jobs: int, program: str, *more: str, late: Collection[int] = ()
+) -> int:
+    """Call this program several times at once, with the arguments that it has; see `run_together`.
+
+    Every second process gets --backwards.
+
+    Args:
+        counts: runs that are left, and all.
+        jobs: processes at most; 0: as many as the machine has cores and memory for.
+        program: module that is running.
+        more: arguments of each of them alone.
+        late: exit codes as in `run_together`.
+    """
+    left, total = counts
+    count = max(1, min(jobs or _jobs_here(), left))
+    print(f"{left} of {total} runs to train, {count} at a time", flush=True)
+    again = [sys.executable, "-m", program, *sys.argv[1:], "--jobs=1", *more]
+    commands = [again + ["--backwards"] * (number % 2) for number in range(count)]
+    return run_together(commands, fine=(0, IN_USE), late=late)
 
 
 def make_galleries(families: list[list[Config]], cache: str) -> None:

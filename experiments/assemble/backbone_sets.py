@@ -67,8 +67,8 @@ def with_inputs(splits: DataSplits, raw: BackboneSet) -> BackboneSplits:
     return BackboneSplits(**known, inputs=raw.inputs, texts=raw.texts)
 
 
-# The runs of a family read their features once.
-@functools.lru_cache(maxsize=1)
+# The runs of a family read their features once, with views and without.
+@functools.lru_cache(maxsize=2)
 def _load(asked: Extraction, cache_dir: str | None) -> BackboneSet:
     work = plan(asked, cache_dir)
     net = Path(asked.backbone).name  # of what has a folder the last part

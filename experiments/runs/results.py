@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from pathlib import Path
@@ -100,6 +101,7 @@ def _machines(run):
     )
 
 
+@functools.cache  # of the code that this process has loaded
 def _commit():
     """Return the code's commit, with -dirty behind it where files differ; "" outside git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

@@ -9,7 +9,10 @@ from collections.abc import Collection, Sequence
 
 
 def run_together(
-    commands: Sequence[Sequence[str]], fine: Collection[int] = (0,), every: float = 0.2
+    commands: Sequence[Sequence[str]],
+    fine: Collection[int] = (0,),
+    every: float = 0.2,
+    late: Collection[int] = (),
 ) -> int:
     """Run commands at once and wait for all.
 
@@ -20,9 +23,10 @@ def run_together(
         commands: program and arguments of each.
         fine: exit codes that are no failure.
         every: seconds between two looks at them.
+        late: exit codes that are failures of which the others need not be told.
 
     Returns:
-        The first exit code that is not fine, or 0.
+        The first exit code that is neither fine nor late, or else a late one, or 0.
     """
     old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     children: list[subprocess.Popen] = []
@@ -44,22 +48,22 @@ def run_together(
             tell(again=False)
         signal.signal(signal.SIGINT, lambda *_: tell(again=True))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-        return _wait(children, fine, every, lambda: tell(again=False))
+        return _wait(children, fine, late, every, lambda: tell(again=False))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         for number, handler in old.items():
             signal.signal(number, handler)
 
 
-def _wait(children, fine, every, tell):
+def _wait(children, fine, late, every, tell):
     """Wait for all; `tell` does nothing where they are told, for a second signal saves nothing."""
     failed = 0
     while True:
         codes = [child.poll() for child in children]
-        bad = [code for code in codes if code not in (None, *fine)]
+        bad = [code for code in codes if code not in (None, *fine, *late)]
         if bad and not failed:
             failed = bad[0]
             tell()
         if None not in codes:
-            return failed
+            return failed or next((code for code in codes if code in late), 0)
         time.sleep(every)

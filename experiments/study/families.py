@@ -6,6 +6,7 @@ One V serves all seeds of a family, unless `own_v` draws it by the seed.
 from __future__ import annotations
 
 from experiments.study.ablation_families import ABLATIONS
+from experiments.study.feature_families import FEATURE_STUDY
 from experiments.study.methods import GRID, STUDY_METHODS
 
 # Those that read nothing of V stand beside one size of it.
@@ -146,4 +147,4 @@ SECONDARY = {
     | {"own_v": True},
 }  # fmt: skip
 STUDY |= SECONDARY
-STUDY |= ABLATIONS
+STUDY |= FEATURE_STUDY | ABLATIONS

@@ -57,19 +57,14 @@ SETTINGS = {
     "fifth": {"num_labeled": 40, "val_size": 10},  # a quarter: one of each class
     "labels_25": {"num_labeled": 250, "val_size": 250},
     "labels_100": {"num_labeled": 1000, "val_size": 1000},
-    "corrupt": {"num_labeled": 40, "val_size": 40, "contamination": "corrupt"},
     "foreign": {"num_labeled": 20, "val_size": 20, "contamination": "foreign"},
     # Of all that V leaves: what is then left of U is as large as elsewhere.
     "imbalanced": {
         "num_labeled": 40, "val_size": 40, "contamination": "imbalanced", "num_unlabeled": 0,
     },
-    "labeled_imbalance": {"num_labeled": 200, "val_size": 20, "labeled_imbalance": 10.0},
 }  # fmt: skip
 # Two classes: twenty labels of each, as four of each are too few for anything.
-_OF_TEXTS = {
-    "fifth": {"num_labeled": 40, "val_size": 8},
-    "labeled_imbalance": {"num_labeled": 44, "val_size": 20, "labeled_imbalance": 10.0},
-}
+_OF_TEXTS = {"fifth": {"num_labeled": 40, "val_size": 8}}
 
 _REDUCED = ("supervised", "fixed_1", "v_as_labels", "per_example_refit", "cross_fit_refit")
 _CORE = (*_REDUCED, "oracle", "shuffled_refit", "cross_fit_refit_shuffled")  # of the headline
@@ -80,7 +75,7 @@ _WHOLE = (
 # Where all methods are run.
 _IN_WHOLE = (
     "cifar10_pseudo_label_clean", "cifar10_pseudo_label_foreign",
-    "cifar10_pseudo_label_labeled_imbalance", "cifar10_fixmatch_clean",
+    "cifar10_fixmatch_clean",
     "fashion_mnist_pseudo_label_clean", "fashion_mnist_fixmatch_clean",
 )  # fmt: skip
 
@@ -88,20 +83,17 @@ _IN_WHOLE = (
 def _family(dataset: str, base: str, setting: str, methods: Collection[str], **fields) -> dict:
     name = f"{dataset}_{base}_{setting}"
     methods = _WHOLE if name in _IN_WHOLE else methods
-    if setting == "labeled_imbalance":
-        methods = (*methods, "v_as_labels_balanced")
     sizes = SETTINGS[setting]
     sizes = sizes if DATASETS[dataset] is _IMAGES else _OF_TEXTS.get(setting, sizes)
     options = FEATURE_OPTIONS | {"dataset": dataset} | DATASETS[dataset] | BASES[base]
     options |= {"wu": WU.get((base, dataset), 1.0)} | sizes
-    words = ", D imbalanced 10:1" if setting == "labeled_imbalance" else ""
     return {
         f"{PREFIX}{name}": {
             "methods": {one: FEATURE_METHODS[one] for one in FEATURE_METHODS if one in methods},
             "options": options,
             "seeds": SEEDS,
             "own_v": True,
-            "variant": f"{BASE_NAMES[base]} on features{words}",
+            "variant": f"{BASE_NAMES[base]} on features",
             **fields,
         }
     }
@@ -114,7 +106,7 @@ def _families() -> dict[str, dict]:
             for setting in SETTINGS:
                 found |= _family(dataset, base, setting, _CORE)
     for dataset in ("imdb", "rotten_tomatoes"):
-        for setting in ("clean", "corrupt", "labeled_imbalance"):
+        for setting in ("clean", "fifth"):
             found |= _family(dataset, "pseudo_label", setting, _CORE)
     for dataset in ("cifar10", "fashion_mnist"):
         for base in ("threshold", "uda"):

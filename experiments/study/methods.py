@@ -38,8 +38,4 @@ REFIT_METHODS = {
 FEATURE_METHODS = STUDY_METHODS | {
     "random": {"weighting": "random"},
     "oracle_v_as_labels": {"weighting": "oracle", "validation_as_labels": True},
-    # The control that a biased D deserves: its labels weigh by the inverse of their class.
-    "v_as_labels_balanced": {
-        "weighting": "fixed", "validation_as_labels": True, "class_balanced": True,
-    },
 } | REFIT_METHODS  # fmt: skip

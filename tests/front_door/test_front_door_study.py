@@ -15,7 +15,7 @@ def test_run_all_walks_the_study(clone):
     assert result.returncode == 0, result.stderr
     data, out = clone.bin / "my data", clone.bin / "runs"
     assert programs(clone)[1:] == [
-        f"-m experiments.run_study --data_dir={data} --out={out} --only=cifar10_*",
+        f"-m experiments.run_study --data_dir={data} --out={out} --jobs=0 --only=cifar10_*",
         f"-m experiments.make_study --runs={out}/study --out={clone.root}/docs/study",
     ]
     failing = {"FAILING": "--dataset=fashion_mnist", "STATUS": "3", "SSL_WEIGHTING_DATA": "/c"}

@@ -112,7 +112,7 @@ def test_jobs_share_the_runs_that_are_left(profile, monkeypatch, capsys):
     trained, main = profile
     calls = []
 
-    def together(commands, fine):
+    def together(commands, fine, late):
         calls.append((commands, fine))
         return main()
 

@@ -80,7 +80,7 @@ def walk(monkeypatch, tmp_path):
     """Return a walk of two families in which training only says what it would train."""
     trained = []
 
-    def execute(config, program, cache_dir):
+    def execute(config, program, cache_dir, again):
         if "stop" in walk.told and trained:
             return None
         if "diverge" in walk.told and config.seed == 2:
