@@ -176,7 +176,7 @@ def test_the_page_is_made_from_the_records_alone(tmp_path):
     ]
     curves = curve((RECIPE_FAMILY, "per_example", 1), (50.0, 45.0, 40.0))
     write_study(PLANS, by_key(rows), tmp_path, curves)
-    text = (tmp_path / "ablations.md").read_text()
+    text = (tmp_path / "ablations.md").read_text().replace("\\", "")
     lines = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()]
     said = {line[0]: line[1:] for line in lines if line}
     exact = "test set: exact − identity (Luketina et al.)"
