@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -81,17 +82,21 @@ def chosen(family: str, out: str, data_dir: str, only: str) -> list[Config]:
         only: pattern of FAMILY or FAMILY/METHOD; several with commas between them.
     """
     patterns = [one if "/" in one else f"{one}/*" for one in only.split(",")]
-    found = configs("study", family, out, data_dir)
-    names = {config.out: "/".join(key_of(config)[:2]) for config in found}
-    return [c for c in found if any(fnmatch.fnmatchcase(names[c.out], p) for p in patterns)]
+    names = {method: f"{family}/{method}" for method in STUDY[family]["methods"]}
+    asked = {m for m, name in names.items() if any(fnmatch.fnmatchcase(name, p) for p in patterns)}
+    if not asked:  # making thousands of configurations takes seconds
+        return []
+    return [c for c in configs("study", family, out, data_dir) if key_of(c)[1] in asked]
 
 
 def plans() -> list[FamilyPlan]:
     """Return what the study asks for, family by family, primary ones first."""
-    return [_plan(family) for family in STUDY]
+    return [plan_of(family) for family in STUDY]
 
 
-def _plan(family):
+@functools.cache
+def plan_of(family: str) -> FamilyPlan:
+    """Return what one family asks for."""
     found = configs("study", family, "")
     first = found[0]
     whole = "fixed_1" in STUDY[family]["methods"]
