@@ -40,13 +40,14 @@ def inverse_picture(families: Families, curves: Curves) -> Picture | None:
             _curve(left, _curves_of(runs, curves), words(method), style)
             _point(right, place, _test(runs), style["color"])
         _label(left, _STEPS, _V)
-        left.legend(loc="upper right", fontsize=8)
+        # Below both: lines fill the panel, and conjugate gradients run where the exact inverse does.
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
         right.set_yticks(range(len(methods)), [words(m).split(" (")[0] for m in methods])
         right.invert_yaxis()
         _label(right, _TEST, "")
 
     caption = f"{_BARS} Error on V: means alone."
-    png = draw(9.6, 3.8, paint)
+    png = draw(9.6, 4.2, paint)
     return Picture("ablation-inverse-hessian", png, "Fig. 3: inverse Hessians", caption, wide=True)
 
 
@@ -94,14 +95,15 @@ def _curves_of(runs: Mapping[int, Row], curves) -> list[Curve]:
 
 def _style(method, place):
     if method == BASE:
-        return {"color": FAINT, "ls": (0, (3, 3))}
-    return {"color": series_colour(place), "ls": series_dash(place)}
+        return {"color": FAINT, "ls": (0, (3, 3)), "lw": 1.4}
+    front = {"lw": 2.0, "zorder": 3} if method == LEARNED else {"lw": 1.4}
+    return {"color": series_colour(place), "ls": series_dash(place), **front}
 
 
 def _curve(axes, curves, name, style):
     steps, errors = mean_curve(curves)
     if len(steps):
-        axes.plot(steps, errors, label=name, lw=1.4, **style)
+        axes.plot(steps, errors, label=name, **style)
 
 
 def _point(axes, place, errors, colour):

@@ -102,7 +102,7 @@ def _short(sections: Sequence[tuple[str, str, list[Claim]]]) -> Bullets:
 
 
 def _table(found: Sequence[Claim]) -> Table:
-    columns = ("Compared", "Difference", "95 % interval", "n", "The paper's order")
+    columns = ("Compared", "Difference", "95 % interval", "n", "The paper's statement")
     return Table(columns, tuple(map(_line, found)), text_columns=(0, 4))
 
 

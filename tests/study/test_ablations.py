@@ -9,7 +9,17 @@ from study_rows import by_key, row
 from experiments.pages.render_markdown import render_markdown
 from experiments.runs.run_files import RunError
 from experiments.study import ablation_claims as claims
-from experiments.study.ablation_claims import FAILS, HOLDS, NOT_RUN, OPEN, Claim, between
+from experiments.study.ablation_claims import (
+    FAILS,
+    HOLDS,
+    LOWER,
+    NOT_RUN,
+    OPEN,
+    SAME,
+    UNSAID,
+    Claim,
+    between,
+)
 from experiments.study.ablation_curves import Curve, curve_of, curves_text, read_curves
 from experiments.study.ablation_families import (
     ABLATIONS,
@@ -73,13 +83,17 @@ def test_methods_of_the_figures_are_run():
         ((10.0, 11.0, 12.0), (10.1, 11.0, 12.1), True, HOLDS),
         ((10.0, 11.0, 12.0), (12.0, 13.1, 14.0), True, FAILS),
         ((10.0, 13.0, 12.0), (12.0, 11.0, 12.0), True, OPEN),
+        ((10.0, 11.0, 12.0), (12.0, 13.1, 14.0), None, "not stated; here lower"),
+        ((12.0, 13.1, 14.0), (10.0, 11.0, 12.0), None, "not stated; here higher"),
+        ((10.0, 13.0, 12.0), (12.0, 11.0, 12.0), None, f"not stated; {OPEN}"),
     ],
 )
 def test_the_interval_decides(ours, others, tie, verdict):
     mine, theirs = (
         {seed: row("m", seed, e) for seed, e in enumerate(errors, 1)} for errors in (ours, others)
     )
-    assert Claim("", between(mine, theirs, "test_error"), tie).verdict == verdict
+    expected = {None: UNSAID, True: SAME, False: LOWER}[tie]
+    assert Claim("", between(mine, theirs, "test_error"), expected).verdict == verdict
 
 
 def test_nothing_is_said_without_a_pair():
@@ -139,7 +153,7 @@ def test_sizes_of_v_are_compared_step_by_step():
 
 def test_curves_are_read_as_written(tmp_path):
     key = (RECIPE_FAMILY, "sgd_1", 2)
-    curves = curve(key, (50.0, 40.25, 30.5)) | curve((RECIPE_FAMILY, "eta_1", 1), (1.0,), (5,))
+    curves = curve(key, (50.0, 40.25, 30.5)) | curve((RECIPE_FAMILY, "eta_3", 1), (1.0,), (5,))
     path = tmp_path / "curves.csv"
     path.write_text(curves_text(curves))
     assert read_curves(path) == curves
@@ -171,7 +185,7 @@ def test_the_page_is_made_from_the_records_alone(tmp_path):
         *made(RECIPE_FAMILY, "per_example", (40.0, 42.0)),
         *made(RECIPE_FAMILY, "inverse_identity", (43.0, 45.1)),
         *made(RECIPE_FAMILY, "fixed_1", (46.0, 47.0)),
-        *made(RECIPE_FAMILY, "eta_1", (39.0, 40.9)),
+        *made(RECIPE_FAMILY, "eta_3", (39.0, 40.9)),
         *made(name_of(250, 10), "per_example", (30.0, 30.0)),
     ]
     curves = curve((RECIPE_FAMILY, "per_example", 1), (50.0, 45.0, 40.0))
@@ -181,8 +195,8 @@ def test_the_page_is_made_from_the_records_alone(tmp_path):
     said = {line[0]: line[1:] for line in lines if line}
     exact = "test set: exact − identity (Luketina et al.)"
     assert said[exact] == ["−3.05", "[−3.69, −2.41]", "2", HOLDS]
-    assert said["V: (10, 0.1) − (10, 1)"][-1] == FAILS
-    assert "41.00 ± 1.41" in said["(10, 0.1)"][0]
+    assert said["V: (10, 0.3) − (10, 3)"][-1] == FAILS
+    assert "41.00 ± 1.41" in said["(10, 0.3)"][0]
     names = ("ablation-inverse-hessian", "ablation-tuning")
     for name in names:
         assert f"figures/{name}.png" in text
