@@ -88,8 +88,9 @@ def test_features_are_made_once_for_all_seeds_and_heads(images, tmp_path, monkey
 
     first, again = load(), load(seed=2, algorithm="supervised", head="mlp")
     assert made == [1] and first.split_hash != again.split_hash
-    load(algorithm="uda", views=2)
-    assert made == [1, 1]
+    viewed = load(algorithm="uda", views=2)
+    assert load(algorithm="supervised", views=2).split_hash == viewed.split_hash, "they pair"
+    assert made == [1, 1] and viewed.hash_without_u != first.hash_without_u
     (tmp_path / "own.npz").rename(tmp_path / "else.npz")
     load(dataset=f"npz:{tmp_path / 'else.npz'}")
     assert made == [1, 1, 1], "what a set is called is kept with its features"
@@ -165,7 +166,7 @@ def test_nets_that_do_not_fit_the_data_are_refused(options, message):
     [
         ("--depth=10", "--model=wide_resnet"),
         ("--flip=false", "images, and --views where there is a --backbone"),
-        ("--views=2", "--backbone, --algorithm=mean_teacher"),
+        ("--max_len=5", "texts (--dataset=imdb"),
         ("--smoke", "images or texts"),
     ],
 )
