@@ -277,6 +277,7 @@ def test_a_family_gives_each_run_its_folder(profile, family):
 def test_a_family_of_the_default_profile_compares_on_equal_terms(family):
     varied = {"algorithm", "weighting", "validation_as_labels", "tsa", "threshold", "seed", "out"}
     varied |= {"validation", "refit", "ramp_steps", "influence_params", "inverse_hessian"}
+    varied |= {"solve_iterations"}
     found = configs("default", family, "results")
     for config in found:
         assert {c.seed for c in found if c.dataset == config.dataset} == {1, 2, 3, 4, 5}
