@@ -25,6 +25,7 @@ from experiments.study import figures as study_figures
 from experiments.study import tables as study_tables
 from experiments.study.ablation_curves import FILE as CURVES
 from experiments.study.ablation_curves import Curves, curves_text
+from experiments.study.ablation_families import PREFIX as ABLATIONS_PREFIX
 from experiments.study.ablations import PAGE as ABLATIONS_PAGE
 from experiments.study.ablations import ablations_document
 from experiments.study.families_found import Family, FamilyPlan
@@ -47,6 +48,7 @@ CONTENTS = (
     Bullet("Method:", "how to read the tables, how to make the runs, what was not run.", METHOD),
     Bullet("runs.csv:", "one line a run; all pages are made from it.", "runs.csv"),
 )
+ABLATIONS = Bullet("The paper's ablations", "beside what it says of them.", ABLATIONS_PAGE)
 FEATURES = (Bullet(f"{FEATURE_TITLE}:", "where Eq. 6 is exact.", "README.md#on-frozen-features"),)
 SHORT = (
     "Test errors in percent, compared over runs that share seed, split, source, devices and "
@@ -190,6 +192,8 @@ def _front_blocks(families):
         study_tables.overview_table(there),
     ]
     contents = (*(CONTENTS[:2] if there else ()), *(FEATURES if headline else ()), *CONTENTS[2:])
+    if any(family.rows and family.plan.name.startswith(ABLATIONS_PREFIX) for family in families):
+        contents = (*contents[:-1], ABLATIONS, contents[-1])
     return [Bullets(contents), *(nets if there else ()), *headline]
 
 
