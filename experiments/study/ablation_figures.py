@@ -40,7 +40,7 @@ def inverse_picture(families: Families, curves: Curves) -> Picture | None:
             _curve(left, _curves_of(runs, curves), words(method), style)
             _point(right, place, _test(runs), style["color"])
         _label(left, _STEPS, _V)
-        # Below both: lines fill the panel, and conjugate gradients run where the inverse does.
+        # Below both, since lines fill the panel.
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
         right.set_yticks(range(len(methods)), [words(m).split(" (")[0] for m in methods])
         right.invert_yaxis()

@@ -14,7 +14,7 @@ PREFIX = "features_"
 SEEDS = tuple(range(1, 11))
 CPU_HOURS = 4.0  # of all features_* families: two hours of two cores
 # CPU seconds of a run: what is assumed where none was made.
-_PLAIN, _LEARNED, _CROSS_FIT = 1.5, 3.0, 6.0
+_PLAIN, _LEARNED, _CROSS_FIT, _IN_STEPS = 1.5, 3.0, 6.0, 6.5
 
 # 24 exact solutions, 8 rounds of pseudo-labels of 3 each; a Lambda-step on all of U before each.
 FEATURE_OPTIONS = {
@@ -134,6 +134,8 @@ def is_of_features(family: str) -> bool:
 
 def assumed_seconds(options: Mapping) -> float:
     """Return the CPU seconds that a run on features is assumed to take, by its options."""
+    if options["inner"] == "steps":  # the ablations
+        return _IN_STEPS
     if options["validation"] == "cross_fit":
         return _CROSS_FIT
     learns = options["weighting"] in ("single", "per_example", "shuffled", "random")

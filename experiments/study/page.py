@@ -26,6 +26,7 @@ from experiments.study import gains
 from experiments.study import tables as study_tables
 from experiments.study.ablation_curves import FILE as CURVES
 from experiments.study.ablation_curves import Curves, curves_text
+from experiments.study.ablation_families import PREFIX as ABLATIONS_PREFIX
 from experiments.study.ablations import PAGE as ABLATIONS_PAGE
 from experiments.study.ablations import ablations_document
 from experiments.study.agreement import FILE as AGREEMENT_FILE
@@ -50,6 +51,7 @@ CONTENTS = (
     Bullet("Method:", "how to read the tables, how to make the runs, what was not run.", METHOD),
     Bullet("runs.csv:", "one line a run; all pages are made from it.", "runs.csv"),
 )
+ABLATIONS = Bullet("The paper's ablations", "beside what it says of them.", ABLATIONS_PAGE)
 FEATURES = (Bullet(f"{FEATURE_TITLE}:", "where Eq. 6 is exact.", "README.md#on-frozen-features"),)
 SHORT = (
     "Test errors in percent, compared over runs that share seed, split, source, devices and "
@@ -197,6 +199,8 @@ def _front_blocks(families, agreements):
         study_tables.overview_table(there),
     ]
     contents = (*(CONTENTS[:2] if there else ()), *(FEATURES if headline else ()), *CONTENTS[2:])
+    if any(family.rows and family.plan.name.startswith(ABLATIONS_PREFIX) for family in families):
+        contents = (*contents[:-1], ABLATIONS, contents[-1])
     gained = gains.blocks([family for family in families if family.rows], agreements)
     return [Bullets(contents), *(nets if there else ()), *headline, *gained]
 

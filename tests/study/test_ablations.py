@@ -197,6 +197,7 @@ def test_the_page_is_made_from_the_records_alone(tmp_path):
     assert said[exact] == ["−3.05", "[−3.69, −2.41]", "2", HOLDS]
     assert said["V: (10, 0.3) − (10, 3)"][-1] == FAILS
     assert "41.00 ± 1.41" in said["(10, 0.3)"][0]
+    assert "(ablations.md)" in (tmp_path / "README.md").read_text()
     names = ("ablation-inverse-hessian", "ablation-tuning")
     for name in names:
         assert f"figures/{name}.png" in text

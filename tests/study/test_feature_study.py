@@ -13,14 +13,10 @@ from experiments.pages.render_markdown import render_markdown
 from experiments.pages.statistics import holm, paired_difference
 from experiments.runs.lock import InUseError
 from experiments.runs.record import read_run
+from experiments.study.ablation_families import ABLATIONS
 from experiments.study.families import STUDY
 from experiments.study.families_found import families
-from experiments.study.feature_families import (
-    CPU_HOURS,
-    FEATURE_STUDY,
-    assumed_seconds,
-    is_of_features,
-)
+from experiments.study.feature_families import CPU_HOURS, assumed_seconds, is_of_features
 from experiments.study.headline import claims_of, headline_table, p_text
 from experiments.study.page import study_documents
 from experiments.study.plan import chosen, is_recorded, key_of, plan_of, rows_asked
@@ -202,7 +198,7 @@ def test_all_families_fit_into_two_hours_of_two_cores():
         assert {c.seed for c in configs} == set(SEEDS) and all(
             c.val_seed == c.seed for c in configs
         )
-        assert {c.inner for c in configs} == {"solve" if name in FEATURE_STUDY else "steps"}
+        assert {c.inner for c in configs} == {"steps" if name in ABLATIONS else "solve"}
 
 
 def test_a_dry_run_lists_them_with_an_estimate(monkeypatch, capsys):
