@@ -16,7 +16,12 @@ from experiments.runs.record import read_run
 from experiments.study.ablation_families import ABLATIONS
 from experiments.study.families import STUDY
 from experiments.study.families_found import families
-from experiments.study.feature_families import CPU_HOURS, assumed_seconds, is_of_features
+from experiments.study.feature_families import (
+    CPU_HOURS,
+    FEATURE_STUDY,
+    assumed_seconds,
+    is_of_features,
+)
 from experiments.study.headline import claims_of, headline_table, p_text
 from experiments.study.page import study_documents
 from experiments.study.plan import chosen, is_recorded, key_of, plan_of, rows_asked
@@ -201,11 +206,22 @@ def test_all_families_fit_into_two_hours_of_two_cores():
         assert {c.inner for c in configs} == {"steps" if name in ABLATIONS else "solve"}
 
 
+def test_methods_of_a_family_compare_on_equal_terms():
+    for family, asked in FEATURE_STUDY.items():
+        varied = {name for method in asked["methods"].values() for name in method}
+        varied |= {"seed", "val_seed", "out"}
+        # Of the supervised base no view is read.
+        varied |= {"strong_augment"} if "_uda_" in family else set()
+        found = [vars(c) for c in chosen(family, "r", "", "*")]
+        for options in found:
+            assert {k for k, v in options.items() if v != found[0][k]} <= varied
+
+
 def test_a_dry_run_lists_them_with_an_estimate(monkeypatch, capsys):
     only = f"--only={FAMILY}/fixed_1,{FAMILY}/cross_fit_refit"
     assert runs.call(run_study, monkeypatch, only, "--dry_run", "--record=") == 0
     lines = capsys.readouterr().out.splitlines()
-    hours = 10 * (1.5 + 6.0) / 3600
+    hours = 10 * (1.2 + 6.0) / 3600
     assert lines[-1].startswith(f"study: 0 of 20 runs done, about {hours:.1f} h to go as assumed")
 
 
