@@ -79,25 +79,31 @@ class BilevelTrainer:
         self.step = self.lambda_steps = 0
         s, solve = settings, lambda_settings
         if s.inner == "solve":
-            self.algorithm = algorithm = Anchored(algorithm, *model.trainable_variables[-2:])
+            self.algorithm = Anchored(algorithm, *model.trainable_variables[-2:])
         decay = {"weight_decay": s.weight_decay, "weight_decay_scope": s.weight_decay_scope}
-        scored = s.score_every_step or s.infl_own_features
-        self.parameters = p = make_parameters(model, solve, **decay, scores_theta_steps=scored)
-        self.scores = self.replay = None
+        scored = {"scores_theta_steps": s.score_every_step or s.infl_own_features}
+        self.parameters = p = make_parameters(model, solve, **decay, **scored)
+        self.scores = None
         if s.score_every_step:
             how = solve.infl_mask_grad, p.logit_map
             self.scores = StaleScores(store.num_unlabeled, p.size, *how)
         self.theta = self._theta_step(decay, jit)
         self.params = self.theta.params
-        if solve.inverse_hessian == "unrolled":
-            take = model, optimizer, self.theta.objective, source
-            self.replay = Replay(*take, p.variables, p.dtype, solve.solve.iterations)
-        parts = {"parameters": p, "replay": self.replay}
-        parts["views"] = getattr(lambda_source, "views", 1)
-        self._lambda_step = LambdaStep(model, algorithm, store, solve, **parts)
+        self.replay = self._made_replay(solve) if solve.inverse_hessian == "unrolled" else None
+        self._lambda_step = self._made_lambda_step(solve)
         self._both_steps = tf.function(self._both_steps_fn, autograph=False)
         stale = self._within_theta_step if s.infl_own_features else self._around_theta_step
         self._move_lambda = stale if s.stale_w else self._before_theta_step
+
+    def _made_replay(self, settings):
+        take = self.model, self.optimizer, self.theta.objective, self.source
+        p = self.parameters
+        return Replay(*take, p.variables, p.dtype, settings.solve.iterations)
+
+    def _made_lambda_step(self, settings):
+        parts = {"parameters": self.parameters, "replay": self.replay}
+        parts["views"] = getattr(self.lambda_source, "views", 1)
+        return LambdaStep(self.model, self.algorithm, self.store, settings, **parts)
 
     def _theta_step(self, decay, jit):
         s, read = self.settings, (self.store, self.ema, self.source)
