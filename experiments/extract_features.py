@@ -36,7 +36,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("out", "", "file to write, .npz", values)
     text = "strong views of each unlabeled example, beside a weak one; 0: the example alone"
     flags.DEFINE_integer("views", 0, text, flag_values=values)
-    text = "random subset of the labeled training examples, in their proportions; 0: all"
+    text = "random subset of the labeled training examples, in their proportions, and at most as "
+    text += "many unlabeled ones; 0: all"
     flags.DEFINE_integer("num_train", 0, text, flag_values=values)
     define_flag(values)
 

@@ -234,13 +234,17 @@ def token_work(
 
 
 def smaller(raw: RawDataset, asked: Extraction) -> RawDataset:
-    """Return the set with as many training and test examples as are asked for."""
+    """Return the set with as many training, unlabeled and test examples as are asked for."""
     raw = with_fewer_tests(raw, asked.config.num_test)
     if not asked.num_train:
         return raw
-    rng = np.random.RandomState(0)
+    rng, parts = np.random.RandomState(0), {}
     rows = greedy_rows(raw.train.labels, raw.class_names, asked.num_train, rng, "num_train")
-    return dataclasses.replace(raw, train=raw.train.take(np.sort(rows)))
+    parts["train"] = raw.train.take(np.sort(rows))
+    if raw.unlabeled is not None:
+        rows = rng.permutation(len(raw.unlabeled.labels))[: asked.num_train]
+        parts["unlabeled"] = raw.unlabeled.take(np.sort(rows))
+    return dataclasses.replace(raw, **parts)
 
 
 def _views(name, source, asked):

@@ -64,8 +64,8 @@ class DataOptions:
     )
     num_train: int = _option(
         0,
-        "random part of the labeled training examples, always the same, for --backbone to read: D, "
-        "V and U are drawn from it; 0: all",
+        "random part of the labeled training examples, always the same, and at most as many of the "
+        "unlabeled ones, for --backbone to read: D, V and U are drawn from it; 0: all",
         NOT_NEGATIVE,
         needs=Need(
             "--backbone other than none and another --dataset than folder:PATH",

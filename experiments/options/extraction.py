@@ -35,7 +35,7 @@ class Extraction:
         config: the data's options, recipes filled in.
         backbone: what --backbone says.
         views: K, strong views of an example of U; 0: features of the example itself alone.
-        num_train: labeled training examples; 0: all.
+        num_train: labeled training examples, and unlabeled ones at most; 0: all.
     """
 
     config: Config

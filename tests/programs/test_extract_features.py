@@ -100,6 +100,16 @@ def test_without_unlabeled_examples_the_training_set_has_the_views(make, net, im
     assert np.bincount(found["y_train"]).tolist() == [2, 2, 2]
 
 
+def test_of_the_unlabeled_examples_no_more_are_taken_than_of_the_labeled_ones(make, net, images):
+    found = make("--num_train=6")
+    assert len(found["x_train"]) == 6 and len(found["x_test"]) == 5
+    places = [int(name[len("x_unlabeled[") : -1]) for name in found["names_unlabeled"]]
+    assert len(places) == 6 and places == sorted(set(places)) != list(range(6))
+    expected = of(net, clean_view(images["x_unlabeled"][places]))
+    np.testing.assert_allclose(found["x_unlabeled"], expected, atol=1e-5)
+    assert len(make("--num_train=15")["x_unlabeled"]) == 11
+
+
 def test_a_killed_call_goes_on_and_its_file_is_that_of_the_unbroken_one(
     make, net, images, monkeypatch, tmp_path, capsys
 ):

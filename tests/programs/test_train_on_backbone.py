@@ -103,7 +103,7 @@ def test_a_part_of_the_training_set_is_all_that_the_net_sees(images, monkeypatch
         features.ImageEncoder, "__call__", lambda *a: seen.append(len(a[1])) or encode(*a)
     )
     splits = load_splits(make_config(**TINY | images | {"num_train": 15, "num_test": 5}))
-    assert sum(seen) == 15 + 5 + 20 and len(splits.test) == 5
+    assert sum(seen) == 15 + 5 + 15 and len(splits.test) == 5
 
 
 def test_new_images_get_the_features_of_the_run(images, tmp_path, monkeypatch):
