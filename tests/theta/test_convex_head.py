@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.optimize
+import threadpoolctl
 from sklearn.linear_model import LogisticRegression
 
 from ssl_weighting.theta.convex_head import Problem, minimum
@@ -45,6 +46,23 @@ def test_large_logits_neither_overflow_nor_vanish():
     p = problem()
     value, gradient = p.value_and_gradient(nothing(p) + 1e4 * np.eye(5, 3))
     assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+def test_the_search_takes_one_thread_and_gives_the_others_back(monkeypatch):
+    def threads():
+        pools = threadpoolctl.threadpool_info()
+        return {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"}
+
+    found, formula = [], Problem.value_and_gradient
+
+    def spying(self, theta):
+        found.append(threads())
+        return formula(self, theta)
+
+    monkeypatch.setattr(Problem, "value_and_gradient", spying)
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        minimum(problem(), nothing(problem()), 1e-6)
+        assert threads() == {2} and len(found) > 2 and all(one == {1} for one in found)
 
 
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-9])
