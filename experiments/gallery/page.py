@@ -105,7 +105,7 @@ def _title(rows):
 def _subtitle(rows):
     summary = rows.record.summary
     coverage = "" if summary.coverage is None else f", {summary.coverage:.0%} of U visited"
-    return f"Run {rows.record.name}. Test error {summary.test_error_median20:.1f} %{coverage}."
+    return f"Run {rows.record.name}. Test error {rows.record.test_error:.1f} %{coverage}."
 
 
 def _data(rows: Rows, texts, sheets, names) -> dict[str, Any]:

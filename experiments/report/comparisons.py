@@ -87,8 +87,8 @@ def compare_setting(setting: Setting) -> tuple[Comparison, ...]:
 
 
 def main_error(run: RunRecord) -> float:
-    """Return the error that is compared: median of the last 20 evaluations, in percent."""
-    return run.summary.test_error_median20
+    """Return the error that is compared, in percent."""
+    return run.test_error
 
 
 def _compare(setting: Setting, method: Method, reference: Method, role: Role) -> Comparison:

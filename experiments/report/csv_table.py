@@ -13,7 +13,7 @@ from ssl_weighting.data.csv_cells import csv_of
 CSV_COLUMNS = (
     *("dataset", "num_labeled", "method", "algorithm", "weighting", "validation_as_labels"),
     *("num_seeds", "seeds", "steps"),
-    *("test_error_median20_mean", "test_error_median20_std"),
+    *("test_error_mean", "test_error_std"),
     *("test_error_best_on_validation_mean", "test_error_best_on_validation_std", "optimistic"),
     *("raw_test_error_last_mean", "raw_test_error_last_std"),
     *("lambda_coverage", "lambda_time_share"),

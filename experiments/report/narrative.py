@@ -59,7 +59,8 @@ OPPONENTS = {
 }
 HOW_TO_READ = (
     "In brackets: the paired difference of test error in percentage points (same seed, median of "
-    "the last 20 evaluations; negative is better) with its 95 % interval. A win or a loss is "
+    "the last 20 evaluations or, of exact solutions, the last one; negative is better) with its "
+    "95 % interval. A win or a loss is "
     "claimed only where the whole interval lies on one side of zero. Where it includes zero and "
     f"more than {SMALLEST_EFFECT:g} points on either side, the seeds decide nothing: that is no "
     "evidence that there is no difference."

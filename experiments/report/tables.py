@@ -31,7 +31,8 @@ RESULT_COLUMNS = (
 )
 DAGGER = "† Optimistic: λ was learned on the V that chose the checkpoint, or V was trained on."
 READING = (
-    "Test error: median of the last 20 evaluations, the number that is compared. Best on V: the "
+    "Test error: median of the last 20 evaluations, the number that is compared; where the steps "
+    "are exact solutions (--inner=solve), the last evaluation. Best on V: the "
     "evaluation with the least validation error. Without EMA: the last evaluation, with the raw "
     "parameters. Mean ± sample standard deviation over seeds (one seed has no deviation). λ "
     "coverage: share of unlabeled examples whose λ was updated. Time on Λ: share of the training "

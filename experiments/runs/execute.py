@@ -25,6 +25,7 @@ from experiments.runs.state import capture, checkpoints_of, restore
 from experiments.runs.stop import SECONDS, Stop
 from experiments.runs.warnings import evaluations
 from ssl_weighting.theta.step import NonFiniteError
+from ssl_weighting.training.solved import SOLVE
 
 _kept = Kept()
 RAISE = "Raise --damping"
@@ -101,14 +102,21 @@ def _execute(config, program, cache_dir, again, on_step, snapshot_steps):
         return None
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
     print(
-        f"finished {config.out}: {summary['method']}, test error "
-        f"{summary['test_error_median20']:.2f} % (median of the last "
-        f"{min(evaluations(config), LAST_EVALUATIONS)} evaluations), Λ took "
+        f"finished {config.out}: {summary['method']}, {_error(config, summary)}, Λ took "
         f"{summary['lambda_share']:.1%} of the time",
         flush=True,
     )
     warn(summary["warnings"])
     return summary
+
+
+def _error(config, summary):
+    """Return the error that is compared, in words; as `RunRecord.test_error`."""
+    if config.inner == SOLVE:
+        return f"test error {summary['test_error_last']:.2f} %"
+    count = min(evaluations(config), LAST_EVALUATIONS)
+    error = f"test error {summary['test_error_median20']:.2f} %"
+    return f"{error} (median of the last {count} evaluations)"
 
 
 def _refuse_not_finite(splits):

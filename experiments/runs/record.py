@@ -45,6 +45,7 @@ from experiments.runs.run_files import (
     read_text,
     write_object,
 )
+from ssl_weighting.training.solved import SOLVE
 
 TOLERANCE = 0.01  # percentage points by which summary.json may differ from metrics.jsonl
 COMPLETE = "complete"
@@ -139,6 +140,20 @@ class RunRecord:
         """Labels that were asked for: where V became labels, it is not counted among them."""
         asked = self.config["config"].get("num_labeled")
         return asked if isinstance(asked, int) and asked else self.summary.num_labeled
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether its steps were exact solutions, of which the last is what the run is about."""
+        return self.config["config"].get("inner") == SOLVE
+
+    @property
+    def test_error(self) -> float:
+        """The error that is compared, in percent: median of the last 20 evaluations.
+
+        Of solutions the last: they have no noise, and those before it have other weights.
+        """
+        summary = self.summary
+        return summary.test_error_last if self.is_solved else summary.test_error_median20
 
     @property
     def source(self) -> str:

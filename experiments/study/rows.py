@@ -115,9 +115,7 @@ def row_of(run: RunRecord, key: Key, options: str) -> Row:
     versions = run.config.get("versions") or {}
     shared = {name: getattr(run.summary, name) for name in _SHARED}
     shared |= {name: _rounded(value) for name, value in shared.items() if type(value) is float}
-    # Of solutions to the optimum the last is what the run is about; the others are on the way.
-    solved = run.config["config"].get("inner") == "solve"
-    count = 1 if solved else LAST_EVALUATIONS
+    count = 1 if run.is_solved else LAST_EVALUATIONS
     return Row(
         family=family,
         method=method,
@@ -128,9 +126,7 @@ def row_of(run: RunRecord, key: Key, options: str) -> Row:
         split=run.config["split_hash"][:12],
         label=run.summary.method,
         num_labeled=run.num_labeled,
-        test_error=_rounded(
-            run.summary.test_error_last if solved else run.summary.test_error_median20
-        ),
+        test_error=_rounded(run.test_error),
         single_test_error=_median(run, "single_test_error", count),
         raw_test_error=_median(run, "raw_test_error", count),
         validation_error=_median(run, "validation_error", count),

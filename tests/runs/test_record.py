@@ -5,6 +5,7 @@ import json
 import pytest
 from reporting_runs import write_run
 
+from experiments.report.comparisons import main_error
 from experiments.runs.pairs import comparable
 from experiments.runs.record import (
     Configuration,
@@ -51,6 +52,19 @@ def test_a_writer_refuses_what_no_reader_would_take(tmp_path, field, value, mess
     with pytest.raises(RunError, match=message):
         write_summary(tmp_path, summary)
     assert not is_complete(tmp_path)
+
+
+@pytest.mark.parametrize(("flags", "expected"), [({}, 7.0), ({"inner": "solve"}, 3.0)])
+def test_the_error_that_is_compared_is_a_median_or_that_of_the_last_solution(
+    tmp_path, flags, expected
+):
+    evals = [
+        {"kind": "eval", "step": step, "test_error": error, "raw_test_error": error,
+         "validation_error": error, "validation_loss": 1.0}
+        for step, error in enumerate((9.0, 8.0, 6.0, 3.0), start=1)
+    ]  # fmt: skip
+    run = read_run(write_run(tmp_path, "made", evals=evals, flags=flags), "made")
+    assert run.test_error == expected == main_error(run)
 
 
 def test_an_older_run_has_the_defaults_of_fields_that_it_lacks(tmp_path):
