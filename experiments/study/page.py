@@ -21,8 +21,8 @@ from experiments.pages.document import (
 from experiments.pages.files import write_pages
 from experiments.pages.render_markdown import render_markdown
 from experiments.pages.wording import plural, unique
+from experiments.study import deep, gains
 from experiments.study import figures as study_figures
-from experiments.study import gains
 from experiments.study import tables as study_tables
 from experiments.study.ablation_curves import FILE as CURVES
 from experiments.study.ablation_curves import Curves, curves_text
@@ -115,6 +115,7 @@ COMMANDS = (
     "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10_AND_IMDB\n"
     "./run_all.sh --profile=study --only='fashion_mnist_v160/cross_fit*'\n"
     "python -m experiments.run_study --record= --only=FAMILY/METHOD  # runs.csv's, made again\n"
+    "python -m experiments.measure_agreement --only='*_whole_net/*,*_top_group_*/whole_*'\n"
     "python -m experiments.make_study"
 )
 
@@ -202,7 +203,8 @@ def _front_blocks(families, agreements):
     if any(family.rows and family.plan.name.startswith(ABLATIONS_PREFIX) for family in families):
         contents = (*contents[:-1], ABLATIONS, contents[-1])
     gained = gains.blocks([family for family in families if family.rows], agreements)
-    return [Bullets(contents), *(nets if there else ()), *headline, *gained]
+    agreed = deep.blocks(families, agreements)
+    return [Bullets(contents), *(nets if there else ()), *headline, *gained, *agreed]
 
 
 def _family_page(family: Family) -> Document:

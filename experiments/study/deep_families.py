@@ -1,0 +1,49 @@
+"""Nets with more of them in Eq. 6 than the last layer: does agreement with retraining pay?
+
+Two families, both secondary. `DEEP` trains the reference family's net, seeds and split; its rows
+without learned weights, and those with the last layer's influence, stand in that family. `TOP` has
+frozen features of a backbone below a perceptron, which is the net's top group: all that is trained.
+"""
+
+from __future__ import annotations
+
+from experiments.study.feature_families import DATASETS
+from experiments.study.methods import STUDY_METHODS
+
+REFERENCE = "fashion_mnist_v160"
+DEEP, TOP = f"{REFERENCE}_whole_net", "fashion_mnist_top_group_v160"
+SEEDS = (1, 2, 3, 4, 5)
+_WHOLE = {"weighting": "per_example", "influence_params": "all", "per_example_engine": "forward"}
+_BY_CG = _WHOLE | {"inverse_hessian": "conjugate_gradient"}
+# Beside them kfac costs as much as ekfac, whose eigenvalues are the better ones.
+DEEP_METHODS = {
+    "whole_cg": _BY_CG,
+    "whole_ekfac": _WHOLE | {"inverse_hessian": "ekfac"},
+    # Of conjugate gradient: solved far enough, it alone is Eq. 6 itself (docs/influence.md).
+    "whole_cg_shuffled": _BY_CG | {"weighting": "shuffled"},
+}
+_TOP_ROWS = (
+    "supervised", "supervised_v_as_labels", "fixed_1", "v_as_labels", "per_example", "shuffled",
+)  # fmt: skip
+# Every number that is not the features' recipe. Strong views of the images go through the backbone.
+_TOP = DATASETS["fashion_mnist"] | {
+    "dataset": "fashion_mnist", "head": "mlp", "algorithm": "fixmatch", "views": 3,
+    "feature_views": "given", "threshold": 0.0, "wu": 2.0, "num_labeled": 40, "val_size": 160,
+    "num_unlabeled": 2500, "steps": 1200, "eval_every": 30, "checkpoint_every": 300,
+    "log_every": 60, "keep_checkpoints": 1, "lambda_lr": 0.05, "solve_iterations": 30,
+}  # fmt: skip
+
+
+def deep_study(reference: dict) -> dict[str, dict]:
+    """Return both families, each name with its methods, options and seeds.
+
+    Args:
+        reference: the family `REFERENCE`, whose options `DEEP` has.
+    """
+    # Λ-steps and checkpoints as there, so that nothing but Eq. 6's parameters differs.
+    deep = {"methods": DEEP_METHODS, "options": reference["options"]}
+    methods = {name: STUDY_METHODS[name] for name in _TOP_ROWS} | DEEP_METHODS
+    top = {"methods": methods, "options": _TOP, "variant": "the top group on features"}
+    return {
+        name: one | {"seeds": SEEDS, "secondary": True} for name, one in ((DEEP, deep), (TOP, top))
+    }
