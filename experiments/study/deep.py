@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from experiments.pages.document import Block, Heading, Paragraph, Table
 from experiments.pages.wording import MISSING, error_text
 from experiments.study.agreement import Agreement
-from experiments.study.deep_families import DEEP, TOP
-from experiments.study.families_found import BASE, LEARNED, Family, label
+from experiments.study.deep_families import DEEP, LAST_LAYER, TOP
+from experiments.study.families_found import BASE, Family, label
 from experiments.study.rows import Key
 from experiments.study.tables import difference_text
 
@@ -43,27 +44,30 @@ def blocks(families: Sequence[Family], agreements: Mapping[Key, Agreement]) -> l
         return []
     columns = (
         "Family", "Method", "Agreement", "Test error, %",
-        f"− {label(LEARNED)}, last layer", f"− {label(BASE)}",
+        f"− {label(LAST_LAYER)}", f"− {label(BASE)}",
     )  # fmt: skip
     return [Heading(TITLE), Paragraph(TEXT), Table(columns, tuple(rows), text_columns=(0, 1))]
 
 
 def _rows(family, agreements):
-    """Return the rows of a family, those of its reference that it is compared with first."""
-    found = []
-    if family.reference is not None:
-        found = [_row(family.reference, method, agreements) for method in (BASE, LEARNED)]
-    return found + [_row(family, method, agreements) for method in family.methods()]
+    """Return the rows of a family, the base of its reference first."""
+    bases = [] if family.reference is None else [_row(family.reference, BASE, family, {})]
+    return bases + [_row(family, method, family, agreements) for method in family.methods()]
 
 
-def _row(family, method, agreements):
-    differences = (
-        MISSING if method == reference else difference_text(family.difference(method, reference))
-        for reference in (LEARNED, BASE)
-    )
-    errors = error_text(list(family.errors(method).values()))
-    agreement = _agreement(family, method, agreements)
-    return family.plan.name, label(method), agreement, errors, *differences
+def _row(of, method, family, agreements):
+    """Return the row of a method of the family `of`, beside those of `family`."""
+    last_layer = None if method == LAST_LAYER else _difference(of, method, family)
+    base = None if method == BASE else of.difference(method, BASE)
+    errors = error_text(list(of.errors(method).values()))
+    agreement = _agreement(of, method, agreements)
+    return of.plan.name, label(method), agreement, errors, *map(difference_text, (last_layer, base))
+
+
+def _difference(of, method, family):
+    """Return the difference to the last layer's row, which stands in `family` itself."""
+    alone = dataclasses.replace(family, reference=None)
+    return dataclasses.replace(of, reference=alone).difference(method, LAST_LAYER)
 
 
 def _agreement(family, method, agreements):

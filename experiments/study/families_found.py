@@ -31,6 +31,7 @@ LABELS = {
     "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
     "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",
     "cross_fit_v_as_labels_shuffled": "Λ by cross-fit, shuffled: ensemble of two (control)",
+    "last_layer": "Λ, Eq. 6 of the last layer",
     "whole_cg": "Λ, Eq. 6 of the whole net, conjugate gradient",
     "whole_ekfac": "Λ, Eq. 6 of the whole net, EK-FAC",
     "whole_cg_shuffled": "Λ of the whole net, conjugate gradient, shuffled (control)",

@@ -9,7 +9,8 @@ L_S(V) after them moves with each lambda_u is differentiated through the steps, 
     dL/dlambda += d (grad f . b) / dlambda,  a_theta += d (grad f . b) / dtheta,  a_v <- m b
 
 That is training again with lambda_u a little larger, for all u at once. No H is solved, and nothing
-of the methods' damping or truncation is in it; only parameters that the steps reach count.
+of the methods' damping or truncation is in it. BatchNorm keeps the statistics that the run left:
+those of a batch have a stop_gradient in TensorFlow, which is right once and wrong twice.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def compared(folder: Path, config: Config, sampled: int, cache: str | None) -> C
 
 
 def _training(trainer, batch, validation, config):
-    network = Network(trainer.model, "all", batch_norm=config.infl_bn)
+    network = Network(trainer.model, "all")
     inputs = []
 
     def forward(x, *, makes_rows=True, **_):
@@ -91,15 +92,12 @@ class Continued:
     """Training of a whole net on one batch, from its present parameters, and its derivative.
 
     Args:
-        network: all parameters of the net.
+        network: all parameters of the net, with moving statistics of BatchNorm.
         rows: its loss rows; inputs: what the forward that made them was called on.
         lam: [R, 2], the weights of the parents of each row.
         validation: V.
         weight_decay: coefficient of 0.5 ||.||^2 in the objective; scope: what it covers.
         steps: how many; rate: their size; momentum: of the velocity.
-
-    Raises:
-        ValueError: several forwards where BatchNorm ties the examples of each together.
     """
 
     def __init__(
@@ -116,11 +114,6 @@ class Continued:
         rate: float = RATE,
         momentum: float = MOMENTUM,
     ):
-        if len(inputs) != 1 and network.ties_examples:
-            raise ValueError(
-                "`batch_norm` must be moving for an algorithm that calls the model more than once. "
-                f"Received: {len(inputs)} calls with batch_norm='batch'. Use --infl_bn=moving"
-            )
         self.network, self.rows, self.validation = network, rows, validation
         self.inputs = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *inputs)
         self.weights = tf.ones_like(rows.loss) if lam is None else row_weights(rows, lam)
