@@ -25,11 +25,9 @@ DEEP_METHODS = {
     "whole_cg_shuffled": _BY_CG | {"weighting": "shuffled"},
 }
 # A third of the reference's Lambda-steps, each with three times the step size: a solve of the whole
-# net costs as much as thirty theta-steps and more. With moving statistics all engines are equal,
-# and weak views need no pass through H.
+# net costs as much as ninety theta-steps.
 _SPARSE = {
-    "inner_steps": 24, "lambda_lr": 0.3, "infl_bn": "moving", "solve_iterations": 30,
-    "checkpoint_every": 250,
+    "inner_steps": 24, "lambda_lr": 0.3, "solve_iterations": 15, "checkpoint_every": 250,
 }  # fmt: skip
 _TOP_ROWS = (
     "supervised", "supervised_v_as_labels", "fixed_1", "v_as_labels",

@@ -9,8 +9,7 @@ L_S(V) after them moves with each lambda_u is differentiated through the steps, 
     dL/dlambda += d (grad f . b) / dlambda,  a_theta += d (grad f . b) / dtheta,  a_v <- m b
 
 That is training again with lambda_u a little larger, for all u at once. No H is solved, and nothing
-of the methods' damping or truncation is in it. BatchNorm keeps the statistics that the run left:
-those of a batch have a stop_gradient in TensorFlow, which is right once and wrong twice.
+of the methods' damping or truncation is in it.
 """
 
 from __future__ import annotations
@@ -18,17 +17,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from experiments.options.config import Config
 from experiments.verification.scores import Examination, restored
-from ssl_weighting.models.network import Network
+from ssl_weighting.models.network import Network, replaced_calls, sublayers
 from ssl_weighting.objective import l2_penalty, row_weights, weighted_objective
 from ssl_weighting.structs import LabeledBatch, LossRows
 from ssl_weighting.theta.weight_decay import is_decayed
 
 STEPS, RATE, MOMENTUM = 100, 0.03, 0.9
+_NORM = keras.layers.BatchNormalization
 
 
 class Compared(NamedTuple):
@@ -85,18 +86,21 @@ def _training(trainer, batch, validation, config):
     classes = rows.logits.shape[-1]
     lam = trainer.store.gather(rows.ids, rows.confidence, classes, trainer.step)
     decay = config.weight_decay, config.weight_decay_scope
-    return Continued(network, rows, inputs, lam, validation, *decay)
+    batch = config.model == "wide_resnet" and config.infl_bn == "batch"
+    return Continued(network, rows, inputs, lam, validation, *decay, of_batch=batch)
 
 
 class Continued:
     """Training of a whole net on one batch, from its present parameters, and its derivative.
 
     Args:
-        network: all parameters of the net, with moving statistics of BatchNorm.
+        network: all parameters of the net, made with batch_norm='moving'.
         rows: its loss rows; inputs: what the forward that made them was called on.
         lam: [R, 2], the weights of the parents of each row.
         validation: V.
         weight_decay: coefficient of 0.5 ||.||^2 in the objective; scope: what it covers.
+        of_batch: whether BatchNorm takes the statistics of each forward, as in training, in place
+            of the moving ones.
         steps: how many; rate: their size; momentum: of the velocity.
     """
 
@@ -110,6 +114,7 @@ class Continued:
         weight_decay: float = 0.0,
         scope: str = "kernels",
         *,
+        of_batch: bool = False,
         steps: int = STEPS,
         rate: float = RATE,
         momentum: float = MOMENTUM,
@@ -120,6 +125,8 @@ class Continued:
         self.decayed = [is_decayed(v, scope) for v in network.variables]
         self.weight_decay = weight_decay
         self.steps, self.rate, self.momentum = steps, rate, momentum
+        norms = [p for p in sublayers(network.model) if isinstance(p, _NORM)] if of_batch else []
+        self.calls = {layer: _normalised(layer) for layer in norms if layer.trainable}
         self.gradient = tf.function(self._gradient, autograph=False)
         self.pulled = tf.function(self._pulled, autograph=False)
         self.loss = tf.function(self._loss, autograph=False)
@@ -156,7 +163,7 @@ class Continued:
 
     def _objective(self, theta, shift):
         values = self.network.unflatten(theta)
-        logits = self.network(values, self.inputs)
+        logits = self._logits(values, self.inputs)
         if self.rows.positions is not None:
             logits = tf.gather(logits, self.rows.positions[:, 0])
         rows = self.rows._replace(loss=self.rows.loss_of_logits(logits))
@@ -178,6 +185,33 @@ class Continued:
         return tape.gradient(product, [theta, shift])
 
     def _loss(self, theta):
-        logits = self.network(self.network.unflatten(theta), self.validation.inputs)
+        logits = self._logits(self.network.unflatten(theta), self.validation.inputs)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(self.validation.label, logits)
         return tf.reduce_mean(losses)
+
+    def _logits(self, values, inputs):
+        with replaced_calls(self.calls):
+            return self.network(values, inputs)
+
+
+def _normalised(layer):
+    """Return a call by the statistics of the batch that can be differentiated twice.
+
+    Those of Keras have a stop_gradient in the variance: right once, wrong twice.
+    """
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+
+    def call(x, **_):
+        kept = [axis % x.shape.rank for axis in axes]
+        others = [axis for axis in range(x.shape.rank) if axis not in kept]
+        centred = x - tf.reduce_mean(x, others, keepdims=True)
+        variance = tf.reduce_mean(centred**2, others, keepdims=True)
+        shape = [x.shape[axis] if axis in kept else 1 for axis in range(x.shape.rank)]
+        found = centred * tf.math.rsqrt(variance + layer.epsilon)
+        if layer.scale:
+            found *= tf.reshape(tf.convert_to_tensor(layer.gamma), shape)
+        if layer.center:
+            found += tf.reshape(tf.convert_to_tensor(layer.beta), shape)
+        return found
+
+    return call

@@ -87,7 +87,7 @@ def test_the_families_differ_from_their_last_layers_row_in_eq_6_alone():
     assert {DEEP, TOP} <= SECONDARY.keys()
     reference = STUDY[REFERENCE]["options"]
     moved = {name for name, value in STUDY[DEEP]["options"].items() if reference.get(name) != value}
-    slower = {"inner_steps", "lambda_lr", "infl_bn", "solve_iterations", "checkpoint_every"}
+    slower = {"inner_steps", "lambda_lr", "solve_iterations", "checkpoint_every"}
     assert moved == slower
     same = {"influence_params", "inverse_hessian", "weighting", "out"}
     for family in (DEEP, TOP):

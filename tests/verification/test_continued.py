@@ -21,7 +21,7 @@ HOW = {"steps": 6, "rate": 0.1, "momentum": 0.8}
 DECAY = 0.05
 
 
-def training(kind="mlp", positions=False):
+def training(kind="mlp", positions=False, of_batch=False):
     """Return a training on six rows with soft targets, unequal weights and a mask."""
     model, x = make(kind, "float64", 6)
     rng = np.random.default_rng(3)
@@ -45,7 +45,9 @@ def training(kind="mlp", positions=False):
     )
     lam = tf.constant([[1, 1], [1, 1], [0.5, 1], [1.5, 1], [1, 1], [2, 1]], tf.float64)
     validation = LabeledBatch(x[::2] * 0.9 + 0.1, tf.constant([0, 2, 1]))
-    found = Continued(network, rows, [x[:2], x[2:]], lam, validation, DECAY, **HOW)
+    found = Continued(
+        network, rows, [x[:2], x[2:]], lam, validation, DECAY, of_batch=of_batch, **HOW
+    )
     return found, targets, x, order
 
 
@@ -85,6 +87,15 @@ def test_the_steps_are_descent_with_momentum_on_the_stated_objective():
         v.assign(t)
     last = found.trained(tf.zeros([6], tf.float64))[-1]
     np.testing.assert_allclose(last, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_statistics_of_the_batch_are_those_of_keras():
+    found, _, x, _ = training("conv", of_batch=True)
+    values = found.network.values()
+    expected = Network(found.network.model, "all", batch_norm="batch")(values, x)
+    np.testing.assert_allclose(found._logits(values, x), expected, rtol=1e-9)
+    moving = found.network(values, x)
+    assert np.abs(moving - expected).max() > 1e-3
 
 
 OPTIONS = {
