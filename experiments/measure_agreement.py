@@ -1,7 +1,7 @@
 """Do the influences of finished runs agree with retraining? One line a run in agreement.csv.
 
     python -m experiments.measure_agreement --only='features_*/per_example_refit/seed_[123]'
-    python -m experiments.measure_agreement --only='*_whole_net/*,*_top_group_*/*'
+    python -m experiments.measure_agreement --only='*/last_layer/*,*/whole_*'
 
 For runs that learned on a held-out V. With --inner=solve: trains the part that learns again, which
 takes seconds, takes Eq. 6 at its end for --ids examples of U, and solves the head again with the

@@ -75,8 +75,8 @@ RULES = (
     "errors are not comparable with those of ten; a corrupt image has its pixels in a random "
     "order; with imbalanced classes the last class of U has a tenth of the first's images.",
     "All seeds of a family share one V; D, the initial values and the batches change with the "
-    "seed. What a table says of V is said of that draw, above all where V is small. The family "
-    "other_v draws V by the seed too, and so does IMDb, whose D is UDA's own.",
+    "seed. What a table says of V is said of that draw, above all where V is small. The families "
+    "other_v and top_group draw V by the seed too, and so does IMDb, whose D is UDA's own.",
     "The step size of one learned λ is a tenth of that of Λ per example, since every Λ-step moves "
     "it; neither was tuned. Supervised training sees nothing of U, in BatchNorm's statistics "
     "either, which is more than λ = 0.",
@@ -115,7 +115,7 @@ COMMANDS = (
     "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10_AND_IMDB\n"
     "./run_all.sh --profile=study --only='fashion_mnist_v160/cross_fit*'\n"
     "python -m experiments.run_study --record= --only=FAMILY/METHOD  # runs.csv's, made again\n"
-    "python -m experiments.measure_agreement --only='*_whole_net/*,*_top_group_*/whole_*'\n"
+    "python -m experiments.measure_agreement --only='*/last_layer/*,*/whole_*'\n"
     "python -m experiments.make_study"
 )
 

@@ -1,10 +1,13 @@
 """The study's section on deep nets, on made-up rows; and its families."""
 
 import dataclasses
+import fnmatch
+import re
 
 import pytest
 from study_rows import by_key, plan, row
 
+from experiments import measure_agreement
 from experiments.pages.document import Document
 from experiments.pages.render_markdown import render_markdown
 from experiments.study import deep
@@ -12,7 +15,7 @@ from experiments.study.agreement import Agreement
 from experiments.study.deep_families import DEEP, REFERENCE, TOP
 from experiments.study.families import SECONDARY, STUDY
 from experiments.study.families_found import families
-from experiments.study.page import study_documents
+from experiments.study.page import COMMANDS, study_documents
 from experiments.study.profiles import configs
 
 ERRORS = {"fixed_1": (40.0, 41.0, 42.0)}
@@ -89,6 +92,7 @@ def test_the_families_differ_from_their_last_layers_row_in_eq_6_alone():
     moved = {name for name, value in STUDY[DEEP]["options"].items() if reference.get(name) != value}
     slower = {"inner_steps", "lambda_lr", "solve_iterations", "checkpoint_every"}
     assert moved == slower
+    assert STUDY[TOP]["own_v"] and "own_v" not in STUDY[DEEP] | STUDY[REFERENCE]
     same = {"influence_params", "inverse_hessian", "weighting", "out"}
     for family in (DEEP, TOP):
         found = {tuple(c.out.split("/")[-2:]): c for c in configs("study", family, "")}
@@ -101,3 +105,17 @@ def test_the_families_differ_from_their_last_layers_row_in_eq_6_alone():
                 assert {name for name in ours if ours[name] != other[name]} <= same
     top = next(c for c in configs("study", TOP, "") if "/whole_cg/" in c.out)
     assert top.head == "mlp" and top.backbone == "efficientnet_lite0" and top.inner == "steps"
+
+
+def test_the_command_of_the_page_names_every_learned_run_of_these_families_and_no_other():
+    (pattern,) = re.findall(r"measure_agreement --only='(.*)'", COMMANDS)
+    assert f"measure_agreement --only='{pattern}'" in measure_agreement.__doc__
+    named, learned = set(), set()
+    for family, one in STUDY.items():
+        for method, options in one["methods"].items():
+            name = f"{family}/{method}/seed_1"
+            if any(fnmatch.fnmatchcase(name, one) for one in pattern.split(",")):
+                named.add(name)
+            if family in (DEEP, TOP) and options.get("weighting") in ("per_example", "shuffled"):
+                learned.add(name)
+    assert named == learned and len(learned) == 7
