@@ -6,6 +6,7 @@ One V serves all seeds of a family, unless `own_v` draws it by the seed.
 from __future__ import annotations
 
 from experiments.study.ablation_families import ABLATIONS
+from experiments.study.deep_families import REFERENCE, deep_study
 from experiments.study.feature_families import FEATURE_STUDY
 from experiments.study.methods import GRID, STUDY_METHODS
 
@@ -97,7 +98,6 @@ STUDY["imdb_v20"] = {
 }
 
 # As far as time goes. The rows that differ in nothing stand in the primary family, `REFERENCE`.
-REFERENCE = "fashion_mnist_v160"
 _SWEEPS = {
     # Table 3's five points, as multiples of our N = 8 and eta = 0.1 (its middle: N = 100, 0.01).
     "n_eta": {
@@ -146,5 +146,6 @@ SECONDARY = {
     )
     | {"own_v": True},
 }  # fmt: skip
+SECONDARY |= deep_study(STUDY[REFERENCE])
 STUDY |= SECONDARY
 STUDY |= FEATURE_STUDY | ABLATIONS

@@ -21,8 +21,8 @@ from experiments.pages.document import (
 from experiments.pages.files import write_pages
 from experiments.pages.render_markdown import render_markdown
 from experiments.pages.wording import plural, unique
+from experiments.study import deep, gains
 from experiments.study import figures as study_figures
-from experiments.study import gains
 from experiments.study import tables as study_tables
 from experiments.study.ablation_curves import FILE as CURVES
 from experiments.study.ablation_curves import Curves, curves_text
@@ -75,8 +75,8 @@ RULES = (
     "errors are not comparable with those of ten; a corrupt image has its pixels in a random "
     "order; with imbalanced classes the last class of U has a tenth of the first's images.",
     "All seeds of a family share one V; D, the initial values and the batches change with the "
-    "seed. What a table says of V is said of that draw, above all where V is small. The family "
-    "other_v draws V by the seed too, and so does IMDb, whose D is UDA's own.",
+    "seed. What a table says of V is said of that draw, above all where V is small. The families "
+    "other_v and top_group draw V by the seed too, and so does IMDb, whose D is UDA's own.",
     "The step size of one learned λ is a tenth of that of Λ per example, since every Λ-step moves "
     "it; neither was tuned. Supervised training sees nothing of U, in BatchNorm's statistics "
     "either, which is more than λ = 0.",
@@ -115,6 +115,7 @@ COMMANDS = (
     "./run_all.sh --profile=study --data_dir=FOLDER_OF_CIFAR10_AND_IMDB\n"
     "./run_all.sh --profile=study --only='fashion_mnist_v160/cross_fit*'\n"
     "python -m experiments.run_study --record= --only=FAMILY/METHOD  # runs.csv's, made again\n"
+    "python -m experiments.measure_agreement --only='*/last_layer/*,*/whole_*'\n"
     "python -m experiments.make_study"
 )
 
@@ -202,7 +203,8 @@ def _front_blocks(families, agreements):
     if any(family.rows and family.plan.name.startswith(ABLATIONS_PREFIX) for family in families):
         contents = (*contents[:-1], ABLATIONS, contents[-1])
     gained = gains.blocks([family for family in families if family.rows], agreements)
-    return [Bullets(contents), *(nets if there else ()), *headline, *gained]
+    agreed = deep.blocks(families, agreements)
+    return [Bullets(contents), *(nets if there else ()), *headline, *gained, *agreed]
 
 
 def _family_page(family: Family) -> Document:
