@@ -60,7 +60,7 @@ DATASETS = {
     "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb",
     "rotten_tomatoes": "Rotten Tomatoes",
 }  # fmt: skip
-_CONTAMINATIONS = {
+CONTAMINATIONS = {
     "none": "",
     "foreign": ", half of U of foreign classes",
     "corrupt": ", 30 % of U corrupt",
@@ -121,7 +121,7 @@ class Family:
         """E.g. "Fashion-MNIST: 40 labels, |V| = 160, 30 % of U corrupt"."""
         plan = self.plan
         sizes = f"{plan.num_labeled:,} labels, |V| = {plan.val_size:,}"
-        text = f"{self.data}: {sizes}{_CONTAMINATIONS[plan.contamination]}"
+        text = f"{self.data}: {sizes}{CONTAMINATIONS[plan.contamination]}"
         return f"{text} ({plan.variant})" if plan.variant else text
 
     @property

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.pages.document import Block, Heading, Paragraph, Picture, Table
+from experiments.pages.document import Block, Document, Heading, Paragraph, Picture, Table
 from experiments.pages.plotting import FAINT, INK, draw, series_colour, series_marker
 from experiments.pages.statistics import PairedDifference
 from experiments.pages.wording import plural
@@ -21,6 +21,9 @@ from experiments.study.families_found import BASE, DATASETS, LEARNED, V_AS_LABEL
 from experiments.study.rows import Key
 from experiments.study.tables import difference_text, is_sure
 
+PAGE = "gains.md"
+TITLE = "What predicts a gain?"
+SUBTITLE = "Gains of learned weights against what may predict them, and what to use where."
 LEARNED_REFIT, CROSS_FIT_REFIT = "per_example_refit", "cross_fit_refit"
 GAINS = (
     (LEARNED, BASE, "Λ learned − λ = 1"),
@@ -31,6 +34,7 @@ WEIGHTS, REFIT, CROSS_FIT, AS_LABELS, BASE_ALONE = (
     "weights", "weights, then a refit", "cross-fit, then a refit", "V as labels", "the base alone",
 )  # fmt: skip
 _ADVICE = {LEARNED_REFIT: REFIT, CROSS_FIT_REFIT: CROSS_FIT, LEARNED: WEIGHTS}
+_SIZES = (10, 30, 100, 300, 1000)  # of V, as marked on the axis
 _LEAST = 4  # settings, for an interval of their correlation
 
 FIGURE = (
@@ -75,7 +79,7 @@ def settings(families: Sequence[Family], agreements: Mapping[Key, Agreement]) ->
             family,
             _mean(one.spearman for key, one in agreements.items() if _is_of(key, family)),
             _of(family.difference("oracle", BASE)),
-            _mean(row.moved for row in _learned(family) if row.moved is not None),
+            _mean(row.moved for row in _learned(family)),
             family.plan.val_size,
         )
         for family in families
@@ -91,7 +95,9 @@ def _is_of(key, family):
 
 
 def _learned(family):
-    return (family.of(LEARNED) or family.of(LEARNED_REFIT)).values()
+    """Return the runs whose weights are known: of a refit's two rows the second one's."""
+    both = [*family.of(LEARNED).values(), *family.of(LEARNED_REFIT).values()]
+    return [row for row in both if row.moved is not None]
 
 
 def _mean(values):
@@ -170,12 +176,22 @@ def correlation_text(points: Sequence[tuple[float, PairedDifference]]) -> str:
 
 
 def correlations_table(found: Sequence[Setting]) -> Table:
-    """Return the correlation of each gain with each predictor."""
+    """Return the correlation of each gain with each predictor, on features and of nets."""
     rows = tuple(
-        (text, *(correlation_text(pairs(found, name, a, b)) for name, _ in PREDICTORS))
+        (text, where, *(correlation_text(pairs(mine, name, a, b)) for name, _ in PREDICTORS))
         for a, b, text in GAINS
+        for where, mine in _apart(found).items()
+        if pairs(mine, "validation", a, b)
     )
-    return Table(("Gain", *(text for _, text in PREDICTORS)), rows)
+    heads = ("Gain", "Settings", *(text for _, text in PREDICTORS))
+    return Table(heads, rows, text_columns=(0, 1))
+
+
+def _apart(found):
+    """Return the settings on features and those of nets: other errors, other gains."""
+    on_features = [one for one in found if one.family.plan.on_features]
+    nets = [one for one in found if not one.family.plan.on_features]
+    return {where: mine for where, mine in (("features", on_features), ("nets", nets)) if mine}
 
 
 def picture(found: Sequence[Setting]) -> Picture | None:
@@ -197,7 +213,7 @@ def picture(found: Sequence[Setting]) -> Picture | None:
         )  # fmt: skip
 
     png = draw(10.0, 2.5 * len(shown) + 0.5, paint)
-    return Picture("gains", png, "What predicts a gain?", FIGURE, wide=True)
+    return Picture("gains", png, TITLE, FIGURE, wide=True)
 
 
 def _panel(axes, found, key):
@@ -214,12 +230,14 @@ def _panel(axes, found, key):
     if not points:
         axes.set_xticks([])
     elif name == "validation":
-        sizes = sorted({x for x, _ in points})
         axes.set_xscale("log")
-        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
+        axes.set_xticks(_SIZES, [f"{size:,}" for size in _SIZES])
+        axes.set_xlim(_SIZES[0] / 1.3, _SIZES[-1] * 1.3)
         axes.minorticks_off()
-    title = correlation_text(points) if points else "not measured"
-    axes.set_title(title, fontsize=8, fontweight="normal", color=INK)
+    known = {where: pairs(mine, *key) for where, mine in _apart(found).items()}
+    title = [f"{where}: {correlation_text(mine)}" for where, mine in known.items() if mine]
+    title = "\n".join(title) or "not measured"
+    axes.set_title(title, fontsize=7, fontweight="normal", color=INK)
     _narrow(axes, points)
     axes.tick_params(labelsize=8)
 
@@ -233,22 +251,31 @@ def _narrow(axes, points):
 
 def _kind(setting: Setting) -> str:
     family = setting.family
-    where = "frozen features" if family.plan.name.startswith("features_") else "a net"
+    where = "frozen features" if family.plan.on_features else "a net"
     return f"{DATASETS.get(family.plan.dataset, family.plan.dataset)}, {where}"
 
 
-def blocks(families: Sequence[Family], agreements: Mapping[Key, Agreement]) -> list[Block]:
-    """Return the part of the page; [] without a setting that has a gain."""
+def front_blocks(families: Sequence[Family], agreements: Mapping[Key, Agreement]) -> list[Block]:
+    """Return what README.md says: the figure and how often what was named; [] without a gain."""
     found = settings(families, agreements)
-    drawn = picture(found) if found else None
+    drawn = picture(found)
+    return [Heading(TITLE), drawn, Paragraph(summary(found))] if drawn else []
+
+
+def gains_document(
+    families: Sequence[Family], agreements: Mapping[Key, Agreement]
+) -> Document | None:
+    """Return the page: correlations, and what to do setting by setting; None without a gain."""
+    found = settings(families, agreements)
+    drawn = picture(found)
     if drawn is None:
-        return []
-    return [
-        Heading("What predicts a gain?"),
+        return None
+    blocks = (
         drawn,
         correlations_table(found),
         Heading("When should a user use weights, cross-fit, or V as labels?"),
         Paragraph(summary(found)),
         Paragraph(RULE),
         advice_table(found),
-    ]
+    )
+    return Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, blocks)

@@ -11,6 +11,7 @@ from experiments.pages.document import (
     Bullet,
     Bullets,
     Cell,
+    Document,
     Heading,
     Lead,
     Paragraph,
@@ -20,22 +21,26 @@ from experiments.pages.statistics import PairedDifference, holm
 from experiments.pages.wording import MISSING, interval_text, plural, signed
 from experiments.study.families_found import (
     BALANCED,
+    CONTAMINATIONS,
+    DATASETS,
     HEADLINE,
     OF_BIASED_LABELS,
     Family,
     label,
 )
+from experiments.study.headline_picture import headline_picture
 
+PAGE = "features.md"
 TITLE = "On frozen features"
 LEVEL = 0.05  # of all claims together
 SHORT = (
     "A linear head on a frozen net's features, solved to its optimum, where Eq. 6 is exact; ten "
-    "seeds, each with its own V. p is corrected by Holm's method for all {count} differences of "
-    "this section; better and worse are those with p below 0.05."
+    "seeds, each with its own V. Better and worse: p below 0.05, by Holm's correction for all "
+    "{count} differences. CIFAR-10 is a JPEG copy, not comparable with published numbers."
 )
 CELLS = (
-    "Differences of test errors in points, paired by seed, with their 95 % t-intervals, which "
-    "are not corrected, and Holm's p, over {seeds}; bold where p is below 0.05. "
+    "Labels + |V|. Differences of test errors in points, paired by seed, with their 95 % "
+    "t-intervals, which are not corrected, and Holm's p, over {seeds}; bold where p is below 0.05. "
     "A dash: not both were run."
 )
 RULES = (
@@ -50,7 +55,7 @@ RULES = (
     "(docs/refit.md). Λ per example is compared with λ = 1 on the same labels; after a refit, and "
     "by cross-fit, which both train on V's labels too, with λ = 1 and V as labels. Cross-fit folds "
     "V's labels as well, so it validates on none that it sets aside.",
-    "Holm's correction is over all differences of the section in README.md at once: with m of "
+    "Holm's correction is over all differences of features.md at once: with m of "
     "them the least p is multiplied by m, the next by m − 1 and so on, and none may fall below "
     "one before it. The chance that any of the claims is wrong is then at most 5 %, however they "
     "depend on each other. The tests are Student's, two-sided, of the paired differences. Families "
@@ -60,7 +65,7 @@ RULES = (
 
 
 class Claim(NamedTuple):
-    """A difference of the section and its p-value, corrected; None where one seed has none."""
+    """A difference of the page and its p-value, corrected; None where one seed has none."""
 
     difference: PairedDifference
     p: float | None
@@ -77,7 +82,7 @@ Claims = dict[tuple[str, str, str], Claim]  # by family, method, reference
 
 
 def claims_of(families: Sequence[Family]) -> Claims:
-    """Return all differences of the section that were run, their p-values corrected together."""
+    """Return all differences of the page that were run, their p-values corrected together."""
     pairs = (*HEADLINE, *OF_BIASED_LABELS)
     found = {
         (family.plan.name, method, reference): family.difference(method, reference)
@@ -90,34 +95,64 @@ def claims_of(families: Sequence[Family]) -> Claims:
     return {key: Claim(one, corrected.get(key)) for key, one in found.items()}
 
 
-def headline_blocks(families: Sequence[Family]) -> list[Block]:
-    """Return the section: answers, a line a setting, and where the labels are biased.
+def front_blocks(families: Sequence[Family]) -> list[Block]:
+    """Return what README.md says of the section: its answers; [] without a claim.
 
     Args:
-        families: on features; of those that are secondary the section has links alone.
+        families: on features; those that are secondary make no claims.
+    """
+    claims = claims_of([family for family in families if not family.plan.secondary])
+    if not claims:
+        return []
+    return [Heading(TITLE), Lead((SHORT.format(count=len(claims)),)), answers(claims)]
+
+
+def headline_document(families: Sequence[Family]) -> Document | None:
+    """Return the page: a picture, a line a setting, and where the labels are biased.
+
+    Args:
+        families: on features; of those that are secondary the page has links alone.
+
+    Returns:
+        None where nothing was run.
     """
     there = [family for family in families if family.rows]
-    if not there:
-        return []
     primary = [family for family in there if not family.plan.secondary]
     claims = claims_of(primary)
-    seeds = sorted({len(one.difference.seeds) for one in claims.values()})
-    count = " or ".join(map(str, seeds)) + " seeds"
-    blocks: list[Block] = [Heading(TITLE)]
+    blocks: list[Block] = []
     if claims:
+        seeds = sorted({len(one.difference.seeds) for one in claims.values()})
+        count = " or ".join(map(str, seeds)) + " seeds"
+        names = {family.plan.name: name_of(family) for family in primary}
         blocks += [
             Lead((SHORT.format(count=len(claims)),)),
+            headline_picture(primary, claims, names),
             answers(claims),
+            Heading("Setting by setting"),
             Paragraph(CELLS.format(seeds=count)),
             headline_table(primary, claims, HEADLINE),
         ]
     if any(family.of(BALANCED) for family in primary):
-        text = "Where D is biased, its labels can also weigh by the inverse of their class:"
         biased = [family for family in primary if family.of(BALANCED)]
-        blocks += [Paragraph(text), headline_table(biased, claims, OF_BIASED_LABELS)]
+        blocks += [
+            Heading("Where D is biased"),
+            Paragraph("There, its labels can also weigh by the inverse of their class:"),
+            headline_table(biased, claims, OF_BIASED_LABELS),
+        ]
     if others := [family for family in there if family.plan.secondary]:
-        blocks += [Paragraph("Beside them, with no claim made here:"), _links(others)]
-    return blocks
+        text = "With no claim made here: other base algorithms, and the paper's ablations."
+        blocks += [Heading("Beside them"), Paragraph(text), _links(others)]
+    subtitle = "Where Eq. 6 is exact: do learned weights pay, and against what?"
+    return Document("The study: on frozen features", subtitle, tuple(blocks)) if blocks else None
+
+
+def name_of(family: Family) -> str:
+    """Return a setting in few words: "CIFAR-10, Pseudo-Label, 40 + 40, 30 % of U corrupt"."""
+    plan = family.plan
+    base, _, more = plan.variant.partition(" on features")
+    sizes = f"{plan.num_labeled:,} + {plan.val_size:,}"
+    data = DATASETS.get(plan.dataset, plan.dataset)
+    return f"{data}, {base}, {sizes}{CONTAMINATIONS[plan.contamination]}{more}"
 
 
 def headline_table(
@@ -153,7 +188,7 @@ def answers(claims: Claims) -> Bullets:
 
 
 def _linked(family):
-    return Cell(family.title, link=f"families/{family.plan.name}.md")
+    return Cell(name_of(family), link=f"families/{family.plan.name}.md")
 
 
 def _cell(claim):

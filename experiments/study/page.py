@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -26,33 +27,35 @@ from experiments.study import figures as study_figures
 from experiments.study import tables as study_tables
 from experiments.study.ablation_curves import FILE as CURVES
 from experiments.study.ablation_curves import Curves, curves_text
-from experiments.study.ablation_families import PREFIX as ABLATIONS_PREFIX
 from experiments.study.ablations import PAGE as ABLATIONS_PAGE
 from experiments.study.ablations import ablations_document
 from experiments.study.agreement import FILE as AGREEMENT_FILE
 from experiments.study.agreement import Agreement, read_agreements
 from experiments.study.families_found import Family, FamilyPlan
 from experiments.study.families_found import families as sort_into
+from experiments.study.headline import PAGE as FEATURES_PAGE
 from experiments.study.headline import RULES as FEATURE_RULES
 from experiments.study.headline import TITLE as FEATURE_TITLE
-from experiments.study.headline import headline_blocks
+from experiments.study.headline import front_blocks, headline_document
 from experiments.study.rows import Key, Row, rows_text
 
 TITLE = "The study: is a weight for each unlabeled example worth its labels?"
 METHOD = "method.md"
+NETS = "nets.md"
+ANSWERS = Bullet("The answers, and all settings.", "", "README.md")
+NETS_TITLE = "On nets from scratch"
 CONTENTS = (
-    Bullet("Answers:", "what the intervals say, in one page.", "README.md#answers"),
-    Bullet(
-        "Setting by setting:",
-        "the numbers, each linked to its tables.",
-        "README.md#setting-by-setting",
-    ),
     Bullet("What we make of it,", "with what was tried beside it.", "findings.md"),
     Bullet("Method:", "how to read the tables, how to make the runs, what was not run.", METHOD),
     Bullet("runs.csv:", "one line a run; all pages are made from it.", "runs.csv"),
 )
-ABLATIONS = Bullet("The paper's ablations", "beside what it says of them.", ABLATIONS_PAGE)
-FEATURES = (Bullet(f"{FEATURE_TITLE}:", "where Eq. 6 is exact.", "README.md#on-frozen-features"),)
+# Pages that are there where their runs are.
+PAGES = {
+    FEATURES_PAGE: Bullet(f"{FEATURE_TITLE}:", "every claim with its interval.", FEATURES_PAGE),
+    NETS: Bullet(f"{NETS_TITLE}:", "setting by setting, and the influence of whole nets.", NETS),
+    gains.PAGE: Bullet("When to use what:", "gains and what goes with them.", gains.PAGE),
+    ABLATIONS_PAGE: Bullet("The paper's ablations", "beside what it says of them.", ABLATIONS_PAGE),
+}
 SHORT = (
     "Test errors in percent, compared over runs that share seed, split, source, devices and "
     "precision; two-sided 95 % t-intervals, not corrected for their number. Better: the interval "
@@ -133,13 +136,25 @@ def study_documents(
     rules = (*map(Paragraph, RULES), Heading(FEATURE_TITLE), *map(Paragraph, FEATURE_RULES))
     blocks = (*rules, *_missing_blocks(families, unused), *_origin_blocks(there))
     subtitle = "How to read the tables, how the runs were made, and what was not run."
-    pages[METHOD] = Document("The study: method", subtitle, (Bullets(CONTENTS[:1]), *blocks))
+    pages[METHOD] = Document("The study: method", subtitle, (Bullets((ANSWERS,)), *blocks))
+    on_features = [family for family in there if family.plan.on_features]
+    nets = [family for family in there if not family.plan.on_features]
+    beside = {
+        FEATURES_PAGE: headline_document(on_features),
+        NETS: _nets_document(nets, deep.blocks(families, agreements)),
+        gains.PAGE: gains.gains_document(there, agreements),
+        ABLATIONS_PAGE: ablations_document({family.plan.name: family for family in there}, curves),
+    }
+    beside = {name: page for name, page in beside.items() if page}
     count, wanted = len(rows) - len(unused), sum(len(f.plan.options) for f in families)
     subtitle = f"{count} of {plural(wanted, 'run')} finished; method.md lists what is missing."
-    if ablations := ablations_document({family.plan.name: family for family in there}, curves):
-        pages[ABLATIONS_PAGE] = ablations
-    pages["README.md"] = Document(TITLE, subtitle, tuple(_front_blocks(families, agreements)))
-    return pages
+    front = [Bullets((*(PAGES[name] for name in beside), *CONTENTS))]
+    if there:
+        front += [*front_blocks(on_features), *gains.front_blocks(there, agreements)]
+        front += _front_of_nets(nets)
+    else:
+        front = [Lead(("No run of the study is finished.",)), Bullets(CONTENTS[-2:])]
+    return pages | beside | {"README.md": Document(TITLE, subtitle, tuple(front))}
 
 
 def write_study(
@@ -173,38 +188,36 @@ def write_study(
 def _back(folder):
     return Bullets(
         (
-            Bullet("The answers, and all settings.", "", f"{folder}README.md"),
+            dataclasses.replace(ANSWERS, link=f"{folder}README.md"),
             Bullet("How to read the tables.", "", f"{folder}{METHOD}"),
         )
     )
 
 
-def _front_blocks(families, agreements):
-    on_features = [family for family in families if family.plan.on_features]
-    there = [family for family in families if family.rows and not family.plan.on_features]
-    primary = [family for family in there if not family.plan.secondary]
-    headline = headline_blocks(on_features)
-    if not (there or headline):
-        return [Lead(("No run of the study is finished.",)), Bullets(CONTENTS[-2:])]
-    pictures = [study_figures.error_picture(family) for family in primary[:1]]
-    clean = [f for f in there if f.plan.contamination == "none" and not f.plan.variant]
+def _front_of_nets(nets):
+    """Return what README.md says of nets: answers and pictures."""
+    primary = [family for family in nets if not family.plan.secondary]
+    if not primary:
+        return []
+    pictures = [study_figures.error_picture(primary[0])]
+    clean = [f for f in nets if f.plan.contamination == "none" and not f.plan.variant]
     for name in unique([family.plan.dataset for family in clean]):
         pictures.append(study_figures.size_picture([f for f in clean if f.plan.dataset == name]))
-    nets = [
-        Heading("Answers"),
+    return [
+        Heading(NETS_TITLE),
         Lead((SHORT,)),
         study_tables.answers(primary),
         Pictures(tuple(picture for picture in pictures if picture)),
-        Heading("Setting by setting"),
-        Paragraph(OVERVIEW),
-        study_tables.overview_table(there),
     ]
-    contents = (*(CONTENTS[:2] if there else ()), *(FEATURES if headline else ()), *CONTENTS[2:])
-    if any(family.rows and family.plan.name.startswith(ABLATIONS_PREFIX) for family in families):
-        contents = (*contents[:-1], ABLATIONS, contents[-1])
-    gained = gains.blocks([family for family in families if family.rows], agreements)
-    agreed = deep.blocks(families, agreements)
-    return [Bullets(contents), *(nets if there else ()), *headline, *gained, *agreed]
+
+
+def _nets_document(nets, agreed) -> Document | None:
+    """Return the page of nets; None where none was run."""
+    if not nets:
+        return None
+    blocks = (Heading("Setting by setting"), Paragraph(OVERVIEW), study_tables.overview_table(nets))
+    subtitle = "The differences that README.md counts, each linked to its tables."
+    return Document("The study: on nets from scratch", subtitle, (*blocks, *agreed))
 
 
 def _family_page(family: Family) -> Document:

@@ -79,11 +79,11 @@ def test_runs_of_another_split_are_no_pair(rows):
 
 
 def test_the_section_stands_on_the_page_where_such_runs_are(rows):
-    def front(of):
-        return render_markdown(study_documents(PLANS, of)["README.md"])
+    def page(of):
+        return render_markdown(study_documents(PLANS, of)["nets.md"])
 
-    assert deep.TITLE in front(rows)
-    assert deep.TITLE not in front({key: one for key, one in rows.items() if key[0] != DEEP})
+    assert deep.TITLE in page(rows)
+    assert deep.TITLE not in page({key: one for key, one in rows.items() if key[0] != DEEP})
 
 
 def test_the_families_differ_from_their_last_layers_row_in_eq_6_alone():

@@ -13,9 +13,10 @@ from experiments.pages.render_markdown import render_markdown
 from experiments.pages.statistics import holm, paired_difference
 from experiments.runs.lock import InUseError
 from experiments.runs.record import read_run
+from experiments.study import headline_picture
 from experiments.study.ablation_families import ABLATIONS
 from experiments.study.families import STUDY
-from experiments.study.families_found import families
+from experiments.study.families_found import HEADLINE, families
 from experiments.study.feature_families import (
     CPU_HOURS,
     FEATURE_STUDY,
@@ -172,26 +173,46 @@ def test_the_headline_claims_what_survives_the_correction_of_all_its_cells():
     assert all(one.reading == "no sure difference" for one in weak)
 
 
-def test_features_have_a_part_of_their_own():
+def test_features_have_answers_and_a_page_of_their_own():
     nets = [row("fixed_1", s, 30.0 + s) for s in (1, 2)] + [
         row("supervised", s, 35.0) for s in (1,)
     ]
     secondary = feature_plan("features_cifar10_uda_clean", secondary=True, variant="UDA")
     plans_ = [plan(), feature_plan(variant="Pseudo-Label on features"), secondary]
     rows = feature_rows(per_example=-3.0)
-    whole = render_markdown(study_documents(plans_, by_key([*nets, *rows]))["README.md"])
-    text, _, part = whole.partition("## On frozen features")
+    pages = study_documents(plans_, by_key([*nets, *rows]))
+    front, page = (render_markdown(pages[name]) for name in ("README.md", "features.md"))
     before = render_markdown(study_documents(plans_[:1], by_key(nets))["README.md"])
-    answers_of_nets = before.partition("## Answers")[2]
-    assert text.partition("## Answers")[2].strip() == answers_of_nets.strip()
-    assert "better in 1, worse in 0 of 1 setting" in part and "all 7 differences" in part
-    assert f"(families/{FAMILY}.md)" in part and "uda_clean" not in part, "no run of it"
+    of_nets = before.partition("## On nets")[2]
+    assert of_nets and front.partition("## On nets")[2].strip() == of_nets.strip()
+    part = front.partition("## On frozen features")[2].partition("##")[0]
+    for text in (part, page):
+        assert "better in 1, worse in 0 of 1 setting" in text and "all 7 differences" in text
+    assert f"[CIFAR-10, Pseudo-Label, 40 + 160](families/{FAMILY}.md)" in page
+    assert "figures/features.png" in page and "uda_clean" not in page, "no run of it"
     with_uda = [*rows, *feature_rows(secondary.name)]
     pages = study_documents(plans_, by_key(with_uda))
-    front = render_markdown(pages["README.md"])
-    assert "## Answers" not in front, "no net was run"
-    assert "no claim made here" in front and "all 7 differences" in front
+    assert "## On nets" not in render_markdown(pages["README.md"]) and "nets.md" not in pages
+    page = render_markdown(pages["features.md"])
+    assert "no claim made here" in page and "all 7 differences" in page
     assert "Holm's correction is over all" in render_markdown(pages["method.md"])
+
+
+def test_the_headline_is_drawn_as_it_is_claimed(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        headline_picture, "_line", lambda axes, place, one: drawn.append((place, one))
+    )
+    plans_ = [feature_plan(), feature_plan(other := "features_cifar10_pseudo_label_other")]
+    rows = [*feature_rows(per_example=-3.0), *feature_rows(other)]
+    found, _ = families(plans_, by_key(rows))
+    claims, names = claims_of(found), {name: name for name in (FAMILY, other)}
+    picture = headline_picture.headline_picture(found, claims, names)
+    asked = [
+        (k, claims[one.plan.name, *pair[1:]]) for pair in HEADLINE for k, one in enumerate(found)
+    ]
+    assert drawn == asked and picture.png.startswith(b"\x89PNG")
+    assert headline_picture.headline_picture(found, {}, names) is None
 
 
 def test_all_families_fit_into_two_hours_of_two_cores():

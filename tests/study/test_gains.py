@@ -127,15 +127,16 @@ def test_the_page_has_the_figure_and_the_table_once_there_are_rows(tmp_path):
     plans, rows, agreements = six()
     record(tmp_path / FILE, agreements.values())
     write_study(plans, rows, tmp_path)
-    text = (tmp_path / "README.md").read_text()
-    assert "## What predicts a gain?" in text and (tmp_path / "figures" / "gains.png").exists()
-    assert "Named of 6 settings" in text and "n = 6" in text
+    front, text = ((tmp_path / name).read_text() for name in ("README.md", gains.PAGE))
+    assert "## What predicts a gain?" in front and (tmp_path / "figures" / "gains.png").exists()
+    assert "Named of 6 settings" in front and "Named of 6 settings" in text and "n = 6" in text
     assert (tmp_path / FILE).exists()
-    nothing = study_documents(plans, {})["README.md"]
-    assert "What predicts" not in render_markdown(nothing, "figures")
+    nothing = study_documents(plans, {})
+    assert gains.PAGE not in nothing
+    assert "What predicts" not in render_markdown(nothing["README.md"], "figures")
 
 
 def test_agreement_enters_by_the_record_alone(tmp_path):
     plans, rows, _ = six()
     write_study(plans, rows, tmp_path)
-    assert "no ρ, n = 0" in (tmp_path / "README.md").read_text()
+    assert "no ρ, n = 0" in (tmp_path / gains.PAGE).read_text()

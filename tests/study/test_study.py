@@ -166,7 +166,7 @@ def test_the_page_of_partial_results(tmp_path):
     write_study(plans, by_key(rows), tmp_path)
     pages = {path: path.read_text() for path in tmp_path.rglob("*.md")}
     assert {path.name for path in pages} == {
-        "README.md", "findings.md", "method.md", "cifar10_v50.md",
+        "README.md", "findings.md", "method.md", "nets.md", "gains.md", "cifar10_v50.md",
         *(f"fashion_mnist_{name}.md" for name in ("v160", "v10", "foreign_v160")),
     }  # fmt: skip
     text = "".join(pages.values())
