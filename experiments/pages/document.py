@@ -78,6 +78,11 @@ class Picture:
     caption: str = ""
     wide: bool = False  # wide ones keep their size on a phone and are scrolled sideways
 
+    @property
+    def opening(self) -> str:
+        """The title as the first sentence of the caption."""
+        return self.title if self.title.endswith(("?", "!", ".")) else f"{self.title}."
+
 
 @dataclass(frozen=True)
 class Pictures:

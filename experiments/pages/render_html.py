@@ -106,7 +106,7 @@ class _Page:
 
     def picture(self, block: Picture) -> str:
         more = f" {escape(block.caption)}" if block.caption else ""
-        caption = f"<figcaption><b>{escape(block.title)}.</b>{more}</figcaption>"
+        caption = f"<figcaption><b>{escape(block.opening)}</b>{more}</figcaption>"
         source = self.embed(block.png)
         if source is None:
             return f"<figure>{_left_out(block)}{caption}</figure>\n"

@@ -83,7 +83,7 @@ def _block(block: Block, figures: str) -> list[str]:
 
 def _picture(block: Picture, figures: str) -> list[str]:
     title = escape(block.title)
-    caption = f"**{title}.** {escape(block.caption)}".rstrip()
+    caption = f"**{escape(block.opening)}** {escape(block.caption)}".rstrip()
     return [f"![{title}]({figures}/{block.name}.png)", caption]
 
 

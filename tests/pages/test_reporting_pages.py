@@ -160,6 +160,16 @@ def test_the_page_stays_small(monkeypatch):
     assert "see figures/a.png" in page and "data:image/png;base64," not in page
 
 
+def test_a_caption_opens_with_its_title_as_a_sentence():
+    png = b"\x89PNG\r\n\x1a\n" + bytes(200)
+    pictures = Picture("a", png, "Errors", "Means."), Picture("b", png, "Who wins?", "Means.")
+    page = Document("T", "", pictures)
+    text = render_markdown(page, "figures")
+    assert "**Errors.** Means." in text and "**Who wins?** Means." in text
+    text = render_html.render_html(page)
+    assert "<b>Errors.</b> Means." in text and "<b>Who wins?</b> Means." in text
+
+
 def test_markdown_of_hostile_text():
     assert escape_markdown("a|b\n<i>*c*`[x](y)") == r"a\|b &lt;i&gt;\*c\*\`\[x\](y)"
     document = Document("t", "s", (Code("a ``` b"), Paragraph("# no heading")))
