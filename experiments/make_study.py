@@ -75,8 +75,9 @@ def finished_curves(runs: Path | str) -> dict[Key, Curve]:
         if run is None:
             continue
         family, method, _ = name.split("/")
-        curve = curve_of(run, options_hash(run.config["config"]))
-        found |= {(family, method, run.seed): curve} if curve else {}
+        key = family, method, run.seed
+        curve = curve_of(run, key, options_hash(run.config["config"]))
+        found |= {key: curve} if curve else {}
     return found
 
 

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.runs.record import RunRecord
 from experiments.runs.run_files import RunError
-from experiments.study.rows import Key
-from ssl_weighting.data.csv_cells import csv_of
+from experiments.study.rows import Key, read_rows
 
 FILE = "ablation_curves.csv"
-_COLUMNS = ("family", "method", "seed", "options", "steps", "errors")
 
 
 @dataclass(frozen=True)
 class Curve:
     """Error on V of one run over its evaluations."""
 
+    family: str
+    method: str
+    seed: int
     options: str  # hash of the run's options, as in runs.csv
-    steps: tuple[int, ...]  # increasing
-    errors: tuple[float, ...]  # percent
+    steps: list  # of int, increasing
+    errors: list  # of float, percent; as many
+
+    @property
+    def key(self) -> Key:
+        """Whose curve it is."""
+        return self.family, self.method, self.seed
 
 
 Curves = Mapping[Key, Curve]
 
 
-def curve_of(run: RunRecord, options: str) -> Curve | None:
-    """Return the curve of a finished run; None where it was never measured on V."""
+def curve_of(run: RunRecord, key: Key, options: str) -> Curve | None:
+    """Return the curve of a finished run; None where it was never measured on V.
+
+    Args:
+        run: read and checked.
+        key: its place in the study.
+        options: hash of its options.
+    """
     found = [line for line in run.evals if line.get("validation_error") is not None]
-    steps = tuple(int(line["step"]) for line in found)
-    errors = tuple(round(float(line["validation_error"]), 4) for line in found)
-    return Curve(options, steps, errors) if found else None
-
-
-def curves_text(curves: Curves) -> str:
-    """Return the curves as CSV, in order of family, method and seed."""
-    lines = [
-        (*key, curve.options, json.dumps(curve.steps), json.dumps(curve.errors))
-        for key, curve in sorted(curves.items())
-    ]
-    return csv_of([_COLUMNS, *lines])
+    steps = [int(line["step"]) for line in found]
+    errors = [round(float(line["validation_error"]), 4) for line in found]
+    return Curve(*key, options, steps, errors) if found else None
 
 
 def read_curves(path: Path | str) -> dict[Key, Curve]:
@@ -52,32 +53,15 @@ def read_curves(path: Path | str) -> dict[Key, Curve]:
     Raises:
         RunError: a line cannot be read, or a run stands there twice.
     """
-    if not Path(path).exists():
-        return {}
-    found: dict[Key, Curve] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for number, values in enumerate(csv.DictReader(file), start=2):
-            where = f"{Path(path).name} line {number}"
-            key, curve = _parsed(values, where)
-            if key in found:
-                raise RunError(f"{where}: {'/'.join(map(str, key))} stands there twice")
-            found[key] = curve
+    found = read_rows(path, Curve)
+    for key, curve in found.items():
+        whole = all(type(step) is int for step in curve.steps)
+        numbers = all(type(error) in (int, float) for error in curve.errors)
+        increasing = whole and curve.steps == sorted(set(curve.steps))
+        if not (increasing and numbers and 0 < len(curve.steps) == len(curve.errors)):
+            raise RunError(
+                f"{Path(path).name}: {'/'.join(map(str, key))}: `steps` must be increasing whole "
+                f"numbers, and `errors` as many numbers. Received: {curve.steps}, {curve.errors}. "
+                "Delete the line and make the run again."
+            )
     return found
-
-
-def _parsed(values, where):
-    try:
-        key = values["family"], values["method"], int(values["seed"])
-        steps, errors = (tuple(json.loads(values[name])) for name in ("steps", "errors"))
-        whole = all(type(step) is int for step in steps) and steps == tuple(sorted(set(steps)))
-        numbers = all(type(error) in (int, float) for error in errors)
-        known = whole and numbers and 0 < len(steps) == len(errors)
-        curve = Curve(values["options"], steps, errors)
-    except (KeyError, TypeError, ValueError):
-        known = False
-    if not known:
-        raise RunError(
-            f"{where}: `steps` must be increasing whole numbers, and `errors` as many numbers. "
-            f"Received: {dict(values)}. Delete the line and make the run again."
-        )
-    return key, curve

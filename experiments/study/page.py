@@ -26,7 +26,7 @@ from experiments.study import deep, gains
 from experiments.study import figures as study_figures
 from experiments.study import tables as study_tables
 from experiments.study.ablation_curves import FILE as CURVES
-from experiments.study.ablation_curves import Curves, curves_text
+from experiments.study.ablation_curves import Curve, Curves
 from experiments.study.ablations import PAGE as ABLATIONS_PAGE
 from experiments.study.ablations import ablations_document
 from experiments.study.agreement import FILE as AGREEMENT_FILE
@@ -177,7 +177,7 @@ def write_study(
     files = {f"figures/{name}.png": png for name, png in pictures.items()}
     files["runs.csv"] = rows_text(rows.values())
     if curves:
-        files[CURVES] = curves_text(curves)
+        files[CURVES] = rows_text(curves.values(), Curve)
     for name, page in pages.items():
         figures = "../figures" if "/" in name else "figures"
         files[name] = render_markdown(page, figures)

@@ -276,6 +276,6 @@ def _parsed(values: Mapping[str, Any], where: str, kind: type):
 
 
 _TYPES = {
-    "str": str, "int": int, "bool": bool, "dict": dict, "float": int | float,
+    "str": str, "int": int, "bool": bool, "dict": dict, "list": list, "float": int | float,
     "float | None": int | float | None,
 }  # fmt: skip

@@ -20,7 +20,7 @@ from experiments.study.ablation_claims import (
     Claim,
     between,
 )
-from experiments.study.ablation_curves import Curve, curve_of, curves_text, read_curves
+from experiments.study.ablation_curves import Curve, curve_of, read_curves
 from experiments.study.ablation_families import (
     ABLATIONS,
     CELLS,
@@ -36,6 +36,7 @@ from experiments.study.ablations import ablations_document
 from experiments.study.families_found import families
 from experiments.study.page import write_study
 from experiments.study.plan import plans
+from experiments.study.rows import rows_text
 
 PLANS = [plan for plan in plans() if plan.name in ABLATIONS]
 OPTIONS = {(p.name, *key): found for p in PLANS for key, found in p.options.items()}
@@ -56,7 +57,7 @@ def sorted_in(rows):
 
 
 def curve(key, errors, steps=(300, 600, 900)):
-    return {key: Curve(OPTIONS[key], steps, errors)}
+    return {key: Curve(*key, OPTIONS[key], list(steps), list(errors))}
 
 
 def test_methods_of_the_figures_are_run():
@@ -155,26 +156,27 @@ def test_curves_are_read_as_written(tmp_path):
     key = (RECIPE_FAMILY, "sgd_1", 2)
     curves = curve(key, (50.0, 40.25, 30.5)) | curve((RECIPE_FAMILY, "eta_3", 1), (1.0,), (5,))
     path = tmp_path / "curves.csv"
-    path.write_text(curves_text(curves))
+    path.write_text(rows_text(curves.values(), Curve))
     assert read_curves(path) == curves
     assert read_curves(tmp_path / "none.csv") == {}
-    path.write_text(curves_text(curves) + path.read_text().splitlines()[-1] + "\n")
+    path.write_text(rows_text(curves.values(), Curve) + path.read_text().splitlines()[-1] + "\n")
     with pytest.raises(RunError, match=r"line 4: .*sgd_1/2 stands there twice"):
         read_curves(path)
-    path.write_text(curves_text(curves).replace("600", "100"))
-    with pytest.raises(RunError, match=r"line 3: `steps` must be increasing.*Delete the line"):
+    path.write_text(rows_text(curves.values(), Curve).replace("600", "100"))
+    with pytest.raises(RunError, match=r"sgd_1/2: `steps` must be increasing.*Delete the line"):
         read_curves(path)
 
 
 def test_a_curve_is_what_was_measured_on_v():
     evals = ({"step": 5, "validation_error": 50.12346}, {"step": 9, "validation_error": None})
-    run = type("Run", (), {"evals": evals})
-    assert curve_of(run, "hash") == Curve("hash", (5,), (50.1235,))
-    assert curve_of(type("Run", (), {"evals": evals[1:]}), "hash") is None
+    run, key = type("Run", (), {"evals": evals}), (RECIPE_FAMILY, "sgd_1", 2)
+    assert curve_of(run, key, "hash") == Curve(*key, "hash", [5], [50.1235])
+    assert curve_of(type("Run", (), {"evals": evals[1:]}), key, "hash") is None
 
 
 def test_the_mean_curve_is_over_common_steps():
-    one, other = Curve("", (1, 2, 3), (10.0, 20.0, 30.0)), Curve("", (2, 3), (40.0, 60.0))
+    one = Curve("f", "m", 1, "", [1, 2, 3], [10.0, 20.0, 30.0])
+    other = Curve("f", "m", 2, "", [2, 3], [40.0, 60.0])
     steps, errors = mean_curve([one, other])
     assert (list(steps), list(errors)) == ([2, 3], [30.0, 45.0])
     assert not len(mean_curve([])[0])
