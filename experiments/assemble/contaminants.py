@@ -67,6 +67,23 @@ def twins(config: Config, cache_dir: str | None) -> Spoil:
     return spoil
 
 
+def shown_twins(config: Config, cache_dir: str | None) -> dict[str, np.ndarray | str]:
+    """Return name -> the image [H, W, C] uint8 or the text that an example's corrupt twin is.
+
+    Args:
+        config, cache_dir: as of `twins`.
+
+    Raises:
+        OSError, ValueError: as `twins`.
+    """
+    asked = extraction_of(config)
+    if kind_of(config.dataset) is TEXTS:
+        one = _candidates(tokens_of(asked, cache_dir))
+        return dict(zip(one.names, random_words(one.texts), strict=True))
+    _, spoilt = _shuffled(asked, cache_dir)
+    return dict(zip(spoilt.names, spoilt.inputs, strict=True))
+
+
 def with_foreign_texts(
     config: Config, raw: BackboneSet, rate: float, cache_dir: str | None
 ) -> BackboneSet:
@@ -95,6 +112,13 @@ def _pile(plan, asked: Extraction, cache_dir: str | None) -> Examples:
 
 
 def _image_twins(asked, cache_dir) -> Work:
+    title, spoilt = _shuffled(asked, cache_dir)
+    side = max(spoilt.inputs.shape[1:3])
+    backbone = image_backbone(asked.backbone, asked.config.image_size, side)
+    return image_work(Pile(title, spoilt.inputs, spoilt.names), backbone, asked)
+
+
+def _shuffled(asked, cache_dir) -> tuple[str, Examples]:
     config = asked.config
     if config.dataset.startswith("folder:"):
         raise ValueError(
@@ -102,10 +126,8 @@ def _image_twins(asked, cache_dir) -> Work:
             f"holds. Received: --dataset={config.dataset}. Use npz:PATH, or leave out --backbone"
         )
     raw = smaller(load_images(config.dataset, config.data_dir or None, None, cache_dir), asked)
-    images = _candidates(raw)
-    spoilt = shuffled_pixels(images, np.random.RandomState([_SHUFFLES, 0]))
-    backbone = image_backbone(asked.backbone, config.image_size, max(images.inputs.shape[1:3]))
-    return image_work(Pile(f"{raw.name}, shuffled", spoilt.inputs, images.names), backbone, asked)
+    spoilt = shuffled_pixels(_candidates(raw), np.random.RandomState([_SHUFFLES, 0]))
+    return f"{raw.name}, shuffled", spoilt
 
 
 def _text_twins(asked, cache_dir) -> Work:

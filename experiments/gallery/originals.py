@@ -65,7 +65,23 @@ def texts_of(rows: Rows, cache_dir: str | None = None) -> list[str] | None:
     if config.contamination == "foreign":
         plots = load_plots()
         found |= dict(zip(plots.names, plots.texts, strict=True))
-    return [found[name] for name in _known(rows.names, found, config)]
+    shown = [found[name] for name in _known(rows.names, found, config)]
+    for row, twin in _twins(rows, cache_dir).items():
+        shown[row] = twin
+    return shown
+
+
+def _twins(rows, cache_dir) -> dict[int, np.ndarray | str]:
+    """Return row -> the twin whose features the run had in the place of a corrupt example's own."""
+    config = rows.config
+    if config.contamination != "corrupt" or config.model != _BACKBONE:
+        return {}
+    from experiments.assemble.contaminants import shown_twins
+
+    of_u = rows.names[: len(rows.parts[0].examples)]
+    groups, known = rows.record.weights["group"], shown_twins(config, cache_dir)
+    named = enumerate(zip(of_u, groups, strict=True))
+    return {row: known[name] for row, (name, group) in named if group == "corrupt"}
 
 
 def pictures_of(rows: Rows, cache_dir: str | None = None) -> Pictures:
@@ -78,12 +94,15 @@ def pictures_of(rows: Rows, cache_dir: str | None = None) -> Pictures:
     if kind_of(config.dataset) is FEATURE_ROWS:
         return Pictures(SIDE, strips(rows.parts))
     kind, _, path = config.dataset.partition(":")
-    spoilt = config.contamination == "corrupt" and config.model != _BACKBONE  # else: of the clean
+    spoilt = config.contamination == "corrupt" and config.model != _BACKBONE
     same = spoilt or config.smoke
     if kind == "folder" and not same:
         return Pictures(SIDE, thumbs_of_files(path, rows.names, config))
     if (config.model == _BACKBONE or config.image_size) and not same:
-        return thumbs_of_names(rows.names, config, cache_dir)
+        side, thumbs = thumbs_of_names(rows.names, config, cache_dir)
+        twins = _twins(rows, cache_dir)
+        shown = (thumb(twins[k]) if k in twins else one for k, one in enumerate(thumbs))
+        return Pictures(side, shown)
     images = [part.examples.inputs for part in rows.parts]
     return Pictures(_side(images[0]), map(thumb, itertools.chain(*images)))
 

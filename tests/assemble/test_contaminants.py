@@ -121,6 +121,7 @@ def test_corrupt_and_foreign_texts_have_the_features_of_what_they_say(
             names = backbone_sets.backbone_set(config, None).train.names
             twins = random_words([said[name] for name in names])
             said |= dict(zip(names, twins, strict=True))
+            assert contaminants.shown_twins(config, None).items() <= said.items()
         chosen = np.array(splits.groups) == kind
         assert 0 < chosen.sum() < len(unlabeled) / 4
         expected = net(encode([said[name] for name in unlabeled.names[chosen]]))

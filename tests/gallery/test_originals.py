@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.assemble import contaminants
+from experiments.assemble.contaminants import shown_twins
 from experiments.gallery.originals import kind_of_page, pictures_of, texts_of
 from experiments.gallery.rows import Part
 from experiments.options.config import Config
+from experiments.options.presets import make_config
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.images.by_name import load_images
 
@@ -60,6 +63,37 @@ def test_shuffled_pixels_are_shown_as_the_net_saw_them(tmp_path):
     corrupt = config_of(dataset="digits", image_size=4, contamination="corrupt")
     _, pictures = pictures_of(dataclasses.replace(rows, config=corrupt))
     np.testing.assert_array_equal(next(pictures), rows.parts[0].examples.inputs[0, ..., 0])
+
+
+def corrupt(rows, groups):
+    """Return the rows as of a run that knows which examples of U are corrupt."""
+    weights = rows.record.weights | {"group": np.array(groups, object)}
+    return dataclasses.replace(rows, record=dataclasses.replace(rows.record, weights=weights))
+
+
+def test_a_corrupt_image_is_shown_as_the_twin_whose_features_the_net_saw(tmp_path):
+    raw = load_images("digits")
+    names = [str(raw.train.names[k]) for k in (40, 2)]
+    given = {"dataset": "digits", "backbone": "efficientnet_lite0", "contamination": "corrupt"}
+    rows = corrupt(on_features(tmp_path, names, **given), ["clean", "corrupt"])
+    _, pictures = pictures_of(rows)
+    clean, twin = pictures
+    image = raw.train.inputs[2, ..., 0]
+    np.testing.assert_array_equal(clean, raw.train.inputs[40, ..., 0])
+    np.testing.assert_array_equal(np.sort(twin, None), np.sort(image, None))
+    assert (twin != image).mean() > 0.3
+    known = shown_twins(make_config(**given), None)
+    np.testing.assert_array_equal(twin, known[names[1]][..., 0])
+
+
+def test_a_corrupt_text_is_shown_as_the_words_that_the_net_saw(tmp_path, monkeypatch):
+    table = tmp_path / "set.csv"
+    lines = [f"id{k},the text {k},{('no', 'yes')[k % 2]}" for k in range(20)]
+    table.write_text("\n".join(["key,text,label", *lines]) + "\n")
+    options = {"dataset": f"csv:{table}", "id_column": "key", "contamination": "corrupt"}
+    monkeypatch.setattr(contaminants, "shown_twins", lambda *_: {"id0": "words of others"})
+    rows = corrupt(on_features(tmp_path, ["id7", "id0"], **options), ["clean", "corrupt"])
+    assert texts_of(rows) == ["the text 7", "words of others"]
 
 
 def test_files_of_a_folder_are_shown_whole(tmp_path):
