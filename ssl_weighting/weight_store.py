@@ -73,7 +73,9 @@ class WeightStore:
             nothing, name="influence_deviation", trainable=False
         )
         if mode == "shuffled":
-            self.permutation = tf.constant(np.random.default_rng(seed).permutation(num_unlabeled))
+            # A variable, so that it is no constant of a compiled function.
+            dealt = np.random.default_rng(seed).permutation(num_unlabeled)
+            self.permutation = tf.Variable(dealt, trainable=False)
         if self.learns:
             optimizer.build([self.lam])
 
@@ -82,6 +84,12 @@ class WeightStore:
         reader = copy.copy(self)
         reader.learns = False
         return reader
+
+    def take_controls_of(self, other: WeightStore) -> None:
+        """Deal the weights to other examples as `other` does, a store of this mode and size."""
+        self.seed = other.seed
+        if self.mode == "shuffled":
+            self.permutation.assign(other.permutation)
 
     def gather(self, ids: tf.Tensor, confidence: tf.Tensor, num_classes: int, draw) -> tf.Tensor:
         """Return the weights of the parents `ids` [R, 2] int64, [R, 2] float32; 1 where id is -1.

@@ -7,17 +7,20 @@ run is the first one with the state of a fresh one put into it, as from a checkp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from experiments.assemble.run import Run
 from experiments.options.effects import effect_of
 from experiments.options.entry import BOOKKEEPING
-from experiments.runs.state import capture, restore, variables
+from experiments.runs.state import variables_of
+from ssl_weighting.bilevel import BilevelTrainer
 
 # Whose functions hold the seed, or what it has drawn.
 _SEEDED = {
     "algorithm": ("vat", "mixmatch", "remixmatch"),
-    "weighting": ("shuffled", "random", "oracle"),
+    "weighting": ("random", "oracle"),
     "inverse_hessian": ("stochastic_cg", "unrolled"),
 }
 
@@ -50,19 +53,45 @@ class Kept:
 def _kind_of(run):
     """Return what two runs share that may have the same functions; None: no other may have them."""
     config = run.config
-    plain = not (run.members or config.refit or config.learns_rates)
     seeded = any(getattr(config, name) in values for name, values in _SEEDED.items())
-    if seeded or not plain or run.trainer.devices.count > 1:
+    if seeded or config.learns_rates or run.trainer.devices.count > 1:
         return None
     options = {
         name: value
         for name, value in vars(config).items()
         if name not in ("seed", "val_seed") and effect_of(name) != BOOKKEEPING
     }
+    every = _variables(run)
+    state = [(name, tuple(v.shape), str(v.dtype)) for name, v in every.items()]
+    constants = [_constants(trainer.model) for trainer in _trainers(run)]
+    return options, [_data_of(one) for one in _runs(run)], state, constants
+
+
+def _runs(run) -> Iterator[Run]:
+    """Yield a run and those that it is made of: single models, and what learns for a refit."""
+    yield run
+    for part in (*run.members, *([run.learning] if run.learning else ())):
+        yield from _runs(part)
+
+
+def _trainers(run) -> list[BilevelTrainer]:
+    """Return the trainers of all models of a run, of both phases."""
+    every = [one.trainer for one in _runs(run)]
+    # That of a refit is what learns and what refits.
+    every += [trainer.refit for trainer in every if hasattr(trainer, "refit")]
+    return [trainer for trainer in every if isinstance(trainer, BilevelTrainer)]
+
+
+def _variables(run):
+    return variables_of(_trainers(run), run.trainer.store)
+
+
+def _data_of(run):
+    """Return the shapes of a run's sets, and the class sizes where they are in the functions."""
     sets = run.splits.labeled, run.splits.unlabeled, run.splits.validation, run.splits.test
     shapes = [(part.inputs.shape, str(part.inputs.dtype)) for part in sets]
-    state = [(name, tuple(v.shape), str(v.dtype)) for name, v in variables(run).items()]
-    return options, shapes, state, _constants(run.trainer.model)
+    classes = np.bincount(run.splits.labeled.labels).tolist() if run.config.class_balanced else []
+    return shapes, classes
 
 
 def _constants(model):
@@ -78,10 +107,17 @@ def _constants(model):
 
 def _move_into(run, fresh):
     """Make `run` equal to `fresh`, a run of its kind at step 0, in all but its functions."""
-    run.trainer.theta.forget()
-    restore(run, 0, capture(fresh))
-    run.config, run.splits, run.inputs = fresh.config, fresh.splits, fresh.inputs
-    run.evaluator.preprocess = fresh.evaluator.preprocess
-    new = fresh.trainer
-    run.trainer.source = run.trainer.theta.source = new.source
-    run.trainer.lambda_source, run.trainer.validation_at = new.lambda_source, new.validation_at
+    run.trainer.step = run.trainer.lambda_steps = 0
+    for old, new in zip(_variables(run).values(), _variables(fresh).values(), strict=True):
+        old.assign(new)
+    run.trainer.store.take_controls_of(fresh.trainer.store)
+    for old, new in zip(_trainers(run), _trainers(fresh), strict=True):
+        old.theta.forget()
+        old.theta.unreported = np.zeros_like(old.theta.unreported)
+        old.source = old.theta.source = new.source
+        old.lambda_source, old.validation_at = new.lambda_source, new.validation_at
+    for old, new in zip(_runs(run), _runs(fresh), strict=True):
+        old.config, old.splits, old.inputs = new.config, new.splits, new.inputs
+        old.trainer.source = new.trainer.source
+        if not old.members:
+            old.evaluator.preprocess = new.evaluator.preprocess

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from experiments.options.config import RETIRED, Config, options_as_json, renewed
 from experiments.options.effects import effect_of, is_free
 from experiments.options.entry import CONTENT
 from experiments.runs.log import NOTHING, Written
+from ssl_weighting.bilevel import BilevelTrainer
 from ssl_weighting.checkpointing import Checkpoints
 from ssl_weighting.madam import widened
 from ssl_weighting.theta.step import NonFiniteError
+from ssl_weighting.weight_store import WeightStore
 
 _MODEL = ("params/", "non_trainable/", "ema/")
 _NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
@@ -26,13 +29,17 @@ def variables(run: Run) -> dict:
     Keras numbers the layers of a process, not of a model (conv2d_12 in the second run), so these
     numbers are dropped; the place in its group tells members apart.
     """
-    members = run.trainer.members
+    return variables_of(run.trainer.members, run.trainer.store)
+
+
+def variables_of(members: Sequence[BilevelTrainer], store: WeightStore) -> dict:
+    """Return every variable of some trainers and of the Lambda that they share, as `variables`."""
     groups = {
         "params": [v for t in members for v in t.params],
         "non_trainable": [v for t in members for v in t.model.non_trainable_variables],
         "ema": [v for t in members for v in t.ema.variables],
         "theta_optimizer": [v for t in members for v in t.optimizer.variables],
-        "weights": run.trainer.store.variables,
+        "weights": store.variables,
         "algorithm": [v for t in members for v in getattr(t.algorithm, "variables", [])],
         "scores": [v for t in members if t.scores for v in t.scores.variables],
         "replay": [v for t in members if t.replay for v in t.replay.variables],

@@ -12,26 +12,44 @@ from experiments.options.presets import make_config
 from experiments.runs import again
 from experiments.runs import execute as running
 from experiments.runs.state import capture
+from ssl_weighting.theta.solve import Solve
 
 SHARED = {
     "learned": MOONS | {"algorithm": "pseudo_label", "lambda_warmup_steps": 2},
     "teacher": MOONS | {"algorithm": "mean_teacher", "weighting": "single"},
     "images": DIGITS | {"algorithm": "fixmatch", "steps": 8, "jit": True},
+    "shuffled": MOONS | {"weighting": "shuffled"},
+    "cross_fit": MOONS
+    | {"algorithm": "pseudo_label", "validation": "cross_fit", "refit": True, "val_size": 0}
+    | {"weighting": "shuffled"},
 }
 SEEDED = {
-    "shuffled": MOONS | {"weighting": "shuffled"},
+    "random": MOONS | {"weighting": "random"},
     "vat": MOONS | {"algorithm": "vat", "weighting": "fixed"},
 }
+
+
+SOLVED = {
+    "inner": "solve", "steps": 4, "round_steps": 2, "validation": "cross_fit", "refit": True,
+    "num_labeled": 12, "num_unlabeled": 30, "components": 2,
+}  # fmt: skip
 
 
 def trained(config, **options):
     assert running.execute(config, "test", **options)
 
 
+def traced(step):
+    """Return how often the functions of a theta-step were traced."""
+    functions = [step._rows, step._weigh] if isinstance(step, Solve) else [step._loop]
+    return [function.experimental_get_tracing_count() for function in functions]
+
+
 @pytest.mark.parametrize(
     ("name", "shares"),
     [
-        ("learned", True), ("teacher", True), ("shuffled", False), ("vat", False),
+        ("learned", True), ("teacher", True), ("shuffled", True), ("random", False), ("vat", False),
+        ("cross_fit", True), ("solve", True),
         pytest.param("images", True, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
@@ -43,7 +61,10 @@ def test_a_run_in_place_of_another_is_the_run_that_it_is_alone(name, shares, tmp
         return used[-1]
 
     monkeypatch.setattr(running, "_kept", SimpleNamespace(in_place_of=in_place_of))
-    options = (SHARED | SEEDED)[name]
+    options = (SHARED | SEEDED | {"solve": SOLVED})[name]
+    if name == "solve":
+        data = write_npz(tmp_path / "features.npz", **arrays(n=90, unlabeled=0))
+        options = options | {"dataset": data}
     one, two, alone = (
         make_config(**options, seed=seed, out=str(tmp_path / out))
         for seed, out in ((1, "one"), (2, "two"), (2, "alone"))
@@ -53,8 +74,8 @@ def test_a_run_in_place_of_another_is_the_run_that_it_is_alone(name, shares, tmp
     trained(alone)
     assert (used[0] is used[1]) == shares
     assert differences(tmp_path / "two", tmp_path / "alone") == []
-    loop = used[1].trainer.theta._loop
-    assert loop.experimental_get_tracing_count() == 1, "else nothing is gained"
+    for trainer in again._trainers(used[1]):
+        assert set(traced(trainer.theta)) == {1}, "else nothing is gained"
     assert differences(tmp_path / "one", tmp_path / "two")
 
 
