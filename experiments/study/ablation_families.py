@@ -18,7 +18,7 @@ SMALL_ETA, LARGE_ETA = 0.03, 3.0
 
 ABLATION_OPTIONS = {
     "threads": 1, "dataset": "cifar10", "backbone": "efficientnet_lite0", "components": 60,
-    "num_train": 8000, "num_unlabeled": 3000, "num_test": 4000, "wu": 2.0, "threshold": 0.8,
+    "num_train": 8000, "num_test": 4000, "wu": 2.0, "threshold": 0.8,
     "learning_rate": 0.02, "steps": 1200, "eval_every": 30, "log_every": 300,
     "checkpoint_every": 1200, "keep_checkpoints": 1, "inner_steps": N, "lambda_lr": ETA,
     "lambda_batch": 256,
@@ -53,6 +53,7 @@ CELLS = {
     f"eta_{LARGE_ETA:g}": (N, LARGE_ETA), f"eta_{SMALL_ETA:g}": (N, SMALL_ETA),
 }  # fmt: skip
 LABELS = (40, 100, 250, 1000, 4000)  # of Fig. 4 left, with the largest V
+_BESIDE = 2960  # examples of U that are not labeled, in each family
 SIZES = (10, 30, 100, 300, 1000)  # |V| of Fig. 4 right
 LABELS_OF_SIZES = (40, 250)
 _LARGE_V = SIZES[-1]
@@ -90,7 +91,12 @@ def _family(num_labeled, val_size, methods):
     return {
         name_of(num_labeled, val_size): {
             "methods": methods,
-            "options": ABLATION_OPTIONS | {"num_labeled": num_labeled, "val_size": val_size},
+            "options": ABLATION_OPTIONS
+            | {
+                "num_labeled": num_labeled,
+                "val_size": val_size,
+                "num_unlabeled": num_labeled + _BESIDE,
+            },
             "seeds": SEEDS,
             "own_v": True,
             "secondary": True,

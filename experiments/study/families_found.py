@@ -29,6 +29,7 @@ LABELS = {
     "oracle": "oracle: wrong pseudo-labels dropped",
     "cross_fit": "Λ by cross-fit, no V: ensemble of two",
     "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
+    "cross_fit_fixed_v_as_labels": "λ = 1, V as labels, two models: ensemble",
     "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",
     "cross_fit_v_as_labels_shuffled": "Λ by cross-fit, shuffled: ensemble of two (control)",
     "last_layer": "Λ, Eq. 6 of the last layer",

@@ -36,6 +36,11 @@ REFIT_METHODS = {
 }
 # What an exact solution can be asked beside: none of them stands in a family of nets.
 FEATURE_METHODS = STUDY_METHODS | {
+    # Each Λ-step moves every weight there: one weight has no more of them than each of the others.
+    "single": {"weighting": "single"},
+    "cross_fit_fixed_v_as_labels": {
+        "weighting": "fixed", "validation": "cross_fit", "validation_as_labels": True,
+    },
     "random": {"weighting": "random"},
     "oracle_v_as_labels": {"weighting": "oracle", "validation_as_labels": True},
     # The control that a biased D deserves: its labels weigh by the inverse of their class.

@@ -215,6 +215,16 @@ def test_the_headline_is_drawn_as_it_is_claimed(monkeypatch):
     assert headline_picture.headline_picture(found, {}, names) is None
 
 
+@pytest.mark.parametrize("family", [name for name in STUDY if is_of_features(name)])
+def test_the_sizes_of_a_family_fit_its_data(family):
+    """U holds D; a set that is read in part leaves enough for D, V and U."""
+    one = chosen(family, "r", "", "*")[0]
+    assert one.num_labeled <= one.num_unlabeled or not one.num_unlabeled
+    if one.num_train:
+        foreign = 2 if one.contamination == "foreign" else 1
+        assert (one.num_unlabeled or one.num_labeled) + one.val_size <= one.num_train * foreign
+
+
 def test_all_families_fit_into_two_hours_of_two_cores():
     names = [name for name in STUDY if is_of_features(name)]
     seconds = [assumed_seconds(vars(c)) for n in names for c in chosen(n, "r", "", "*")]
