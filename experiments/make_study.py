@@ -3,9 +3,9 @@
     python -m experiments.make_study
 
 A run folder wins over the record's line of the same run. Runs that are not there are listed as not
-run. Writes README.md, method.md, ablations.md, families/, figures/ and the record itself, runs.csv
-and the ablations' curves, ablation_curves.csv, which are to be committed: what stands in runs.csv
-with the study's options is not trained again.
+run. Writes README.md, the pages beside it, families/, figures/ and the record itself, runs.csv and
+the ablations' curves, ablation_curves.csv, which are to be committed: what stands in runs.csv with
+the study's options is not trained again.
 """
 
 from __future__ import annotations

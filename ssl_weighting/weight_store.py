@@ -26,7 +26,8 @@ class WeightStore:
     Controls that a learned weight must beat (each has the learned weights' marginal distribution
     or a formula that needs no validation data):
         shuffled: lambda of another id, by a permutation fixed for the run; lambda is learned on the
-        examples' own influence. random: lambda of an id drawn anew at every visit.
+        examples' own influence, on a model that trains on it as dealt. random: lambda of an id
+        drawn anew at every visit.
         confidence: (C max_c p_c - 1) / (C - 1) of the weak view: 0 for a uniform prediction, 1 for
         a certain one.
 

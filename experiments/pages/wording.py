@@ -43,6 +43,13 @@ def interval_text(difference: PairedDifference | None) -> str:
     return f"[{signed(difference.low)}, {signed(difference.high)}]"
 
 
+def p_text(p: float) -> str:
+    """Return a p-value: two digits, "<0.001" for less, "1" for one."""
+    if p < 0.001:
+        return "<0.001"
+    return f"{p:.2g}" if p < 0.995 else "1"
+
+
 def plural(count: int, noun: str) -> str:
     """Count and noun: "1 seed", "3 seeds"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

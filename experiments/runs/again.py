@@ -34,6 +34,9 @@ class Kept:
     def in_place_of(self, fresh: Run) -> Run:
         """Return a run that is `fresh` to the bit: the kept one, if both have the same functions.
 
+        To the bit are variables and batches; the initial values that a saved net's configuration
+        names are those of the kept run, and its saved values replace them.
+
         Else `fresh` itself, which is kept from now on. What is returned is the caller's until the
         next call.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from experiments.pages.statistics import PairedDifference, paired_difference
+from experiments.pages.statistics import PairedDifference, holm, paired_difference
 from experiments.study.ablation_curves import Curves
 from experiments.study.ablation_families import (
     CELLS,
@@ -18,6 +18,8 @@ from experiments.study.ablation_families import (
     RECIPE_FAMILY,
     SINGLES,
     SIZES,
+    WARM_UP,
+    N,
     name_of,
 )
 from experiments.study.families_found import LEARNED, Family
@@ -30,9 +32,8 @@ Runs = Mapping[int, Row]  # by seed
 
 TIE = 1.0  # point: what counts as equal
 COMPARED = ("inverse_identity", NEUMANN)  # by the paper; of Table A1's others it says nothing
-EARLY = 0.25  # of a run: Fig. 3's earlier iterations
-
-
+EARLY = 0.25  # of a run after its first Lambda-step: Fig. 3's earlier iterations
+LEVEL = 0.05  # of all claims together
 LOWER, SAME, UNSAID = "lower", "same", "unsaid"  # what the paper says of the first error
 
 
@@ -42,26 +43,53 @@ class Claim(NamedTuple):
     words: str
     difference: PairedDifference | None  # points; None: no pair
     said: str = LOWER
+    p: float | None = None  # corrected, see `corrected`; None: not tested, or not yet
 
     @property
     def verdict(self) -> str:
-        """What the interval says of `LOWER`: `HOLDS` wholly below zero, `FAILS` above, else `OPEN`.
+        """What is sure of `LOWER`: `HOLDS` where it is lower, `FAILS` where higher, else `OPEN`.
 
-        Of `SAME`: `HOLDS` wholly within `TIE` of zero, `FAILS` wholly on one side, else `OPEN`.
+        Sure is a p below `LEVEL`, or without one an interval that leaves zero. Of `SAME`: `HOLDS`
+        where the interval is wholly within `TIE` of zero, `FAILS` wholly on one side, else `OPEN`.
         """
         if self.difference is None:
             return NOT_RUN
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:
             return OPEN
-        if self.said == UNSAID:
-            here = "here lower" if high < 0.0 else "here higher" if low > 0.0 else OPEN
-            return f"not stated; {here}"
         if self.said == SAME and low > -TIE and high < TIE:
             return HOLDS
-        if low <= 0.0 <= high:
+        lower, sure = self.difference.mean < 0.0, not low <= 0.0 <= high
+        if self.p is not None:
+            sure = self.p < LEVEL
+        if self.said == UNSAID:
+            return f"not stated; {('here lower' if lower else 'here higher') if sure else OPEN}"
+        if not sure:
             return OPEN
-        return HOLDS if self.said == LOWER and high < 0.0 else FAILS
+        return HOLDS if self.said == LOWER and lower else FAILS
+
+
+def corrected(sections: Sequence[list[Claim]]) -> list[list[Claim]]:
+    """Return the claims of a page with p-values that hold for all of its differences at once.
+
+    A tie is told by its interval alone: it is no test of a difference.
+    """
+    tested = [
+        claim.difference.p
+        for found in sections
+        for claim in found
+        if claim.said != SAME and claim.difference and claim.difference.p is not None
+    ]
+    p = iter(holm(tested))
+    return [
+        [
+            claim._replace(p=next(p))
+            if claim.said != SAME and claim.difference and claim.difference.p is not None
+            else claim
+            for claim in found
+        ]
+        for found in sections
+    ]
 
 
 def tuned(family: Family, optimizer: str) -> dict[int, Row]:
@@ -81,7 +109,7 @@ def hessian_claims(families: Families, curves: Curves) -> list[Claim]:
         return []
     ours, others = family.of(LEARNED), [method for method in INVERSES if method != LEARNED]
     early = paired_difference(*(_early(family.of(m), curves) for m in (LEARNED, NEUMANN)))
-    words = f"V, first {EARLY:.0%} of training: exact − {INVERSES[NEUMANN]}"
+    words = f"V, first {EARLY:.0%} of the training after warm-up: exact − {INVERSES[NEUMANN]}"
     found = [Claim(words, early, SAME)]
     for name, column in (("V", "validation_error"), ("test set", "test_error")):
         found += [
@@ -102,7 +130,10 @@ def _early(runs, curves):
         curve = curves.get(row.key)
         if curve and curve.options == row.options:
             pairs = zip(curve.steps, curve.errors, strict=True)
-            values = [error for step, error in pairs if step <= EARLY * row.steps]
+            # Before the first Lambda-step all methods are one.
+            first = WARM_UP + N
+            last = first + EARLY * (row.steps - first)
+            values = [error for step, error in pairs if first < step <= last]
             found |= {seed: sum(values) / len(values)} if values else {}
     return found
 

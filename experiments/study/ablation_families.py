@@ -13,6 +13,7 @@ LEARNED = {"weighting": "per_example"}
 # Table 3 in the paper: N of 30, 100, 300 and eta of 0.001, 0.01, 0.1. Ours: the same ratios around
 # a middle that visits each example about ten times.
 N, ETA = 10, 0.3
+WARM_UP = 120  # theta-steps before the first N that a Lambda-step ends
 SMALL_N, LARGE_N = 3, 30
 SMALL_ETA, LARGE_ETA = 0.03, 3.0
 
@@ -21,8 +22,7 @@ ABLATION_OPTIONS = {
     "num_train": 8000, "num_test": 4000, "wu": 2.0, "threshold": 0.8,
     "learning_rate": 0.02, "steps": 1200, "eval_every": 30, "log_every": 300,
     "checkpoint_every": 1200, "keep_checkpoints": 1, "inner_steps": N, "lambda_lr": ETA,
-    "lambda_batch": 256,
-    "inverse_hessian": "exact",
+    "lambda_warmup_steps": WARM_UP, "lambda_batch": 256, "inverse_hessian": "exact",
 }  # fmt: skip
 
 NEUMANN = "inverse_neumann"

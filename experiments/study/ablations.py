@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from experiments.pages.document import Block, Bullet, Bullets, Document, Heading, Paragraph, Table
-from experiments.pages.wording import MISSING, error_text, interval_text, plural, signed
+from experiments.pages.wording import (
+    MISSING,
+    error_text,
+    interval_text,
+    p_text,
+    plural,
+    signed,
+)
 from experiments.study import ablation_claims as claims
 from experiments.study import ablation_figures as figures
 from experiments.study.ablation_claims import Claim, Families
@@ -22,9 +29,10 @@ RULES = (
     "3,000 unlabeled images: enough seeds for intervals on a CPU. Fig. 3, Fig. 4 centre and Table "
     "3 are of 40 labels and a V of 1,000. Each seed draws its own D and V.",
     "Differences are in points, paired by seed, with two-sided 95 % t-intervals that are not "
-    "corrected for their number; n is the number of seeds. The paper's order holds where the "
-    "whole interval lies below zero, it does not hold where all of it lies above, and else there "
-    "is no reliable difference, which is no proof of equality: a tie holds where the whole "
+    "corrected for their number, and p-values that are, by Holm's method over all differences of "
+    "this page; n is the number of seeds. The paper's order holds where p is below "
+    f"{claims.LEVEL:g} and the mean below zero, it does not hold where the mean is above, and else "
+    "there is no reliable difference, which is no proof of equality: a tie holds where the whole "
     f"interval lies within {claims.TIE:g} point of zero. Errors are medians of the last 20 "
     "evaluations. Λ is learned on V: an error on V says how well it was fitted, a test error what "
     "it is worth.",
@@ -72,13 +80,7 @@ def ablations_document(families: Families, curves: Curves) -> Document | None:
     inverse, tuning = (
         make(there, curves) for make in (figures.inverse_picture, figures.tuning_picture)
     )
-    sections = (
-        ("Fig. 3: inverse Hessians", _HESSIAN, claims.hessian_claims(there, curves)),
-        ("Fig. 4 left: one λ, or one an example", _SINGLE, claims.single_claims(there)),
-        ("Fig. 4 centre: optimizers of Λ", _OPTIMIZER, claims.optimizer_claims(there)),
-        ("Fig. 4 right: size of V", _SIZE, claims.size_claims(there)),
-        ("Table 3: N and η", _CELLS, claims.cell_claims(there)),
-    )
+    sections = _sections(there, curves)
     blocks: list[Block] = [Bullets((Bullet("The study.", "", "README.md"),))]
     blocks += [*map(Paragraph, RULES), Heading("In short"), _short(sections)]
     for number, (title, statement, found) in enumerate(sections):
@@ -92,6 +94,27 @@ def ablations_document(families: Families, curves: Curves) -> Document | None:
     return Document(TITLE, f"{plural(done, 'run')} of the ablations{missing}.", tuple(blocks))
 
 
+def _sections(there, curves) -> list[tuple[str, str, list[Claim]]]:
+    """Return (title, the paper's statement, our claims) of each figure."""
+    texts = (
+        ("Fig. 3: inverse Hessians", _HESSIAN),
+        ("Fig. 4 left: one λ, or one an example", _SINGLE),
+        ("Fig. 4 centre: optimizers of Λ", _OPTIMIZER),
+        ("Fig. 4 right: size of V", _SIZE),
+        ("Table 3: N and η", _CELLS),
+    )
+    found = claims.corrected(
+        [
+            claims.hessian_claims(there, curves),
+            claims.single_claims(there),
+            claims.optimizer_claims(there),
+            claims.size_claims(there),
+            claims.cell_claims(there),
+        ]
+    )
+    return [(*text, one) for text, one in zip(texts, found, strict=True)]
+
+
 def _short(sections: Sequence[tuple[str, str, list[Claim]]]) -> Bullets:
     points = []
     for title, _, found in sections:
@@ -102,15 +125,16 @@ def _short(sections: Sequence[tuple[str, str, list[Claim]]]) -> Bullets:
 
 
 def _table(found: Sequence[Claim]) -> Table:
-    columns = ("Compared", "Difference", "95 % interval", "n", "The paper's statement")
-    return Table(columns, tuple(map(_line, found)), text_columns=(0, 4))
+    columns = ("Compared", "Difference", "95 % interval", "p", "n", "The paper's statement")
+    return Table(columns, tuple(map(_line, found)), text_columns=(0, 5))
 
 
 def _line(claim):
     difference = claim.difference
     mean = signed(difference.mean) if difference else MISSING
     count = str(len(difference.seeds)) if difference else "0"
-    return claim.words, mean, interval_text(difference), count, claim.verdict
+    p = MISSING if claim.p is None else p_text(claim.p)
+    return claim.words, mean, interval_text(difference), p, count, claim.verdict
 
 
 def _cells(family) -> Table:

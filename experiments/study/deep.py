@@ -18,7 +18,8 @@ from experiments.study.tables import difference_text
 TITLE = "Deep nets: does agreement with retraining buy accuracy?"
 TEXT = (
     "The same nets with influences of more than the last layer, and nets of which a frozen "
-    "backbone gives the features and a perceptron on them, all that is trained, is the top group. "
+    "backbone gives the features and a perceptron on them, all that is trained, is the top group "
+    "(no layer of the backbone itself is trained: it would pass all images at every step). "
     "Agreement: Spearman's correlation of a run's influences, at its end and as it computes them, "
     "with how the loss on V moves when the whole net is trained on for a hundred steps with that "
     "example's weight a little larger; mean over seeds, in brackets from the least to the largest, "

@@ -12,7 +12,7 @@ from experiments.study.rows import Key, Row
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
 EVERY_STEP = "per_example_every_step"
 REFIT, CROSS_FIT_REFIT = "per_example_refit", "cross_fit_refit"
-BALANCED = "v_as_labels_balanced"
+BALANCED, LABELS_ALONE = "v_as_labels_balanced", "supervised_v_as_labels"
 SINGLES = "/single models"  # behind a cross-fit method: the mean error of its two models
 LABELS = {
     "supervised": "supervised (λ = 0)",
@@ -49,13 +49,16 @@ HEADLINE = (
     ("Do learned weights beat λ = 1 on the same labels?", LEARNED, BASE),
     ("Does it matter which example has which weight?", LEARNED, "shuffled"),
     ("Are they worth more than V's labels?", REFIT, V_AS_LABELS),
+    ("And these, on other examples?", REFIT, "shuffled_refit"),
     ("Does cross-fit, which spends no label, beat λ = 1 on all labels?", CROSS_FIT_REFIT,
      V_AS_LABELS),
     ("And its weights, shuffled?", CROSS_FIT_REFIT, "cross_fit_refit_shuffled"),
 )  # fmt: skip
 OF_BIASED_LABELS = (
-    ("Where D is biased, do learned weights beat balanced classes?", REFIT, BALANCED),
+    ("Where D is biased, do they beat balanced classes?", REFIT, BALANCED),
     ("Does cross-fit?", CROSS_FIT_REFIT, BALANCED),
+    ("Do they beat labels alone there?", REFIT, LABELS_ALONE),
+    ("Does cross-fit, there?", CROSS_FIT_REFIT, LABELS_ALONE),
 )
 DATASETS = {
     "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb",

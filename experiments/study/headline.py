@@ -18,7 +18,7 @@ from experiments.pages.document import (
     Table,
 )
 from experiments.pages.statistics import PairedDifference, holm
-from experiments.pages.wording import MISSING, interval_text, plural, signed
+from experiments.pages.wording import MISSING, interval_text, p_text, plural, signed
 from experiments.study.families_found import (
     BALANCED,
     CONTAMINATIONS,
@@ -34,8 +34,8 @@ PAGE = "features.md"
 TITLE = "On frozen features"
 LEVEL = 0.05  # of all claims together
 SHORT = (
-    "A linear head on a frozen net's features, solved to its optimum, where Eq. 6 is exact; ten "
-    "seeds, each with its own V. Better and worse: p below 0.05, by Holm's correction for all "
+    "A linear head on a frozen net's features, solved to its optimum, where Eq. 6 is exact; "
+    "{seeds}, each with its own V. Better and worse: p below 0.05, by Holm's correction for all "
     "{count} differences. CIFAR-10 is a JPEG copy, not comparable with published numbers."
 )
 CELLS = (
@@ -104,7 +104,7 @@ def front_blocks(families: Sequence[Family]) -> list[Block]:
     claims = claims_of([family for family in families if not family.plan.secondary])
     if not claims:
         return []
-    return [Heading(TITLE), Lead((SHORT.format(count=len(claims)),)), answers(claims)]
+    return [Heading(TITLE), Lead((_short(claims),)), answers(claims)]
 
 
 def headline_document(families: Sequence[Family]) -> Document | None:
@@ -121,15 +121,13 @@ def headline_document(families: Sequence[Family]) -> Document | None:
     claims = claims_of(primary)
     blocks: list[Block] = []
     if claims:
-        seeds = sorted({len(one.difference.seeds) for one in claims.values()})
-        count = " or ".join(map(str, seeds)) + " seeds"
         names = {family.plan.name: name_of(family) for family in primary}
         blocks += [
-            Lead((SHORT.format(count=len(claims)),)),
+            Lead((_short(claims),)),
             headline_picture(primary, claims, names),
             answers(claims),
             Heading("Setting by setting"),
-            Paragraph(CELLS.format(seeds=count)),
+            Paragraph(CELLS.format(seeds=_seeds(claims))),
             headline_table(primary, claims, HEADLINE),
         ]
     if any(family.of(BALANCED) for family in primary):
@@ -144,6 +142,15 @@ def headline_document(families: Sequence[Family]) -> Document | None:
         blocks += [Heading("Beside them"), Paragraph(text), _links(others)]
     subtitle = "Where Eq. 6 is exact: do learned weights pay, and against what?"
     return Document("The study: on frozen features", subtitle, tuple(blocks)) if blocks else None
+
+
+def _short(claims):
+    return SHORT.format(seeds=_seeds(claims), count=len(claims))
+
+
+def _seeds(claims):
+    counts = sorted({len(one.difference.seeds) for one in claims.values()})
+    return " or ".join(map(str, counts)) + " seeds"
 
 
 def name_of(family: Family) -> str:
@@ -198,13 +205,6 @@ def _cell(claim):
     if claim.p is not None:
         text += f" {interval_text(claim.difference)}, p {p_text(claim.p)}"
     return Cell(text, strong=claim.reading != "no sure difference")
-
-
-def p_text(p: float) -> str:
-    """Return a p-value: two digits, "<0.001" for less, "1" for one."""
-    if p < 0.001:
-        return "<0.001"
-    return f"{p:.2g}" if p < 0.995 else "1"
 
 
 def _links(families):

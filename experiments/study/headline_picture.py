@@ -13,6 +13,7 @@ _HEADS = {  # what differs, in two short lines
     ("per_example", "fixed_1"): "learned Λ\n− λ = 1",
     ("per_example", "shuffled"): "learned Λ\n− shuffled Λ",
     ("per_example_refit", "v_as_labels"): "learned Λ, refit\n− V as labels",
+    ("per_example_refit", "shuffled_refit"): "learned Λ, refit\n− Λ shuffled",
     ("cross_fit_refit", "v_as_labels"): "cross-fit, refit\n− V as labels",
     ("cross_fit_refit", "cross_fit_refit_shuffled"): "cross-fit, refit\n− Λ shuffled",
 }
@@ -55,7 +56,7 @@ def headline_picture(
         panels[0].set_ylim(len(lines) - 0.5, -0.5)
         panels[len(shown) // 2].set_xlabel("difference of test errors, points", fontsize=8.5)
 
-    png = draw(10.5, 1.2 + 0.21 * len(lines), paint)
+    png = draw(12.0, 1.2 + 0.21 * len(lines), paint)
     return Picture("features", png, "Do weights pay on frozen features?", CAPTION, wide=True)
 
 

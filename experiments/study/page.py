@@ -133,7 +133,8 @@ def study_documents(
     families, unused = sort_into(plans, rows)
     there = [family for family in families if family.rows]
     pages = {f"families/{family.plan.name}.md": _family_page(family) for family in there}
-    rules = (*map(Paragraph, RULES), Heading(FEATURE_TITLE), *map(Paragraph, FEATURE_RULES))
+    rules = [Heading(NETS_TITLE), *map(Paragraph, RULES)]
+    rules += [Heading(FEATURE_TITLE), *map(Paragraph, FEATURE_RULES)]
     blocks = (*rules, *_missing_blocks(families, unused), *_origin_blocks(there))
     subtitle = "How to read the tables, how the runs were made, and what was not run."
     pages[METHOD] = Document("The study: method", subtitle, (Bullets((ANSWERS,)), *blocks))

@@ -49,6 +49,7 @@ COMPARISONS = (
     *((method, reference) for _, method, reference in QUESTIONS),
     (LEARNED, TUNED), (LEARNED, "single"), (EVERY_STEP, LEARNED),
     (EVERY_STEP, "shuffled_every_step"), ("cross_fit", BASE), ("cross_fit", "cross_fit_fixed"),
+    ("cross_fit_v_as_labels", "cross_fit_fixed_v_as_labels"), (LEARNED, V_AS_LABELS),
     *(pair[1:] for pair in (*HEADLINE[2:], *OF_BIASED_LABELS)),
 )  # fmt: skip
 

@@ -68,7 +68,8 @@ def compared(folder: Path, config: Config, sampled: int, cache: str | None) -> C
         )
     parents = training.rows.ids.numpy()[:, 0]
     truth = {u: changes[parents == u].sum() for u in examination.ids.tolist()}
-    ids = np.array(sorted(truth))[:sampled]
+    rng = np.random.default_rng([config.seed, 2])
+    ids = np.sort(rng.choice(list(truth), min(sampled, len(truth)), replace=False))
     return Compared(
         ids, np.array([scores[u] for u in ids]), np.array([truth[u] for u in ids], np.float64)
     )
