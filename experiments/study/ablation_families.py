@@ -9,7 +9,7 @@ from __future__ import annotations
 
 PREFIX = "features_ablation_"
 SEEDS = tuple(range(1, 11))
-LEARNED = {"weighting": "per_example"}
+_LEARNED = {"weighting": "per_example"}
 # Table 3 in the paper: N of 30, 100, 300 and eta of 0.001, 0.01, 0.1. Ours: the same ratios around
 # a middle that visits each example about ten times.
 N, ETA = 10, 0.3
@@ -60,19 +60,19 @@ _LARGE_V = SIZES[-1]
 
 
 def _inverse(method):
-    options = LEARNED | {"inverse_hessian": method}
+    options = _LEARNED | {"inverse_hessian": method}
     return options | ({"solve_iterations": _ITERATIONS[method]} if method in _ITERATIONS else {})
 
 
 _FIXED = {"fixed_1": {"weighting": "fixed"}}
-_TWO = _FIXED | {"per_example": LEARNED}
+_TWO = _FIXED | {"per_example": _LEARNED}
 _THREE = _TWO | {name: {"weighting": "single", "lambda_lr": eta} for name, eta in SINGLES.items()}
 _RECIPE = (
     _THREE
     | {name: _inverse(name.removeprefix("inverse_")) for name in list(INVERSES)[1:]}
-    | {name: LEARNED | {"inner_steps": n, "lambda_lr": eta} for name, (n, eta) in CELLS.items()}
+    | {name: _LEARNED | {"inner_steps": n, "lambda_lr": eta} for name, (n, eta) in CELLS.items()}
     | {
-        name: LEARNED | {"lambda_optimizer": optimizer.lower(), "lambda_lr": eta}
+        name: _LEARNED | {"lambda_optimizer": optimizer.lower(), "lambda_lr": eta}
         for optimizer in ("Adam", "SGD")
         for name, eta in OPTIMIZERS[optimizer].items()
     }

@@ -30,7 +30,7 @@ IMAGE_METHODS = {
     "fixmatch": {"algorithm": "fixmatch", "weighting": "fixed"},
     "fixmatch_learned": {"algorithm": "fixmatch", "weighting": "per_example"},
 }
-FEATURE_METHODS = {
+HEAD_METHODS = {
     "supervised": {"algorithm": "supervised"},
     "supervised_v_as_labels": {"algorithm": "supervised", "validation_as_labels": True},
     "pseudo_label": {"weighting": "fixed"},
@@ -115,7 +115,7 @@ FAMILIES = {
     "digits": {"datasets": ("digits",), "methods": IMAGE_METHODS, "options": _DIGIT_IMAGES},
     "fashion_mnist_features": {
         "datasets": ("fashion_mnist",),
-        "methods": FEATURE_METHODS,
+        "methods": HEAD_METHODS,
         "options": _FEATURES,
         "own_v": True,
     },
