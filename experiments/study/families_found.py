@@ -56,9 +56,9 @@ HEADLINE = (
 )  # fmt: skip
 OF_BIASED_LABELS = (
     ("Where D is biased, do they beat balanced classes?", REFIT, BALANCED),
-    ("Does cross-fit?", CROSS_FIT_REFIT, BALANCED),
-    ("Do they beat labels alone there?", REFIT, LABELS_ALONE),
-    ("Does cross-fit, there?", CROSS_FIT_REFIT, LABELS_ALONE),
+    ("Does cross-fit beat them?", CROSS_FIT_REFIT, BALANCED),
+    ("And labels alone, V's too?", REFIT, LABELS_ALONE),
+    ("Does cross-fit beat those?", CROSS_FIT_REFIT, LABELS_ALONE),
 )
 DATASETS = {
     "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb",

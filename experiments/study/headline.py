@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from experiments.pages.document import (
     Block,
     Bullet,
@@ -17,7 +19,7 @@ from experiments.pages.document import (
     Paragraph,
     Table,
 )
-from experiments.pages.statistics import PairedDifference, holm
+from experiments.pages.statistics import PairedDifference, holm, paired_difference
 from experiments.pages.wording import MISSING, interval_text, p_text, plural, signed
 from experiments.study.families_found import (
     BALANCED,
@@ -28,7 +30,7 @@ from experiments.study.families_found import (
     Family,
     label,
 )
-from experiments.study.headline_picture import headline_picture
+from experiments.study.headline_picture import ALL, headline_picture
 
 PAGE = "features.md"
 TITLE = "On frozen features"
@@ -41,7 +43,8 @@ SHORT = (
 CELLS = (
     "Labels + |V|. Differences of test errors in points, paired by seed, with their 95 % "
     "t-intervals, which are not corrected, and Holm's p, over {seeds}; bold where p is below 0.05. "
-    "A dash: not both were run."
+    "A dash: not both were run. The mean of all settings is taken seed by seed: settings share "
+    "data and seeds, so that a seed is one observation."
 )
 RULES = (
     "The head is linear, on 60 principal components of EfficientNet-Lite0 (images) or 100 of "
@@ -83,16 +86,44 @@ Claims = dict[tuple[str, str, str], Claim]  # by family, method, reference
 
 def claims_of(families: Sequence[Family]) -> Claims:
     """Return all differences of the page that were run, their p-values corrected together."""
-    pairs = (*HEADLINE, *OF_BIASED_LABELS)
     found = {
         (family.plan.name, method, reference): family.difference(method, reference)
         for family in families
-        for method, reference in (pair[1:] for pair in pairs)
+        for method, reference in (pair[1:] for pair in _pairs(family))
     }
+    for _, method, reference in HEADLINE:
+        found[ALL, method, reference] = over_settings(families, method, reference)
     found = {key: one for key, one in found.items() if one}
     tested = [key for key, one in found.items() if one.p is not None]
     corrected = dict(zip(tested, holm([found[key].p for key in tested]), strict=True))
     return {key: Claim(one, corrected.get(key)) for key, one in found.items()}
+
+
+def _pairs(family):
+    return (*HEADLINE, *(OF_BIASED_LABELS if family.of(BALANCED) else ()))
+
+
+def over_settings(
+    families: Sequence[Family], method: str, reference: str
+) -> PairedDifference | None:
+    """Return the difference of two methods, the mean over settings seed by seed.
+
+    Settings share data, a seed's D and its V: a seed is one observation, not one a setting.
+
+    Returns:
+        None where fewer than two settings have both.
+    """
+    found = [
+        {seed: errors[seed] - others[seed] for seed in difference.seeds}
+        for family in families
+        if (difference := family.difference(method, reference))
+        for errors, others in [(family.errors(method), family.errors(reference))]
+    ]
+    if len(found) < 2:
+        return None
+    shared = set.intersection(*(set(one) for one in found))
+    means = {seed: float(np.mean([one[seed] for one in found])) for seed in sorted(shared)}
+    return paired_difference(means, dict.fromkeys(means, 0.0))
 
 
 def front_blocks(families: Sequence[Family]) -> list[Block]:
@@ -173,6 +204,9 @@ def headline_table(
         columns: (question, method, reference).
     """
     rows = []
+    whole = [claims.get((ALL, m, r)) for _, m, r in columns]
+    if any(whole):
+        rows.append((Cell("mean of all settings"), *map(_cell, whole)))
     for family in families:
         found = (claims.get((family.plan.name, m, r)) for _, m, r in columns)
         rows.append((_linked(family), *(_cell(one) for one in found)))
@@ -184,12 +218,16 @@ def answers(claims: Claims) -> Bullets:
     """Return one point a question: in how many settings which answer is sure."""
     points = []
     for question, method, reference in (*HEADLINE, *OF_BIASED_LABELS):
-        read = Counter(one.reading for key, one in claims.items() if key[1:] == (method, reference))
+        of = {key[0]: one for key, one in claims.items() if key[1:] == (method, reference)}
+        whole = of.pop(ALL, None)
+        read = Counter(one.reading for one in of.values())
         if read:
             words = dict.fromkeys(("better", "worse", *read))
             counts = ", ".join(f"{word} in {read[word]}" for word in words)
             names = f"{label(method)}, against {label(reference)}"
             text = f"{names}: {counts} of {plural(read.total(), 'setting')}."
+            if whole:
+                text += f" Mean of all: {_cell(whole).text}."
             points.append(Bullet(question, text))
     return Bullets(tuple(points))
 

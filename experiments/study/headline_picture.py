@@ -8,6 +8,7 @@ from experiments.pages.document import Picture
 from experiments.pages.plotting import BLUE, FAINT, VERMILLION, draw
 from experiments.study.families_found import HEADLINE, Family, label
 
+ALL = "all"  # in the place of a family: the mean over settings
 _COLOURS = {"better": BLUE, "worse": VERMILLION}
 _HEADS = {  # what differs, in two short lines
     ("per_example", "fixed_1"): "learned Λ\n− λ = 1",
@@ -35,24 +36,31 @@ def headline_picture(
         names: family -> its words.
     """
     shown = [pair[1:] for pair in HEADLINE if any(key[1:] == pair[1:] for key in claims)]
-    lines = [f for f in families if any(key[0] == f.plan.name for key in claims)]
+    lines = [f.plan.name for f in families if any(key[0] == f.plan.name for key in claims)]
     if not shown:
         return None
+    borders = _borders([f for f in families if f.plan.name in lines])
+    if any(key[0] == ALL for key in claims):
+        lines, borders = [ALL, *lines], [1, *(place + 1 for place in borders)]
 
     def paint(figure):
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for axes, pair in zip(panels, shown, strict=True):
-            for place, family in enumerate(lines):
-                if claim := claims.get((family.plan.name, *pair)):
+            for place, name in enumerate(lines):
+                if claim := claims.get((name, *pair)):
                     _line(axes, place, claim)
             axes.axvline(0.0, color=FAINT, lw=1, zorder=0)
             axes.set_title(_HEADS.get(pair, " − ".join(map(label, pair))), fontsize=8.5)
             axes.tick_params(labelsize=8)
             axes.locator_params(axis="x", nbins=5)
             axes.grid(axis="x")
-            for place in _borders(lines):
+            for place in borders:
                 axes.axhline(place - 0.5, color=FAINT, lw=0.6)
-        panels[0].set_yticks(range(len(lines)), [names[f.plan.name] for f in lines], fontsize=8)
+        panels[0].set_yticks(
+            range(len(lines)),
+            [names.get(name, "mean of all settings") for name in lines],
+            fontsize=8,
+        )
         panels[0].set_ylim(len(lines) - 0.5, -0.5)
         panels[len(shown) // 2].set_xlabel("difference of test errors, points", fontsize=8.5)
 
@@ -68,7 +76,7 @@ def _line(axes, place, claim):
     axes.plot(one.mean, place, "o", ms=4.5, color=colour, mfc=fill)
 
 
-def _borders(lines):
+def _borders(families):
     """Return where another data set or base begins."""
-    kinds = [(f.plan.dataset, f.plan.variant.partition(",")[0]) for f in lines]
+    kinds = [(f.plan.dataset, f.plan.variant.partition(",")[0]) for f in families]
     return [k for k in range(1, len(kinds)) if kinds[k] != kinds[k - 1]]

@@ -24,7 +24,7 @@ from experiments.study.feature_families import (
     assumed_seconds,
     is_of_features,
 )
-from experiments.study.headline import claims_of, headline_table
+from experiments.study.headline import claims_of, headline_table, over_settings
 from experiments.study.page import study_documents
 from experiments.study.plan import chosen, is_recorded, key_of, plan_of, rows_asked
 from experiments.study.rows import method_before, read_rows, row_of
@@ -156,17 +156,19 @@ def test_the_headline_claims_what_survives_the_correction_of_all_its_cells():
         [feature_plan(variant="PL"), feature_plan(other, variant="F")], by_key(rows)
     )
     claims = claims_of(found)
-    assert len(claims) == 2 * 7, "five comparisons, and two with balanced classes"
+    assert len(claims) == 2 * 7 + 5, "five comparisons, two with balanced classes; means of five"
     raw = [
         stats.ttest_rel([*f.errors(m).values()], [*f.errors(r).values()]).pvalue
         for f in found
         for m, r in ((m, r) for n, m, r in claims if n == f.plan.name)
     ]
+    raw += [over_settings(found, m, r).p for n, m, r in claims if n == headline_picture.ALL]
     assert [one.p for one in claims.values()] == pytest.approx(holm(raw))
     learned = claims[FAMILY, "per_example", "fixed_1"]
     assert learned.reading == "better" and learned.p < 0.001
     table = headline_table(found, claims, (("?", "per_example", "fixed_1"),))
-    (first, cell), (_, dull) = table.rows
+    (whole, _), (first, cell), (_, dull) = table.rows
+    assert whole.text == "mean of all settings" and not whole.link
     assert first.link == f"families/{FAMILY}.md"
     assert cell.strong and cell.text.endswith("p <0.001") and not dull.strong
     # An interval that leaves zero is no claim where its corrected p does not.
@@ -199,6 +201,22 @@ def test_features_have_answers_and_a_page_of_their_own():
     assert "Holm's correction is over all" in render_markdown(pages["method.md"])
 
 
+def test_the_mean_of_all_settings_is_taken_seed_by_seed():
+    other = "features_cifar10_fixmatch_clean"
+    rows = feature_rows(per_example=-3.0) + feature_rows(other, per_example=1.0)
+    found, _ = families([feature_plan(), feature_plan(other)], by_key(rows))
+    mean = over_settings(found, "per_example", "fixed_1")
+    errors = [
+        [of.errors("per_example")[s] - of.errors("fixed_1")[s] for of in found] for s in SEEDS
+    ]
+    expected = stats.ttest_1samp(np.mean(errors, axis=1), 0.0)
+    interval = expected.confidence_interval(0.95)
+    np.testing.assert_allclose([mean.low, mean.high], interval, rtol=1e-9)
+    assert mean.p == pytest.approx(expected.pvalue) and mean.seeds == tuple(SEEDS)
+    assert over_settings(found[:1], "per_example", "fixed_1") is None
+    assert over_settings(found, "per_example", "nothing") is None
+
+
 def test_the_headline_is_drawn_as_it_is_claimed(monkeypatch):
     drawn = []
     monkeypatch.setattr(
@@ -209,7 +227,8 @@ def test_the_headline_is_drawn_as_it_is_claimed(monkeypatch):
     found, _ = families(plans_, by_key(rows))
     claims, names = claims_of(found), {name: name for name in (FAMILY, other)}
     picture = headline_picture.headline_picture(found, claims, names)
-    keys = [((one.plan.name, *pair[1:]), k) for pair in HEADLINE for k, one in enumerate(found)]
+    lines = [headline_picture.ALL, FAMILY, other]
+    keys = [((name, *pair[1:]), k) for pair in HEADLINE for k, name in enumerate(lines)]
     assert drawn == [(k, claims[key]) for key, k in keys if key in claims]
     assert picture.png.startswith(b"\x89PNG")
     assert headline_picture.headline_picture(found, {}, names) is None
