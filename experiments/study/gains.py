@@ -149,21 +149,30 @@ def _to_advise(found):
 def correlations_table(found: Sequence[Setting]) -> Table:
     """Return the correlation of each gain with each predictor, on features and of nets."""
     rows = tuple(
-        (text, where, *(correlation_text(pairs(mine, name, a, b)) for name, _ in PREDICTORS))
+        (text, *(_correlations(found, name, a, b) for name, _ in PREDICTORS))
         for a, b, text in GAINS
-        for where, mine in _apart(found).items()
-        if pairs(mine, "validation", a, b)
     )
-    heads = ("Gain", "Settings", *(text for _, text in PREDICTORS))
-    return Table(heads, rows, text_columns=(0, 1))
+    return Table(("Gain", *(text for _, text in PREDICTORS)), rows, text_columns=(0, 1, 2, 3, 4))
 
 
-def _apart(found):
-    """Return the settings on features, those of nets, which have other errors, and all."""
+def _correlations(found, predictor, method, reference) -> str:
+    apart = _apart(found, predictor).items()
+    known = {where: pairs(mine, predictor, method, reference) for where, mine in apart}
+    text = "; ".join(f"{where}: {correlation_text(mine)}" for where, mine in known.items() if mine)
+    return text or "not measured"
+
+
+def _apart(found, predictor):
+    """Return the settings on features and those of nets, which have other errors and gains.
+
+    Together only for their agreement, by which they differ: else that they differ would correlate.
+    """
     on_features = [one for one in found if one.family.plan.on_features]
     nets = [one for one in found if not one.family.plan.on_features]
     parts = {"features": on_features, "nets": nets}
-    return parts | {"all": found} if all(parts.values()) else {k: v for k, v in parts.items() if v}
+    if predictor == "agreement":
+        parts["all"] = found
+    return {where: mine for where, mine in parts.items() if mine}
 
 
 def picture(found: Sequence[Setting]) -> Picture | None:
@@ -206,9 +215,7 @@ def _panel(axes, found, key):
         axes.set_xticks(_SIZES, [f"{size:,}" for size in _SIZES])
         axes.set_xlim(_SIZES[0] / 1.3, _SIZES[-1] * 1.3)
         axes.minorticks_off()
-    known = {where: pairs(mine, *key) for where, mine in _apart(found).items()}
-    title = [f"{where}: {correlation_text(mine)}" for where, mine in known.items() if mine]
-    title = "\n".join(title) or "not measured"
+    title = _correlations(found, *key).replace("; ", "\n")
     axes.set_title(title, fontsize=7, fontweight="normal", color=INK)
     _narrow(axes, points)
     axes.tick_params(labelsize=8)

@@ -179,4 +179,4 @@ def test_the_page_has_the_figure_and_the_table_once_there_are_rows(tmp_path):
 def test_agreement_enters_by_the_record_alone(tmp_path):
     plans, rows, _ = eight()
     write_study(plans, rows, tmp_path)
-    assert "no ρ, n = 0" in (tmp_path / gains.PAGE).read_text()
+    assert "| not measured |" in (tmp_path / gains.PAGE).read_text()
