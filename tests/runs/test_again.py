@@ -48,8 +48,9 @@ def traced(step):
 @pytest.mark.parametrize(
     ("name", "shares"),
     [
-        ("learned", True), ("teacher", True), ("shuffled", True), ("random", False), ("vat", False),
-        ("cross_fit", True), ("solve", True),
+        ("learned", True), ("teacher", True), ("shuffled", True), ("vat", False), ("solve", True),
+        pytest.param("random", False, marks=pytest.mark.slow),
+        pytest.param("cross_fit", True, marks=pytest.mark.slow),
         pytest.param("images", True, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
