@@ -87,8 +87,7 @@ class WeightStore:
         return reader
 
     def take_controls_of(self, other: WeightStore) -> None:
-        """Deal the weights to other examples as `other` does, a store of this mode and size."""
-        self.seed = other.seed
+        """Deal shuffled weights to examples as `other` does, a store of this mode and size."""
         if self.mode == "shuffled":
             self.permutation.assign(other.permutation)
 

@@ -16,6 +16,7 @@ from experiments.options.effects import effect_of
 from experiments.options.entry import BOOKKEEPING
 from experiments.runs.state import variables_of
 from ssl_weighting.bilevel import BilevelTrainer
+from ssl_weighting.refit import RefitTrainer
 
 # Whose functions hold the seed, or what it has drawn.
 _SEEDED = {
@@ -81,7 +82,7 @@ def _trainers(run) -> list[BilevelTrainer]:
     """Return the trainers of all models of a run, of both phases."""
     every = [one.trainer for one in _runs(run)]
     # That of a refit is what learns and what refits.
-    every += [trainer.refit for trainer in every if hasattr(trainer, "refit")]
+    every += [trainer.refit for trainer in every if isinstance(trainer, RefitTrainer)]
     return [trainer for trainer in every if isinstance(trainer, BilevelTrainer)]
 
 

@@ -46,6 +46,12 @@ class Claim(NamedTuple):
     p: float | None = None  # corrected, see `corrected`; None: not tested, or not yet
 
     @property
+    def is_tested(self) -> bool:
+        """Whether it is a test of a difference, which a tie is not."""
+        one = self.difference
+        return self.said != SAME and one is not None and one.p is not None
+
+    @property
     def verdict(self) -> str:
         """What is sure of `LOWER`: `HOLDS` where it is lower, `FAILS` where higher, else `OPEN`.
 
@@ -74,21 +80,9 @@ def corrected(sections: Sequence[list[Claim]]) -> list[list[Claim]]:
 
     A tie is told by its interval alone: it is no test of a difference.
     """
-    tested = [
-        claim.difference.p
-        for found in sections
-        for claim in found
-        if claim.said != SAME and claim.difference and claim.difference.p is not None
-    ]
-    p = iter(holm(tested))
+    p = iter(holm([one.difference.p for found in sections for one in found if one.is_tested]))
     return [
-        [
-            claim._replace(p=next(p))
-            if claim.said != SAME and claim.difference and claim.difference.p is not None
-            else claim
-            for claim in found
-        ]
-        for found in sections
+        [one._replace(p=next(p)) if one.is_tested else one for one in found] for found in sections
     ]
 
 

@@ -25,7 +25,7 @@ FEATURE_OPTIONS = {
     "inner": "solve", "steps": 24, "eval_every": 24, "checkpoint_every": 24, "log_every": 24,
     "keep_checkpoints": 1, "ramp_steps": 0, "lambda_lr": 0.15, "lambda_max": 3.0,
     "weight_decay": 0.03, "threshold": 0.0, "num_unlabeled": 2500,
-    # The same H as the exact one without its matrix: two thirds of the time, the same errors.
+    # The exact H of the same head, without its matrix.
     "inverse_hessian": "conjugate_gradient",
 }  # fmt: skip
 _IMAGES = {

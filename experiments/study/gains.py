@@ -141,11 +141,6 @@ def correlation_text(points: Sequence[tuple[float, PairedDifference]]) -> str:
     return f"ρ = {r:+.2f} [{low:+.2f}, {high:+.2f}], n = {n}".replace("-", "−")
 
 
-def _to_advise(found):
-    """Return the families that a user may stand before: the primary ones."""
-    return [one.family for one in found if not one.family.plan.secondary]
-
-
 def correlations_table(found: Sequence[Setting]) -> Table:
     """Return the correlation of each gain with each predictor, on features and of nets."""
     rows = tuple(
@@ -234,27 +229,26 @@ def _kind(setting: Setting) -> str:
     return f"{DATASETS.get(family.plan.dataset, family.plan.dataset)}, {where}"
 
 
-def front_blocks(families: Sequence[Family], agreements: Mapping[Key, Agreement]) -> list[Block]:
-    """Return what README.md says: the figure and how often what was named; [] without a gain."""
-    found = settings(families, agreements)
-    drawn = picture(found)
-    return [Heading(TITLE), drawn, Paragraph(summary(_to_advise(found)))] if drawn else []
-
-
-def gains_document(
+def gains_pages(
     families: Sequence[Family], agreements: Mapping[Key, Agreement]
-) -> Document | None:
-    """Return the page: correlations, and what to do setting by setting; None without a gain."""
+) -> tuple[list[Block], Document | None]:
+    """Return what README.md says, the figure and how often what was named, and the page of its own.
+
+    Without a gain there is neither.
+    """
     found = settings(families, agreements)
     drawn = picture(found)
     if drawn is None:
-        return None
+        return [], None
+    advised = [one.family for one in found if not one.family.plan.secondary]
+    named = Paragraph(summary(advised))
     blocks = (
         drawn,
         correlations_table(found),
         Heading("When should a user use weights, cross-fit, or V as labels?"),
-        Paragraph(summary(_to_advise(found))),
+        named,
         Paragraph(RULE),
-        advice_table(_to_advise(found)),
+        advice_table(advised),
     )
-    return Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, blocks)
+    page = Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, blocks)
+    return [Heading(TITLE), drawn, named], page

@@ -126,53 +126,37 @@ def over_settings(
     return paired_difference(means, dict.fromkeys(means, 0.0))
 
 
-def front_blocks(families: Sequence[Family]) -> list[Block]:
-    """Return what README.md says of the section: its answers; [] without a claim.
+def headline_pages(families: Sequence[Family]) -> tuple[list[Block], Document | None]:
+    """Return what README.md says of the section, its answers, and the page of its own.
+
+    The page has a picture, a line a setting, and where the labels are biased.
 
     Args:
-        families: on features; those that are secondary make no claims.
-    """
-    claims = claims_of([family for family in families if not family.plan.secondary])
-    if not claims:
-        return []
-    return [Heading(TITLE), Lead((_short(claims),)), answers(claims)]
-
-
-def headline_document(families: Sequence[Family]) -> Document | None:
-    """Return the page: a picture, a line a setting, and where the labels are biased.
-
-    Args:
-        families: on features; of those that are secondary the page has links alone.
+        families: on features, with runs; of those that are secondary the page has links alone.
 
     Returns:
-        None where nothing was run.
+        ([], None) where nothing was run.
     """
-    there = [family for family in families if family.rows]
-    primary = [family for family in there if not family.plan.secondary]
+    primary = [family for family in families if not family.plan.secondary]
     claims = claims_of(primary)
-    blocks: list[Block] = []
+    front, blocks = [], []
     if claims:
+        lead, said = Lead((_short(claims),)), answers(claims)
+        front = [Heading(TITLE), lead, said]
         names = {family.plan.name: name_of(family) for family in primary}
-        blocks += [
-            Lead((_short(claims),)),
-            headline_picture(primary, claims, names),
-            answers(claims),
-            Heading("Setting by setting"),
-            Paragraph(CELLS.format(seeds=_seeds(claims))),
-            headline_table(primary, claims, HEADLINE),
-        ]
-    if any(family.of(BALANCED) for family in primary):
-        biased = [family for family in primary if family.of(BALANCED)]
-        blocks += [
-            Heading("Where D is biased"),
-            Paragraph("There, its labels can also weigh by the inverse of their class:"),
-            headline_table(biased, claims, OF_BIASED_LABELS),
-        ]
-    if others := [family for family in there if family.plan.secondary]:
+        blocks += [lead, headline_picture(primary, claims, names), said]
+        blocks += [Heading("Setting by setting"), Paragraph(CELLS.format(seeds=_seeds(claims)))]
+        blocks.append(headline_table(primary, claims, HEADLINE))
+    if biased := [family for family in primary if family.of(BALANCED)]:
+        text = "There, its labels can also weigh by the inverse of their class:"
+        table = headline_table(biased, claims, OF_BIASED_LABELS)
+        blocks += [Heading("Where D is biased"), Paragraph(text), table]
+    if others := [family for family in families if family.plan.secondary]:
         text = "With no claim made here: other base algorithms, and the paper's ablations."
         blocks += [Heading("Beside them"), Paragraph(text), _links(others)]
     subtitle = "Where Eq. 6 is exact: do learned weights pay, and against what?"
-    return Document("The study: on frozen features", subtitle, tuple(blocks)) if blocks else None
+    page = Document("The study: on frozen features", subtitle, tuple(blocks)) if blocks else None
+    return front, page
 
 
 def _short(claims):

@@ -36,7 +36,7 @@ REFIT_METHODS = {
 }
 # What an exact solution can be asked beside: none of them stands in a family of nets.
 FEATURE_METHODS = STUDY_METHODS | {
-    # Each Λ-step moves every weight there: one weight has no more of them than each of the others.
+    # There a Λ-step moves all weights, so that one weight takes as many steps as each of many.
     "single": {"weighting": "single"},
     "cross_fit_fixed_v_as_labels": {
         "weighting": "fixed", "validation": "cross_fit", "validation_as_labels": True,

@@ -36,7 +36,7 @@ from experiments.study.families_found import families as sort_into
 from experiments.study.headline import PAGE as FEATURES_PAGE
 from experiments.study.headline import RULES as FEATURE_RULES
 from experiments.study.headline import TITLE as FEATURE_TITLE
-from experiments.study.headline import front_blocks, headline_document
+from experiments.study.headline import headline_pages
 from experiments.study.rows import Key, Row, rows_text
 
 TITLE = "The study: is a weight for each unlabeled example worth its labels?"
@@ -140,10 +140,12 @@ def study_documents(
     pages[METHOD] = Document("The study: method", subtitle, (Bullets((ANSWERS,)), *blocks))
     on_features = [family for family in there if family.plan.on_features]
     nets = [family for family in there if not family.plan.on_features]
+    of_features, page_of_features = headline_pages(on_features)
+    of_gains, page_of_gains = gains.gains_pages(there, agreements)
     beside = {
-        FEATURES_PAGE: headline_document(on_features),
+        FEATURES_PAGE: page_of_features,
         NETS: _nets_document(nets, deep.blocks(families, agreements)),
-        gains.PAGE: gains.gains_document(there, agreements),
+        gains.PAGE: page_of_gains,
         ABLATIONS_PAGE: ablations_document({family.plan.name: family for family in there}, curves),
     }
     beside = {name: page for name, page in beside.items() if page}
@@ -151,8 +153,7 @@ def study_documents(
     subtitle = f"{count} of {plural(wanted, 'run')} finished; method.md lists what is missing."
     front = [Bullets((*(PAGES[name] for name in beside), *CONTENTS))]
     if there:
-        front += [*front_blocks(on_features), *gains.front_blocks(there, agreements)]
-        front += _front_of_nets(nets)
+        front += [*of_features, *of_gains, *_front_of_nets(nets)]
     else:
         front = [Lead(("No run of the study is finished.",)), Bullets(CONTENTS[-2:])]
     return pages | beside | {"README.md": Document(TITLE, subtitle, tuple(front))}
