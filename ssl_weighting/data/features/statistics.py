@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ import scipy.linalg
 
 from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits
+
+_KEPT = 64  # maps of 0.6 MB: ten seeds with and without V, folds, and a refit
+_kept: dict[tuple, Components] = {}
 
 LEAST = 1e-7  # what Keras' Normalization takes for a deviation that is smaller
 
@@ -54,6 +58,7 @@ class Components(NamedTuple):
 def principal_components(splits: DataSplits, count: int) -> Components:
     """Return the map to the first principal components of D ∪ U, each example counted once.
 
+    The last ones are kept: the runs of a study, and a refit, share D ∪ U with runs before them.
     Features are centred, not standardised. The components are orthogonal, in order of falling
     variance, and divided by one number, after which their mean variance is 1. Of a component's two
     directions it is the one in which its largest entry is positive.
@@ -65,7 +70,16 @@ def principal_components(splits: DataSplits, count: int) -> Components:
     Raises:
         ValueError: there are not so many features, or D ∪ U spans no such space.
     """
-    x = _examples(splits).astype(np.float64)
+    x = _examples(splits)
+    key = (hashlib.sha256(np.ascontiguousarray(x)).hexdigest(), x.shape, count)
+    if key not in _kept:
+        while len(_kept) >= _KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = _components(x.astype(np.float64), count)
+    return _kept[key]
+
+
+def _components(x, count):
     d = x.shape[1]
     if not 1 <= count <= d:
         raise ValueError(
@@ -85,7 +99,10 @@ def principal_components(splits: DataSplits, count: int) -> Components:
     largest = np.abs(directions).argmax(axis=0)
     directions = directions * np.sign(directions[largest, np.arange(count)])
     kernel = directions / np.sqrt(variances.mean())
-    return Components(kernel, -mean @ kernel)
+    found = Components(kernel, -mean @ kernel)
+    for one in found:  # shared by all that ask
+        one.setflags(write=False)
+    return found
 
 
 def _examples(splits):

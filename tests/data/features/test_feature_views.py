@@ -61,6 +61,25 @@ def test_principal_components_are_those_of_an_svd():
     np.testing.assert_allclose(z.var(0).mean(), 1, rtol=1e-12)
 
 
+def test_components_are_kept_by_what_the_rows_hold():
+    found = splits()
+    first = principal_components(found, K)
+    again = principal_components(found, K)
+    assert again.kernel is first.kernel
+    with pytest.raises(ValueError, match="read-only"):
+        again.kernel[0, 0] = 7.0
+    found.unlabeled.inputs[3, 1] += 1.0
+    moved = principal_components(found, K)
+    assert not np.array_equal(moved.kernel, first.kernel)
+    assert principal_components(found, K - 1).kernel.shape == (D, K - 1)
+    before = found.unlabeled.inputs[3, 1]
+    for shift in range(1, 70):  # more than are kept
+        found.unlabeled.inputs[3, 1] = before + shift
+        principal_components(found, K)
+    found.unlabeled.inputs[3, 1] = before
+    np.testing.assert_array_equal(principal_components(found, K).kernel, moved.kernel)
+
+
 def test_there_are_no_more_components_than_directions():
     parts = [examples(n) for n in (3, 4, 4, 4)]
     for part in parts:
