@@ -13,10 +13,12 @@ from experiments.pages.wording import plural
 from experiments.study.families_found import (
     BALANCED,
     BASE,
+    CROSS_FIT_BALANCED,
     CROSS_FIT_REFIT,
     LABELS_ALONE,
     LEARNED,
     REFIT,
+    REFIT_BALANCED,
     V_AS_LABELS,
     Family,
     label,
@@ -35,6 +37,8 @@ USE = {
     CROSS_FIT_REFIT: "cross-fit, then a refit",
     V_AS_LABELS: "V as labels",
     BALANCED: "V as labels, classes balanced",
+    REFIT_BALANCED: "weights, then a refit, classes balanced",
+    CROSS_FIT_BALANCED: "cross-fit, then a refit, classes balanced",
     LABELS_ALONE: "labels alone, V's too",
     BASE: "the base alone",
     "supervised": "labels alone",
@@ -59,7 +63,7 @@ def advice(family: Family) -> tuple[str, PairedDifference | None, str]:
     rival = _best(family, plain or [BASE])
     weights = [
         m
-        for m in (REFIT, CROSS_FIT_REFIT, LEARNED)
+        for m in (REFIT, CROSS_FIT_REFIT, REFIT_BALANCED, CROSS_FIT_BALANCED, LEARNED)
         if all(_is_better(family.difference(m, other)) for other in plain or [BASE])
     ]
     if weights:

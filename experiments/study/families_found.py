@@ -12,6 +12,7 @@ from experiments.study.rows import Key, Row
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
 EVERY_STEP = "per_example_every_step"
 REFIT, CROSS_FIT_REFIT = "per_example_refit", "cross_fit_refit"
+REFIT_BALANCED, CROSS_FIT_BALANCED = f"{REFIT}_balanced", f"{CROSS_FIT_REFIT}_balanced"
 BALANCED, LABELS_ALONE = "v_as_labels_balanced", "supervised_v_as_labels"
 SINGLES = "/single models"  # behind a cross-fit method: the mean error of its two models
 LABELS = {
@@ -43,6 +44,10 @@ LABELS = {
     "shuffled_refit": "Λ shuffled, then a refit (control)",
     CROSS_FIT_REFIT: "Λ by cross-fit, then a refit",
     "cross_fit_refit_shuffled": "Λ by cross-fit, shuffled, then a refit (control)",
+    "per_example_balanced": "Λ per example, classes balanced",
+    "cross_fit_v_as_labels_balanced": "Λ by cross-fit, V as labels, balanced: ensemble of two",
+    REFIT_BALANCED: "Λ, then a refit, classes balanced",
+    CROSS_FIT_BALANCED: "Λ by cross-fit, then a refit, classes balanced",
 }
 # What is claimed on frozen features: question, method, reference.
 HEADLINE = (
@@ -59,6 +64,8 @@ OF_BIASED_LABELS = (
     ("Does cross-fit beat them?", CROSS_FIT_REFIT, BALANCED),
     ("And labels alone, V's too?", REFIT, LABELS_ALONE),
     ("Does cross-fit beat those?", CROSS_FIT_REFIT, LABELS_ALONE),
+    ("With classes balanced in both, do weights add to it?", REFIT_BALANCED, BALANCED),
+    ("Does cross-fit?", CROSS_FIT_BALANCED, BALANCED),
 )
 DATASETS = {
     "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "imdb": "IMDb",

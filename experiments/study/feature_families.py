@@ -80,6 +80,7 @@ _REDUCED = ("supervised", "fixed_1", "v_as_labels", "per_example_refit", "cross_
 _CORE = (  # of the headline
     *_REDUCED, "supervised_v_as_labels", "oracle", "shuffled_refit", "cross_fit_refit_shuffled",
 )  # fmt: skip
+_BALANCED = ("v_as_labels_balanced", "per_example_refit_balanced", "cross_fit_refit_balanced")
 _TUNED = ("fixed_0.3", "fixed_3")  # on views, which are dear, only where all methods are run
 _WHOLE = (
     *_CORE, *_TUNED, "single", "confidence", "random", "oracle_v_as_labels",
@@ -99,7 +100,7 @@ def _family(dataset: str, base: str, setting: str, methods: Collection[str], **f
     name = f"{dataset}_{base}_{setting}"
     methods = _WHOLE if name in _IN_WHOLE else methods
     if setting == "labeled_imbalance":
-        methods = (*methods, "v_as_labels_balanced")
+        methods = (*methods, *_BALANCED)
     sizes = SETTINGS[setting]
     sizes = sizes if DATASETS[dataset] is _IMAGES else _OF_TEXTS.get(setting, sizes)
     options = FEATURE_OPTIONS | {"dataset": dataset} | DATASETS[dataset] | BASES[base]
@@ -152,6 +153,12 @@ FEATURE_STUDY = _families()
 def is_of_features(family: str) -> bool:
     """Return whether a family, by its name, is one on frozen features."""
     return family.startswith(PREFIX)
+
+
+def setting_of(family: str) -> str:
+    """Return the name in `SETTINGS` that a family on features ends with; "" if there is none."""
+    ends = [name for name in SETTINGS if is_of_features(family) and family.endswith(f"_{name}")]
+    return max(ends, key=len, default="")
 
 
 def assumed_seconds(options: Mapping) -> float:

@@ -25,6 +25,7 @@ from experiments.study.families_found import (
     Family,
 )
 from experiments.study.rows import Key
+from experiments.study.situations import TELLS, situations_table
 
 PAGE = "gains.md"
 TITLE = "What predicts a gain?"
@@ -242,13 +243,13 @@ def gains_pages(
         return [], None
     advised = [one.family for one in found if not one.family.plan.secondary]
     named = Paragraph(summary(advised))
-    blocks = (
+    blocks = [
         drawn,
         correlations_table(found),
         Heading("When should a user use weights, cross-fit, or V as labels?"),
-        named,
-        Paragraph(RULE),
-        advice_table(advised),
-    )
-    page = Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, blocks)
+    ]
+    if by_situation := situations_table(advised):
+        blocks += [Paragraph(TELLS), by_situation]
+    blocks += [Heading("Setting by setting"), named, Paragraph(RULE), advice_table(advised)]
+    page = Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, tuple(blocks))
     return [Heading(TITLE), drawn, named], page

@@ -47,4 +47,7 @@ FEATURE_METHODS = STUDY_METHODS | {
     "v_as_labels_balanced": {
         "weighting": "fixed", "validation_as_labels": True, "class_balanced": True,
     },
+    # Do weights add to it?
+    "per_example_refit_balanced": REFIT_METHODS["per_example_refit"] | {"class_balanced": True},
+    "cross_fit_refit_balanced": REFIT_METHODS["cross_fit_refit"] | {"class_balanced": True},
 } | REFIT_METHODS  # fmt: skip
