@@ -29,6 +29,7 @@ from experiments.study.situations import TELLS, situations_table
 
 PAGE = "gains.md"
 TITLE = "What predicts a gain?"
+QUESTION = "When should a user use weights, cross-fit, or V as labels?"
 SUBTITLE = "Gains of learned weights against what may predict them, and what to use where."
 _LEAST = 8  # settings, for an interval of their correlation
 _LEAST_SPREAD = 0.01  # of the largest value: less is noise
@@ -243,13 +244,9 @@ def gains_pages(
         return [], None
     advised = [one.family for one in found if not one.family.plan.secondary]
     named = Paragraph(summary(advised))
-    blocks = [
-        drawn,
-        correlations_table(found),
-        Heading("When should a user use weights, cross-fit, or V as labels?"),
-    ]
-    if by_situation := situations_table(advised):
-        blocks += [Paragraph(TELLS), by_situation]
-    blocks += [Heading("Setting by setting"), named, Paragraph(RULE), advice_table(advised)]
-    page = Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, tuple(blocks))
-    return [Heading(TITLE), drawn, named], page
+    table = situations_table(advised)
+    told = [Heading(QUESTION), Paragraph(TELLS), table] if table else []
+    rest = [Heading("Setting by setting"), named, Paragraph(RULE), advice_table(advised)]
+    blocks = (drawn, correlations_table(found), *told, *rest)
+    page = Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, blocks)
+    return [Heading(TITLE), drawn, *told, named], page
