@@ -52,6 +52,8 @@ def own_config(options: Mapping[str, Any]) -> Config:
         text += f", {made.extraction / 60:.1f} of them for {made.passes} passes through the "
         text += "backbone, unless its features are in the cache"
     print(f"{text}. The same, by flags:\n  {command(config, options)}", flush=True)
+    if made.note:
+        print(made.note, flush=True)
     return config
 
 

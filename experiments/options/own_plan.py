@@ -36,6 +36,7 @@ from ssl_weighting.training.own_recipe import (
 )
 from ssl_weighting.training.recipes import (
     FEATURES,
+    MIXING,
     TWO_VIEWS,
     for_inner,
     group_of,
@@ -51,6 +52,7 @@ _GPU = 10  # times as fast as a CPU
 _SIDES, _SMALL = (224, 160, 128, 96), 96
 _OF_THE_NET = 0.5  # share of the time that a larger side may take
 _SHARE = 0.8  # of the time that was asked for is planned
+_IMBALANCED = 3  # times as many labels of one class as of another, from which it is told
 _CROSS_FIT = {"validation": "cross_fit", "val_size": 0, "refit": True}
 
 
@@ -62,12 +64,14 @@ class Plan:
         options: by name.
         passes: of examples through a frozen net.
         extraction, training: seconds that they take at most.
+        note: what the data may need that no recipe can know; "": nothing.
     """
 
     options: Mapping[str, Any]
     passes: int
     extraction: float
     training: float
+    note: str = ""
 
 
 def plan(options: Mapping[str, Any]) -> Plan:
@@ -96,7 +100,8 @@ def plan(options: Mapping[str, Any]) -> Plan:
     if backbone == NO_BACKBONE and kind is IMAGES:
         s = _situation(counts, options, budget)
         chosen, training = net_recipe(s, counts.files or counts.size > 32)
-        return Plan(_fitting(chosen, bare) | _all_labels(options), 0, 0.0, training)
+        found = _fitting(chosen, bare) | _all_labels(options)
+        return Plan(found, 0, 0.0, training, _imbalance(counts, options, bare))
     passes, cost, found = _passes(counts, options), 0.0, {}
     if kind is TEXTS:
         cost, found = _OF_TOKEN * counts.size, {"backbone": backbone}
@@ -111,7 +116,23 @@ def plan(options: Mapping[str, Any]) -> Plan:
     except TimeTooShort as error:
         raise _too_short(options, extraction, error.seconds, passes) from error
     found |= _fitting(chosen, bare) | _all_labels(options)
-    return Plan(found, passes if cost else 0, extraction, seconds(s, *planned(s)))
+    training, note = seconds(s, *planned(s)), _imbalance(counts, options, bare)
+    return Plan(found, passes if cost else 0, extraction, training, note)
+
+
+def _imbalance(counts, options, config) -> str:
+    """Return that labels are of unlike classes, where `class_balanced` may be missing.
+
+    Whether U and what is to be predicted are so as well, only who made the labels knows.
+    """
+    drawn = _drawn(counts, options).tolist()
+    least, most = min(drawn, default=0), max(drawn, default=0)
+    if config.class_balanced or config.algorithm in MIXING or most < _IMBALANCED * max(1, least):
+        return ""
+    return (
+        f"One class has {most} labels and another {least}. If what is to be predicted is more "
+        "even, add --class_balanced, which gains more there than weights do: docs/own_data.md"
+    )
 
 
 def has_gpu() -> bool:
@@ -194,18 +215,30 @@ def _cost(counts, backbone, side) -> float:
     return net + _DECODING * (counts.files and counts.size > _SMALL)
 
 
-def _situation(counts, options, budget, backbone=NO_BACKBONE) -> Situation:
+def _drawn(counts, options) -> np.ndarray:
+    """Return the labels of each class that are trained on."""
     train = np.array(counts.train)
-    total = int(min(train.sum(), options.get("num_train") or train.sum()))
+    total = _total(counts, options)
     labels = min(options.get("num_labeled") or total, total)
-    unlabeled = counts.unlabeled + total - labels
+    return greedy_counts(train, labels) if labels else train
+
+
+def _total(counts, options) -> int:
+    """Return how many labeled training examples are read."""
+    return min(sum(counts.train), options.get("num_train") or sum(counts.train))
+
+
+def _situation(counts, options, budget, backbone=NO_BACKBONE) -> Situation:
+    drawn = _drawn(counts, options)
+    labels = int(drawn.sum())
+    unlabeled = counts.unlabeled + _total(counts, options) - labels
     if options.get("num_unlabeled"):
         unlabeled = max(0, min(unlabeled, options["num_unlabeled"] - labels))
     reads_u = options.get("algorithm") != "supervised"
     return Situation(
         labels=labels,
-        least=int(greedy_counts(train, labels).min()) if train.any() else 0,
-        classes=len(train),
+        least=int(drawn.min()) if len(drawn) else 0,
+        classes=len(drawn),
         unlabeled=unlabeled,
         width=_width(counts, options),
         validation=0 if options.get("validation") == "cross_fit" else counts.validation,

@@ -209,6 +209,20 @@ def test_what_is_missing_is_named(monkeypatch):
         plan({"dataset": "moons"})
 
 
+def test_labels_of_unlike_classes_are_told(monkeypatch, tmp_path, capsys):
+    asked = {"dataset": "folder:x", "out": str(tmp_path)}
+    with_counts(monkeypatch, train=(60, 20, 21))
+    parsed(of(asked))
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("One class has 60 labels and another 20. ") and "class_balanced" in told
+    fewer = {"num_labeled": 30}  # are drawn as the classes are
+    assert "has 18 labels and another 6. " in plan(asked | fewer).note
+    for more in ({"class_balanced": True}, {"algorithm": "mixmatch"}):
+        assert plan(asked | more).note == ""
+    with_counts(monkeypatch, train=(59, 20, 21))
+    assert plan(asked).note == ""
+
+
 def test_without_weights_images_have_a_small_net_and_texts_are_refused(monkeypatch):
     with_counts(monkeypatch)
     monkeypatch.setattr(own_plan, "is_installed", lambda name: False)
