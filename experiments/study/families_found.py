@@ -12,6 +12,7 @@ from experiments.study.rows import Key, Row
 BASE, TUNED, V_AS_LABELS, LEARNED = "fixed_1", "tuned", "v_as_labels", "per_example"
 EVERY_STEP = "per_example_every_step"
 REFIT, CROSS_FIT_REFIT = "per_example_refit", "cross_fit_refit"
+ENSEMBLE = "cross_fit_v_as_labels"  # of a cross-fit on all labels, before its refit
 REFIT_BALANCED, CROSS_FIT_BALANCED = f"{REFIT}_balanced", f"{CROSS_FIT_REFIT}_balanced"
 BALANCED, LABELS_ALONE = "v_as_labels_balanced", "supervised_v_as_labels"
 SINGLES = "/single models"  # behind a cross-fit method: the mean error of its two models
@@ -31,8 +32,8 @@ LABELS = {
     "cross_fit": "Λ by cross-fit, no V: ensemble of two",
     "cross_fit_fixed": "λ = 1, two models on half the labels: ensemble",
     "cross_fit_fixed_v_as_labels": "λ = 1, V as labels, two models: ensemble",
-    "cross_fit_v_as_labels": "Λ by cross-fit, V as labels: ensemble of two",
-    "cross_fit_v_as_labels_shuffled": "Λ by cross-fit, shuffled: ensemble of two (control)",
+    ENSEMBLE: "Λ by cross-fit, V as labels: ensemble of two",
+    f"{ENSEMBLE}_shuffled": "Λ by cross-fit, shuffled: ensemble of two (control)",
     "last_layer": "Λ, Eq. 6 of the last layer",
     "whole_cg": "Λ, Eq. 6 of the whole net, conjugate gradient",
     "whole_ekfac": "Λ, Eq. 6 of the whole net, EK-FAC",
@@ -45,7 +46,7 @@ LABELS = {
     CROSS_FIT_REFIT: "Λ by cross-fit, then a refit",
     "cross_fit_refit_shuffled": "Λ by cross-fit, shuffled, then a refit (control)",
     "per_example_balanced": "Λ per example, classes balanced",
-    "cross_fit_v_as_labels_balanced": "Λ by cross-fit, V as labels, balanced: ensemble of two",
+    f"{ENSEMBLE}_balanced": "Λ by cross-fit, V as labels, balanced: ensemble of two",
     REFIT_BALANCED: "Λ, then a refit, classes balanced",
     CROSS_FIT_BALANCED: "Λ by cross-fit, then a refit, classes balanced",
 }
@@ -58,6 +59,8 @@ HEADLINE = (
     ("Does cross-fit, which spends no label, beat λ = 1 on all labels?", CROSS_FIT_REFIT,
      V_AS_LABELS),
     ("And its weights, shuffled?", CROSS_FIT_REFIT, "cross_fit_refit_shuffled"),
+    ("Does its ensemble, before the refit, beat λ = 1 on all labels?", ENSEMBLE, V_AS_LABELS),
+    ("And its weights, shuffled there?", ENSEMBLE, f"{ENSEMBLE}_shuffled"),
 )  # fmt: skip
 OF_BIASED_LABELS = (
     ("Where D is biased, do they beat balanced classes?", REFIT, BALANCED),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.pages.document import Picture
 from experiments.pages.plotting import BLUE, FAINT, VERMILLION, draw
-from experiments.study.families_found import HEADLINE, Family, label
+from experiments.study.families_found import ENSEMBLE, HEADLINE, Family, label
 
 ALL = "all"  # in the place of a family: the mean over settings
 _COLOURS = {"better": BLUE, "worse": VERMILLION}
@@ -17,6 +17,8 @@ _HEADS = {  # what differs, in two short lines
     ("per_example_refit", "shuffled_refit"): "learned Λ, refit\n− Λ shuffled",
     ("cross_fit_refit", "v_as_labels"): "cross-fit, refit\n− V as labels",
     ("cross_fit_refit", "cross_fit_refit_shuffled"): "cross-fit, refit\n− Λ shuffled",
+    (ENSEMBLE, "v_as_labels"): "cross-fit, ensemble\n− V as labels",
+    (ENSEMBLE, f"{ENSEMBLE}_shuffled"): "cross-fit, ensemble\n− Λ shuffled",
 }
 CAPTION = (
     "Paired differences of test errors in points over the seeds, with 95 % intervals; left of zero "
@@ -64,7 +66,7 @@ def headline_picture(
         panels[0].set_ylim(len(lines) - 0.5, -0.5)
         panels[len(shown) // 2].set_xlabel("difference of test errors, points", fontsize=8.5)
 
-    png = draw(12.0, 1.2 + 0.21 * len(lines), paint)
+    png = draw(3.0 + 1.5 * len(shown), 1.2 + 0.21 * len(lines), paint)
     return Picture("features", png, "Do weights pay on frozen features?", CAPTION, wide=True)
 
 

@@ -12,6 +12,7 @@ from experiments.study.families_found import (
     BALANCED,
     CROSS_FIT_BALANCED,
     CROSS_FIT_REFIT,
+    ENSEMBLE,
     LABELS_ALONE,
     REFIT,
     REFIT_BALANCED,
@@ -37,12 +38,13 @@ SITUATIONS = {
 FAIR = "all but the last, D as fair as V"
 # What trains on all labels, V's too: from these a user chooses.
 CHOICES = (
-    V_AS_LABELS, BALANCED, LABELS_ALONE, REFIT, CROSS_FIT_REFIT,
+    V_AS_LABELS, BALANCED, LABELS_ALONE, REFIT, CROSS_FIT_REFIT, ENSEMBLE,
     REFIT_BALANCED, CROSS_FIT_BALANCED,
 )  # fmt: skip
 COLUMNS = (
     *GAINS,
     (CROSS_FIT_REFIT, REFIT, "cross-fit, refit − Λ learned, refit"),
+    (ENSEMBLE, CROSS_FIT_REFIT, "cross-fit: ensemble − refit"),
     (BALANCED, V_AS_LABELS, "V as labels, classes balanced − V as labels"),
     (CROSS_FIT_BALANCED, BALANCED, "cross-fit, refit − V as labels, classes balanced in both"),
 )
@@ -50,7 +52,8 @@ TELLS = (
     "Means over settings that differ in data and base algorithm alone, taken seed by seed, with "
     "95 % t-intervals over seeds that are not corrected for their number. Least error: of V as "
     "labels, the same with classes balanced where that was run, labels alone, a refit of learned "
-    "weights, and cross-fit with a refit. In brackets: those whose difference from it is not sure."
+    "weights, and cross-fit with a refit or its ensemble. In brackets: those whose difference from "
+    "it is not sure."
 )
 
 
