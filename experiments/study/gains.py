@@ -212,6 +212,8 @@ def _panel(axes, found, key):
         axes.set_xticks(_SIZES, [f"{size:,}" for size in _SIZES])
         axes.set_xlim(_SIZES[0] / 1.3, _SIZES[-1] * 1.3)
         axes.minorticks_off()
+    elif name == "coverage":  # a share: no axis beyond 1
+        axes.set_xlim(min(x for x, _ in points) - 0.03, 1.01)
     title = _correlations(found, *key).replace("; ", "\n")
     axes.set_title(title, fontsize=7, fontweight="normal", color=INK)
     _narrow(axes, points)

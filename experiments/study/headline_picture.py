@@ -17,8 +17,8 @@ _HEADS = {  # what differs, in two short lines
     ("per_example_refit", "shuffled_refit"): "learned Λ, refit\n− Λ shuffled",
     ("cross_fit_refit", "v_as_labels"): "cross-fit, refit\n− V as labels",
     ("cross_fit_refit", "cross_fit_refit_shuffled"): "cross-fit, refit\n− Λ shuffled",
-    (ENSEMBLE, "v_as_labels"): "cross-fit, ensemble\n− V as labels",
-    (ENSEMBLE, f"{ENSEMBLE}_shuffled"): "cross-fit, ensemble\n− Λ shuffled",
+    (ENSEMBLE, "v_as_labels"): "its ensemble\n− V as labels",
+    (ENSEMBLE, f"{ENSEMBLE}_shuffled"): "its ensemble\n− Λ shuffled",
 }
 CAPTION = (
     "Paired differences of test errors in points over the seeds, with 95 % intervals; left of zero "
