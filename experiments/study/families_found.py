@@ -62,6 +62,13 @@ HEADLINE = (
     ("Does its ensemble, before the refit, beat λ = 1 on all labels?", ENSEMBLE, V_AS_LABELS),
     ("And its weights, shuffled there?", ENSEMBLE, f"{ENSEMBLE}_shuffled"),
 )  # fmt: skip
+# Beside them, as means over the settings that have both; no claim is made of one setting.
+CONTROLS = (
+    (BASE, "supervised"), (V_AS_LABELS, LABELS_ALONE), (V_AS_LABELS, BASE), (V_AS_LABELS, LEARNED),
+    ("oracle", BASE), ("oracle_v_as_labels", V_AS_LABELS), (TUNED, BASE), (LEARNED, TUNED),
+    ("single", BASE), (LEARNED, "single"), ("confidence", BASE), ("random", BASE),
+    ("cross_fit_fixed_v_as_labels", V_AS_LABELS), (ENSEMBLE, "cross_fit_fixed_v_as_labels"),
+)  # fmt: skip
 OF_BIASED_LABELS = (
     ("Where D is biased, do they beat balanced classes?", REFIT, BALANCED),
     ("Does cross-fit beat them?", CROSS_FIT_REFIT, BALANCED),

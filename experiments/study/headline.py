@@ -24,6 +24,7 @@ from experiments.pages.wording import MISSING, interval_text, p_text, plural, si
 from experiments.study.families_found import (
     BALANCED,
     CONTAMINATIONS,
+    CONTROLS,
     DATASETS,
     HEADLINE,
     OF_BIASED_LABELS,
@@ -31,6 +32,7 @@ from experiments.study.families_found import (
     label,
 )
 from experiments.study.headline_picture import ALL, headline_picture
+from experiments.study.tables import difference_text
 
 PAGE = "features.md"
 TITLE = "On frozen features"
@@ -147,6 +149,9 @@ def headline_pages(families: Sequence[Family]) -> tuple[list[Block], Document | 
         blocks += [lead, headline_picture(primary, claims, names), said]
         blocks += [Heading("Setting by setting"), Paragraph(CELLS.format(seeds=_seeds(claims)))]
         blocks.append(headline_table(primary, claims, HEADLINE))
+    if claims and (controls := controls_table(primary)):
+        text = "Means over the settings that have both; the intervals are not corrected."
+        blocks += [Heading("Base and controls"), Paragraph(text), controls]
     if biased := [family for family in primary if family.of(BALANCED)]:
         text = "There, its labels can also weigh by the inverse of their class:"
         table = headline_table(biased, claims, OF_BIASED_LABELS)
@@ -196,6 +201,17 @@ def headline_table(
         rows.append((_linked(family), *(_cell(one) for one in found)))
     heads = (f"{label(method)} − {label(reference)}" for _, method, reference in columns)
     return Table(("Setting", *heads), tuple(rows))
+
+
+def controls_table(families: Sequence[Family]) -> Table | None:
+    """Return one row a comparison of `CONTROLS`, the mean over settings; None: there is none."""
+    rows = []
+    for method, reference in CONTROLS:
+        count = sum(family.difference(method, reference) is not None for family in families)
+        if one := over_settings(families, method, reference):
+            what = f"{label(method)} − {label(reference)}"
+            rows.append((what, str(count), difference_text(one)))
+    return Table(("Compared", "Settings", "Difference"), tuple(rows)) if rows else None
 
 
 def answers(claims: Claims) -> Bullets:

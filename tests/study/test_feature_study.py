@@ -24,10 +24,17 @@ from experiments.study.feature_families import (
     assumed_seconds,
     is_of_features,
 )
-from experiments.study.headline import claims_of, headline_table, over_settings
+from experiments.study.headline import (
+    claims_of,
+    controls_table,
+    headline_pages,
+    headline_table,
+    over_settings,
+)
 from experiments.study.page import study_documents
 from experiments.study.plan import chosen, is_recorded, key_of, plan_of, rows_asked
 from experiments.study.rows import method_before, read_rows, row_of
+from experiments.study.tables import difference_text
 
 FAMILY = "features_cifar10_pseudo_label_clean"
 METHODS = (
@@ -213,6 +220,11 @@ def test_the_mean_of_all_settings_is_taken_seed_by_seed():
     interval = expected.confidence_interval(0.95)
     np.testing.assert_allclose([mean.low, mean.high], interval, rtol=1e-9)
     assert mean.p == pytest.approx(expected.pvalue) and mean.seeds == tuple(SEEDS)
+    rows = {line[0]: line[1:] for line in controls_table(found).rows}
+    told = ("2", difference_text(over_settings(found, "v_as_labels", "per_example")))
+    assert rows["base, V as labels − Λ per example"] == told and len(rows) == 5
+    assert "Base and controls" not in render_markdown(headline_pages(found[:1])[1])
+    assert controls_table(found[:1]) is None, "a mean of one"
     assert over_settings(found[:1], "per_example", "fixed_1") is None
     assert over_settings(found, "per_example", "nothing") is None
 
