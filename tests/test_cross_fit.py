@@ -15,7 +15,7 @@ from experiments.runs.record import read_run
 from experiments.study.rows import row_of
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
-from ssl_weighting.data.splits import cross_fit_folds
+from ssl_weighting.data.folds import cross_fit_folds
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.weight_store import WeightStore

@@ -23,7 +23,7 @@ from experiments.runs.metrics import read_metrics
 from experiments.runs.warnings import warnings_of
 from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.files import replacing, write_atomically
-from ssl_weighting.data.splits import sources_of_u
+from ssl_weighting.data.sources import sources_of_u
 from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ssl_weighting.data.copies import are_copies, check_copies
 from ssl_weighting.data.examples import Examples, RawDataset
-from ssl_weighting.data.splits import hold_out_test
+from ssl_weighting.data.held_out import hold_out_test
 
 _MOST_CLASSES = 20  # whose counts are listed one by one
 

@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 
 from ssl_weighting.data.class_profile import geometric_counts, greedy_rows
-from ssl_weighting.data.copies import are_copies, first_rows
+from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
 from ssl_weighting.data.numbers import check_whole
 
 VAL_ORDERS = ("drawn", "first")
-_TEST_SHARE = 5  # of a user's own set without a test part, one example in five is held out
-# They keep the streams of one seed apart; 4 is the contamination's.
-_HOLD_OUT, _VALIDATION, _SUBSET, _FOLDS = 1, 2, 3, 5
+# They keep the streams of one seed apart; 1 is that of `held_out`, 4 the contamination's, 5 that of
+# `folds`.
+_VALIDATION, _SUBSET = 2, 3
 
 
 def make_splits(
@@ -113,114 +113,6 @@ def with_fewer_tests(splits: DataSplits | RawDataset, num_test: int) -> DataSpli
         return splits
     chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
     return dataclasses.replace(splits, test=splits.test.take(chosen))
-
-
-def cross_fit_folds(splits: DataSplits, seed: int, folds: int = 2) -> tuple[DataSplits, ...]:
-    """Return the splits `folds` times, each with one fold of D as V and the other folds as D.
-
-    The examples of a class are dealt to the folds in turn, in an order drawn by `seed`; each class
-    begins where the last one ended. So the folds differ by one example at most, in all and of each
-    class, and no class is missing from the labels of any. U and the test set stay; V is left out.
-
-    Args:
-        splits: D, U, V and the test set.
-        seed: of the order, from 0.
-        folds: K, from 2 to the number of labels.
-
-    Raises:
-        ValueError: `folds` out of range, or a class with fewer than two labels, all of which one
-            fold would hold.
-    """
-    labels = splits.labeled.labels
-    check_whole("folds", folds, 2)
-    counts = np.bincount(labels, minlength=splits.num_classes)
-    few = [f"{name} ({n})" for name, n in zip(splits.class_names, counts, strict=True) if n < 2]
-    if few:
-        raise ValueError(
-            "`num_labeled` must give every class at least two labels, or without one fold a class "
-            f"had none. Received: fewer of {', '.join(few)}. Ask for more labels."
-        )
-    if folds > len(labels):
-        raise ValueError(
-            "`folds` must be at most the number of labels, one for each fold. Received: "
-            f"folds={folds} with {len(labels)} labels. Lower it, or ask for more labels."
-        )
-    order = np.random.RandomState([_FOLDS, seed]).permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    found = []
-    for held in reversed(range(folds)):  # the first model learns from the first of two folds
-        inside = np.zeros(len(labels), bool)
-        inside[order[held::folds]] = True
-        parts = {"labeled": splits.labeled.take(~inside), "validation": splits.labeled.take(inside)}
-        found.append(dataclasses.replace(splits, **parts))
-    return tuple(found)
-
-
-def hold_out(
-    examples: Examples, class_names: tuple[str, ...], size: int
-) -> tuple[Examples, Examples]:
-    """Split a set whose source has no test part: (rest, held out), always the same rows.
-
-    Args:
-        examples: the set, all labels known.
-        class_names: C names.
-        size: examples to hold out, in the proportions of `greedy_counts`.
-
-    Returns:
-        (rest, held out), both in the set's order.
-
-    Raises:
-        ValueError: if a class has too few examples.
-    """
-    held = _held(examples.labels, class_names, size)
-    return examples.take(~held), examples.take(held)
-
-
-def hold_out_test(examples: Examples, class_names: tuple[str, ...], where: str) -> np.ndarray:
-    """Return which examples of a user's own set are held out for testing, [n] bool.
-
-    A fifth, in the proportions of the classes, every class among them, always the same ones. Exact
-    copies are one example: they are held out together.
-
-    Args:
-        examples: the set, all labels known.
-        class_names: C names.
-        where: the set, for errors.
-
-    Raises:
-        ValueError: if a class has fewer than two different examples.
-    """
-    first = first_rows(examples.inputs)
-    different = np.unique(first)
-    labels = examples.labels[different]
-    counts = np.bincount(labels, minlength=len(class_names))
-    if counts.min() < 2:
-        few = [f"{name!r} ({n})" for name, n in zip(class_names, counts, strict=True) if n < 2]
-        raise ValueError(
-            f"{where} must have at least two different labeled examples of every class, one of "
-            f"which is held out for testing. Received: fewer of {', '.join(few)}. Add some, or "
-            "bring a test set."
-        )
-    size = max(len(different) // _TEST_SHARE, len(class_names))
-    return np.isin(first, different[_held(labels, class_names, size)])
-
-
-def _held(labels, class_names, size) -> np.ndarray:
-    rng = np.random.RandomState([_HOLD_OUT, 0])
-    held = np.zeros(len(labels), bool)
-    held[greedy_rows(labels, class_names, size, rng, "size")] = True
-    return held
-
-
-def sources_of_u(splits: DataSplits) -> np.ndarray:
-    """Return [|U|] str objects: "labeled" of what is, or equals, one of D, "validation" of V's.
-
-    All others are "unlabeled".
-    """
-    found = np.full(len(splits.unlabeled), "unlabeled", object)
-    for source in ("validation", "labeled"):
-        found[are_copies(splits.unlabeled, getattr(splits, source))] = source
-    return found
 
 
 def _drawn(raw, num_labeled, seed, free, imbalance) -> np.ndarray:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from ssl_weighting.cross_fit import CrossFitTrainer, Ensemble
 from ssl_weighting.data.examples import DataSplits
-from ssl_weighting.data.splits import cross_fit_folds, with_validation_as_labels
+from ssl_weighting.data.folds import cross_fit_folds
+from ssl_weighting.data.splits import with_validation_as_labels
 from ssl_weighting.refit import RefitTrainer
 from ssl_weighting.training.optimizers import weight_store
 from ssl_weighting.training.settings import TrainingSettings

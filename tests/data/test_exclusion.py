@@ -8,7 +8,8 @@ import pytest
 from ssl_weighting.data.contamination import contaminate
 from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.exclusion import without_examples
-from ssl_weighting.data.splits import make_splits, sources_of_u
+from ssl_weighting.data.sources import sources_of_u
+from ssl_weighting.data.splits import make_splits
 
 
 def the_set(n=24):

@@ -9,7 +9,8 @@ from raw_sets import SVHN, make_examples, make_raw, numbers_of
 
 from ssl_weighting.data.class_profile import greedy_counts
 from ssl_weighting.data.examples import DataSplits, Examples
-from ssl_weighting.data.splits import hold_out, make_splits, with_validation_as_labels
+from ssl_weighting.data.held_out import hold_out
+from ssl_weighting.data.splits import make_splits, with_validation_as_labels
 
 
 # Training images per class, in the release's class order (digits 1, 2, ..., 9, 0).

@@ -20,7 +20,7 @@ from experiments.report.report import write_report
 from experiments.runs import execute as running
 from experiments.serving.source import Wanted, sources
 from experiments.verification import scores
-from ssl_weighting.data.splits import sources_of_u
+from ssl_weighting.data.sources import sources_of_u
 
 TINY = {
     "num_labeled": 9, "val_size": 9, "labeled_batch": 6, "unlabeled_ratio": 2, "steps": 12,

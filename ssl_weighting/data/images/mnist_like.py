@@ -11,9 +11,9 @@ import numpy as np
 
 from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.examples import Examples, RawDataset, UnavailableError, base_name
+from ssl_weighting.data.held_out import hold_out
 from ssl_weighting.data.images import archives, debian, tfds_source
 from ssl_weighting.data.images.idx import find_idx, read_idx_set
-from ssl_weighting.data.splits import hold_out
 
 _SIZES = {"train": 60_000, "test": 10_000}
 _DIGITS = tuple("0123456789")

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_weighting.data.examples import Examples, base_name
+from ssl_weighting.data.held_out import hold_out_test
 from ssl_weighting.data.names import first_repeated, is_missing, look_alikes
-from ssl_weighting.data.splits import hold_out_test
 from ssl_weighting.data.texts import csv_rows
 from ssl_weighting.data.texts.csv_rows import AUTO, STOP, USUAL, Layout, Row
 from ssl_weighting.data.texts.raw import RawTexts, Texts
