@@ -13,14 +13,8 @@ import tensorflow as tf
 
 from ssl_weighting.algorithms.anchored import Anchored
 from ssl_weighting.bilevel_settings import BilevelSettings
-from ssl_weighting.lambda_step import (
-    LAST_LAYER,
-    LambdaStep,
-    LambdaStepSettings,
-    Measured,
-    make_parameters,
-    refuse_non_finite,
-)
+from ssl_weighting.lambda_step import LambdaStep, Measured, make_parameters, refuse_non_finite
+from ssl_weighting.lambda_step_settings import LAST_LAYER, LambdaStepSettings
 from ssl_weighting.stale_scores import StaleScores
 from ssl_weighting.structs import Event, Most, Stops
 from ssl_weighting.theta.devices import Devices, check_devices

@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.checkpointing",),
     ),
     (("ssl_weighting.influence", "ssl_weighting.stale_scores"),),  # Eq. 6
-    (("ssl_weighting.lambda_step",),),  # Alg. 1, lines 7 to 12
+    (("ssl_weighting.lambda_step", "ssl_weighting.lambda_step_settings"),),  # Alg. 1, lines 7 to 12
     (("ssl_weighting.bilevel", "ssl_weighting.bilevel_settings"),),  # Alg. 1
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
     (("ssl_weighting.refit",),),  # one model of what these learned
@@ -83,8 +83,9 @@ TOPS: dict[str, frozenset[str]] = {
     ".ci": frozenset(),
     "docs": frozenset(),
     "ssl_weighting": _names("""
-        __init__ structs checks objective losses influence lambda_step stale_scores bilevel
-        bilevel_settings cross_fit refit estimator madam weight_store evaluation checkpointing"""),
+        __init__ structs checks objective losses influence lambda_step lambda_step_settings
+        stale_scores bilevel bilevel_settings cross_fit refit estimator madam weight_store
+        evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
         extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper

@@ -15,7 +15,7 @@ from experiments.options.entry import (
 )
 from experiments.options.lam import LEARNS
 
-LAST_LAYER = "last_layer"  # as `lambda_step.LAST_LAYER`, which imports TensorFlow
+LAST_LAYER = "last_layer"  # as `lambda_step_settings.LAST_LAYER`, which imports TensorFlow
 _ITERATIVE = ("conjugate_gradient", "stochastic_cg", "unrolled", "neumann")
 _SCALED = ("neumann", "stochastic_cg")
 

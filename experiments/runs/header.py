@@ -10,7 +10,7 @@ from experiments.assemble.run import Run
 from experiments.options.deviations import deviations
 from experiments.runs.results import method_name
 from experiments.runs.warnings import foreseen
-from ssl_weighting.lambda_step import LAST_LAYER
+from ssl_weighting.lambda_step_settings import LAST_LAYER
 
 SHOWN = 20  # classes with their counts
 

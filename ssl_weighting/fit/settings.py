@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ssl_weighting.algorithms import ALGORITHMS, SETTINGS, make_algorithm
 from ssl_weighting.bilevel import BilevelSettings
-from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.lambda_step_settings import LambdaStepSettings
 from ssl_weighting.training.settings import (
     TrainingSettings,
     bilevel_settings,

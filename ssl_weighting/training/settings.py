@@ -10,7 +10,7 @@ from ssl_weighting.algorithms import SETTINGS
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.checks import check_number
 from ssl_weighting.inverse_hessian import SolveOptions
-from ssl_weighting.lambda_step import LambdaStepSettings
+from ssl_weighting.lambda_step_settings import LambdaStepSettings
 from ssl_weighting.training import recipes
 from ssl_weighting.training.derived import Derived
 from ssl_weighting.training.solved import SOLVE, offence

@@ -19,7 +19,7 @@ from experiments.options.presets import make_config
 from ssl_weighting import (
     algorithms,
     estimator,
-    lambda_step,
+    lambda_step_settings,
     madam,
     per_example_gradients,
     weight_store,
@@ -127,8 +127,8 @@ def test_choices_are_the_library_s():
         "madam_mask": madam.MASKS,
         "inverse_hessian": METHODS,
         "per_example_engine": per_example_gradients.ENGINES,
-        "infl_bn": lambda_step.BATCH_NORM_MODES,
-        "curvature": lambda_step.CURVATURES,
+        "infl_bn": lambda_step_settings.BATCH_NORM_MODES,
+        "curvature": lambda_step_settings.CURVATURES,
         "precision": PRECISIONS,
     }
     for name, known in library.items():
@@ -136,7 +136,7 @@ def test_choices_are_the_library_s():
     assert derived.LEARNED == weight_store.LEARNED
     assert estimator.WEIGHTINGS == weight_store.MODES
     assert {*estimator.ALGORITHMS, "remixmatch"} == algorithms.ALGORITHMS.keys()
-    assert influence.LAST_LAYER == lambda_step.LAST_LAYER
+    assert influence.LAST_LAYER == lambda_step_settings.LAST_LAYER
     assert ORACLE_ALGORITHMS == algorithms.ORACLE_ALGORITHMS
     decays = {name: variant.batch_norm_decay for name, variant in VARIANTS.items()}
     assert decays == presets.BATCH_NORM_DECAYS
