@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +15,18 @@ from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs import results
 from experiments.runs.again import Kept
 from experiments.runs.beginning import refuse_foreign
+from experiments.runs.clock import Clock
+from experiments.runs.evaluation import evaluate, log_lambda
 from experiments.runs.header import announce, first_input, warn
 from experiments.runs.lambda_history import history_of
 from experiments.runs.lock import held
 from experiments.runs.log import NOTHING, RunLog
-from experiments.runs.metrics import BEFORE_REFIT
 from experiments.runs.state import capture, checkpoints_of, restore
-from experiments.runs.stop import SECONDS, Stop
+from experiments.runs.stop import Stop
 from experiments.runs.warnings import evaluations
-from ssl_weighting.theta.step import NonFiniteError
 from ssl_weighting.training.solved import SOLVE
 
 _kept = Kept()
-RAISE = "Raise --damping"
-ADVICE = {
-    "neumann": "Raise --damping or lower --solve_scale",
-    "stochastic_cg": "Raise --damping or lower --solve_scale",
-    "unrolled": "Lower --solve_iterations or --learning_rate",
-}
 
 
 def execute(
@@ -149,46 +142,6 @@ def _resume(run, checkpoints):
     return restore(run, step, state)
 
 
-class Clock:
-    """Divides the time of a run between theta-steps and Lambda-steps, event by event.
-
-    A Lambda-step on old weights takes a theta-step along, in one piece: that one counts as long as
-    a theta-step of the block before.
-
-    Args:
-        log: `RunLog`; step: where the run stands.
-        refit_from: the step after which a refit begins; 0: there is none.
-
-    Attributes:
-        most: theta-steps that will take `SECONDS` at most, as far as can be told; one at first.
-    """
-
-    def __init__(self, log: RunLog, step: int, refit_from: int = 0):
-        self.log, self.step, self.refit_from, self.most = log, step, refit_from, 1
-        self.seconds_per_step = self.along = 0.0
-
-    def timed(self, events):
-        """Yield the events; what the caller does between them takes no time."""
-        while True:
-            started = time.monotonic()
-            if (event := next(events, None)) is None:
-                return
-            yield event, time.monotonic() - started
-
-    def count(self, event, seconds: float, steps_taken: int) -> None:
-        """Count an event that took `seconds` and after which the run stands at `steps_taken`."""
-        if event.kind == "lambda":
-            self.along = min(seconds, self.seconds_per_step * (steps_taken - event.step))
-            self.log.spent("lambda", seconds - self.along)
-            return
-        seconds, self.along = seconds + self.along, 0.0
-        refits = 0 < self.refit_from < event.step
-        self.log.spent("refit" if refits else "theta", seconds)
-        self.seconds_per_step, self.step = seconds / (event.step - self.step), event.step
-        fits = int(SECONDS / max(self.seconds_per_step, 1e-9))
-        self.most = max(1, min(fits, 4 * self.most))  # one fast step may have found its batch ready
-
-
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     trainer, config = run.trainer, run.config
     clock = Clock(log, trainer.step, config.learning_steps)
@@ -200,14 +153,14 @@ def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     for event, seconds in clock.timed(events):
         clock.count(event, seconds, trainer.step)
         if event.kind == "lambda":
-            _log_lambda(run, log, event)
+            log_lambda(run, log, event)
             continue
         whole = event.kind == "train"
         if whole:
             log.write("train", event.step, **event.report)
             log.timing(event.step)
         if whole and _due(event.step, config.eval_every, config):
-            _evaluate(run, log, history)
+            evaluate(run, log, history)
         stopping = stop.asked()  # once: the answer may change on any line
         if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
             checkpoints.save(event.step, capture(run, log.written))
@@ -229,73 +182,3 @@ def _next_stop(step, config, snapshot_steps):
     periods = (config.log_every, config.eval_every, config.checkpoint_every)
     stops = [start + ((step - start) // period + 1) * period for period in periods]
     return min(stops + [s for s in snapshot_steps if s > step])
-
-
-def _log_lambda(run, log, event):
-    report = event.report | results.weight_statistics(run.trainer.store)
-    log.write("lambda", event.step, **report)
-    if report["skipped"]:
-        print(
-            f"step {event.step}: {run.config.inverse_hessian} found no solution "
-            f"({report['solve']}, residual {report['residual']:.3g}, least eigenvalue "
-            f"{report['least_eigenvalue']:.3g}); Lambda is left as it is. "
-            f"{ADVICE.get(run.config.inverse_hessian, RAISE)}.",
-            flush=True,
-        )
-
-
-def _evaluate(run, log, history):
-    now, splits = run.now, run.splits
-    evaluator = now.evaluator
-    test_error, test_loss = evaluator.error_and_loss(splits.test)
-    validation_error, validation_loss = now.validate()
-    _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
-    table = run.trainer.store.table().numpy()
-    # A refit moves no λ, and what learned them is not what the run leaves behind.
-    refits = run.learning is not None and now is run
-    log.write(
-        "eval" if now is run else BEFORE_REFIT,
-        run.trainer.step,
-        test_error=test_error,
-        test_loss=test_loss,
-        validation_error=validation_error,
-        validation_loss=validation_loss,
-        **_raw_error(now, run.trainer.step, test_error),
-        **_single_errors(now),
-        **({} if refits else {"lam_histogram": lam_histogram(table)}),
-    )
-    log.histogram(run.trainer.step, table)
-    if history is not None:
-        history.take(run.trainer.step, table)
-
-
-def _raw_error(run, step, test_error):
-    """Return the error without an average; at a model's end alone, for it costs as much again."""
-    if step % run.config.steps:
-        return {}
-    if run.config.ema_decay:
-        test_error, _ = run.evaluator.error_and_loss(run.splits.test, use_ema=False)
-    return {"raw_test_error": test_error}
-
-
-def _single_errors(run):
-    errors = [m.evaluator.error_and_loss(run.splits.test)[0] for m in run.members]
-    if not errors:
-        return {}
-    return {"single_test_errors": errors, "single_test_error": float(np.mean(errors))}
-
-
-def _check_finite(step, **losses):
-    known = {name: value for name, value in losses.items() if value is not None}
-    bad = [name for name, value in known.items() if not np.isfinite(value)]
-    if bad:
-        raise NonFiniteError(
-            f"The {' and '.join(bad)} loss is not finite at step {step}. Lambda is untouched. "
-            "Lower the learning rate or check the inputs, and resume from the last checkpoint."
-        )
-
-
-def lam_histogram(table, bins: int = 40) -> dict:
-    """Return {"edges": [bins + 1], "counts": [bins]} over the range that lambda spans."""
-    counts, edges = np.histogram(table.astype(np.float64), bins=bins)
-    return {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]}

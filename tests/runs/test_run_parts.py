@@ -16,9 +16,10 @@ from experiments.assemble import build as building
 from experiments.assemble.build import load_splits
 from experiments.options.presets import DATASET_RECIPES, make_config
 from experiments.pages.wording import clock
+from experiments.runs import evaluation, results
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
-from experiments.runs import results
+from experiments.runs.clock import Clock
 from experiments.runs.errors import friendly
 from experiments.runs.lock import held
 from ssl_weighting.bilevel import Event
@@ -141,9 +142,9 @@ def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_pat
     report = {"solve": "diverged", "residual": 3.5, "least_eigenvalue": -0.25, "skipped": True}
     config = make_config(**DIGITS, inverse_hessian=method, solve_iterations=1)
     run = SimpleNamespace(trainer=SimpleNamespace(store=None), config=config)
-    monkeypatch.setattr(running.results, "weight_statistics", lambda store: {})
+    monkeypatch.setattr(results, "weight_statistics", lambda store: {})
     with run_log.RunLog(tmp_path, 10) as log:
-        running._log_lambda(run, log, Event("lambda", 7, report))
+        evaluation.log_lambda(run, log, Event("lambda", 7, report))
     line = capsys.readouterr().out.strip()
     assert line == (
         f"step 7: {method} found no solution (diverged, residual 3.5, least eigenvalue -0.25); "
@@ -153,7 +154,7 @@ def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_pat
 
 def test_a_theta_step_that_a_lambda_step_takes_along_counts_as_long_as_those_before():
     spent = []
-    clock = running.Clock(SimpleNamespace(spent=lambda *what: spent.append(what)), 4)
+    clock = Clock(SimpleNamespace(spent=lambda *what: spent.append(what)), 4)
     clock.count(Event("train", 8, {}), 2.0, 8)  # half a second a step
     clock.count(Event("lambda", 8, {}), 3.0, 8)  # alone
     clock.count(Event("lambda", 8, {}), 3.0, 9)  # with a theta-step
@@ -195,7 +196,7 @@ def test_beside_an_average_the_parameters_are_evaluated_at_the_end_alone(
     log = SimpleNamespace(
         write=lambda kind, step, **values: written.update(values), histogram=lambda *_: None
     )
-    running._evaluate(run, log, None)
+    evaluation.evaluate(run, log, None)
     assert asked == averages
     assert written["test_error"] == 12.5
     assert [written[name] for name in written if name == "raw_test_error"] == raw
