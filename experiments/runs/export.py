@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
+from experiments.runs.example_weights import read_example_weights
 from experiments.runs.extremes import (
     SIDES,
     coverage_note,
@@ -18,7 +19,7 @@ from experiments.runs.extremes import (
     scored,
 )
 from experiments.runs.record import RunRecord, read_run
-from experiments.runs.run_files import Arrays, read_example_weights
+from experiments.runs.run_files import Arrays
 from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.files import write_atomically
 

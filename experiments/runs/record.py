@@ -3,7 +3,8 @@
 config.json            `Configuration`: options, data, split, versions; written at the start
 metrics.jsonl          a line an event, see `metrics`
 summary.json           `Summary`; written last: a run is finished once it is there
-example_weights.parquet, extreme_examples.npz, snapshots.npz    see `run_files`
+example_weights.parquet    see `example_weights`
+extreme_examples.npz, snapshots.npz    see `run_files`
 cell.json              `paper.cell.CellNote`, of the paper's cells
 timing.jsonl, tensorboard/, checkpoints/, model.keras, skipped.csv, lambda_history.npz    not of it
 """
@@ -18,6 +19,7 @@ from typing import Any, TypedDict
 
 from experiments.options.config import without_retired
 from experiments.pages.statistics import best_on_validation, median_of_last
+from experiments.runs.example_weights import read_example_weights
 from experiments.runs.machine import threads_of
 from experiments.runs.metrics import read_metrics
 from experiments.runs.pairs import Circumstances
@@ -38,7 +40,6 @@ from experiments.runs.run_files import (
     check_fields,
     kinds_of,
     parse_object,
-    read_example_weights,
     read_extreme_examples,
     read_object,
     read_snapshots,

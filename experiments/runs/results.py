@@ -19,6 +19,7 @@ from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import extremes, machine, record, run_files
+from experiments.runs.example_weights import write_example_weights
 from experiments.runs.metrics import read_metrics
 from experiments.runs.warnings import warnings_of
 from ssl_weighting.data.csv_cells import csv_of
@@ -118,7 +119,7 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
     out = Path(run.config.out)
     if run.config.uses_unlabeled:
         table = example_table(run)
-        run_files.write_example_weights(out / "example_weights.parquet", table)
+        write_example_weights(out / "example_weights.parquet", table)
         if run.splits.unlabeled.inputs.ndim == 4:
             _write_extremes(run, table, out / "extreme_examples.npz")
     _save_averaged_model(run, out / "model.keras")
