@@ -8,6 +8,7 @@ import tensorflow as tf
 from ssl_weighting import objective
 from ssl_weighting.checks import check_labeled, check_number, check_unlabeled
 from ssl_weighting.models.network import named_outputs
+from ssl_weighting.theta.block import Block
 from ssl_weighting.theta.devices import (
     Devices,
     average,
@@ -78,10 +79,10 @@ class ThetaStep:
         self.unreported = np.zeros(1 + len(MEANS))
         self.forget()
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
-        self._step = self.on_batch
+        one = self.on_batch
         if self.devices.count == 1:  # several meet in the middle of it: no function of its own
-            self._step = tf.function(self.on_batch, jit_compile=jit, autograph=False)
-        self._loop = tf.function(self._loop_fn, autograph=False)
+            one = tf.function(self.on_batch, jit_compile=jit, autograph=False)
+        self._block = Block(self.devices, one)
 
     def forget(self) -> None:
         """Throw away the batches that were made ahead."""
@@ -112,7 +113,7 @@ class ThetaStep:
             self._batches = iter(self.source.dataset(step))
         start = tf.constant(step, tf.int64), tf.constant(count, tf.int64)
         total = tf.unstack(tf.constant(self.unreported[1:], tf.float32))
-        done, total = self._loop(self._batches, *start, dict(zip(MEANS, total, strict=True)))
+        done, total = self._block(self._batches, *start, dict(zip(MEANS, total, strict=True)))
         self._next = step + count
         sums = [float(total[name]) for name in MEANS]
         self.unreported = np.array([self.unreported[0] + count, *sums])
@@ -200,20 +201,6 @@ class ThetaStep:
             if moves_statistics:
                 return named_outputs(self.model(inputs, training=True))
             return frozen_statistics_forward(self.model, self.params)(inputs)
-
-    def _loop_fn(self, batches, start, count, total):
-        def more(done, finite, total):
-            return (done < count) & finite
-
-        def step(done, finite, total):
-            out = self.devices.run(self._step, *next(batches), start + done)
-            finite = tf.math.is_finite(out["loss"])
-            total = {name: total[name] + out[name] for name in total}
-            return done + tf.cast(finite, tf.int64), finite, total
-
-        state = (tf.constant(0, tf.int64), tf.constant(True), total)
-        done, _, total = tf.while_loop(more, step, state)
-        return done, total
 
     def _keep(self, rows, labeled, unlabeled):
         """Write what is written once a step, whatever the number of devices."""

@@ -41,7 +41,7 @@ def trained(config, **options):
 
 def traced(step):
     """Return how often the functions of a theta-step were traced."""
-    functions = [step._rows, step._weigh] if isinstance(step, Solve) else [step._loop]
+    functions = [step._rows, step._weigh] if isinstance(step, Solve) else [step._block.loop]
     return [function.experimental_get_tracing_count() for function in functions]
 
 
