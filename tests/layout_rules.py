@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.data", "ssl_weighting.data.*"),
     ),
     (
-        ("ssl_weighting.weight_store",),
+        ("ssl_weighting.weight_store", "ssl_weighting.weight_sample"),
         ("ssl_weighting.theta", "ssl_weighting.theta.*"),
         ("ssl_weighting.per_example_gradients", "ssl_weighting.per_example_gradients.*"),
         ("ssl_weighting.algorithms", "ssl_weighting.algorithms.*"),
@@ -40,8 +40,18 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("ssl_weighting.checkpointing",),
     ),
     (("ssl_weighting.influence", "ssl_weighting.stale_scores"),),  # Eq. 6
-    (("ssl_weighting.lambda_step", "ssl_weighting.lambda_step_settings"),),  # Alg. 1, lines 7 to 12
-    (("ssl_weighting.bilevel", "ssl_weighting.bilevel_settings"),),  # Alg. 1
+    (
+        # Alg. 1, lines 7 to 12, on one worker or several
+        (
+            "ssl_weighting.lambda_step",
+            "ssl_weighting.lambda_step_settings",
+            "ssl_weighting.lambda_across",
+        ),
+    ),
+    (
+        ("ssl_weighting.bilevel", "ssl_weighting.bilevel_settings"),  # Alg. 1
+        ("ssl_weighting.scoring",),  # Eq. 6 of examples that no run has seen
+    ),
     (("ssl_weighting.cross_fit",),),  # several of Alg. 1 with one Lambda
     (("ssl_weighting.refit",),),  # one model of what these learned
     (("ssl_weighting.training", "ssl_weighting.training.*"),),  # from settings to these
@@ -53,17 +63,16 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("experiments.options", "experiments.options.*"),
         ("experiments.pages", "experiments.pages.*"),
     ),
-    (
-        ("experiments.assemble", "experiments.assemble.*"),
-        ("experiments.benchmarks", "experiments.benchmarks.*"),
-    ),
+    (("experiments.assemble", "experiments.assemble.*"),),
     (("experiments.runs", "experiments.runs.*"),),
     (("experiments.serving", "experiments.serving.*"),),  # what models of runs say of new inputs
+    (("experiments.benchmarks", "experiments.benchmarks.*"),),  # time and memory of all of these
     (
         ("experiments.report", "experiments.report.*"),
         ("experiments.gallery", "experiments.gallery.*"),
         ("experiments.paper", "experiments.paper.*"),
         ("experiments.verification", "experiments.verification.*"),
+        ("experiments.device_check", "experiments.device_check.*"),
     ),
     (("experiments.study", "experiments.study.*"),),
     (("experiments", "experiments.*"),),  # the programs
@@ -84,8 +93,8 @@ TOPS: dict[str, frozenset[str]] = {
     "docs": frozenset(),
     "ssl_weighting": _names("""
         __init__ structs checks objective losses influence lambda_step lambda_step_settings
-        stale_scores bilevel bilevel_settings cross_fit refit estimator madam weight_store
-        evaluation checkpointing"""),
+        lambda_across stale_scores bilevel bilevel_settings cross_fit refit estimator madam
+        weight_store weight_sample scoring evaluation checkpointing"""),
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
         extract_features fetch_data make_gallery make_report make_study predict run_cell run_paper
@@ -97,9 +106,10 @@ TOPS: dict[str, frozenset[str]] = {
         conftest layout_rules test_layout test_layout_writes test_bilevel test_bilevel_steps
         test_checkpointing
         test_cross_fit test_estimator test_estimator_checks test_evaluation test_influence
-        test_influence_edges test_influence_per_visit test_madam test_measure_noise
+        test_influence_edges test_influence_per_visit test_lambda_across test_madam
+        test_measure_noise
         test_objective test_own_features test_refit test_score_every_step
-        test_checks test_surface test_weight_store"""),
+        test_scoring test_checks test_surface test_weight_sample test_weight_store"""),
 }
 # The other files that may stand there. Inside a room any file may stand.
 OTHER_FILES: dict[str, frozenset[str]] = {
@@ -109,20 +119,21 @@ OTHER_FILES: dict[str, frozenset[str]] = {
     ".ci": _names("run"),
     "docs": _names("""
         architecture.md backbones.md benchmarks.md estimator.md gallery.md influence.md keras.md
-        own_data.md predict.md recipes.md refit.md solve.md"""),
+        own_data.md predict.md recipes.md refit.md scale.md solve.md"""),
     "experiments": _names("environment.sh python.sh"),
     "third_party": _names("README.md"),
     "tests": _names("run.sh"),
 }
 _LIBRARY = _names("""
     parameters theta algorithms inverse_hessian per_example_gradients models data data/images
-    data/texts data/features training fit""")
+    data/texts data/features data/packed training fit""")
 _PROGRAMS = _names("""
-    options assemble runs serving report gallery pages study paper benchmarks verification""")
+    options assemble runs serving report gallery pages study paper benchmarks verification
+    device_check""")
 FOLDERS: dict[str, frozenset[str]] = {
-    "docs": _names("images study study/families study/figures"),
+    "docs": _names("images cluster study study/families study/figures"),
     "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),
-    "experiments": _PROGRAMS | _names("cells benchmarks/peers"),
+    "experiments": _PROGRAMS | _names("cells benchmarks/peers benchmarks/scale"),
     "third_party": _names("ssl_weighting_upstream"),
     "tests": _LIBRARY | _PROGRAMS | _names("third_party programs front_door helpers drills walks"),
 }
