@@ -26,3 +26,11 @@ def restore(trainer, saved):
         member.theta.unreported = next(values).copy()
     for variable, value in zip(state(trainer)[0], values, strict=True):
         variable.assign(value)
+
+
+def begin_again(trainer, saved):
+    """Put a `snapshot` back, and throw away the batches that were made ahead."""
+    restore(trainer, saved)
+    for member in trainer.members:
+        member.theta.forget()
+    return trainer
