@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 from tiny import NUM_UNLABELED, TinySource, damped, make_trainer, run
+from trainer_states import shared
 
 from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.algorithms.rows import softmax_rows
@@ -13,6 +14,8 @@ from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.lambda_step import LambdaStepSettings
 from ssl_weighting.models import mlp, wide_resnet
 from ssl_weighting.theta.step import NonFiniteError
+
+fresh = shared(make_trainer)
 
 
 def params(trainer):
@@ -43,7 +46,7 @@ def test_lambda_fixed_at_one_is_the_base_algorithm_bit_for_bit(algorithm):
 
 
 def test_learned_weights_before_the_first_update_do_not_change_training():
-    fixed, learned = run(make_trainer("fixed"), 4), run(make_trainer("per_example"), 4)
+    fixed, learned = run(fresh("fixed"), 4), run(fresh(), 4)
     for a, b in zip(params(fixed), params(learned), strict=True):
         np.testing.assert_array_equal(a, b)
     run(fixed, 12), run(learned, 12)
@@ -211,10 +214,10 @@ def test_hess_wu_chooses_the_unlabeled_coefficient_of_the_hessian():
     assert np.abs(results[0.5, True] - results[1.0, True]).max() > 1e-6
 
 
-def test_fresh_and_reused_batches():
-    reuse = make_trainer(settings=BilevelSettings(inner_steps=4, infl_fresh_batch=False))
-    fresh = make_trainer(settings=BilevelSettings(inner_steps=4))
-    for trainer, first in ((reuse, 4 * 20), (fresh, 7)):
+def test_fresh_and_reused_batches(monkeypatch):
+    for option, first in ((False, 4 * 20), (True, 7)):
+        trainer, settings = fresh(), BilevelSettings(inner_steps=4, infl_fresh_batch=option)
+        monkeypatch.setattr(trainer, "settings", settings)
         trainer.train(4)
         trainer.lambda_step()
         moved = np.flatnonzero(trainer.store.table().numpy() != 1)
@@ -222,11 +225,11 @@ def test_fresh_and_reused_batches():
         assert len(moved) > 10
 
 
-def test_stale_weights_reach_theta_one_step_later():
+def test_stale_weights_reach_theta_one_step_later(monkeypatch):
     base = dict(inner_steps=4, infl_fresh_batch=False)
     stale = make_trainer(settings=BilevelSettings(stale_w=True, **base))
-    new = make_trainer(settings=BilevelSettings(**base))
-    fixed = make_trainer("fixed")
+    new, fixed = fresh(), fresh("fixed")
+    monkeypatch.setattr(new, "settings", BilevelSettings(**base))
     for trainer in (stale, new, fixed):
         trainer.train(4)
     stale.lambda_step()  # takes theta-step 4 itself, with the old weights
@@ -239,7 +242,7 @@ def test_stale_weights_reach_theta_one_step_later():
 
 
 def test_compiled_and_plain_steps_agree():
-    a, b = run(make_trainer(jit=True), 12), run(make_trainer(), 12)
+    a, b = run(make_trainer(jit=True), 12), run(fresh(), 12)
     for x, y in zip(params(a), params(b), strict=True):
         np.testing.assert_allclose(x, y, atol=1e-4)
     np.testing.assert_allclose(a.store.table(), b.store.table(), atol=1e-2)
@@ -254,9 +257,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_leaves_lambda(monkeyp
         bad = tf.where(tf.cast(step, tf.int64) == 6, float("inf"), 1.0)
         return labeled._replace(inputs=labeled.inputs * bad), unlabeled
 
-    trainer.theta.source = type(
-        "S", (), {"dataset": lambda self, s: tf.data.Dataset.counter(s).map(poisoned)}
-    )()
+    trainer.theta.source.dataset = lambda step: tf.data.Dataset.counter(step).map(poisoned)
     trainer.train(4)
     trainer.lambda_step()
     before = trainer.store.table().numpy()
@@ -266,16 +267,16 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_leaves_lambda(monkeyp
 
 
 @pytest.mark.parametrize("where", ["validation", "unlabeled"])
-def test_an_influence_that_is_not_finite_stops_and_leaves_lambda(where):
-    trainer = make_trainer()
+def test_an_influence_that_is_not_finite_stops_and_leaves_lambda(monkeypatch, where):
+    trainer = fresh()
     trainer.train(4)
     if where == "validation":
-        bad = trainer.validation_at(0)
-        trainer.validation_at = lambda k: bad._replace(inputs=bad.inputs * float("inf"))
+        v = trainer.validation_at(0)
+        monkeypatch.setattr(trainer, "validation_at", lambda k: v._replace(inputs=v[0] * np.inf))
     else:
         labeled, unlabeled = trainer.source.at(0)
-        weak = unlabeled._replace(strong=unlabeled.strong * float("inf"))
-        trainer.lambda_source = type("S", (), {"at": lambda self, k: (labeled, weak)})()
+        spoiled = labeled, unlabeled._replace(strong=unlabeled.strong * np.inf)
+        monkeypatch.setattr(trainer.lambda_source, "at", lambda k: spoiled)
     state = [np.array(v.value) for v in trainer.store.variables]
     with pytest.raises(NonFiniteError, match="Lambda-step at step 4 met a non-finite value"):
         trainer.lambda_step()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from tiny import NUM_UNLABELED, make_trainer
-from trainer_states import restore, snapshot
+from trainer_states import restore, shared, snapshot
 
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.cross_fit import CrossFitTrainer
@@ -39,6 +39,9 @@ MODES = {
 }
 
 
+fresh = shared(lambda name: MODES[name]())
+
+
 def names(events):
     return [f"{event.kind} {event.step}" for event in events]
 
@@ -63,8 +66,9 @@ def names(events):
         ({"inner_steps": 5}, ["train 5", "lambda 5", "train 10"]),  # one at the end would not act
     ],
 )
-def test_events_come_in_the_order_of_alg_1(settings, expected):
-    trainer = mode(**settings)()
+def test_events_come_in_the_order_of_alg_1(monkeypatch, settings, expected):
+    trainer = mode(**OLD)() if "stale_w" in settings else fresh("Alg. 1")
+    monkeypatch.setattr(trainer, "settings", BilevelSettings(**{"inner_steps": 4} | settings))
     events = list(trainer.steps(10))
     assert names(events) == expected
     moves = [event for event in events if event.kind == "lambda"]
@@ -76,7 +80,7 @@ def test_events_come_in_the_order_of_alg_1(settings, expected):
 
 
 def test_blocks_end_where_the_caller_says_too():
-    stops = names(make_trainer().steps(10, lambda step: (step // 3 + 1) * 3))
+    stops = names(fresh("Alg. 1").steps(10, lambda step: (step // 3 + 1) * 3))
     assert stops == [
         "train 3", "train 4", "lambda 4", "train 6", "train 8", "lambda 8", "train 9", "train 10",
     ]  # fmt: skip
@@ -84,12 +88,12 @@ def test_blocks_end_where_the_caller_says_too():
     with pytest.raises(
         ValueError, match=r"`num_steps` must be at least 1 .* Received: num_steps=0"
     ):
-        next(make_trainer().steps(10, lambda step: step))
+        next(fresh("Alg. 1").steps(10, lambda step: step))
 
 
 def test_theta_is_kept_and_rates_are_published_where_a_block_ends():
-    assert names(mode(UNROLLED)().steps(8)) == ["train 1", "train 4", "lambda 4", "train 5",
-                                                "train 8"]  # fmt: skip
+    assert names(fresh("unrolled").steps(8)) == ["train 1", "train 4", "lambda 4", "train 5",
+                                                 "train 8"]  # fmt: skip
     trainer = make_trainer()
     trainer.rates = SimpleNamespace(next_publication=lambda step: (step // 3 + 1) * 3)
     assert trainer.next_pause() == 3
@@ -103,7 +107,7 @@ def by_threes(step):
 
 @pytest.mark.parametrize("name", MODES)
 def test_saved_between_any_two_events_it_goes_on_bit_for_bit(name):
-    trainer = MODES[name]()
+    trainer = fresh(name)
     start, found = snapshot(trainer), []
     for event in trainer.steps(10, by_threes, lambda: 1):
         found.append((event, snapshot(trainer)))
@@ -130,7 +134,7 @@ def test_saved_between_any_two_events_it_goes_on_bit_for_bit(name):
 
 
 def test_the_loop_is_the_alternation_by_hand():
-    ours, by_hand = make_trainer(), make_trainer()
+    ours, by_hand = fresh("Alg. 1"), make_trainer()
     reports = [event.report for event in ours.steps(9)]
     expected = [by_hand.train(4), by_hand.lambda_step(), by_hand.train(4), by_hand.lambda_step()]
     assert repr(reports) == repr([*expected, by_hand.train(1)])
@@ -140,7 +144,7 @@ def test_the_loop_is_the_alternation_by_hand():
 
 @pytest.mark.parametrize("name", ["Alg. 1", "stale weights", "cross-fit"])
 def test_theta_steps_past_a_lambda_step_that_is_due_are_refused(name):
-    trainer = MODES[name]()
+    trainer = fresh(name)
     if name == "stale weights":
         with pytest.raises(ValueError, match=r"at most 0 theta-steps .* num_steps=1 at step 0"):
             trainer.train(1)

@@ -1,5 +1,7 @@
 """All state of a trainer, saved and put back between two events."""
 
+import functools
+
 
 def state(trainer):
     """Return all of a trainer: its variables by reference, and its counters."""
@@ -28,9 +30,22 @@ def restore(trainer, saved):
         variable.assign(value)
 
 
-def begin_again(trainer, saved):
-    """Put a `snapshot` back, and throw away the batches that were made ahead."""
-    restore(trainer, saved)
-    for member in trainer.members:
-        member.theta.forget()
-    return trainer
+def shared(make):
+    """Return what `make` makes, once for the same arguments, put back to its start at each call.
+
+    To compile the functions of a trainer takes seconds. Only one test at a time can have it.
+    """
+
+    @functools.cache
+    def built(*arguments):
+        trainer = make(*arguments)
+        return trainer, snapshot(trainer)
+
+    def fresh(*arguments):
+        trainer, start = built(*arguments)
+        restore(trainer, start)
+        for member in trainer.members:
+            member.theta.forget()
+        return trainer
+
+    return fresh

@@ -1,13 +1,11 @@
 """Λ-steps through any parameters, by every method and engine, inside the real trainer."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import TinySource, make_trainer
-from trainer_states import begin_again, snapshot
+from trainer_states import shared
 
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.inverse_hessian import METHODS, SolveOptions
@@ -40,35 +38,30 @@ def test_the_last_layer_by_name_is_the_last_layer_in_closed_form():
 # The methods below go through all parameters too; a part of them is what engines have to cut out.
 @pytest.mark.parametrize("params", ["hidden_1|head", pytest.param("all", marks=pytest.mark.slow)])
 def test_engines_agree(params):
-    first = measured(settings(params=params))
-    assert np.abs(first.lam_gradient).max() > 1e-3
+    usual = measured(settings(params=params))
+    assert np.abs(usual.lam_gradient).max() > 1e-3
     for engine in ENGINES.keys() - {settings().per_example_engine}:
         found = measured(settings(params=params, per_example_engine=engine))
-        np.testing.assert_allclose(found.lam_gradient, first.lam_gradient, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(found.lam_gradient, usual.lam_gradient, rtol=1e-3, atol=1e-6)
     chunked = measured(settings(params=params, max_memory=40_000))
-    np.testing.assert_allclose(chunked.lam_gradient, first.lam_gradient, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(chunked.lam_gradient, usual.lam_gradient, rtol=1e-3, atol=1e-6)
 
 
-@functools.cache
-def theta():
-    """Return a trainer whose theta-steps are compiled once for all methods, and its start."""
-    trainer = make_trainer(settings=SETTINGS)
-    return trainer, snapshot(trainer)
+first = shared(lambda: make_trainer(settings=SETTINGS))
 
 
-def with_steps_of(first, start, lambda_settings):
-    """Return a trainer on the net and the weights of `first`, put back to their start."""
-    begin_again(first, start)
-    shared = {"model": first.model, "optimizer": first.optimizer, "store": first.store}
-    trainer = make_trainer(settings=SETTINGS, lambda_settings=lambda_settings, **shared)
-    trainer.theta = first.theta
+def with_theta_steps_of(other, lambda_settings):
+    """Return a trainer on the net and the weights of another, whose steps are compiled already."""
+    parts = {"model": other.model, "optimizer": other.optimizer, "store": other.store}
+    trainer = make_trainer(settings=SETTINGS, lambda_settings=lambda_settings, **parts)
+    trainer.theta = other.theta
     return trainer
 
 
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("params", ["last_layer", "all"])
 def test_every_method_moves_weights_in_a_run(method, params):
-    trainer = with_steps_of(*theta(), settings(method, params))
+    trainer = with_theta_steps_of(first(), settings(method, params))
     reports = [event.report for event in trainer.steps(9) if event.kind == "lambda"]
     assert len(reports) == 2 and not any(r["skipped"] for r in reports), reports
     assert trainer.step == 9 and (trainer.store.table().numpy() != 1).sum() >= 20
