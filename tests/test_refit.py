@@ -57,6 +57,23 @@ def params_of(trainer):
     return [np.array(v.numpy()) for v in trainer.model.variables]
 
 
+def going_back(trainer):
+    """Return what puts a trainer at step 0 back to a snapshot, and its other models to now."""
+    models = [*trainer.learning.members, trainer.refit]
+    built = [v for m in models for v in (*m.model.variables, *m.optimizer.variables)]
+    built += [v for m in models for v in m.ema.variables]
+    fresh = [np.array(v.numpy()) for v in built]
+
+    def go_back(saved):
+        for variable, value in zip(built, fresh, strict=True):
+            variable.assign(value)
+        restore(trainer, saved)
+        for member in models:
+            member.theta.forget()
+
+    return go_back
+
+
 def assert_equal(ones, others):
     assert len(ones) == len(others)
     for one, other in zip(ones, others, strict=True):
@@ -65,6 +82,7 @@ def assert_equal(ones, others):
 
 def test_the_refit_follows_the_learning_step_by_step():
     trainer = refit_trainer()
+    start, go_back = snapshot(trainer), going_back(trainer)
     events = trainer.steps(12, by_threes)
     seen = []
     for event in events:
@@ -76,30 +94,38 @@ def test_the_refit_follows_the_learning_step_by_step():
     assert trainer.step == 12 and trainer.members == (trainer.refit,)
     assert (trainer.learning.step, trainer.refit.step) == (6, 6)
     assert list(trainer.steps(12)) == [], "nothing is left to do"
-    assert names(refit_trainer().steps(12)) == ["train 4", "lambda 4", "train 6", "train 12"]
-    assert names(refit_trainer().steps(5)) == ["train 4", "lambda 4", "train 5"]
+    go_back(start)
+    assert names(trainer.steps(12)) == ["train 4", "lambda 4", "train 6", "train 12"]
+    go_back(start)
+    assert names(trainer.steps(5)) == ["train 4", "lambda 4", "train 5"]
 
 
-def test_the_refit_moves_no_weight_and_touches_no_model_that_learned():
+@pytest.fixture(scope="module")
+def moved():
+    """A trainer of two models and a refit at its end; Lambda and the models before the refit."""
     trainer = refit_trainer(members=2)
     list(trainer.steps(LEARNING_STEPS))
     lam, learned = trainer.store.table().numpy(), [params_of(m) for m in trainer.members]
+    list(trainer.steps(12, by_threes))
+    return trainer, lam, learned
+
+
+def test_the_refit_moves_no_weight_and_touches_no_model_that_learned(moved):
+    trainer, lam, learned = moved
     assert (lam != 1).any() and len(learned) == 2
-    list(trainer.steps(12))
     assert_equal([lam], [trainer.store.table().numpy()])
     for member, expected in zip(trainer.learning.members, learned, strict=True):
         assert_equal(params_of(member), expected)
 
 
-def test_with_weights_of_1_it_is_the_plain_algorithm_to_the_bit():
+def test_with_weights_of_1_it_is_the_plain_algorithm_to_the_bit(moved):
     plain = make_trainer("fixed", seed=7)
     list(plain.steps(6, by_threes))
-    trainer = refit_trainer(members=2, rate=0.0)
+    trainer = refit_trainer(rate=0.0)
     list(trainer.steps(12, by_threes))
     assert trainer.lambda_steps == 1
     assert_equal(params_of(trainer.refit), params_of(plain))
-    moved = refit_trainer(members=2)
-    list(moved.steps(12, by_threes))
+    moved, _, _ = moved
     assert any(
         (a != b).any() for a, b in zip(params_of(moved.refit), params_of(plain), strict=True)
     )
@@ -109,19 +135,12 @@ def test_with_weights_of_1_it_is_the_plain_algorithm_to_the_bit():
 def test_saved_between_any_two_events_it_goes_on_bit_for_bit(members):
     """Only the models that train at that step are saved; the others are as they were built."""
     trainer = refit_trainer(members)
-    models = [*trainer.learning.members, trainer.refit]
-    built = [v for m in models for v in (*m.model.variables, *m.optimizer.variables)]
-    built += [v for m in models for v in m.ema.variables]
-    fresh = [np.array(v.numpy()) for v in built]
+    go_back = going_back(trainer)
     found = [(event, snapshot(trainer)) for event in trainer.steps(12, by_threes, lambda: 2)]
     events = [event for event, _ in found]
     assert {event.kind for event in events} == {"train", "piece", "lambda"}
     for done, (_, saved) in enumerate(found, 1):
-        for variable, value in zip(built, fresh, strict=True):
-            variable.assign(value)
-        restore(trainer, saved)
-        for member in models:
-            member.theta.forget()
+        go_back(saved)
         rest = list(trainer.steps(12, by_threes, lambda: 2))
         assert repr(rest) == repr(events[done:]), f"after {done} events"
         assert_equal(snapshot(trainer)[0], found[-1][1][0])
