@@ -73,9 +73,11 @@ def test_folds_are_a_stratified_partition_of_the_labels(folds):
         cross_fit_folds(splits, 1, 1)
 
 
-def test_three_models_move_lambda_by_the_mean_of_three_influences():
+def test_lambda_moves_by_the_mean_of_all_influences():
     trainer = pair(3)
     trainer.train(4)
+    assert [member.step for member in trainer.members] == [4, 4, 4]
+    assert (trainer.step, trainer.next_pause()) == (4, 8)
     before, found = trainer.store.table().numpy(), [m.measure() for m in trainer.members]
     report = trainer.lambda_step()
     expected = before.astype(np.float64)
@@ -86,27 +88,10 @@ def test_three_models_move_lambda_by_the_mean_of_three_influences():
     pairs = [stats.spearmanr(scores[a], scores[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
     assert report["members_spearman"] == pytest.approx(np.mean(pairs), abs=1e-6)
     assert np.ptp(pairs) > 1e-3, "or one pair would do"
-
-
-def test_lambda_moves_by_the_mean_of_both_influences():
-    trainer = pair()
-    trainer.train(4)
-    assert [member.step for member in trainer.members] == [4, 4]
-    assert (trainer.step, trainer.next_pause()) == (4, 8)
-    before = trainer.store.table().numpy()
-    one, other = (member.measure() for member in trainer.members)
-    report = trainer.lambda_step()
-    expected = before.astype(np.float64)
-    for measured in (one, other):
-        expected[measured.ids.numpy()] -= 0.5 * measured.lam_gradient.numpy() / 2
-    assert np.allclose(trainer.store.table().numpy(), np.maximum(expected, 0), atol=1e-7)
-    assert not np.allclose(one.lam_gradient, other.lam_gradient), "two different nets"
-    assert -1 <= report["members_spearman"] <= 1
-    assert report["validation_loss"] == pytest.approx(
-        (one.report["validation_loss"] + other.report["validation_loss"]) / 2
-    )
-    assert [member.lambda_steps for member in trainer.members] == [1, 1]
-    assert set(trainer.store.visits.numpy()) == {0, 1}, "scored twice, moved once"
+    losses = [measured.report["validation_loss"] for measured in found]
+    assert report["validation_loss"] == pytest.approx(np.mean(losses)) and np.ptp(losses) > 0
+    assert [member.lambda_steps for member in trainer.members] == [1, 1, 1]
+    assert set(trainer.store.visits.numpy()) == {0, 1}, "scored by each, moved once"
 
 
 def test_a_member_without_a_solution_has_no_say(monkeypatch):
