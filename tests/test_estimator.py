@@ -120,9 +120,17 @@ def fitted():
     return estimator(TINY).fit(X, Y, U)
 
 
-def test_rows_that_y_marks_are_the_rows_of_x_unlabeled(fitted):
+SINGLE = {"options": TINY, "validation": 0.3, "refit": False}  # of `fitted`, one model of four
+
+
+@pytest.fixture(scope="module")
+def single():
+    return estimator(**SINGLE).fit(X, Y, U)
+
+
+def test_rows_that_y_marks_are_the_rows_of_x_unlabeled(fitted, single):
     x, y, order = marked()
-    other = estimator(TINY).fit(x, y.astype(float))
+    other = estimator(**SINGLE).fit(x, y.astype(float))
     place = np.argsort(order)  # where each row of X and then of U went
     of_x, of_u = place[: len(X)], place[len(X) :]
     # D, and U's first part, stand in another order: other batches, but the same rows.
@@ -132,9 +140,9 @@ def test_rows_that_y_marks_are_the_rows_of_x_unlabeled(fitted):
     assert (other.pseudo_labels_[of_x] == Y).all()
     assert (other.pseudo_labels_[of_u] == other.predict(U)).all()
     assert (fitted.pseudo_labels_ == fitted.predict(U)).all()
-    at_the_end = estimator(TINY).fit(np.concatenate([X, U]), np.r_[Y, np.full(len(U), -1)])
-    np.testing.assert_array_equal(at_the_end.example_weights_[len(X) :], fitted.example_weights_)
-    np.testing.assert_array_equal(at_the_end.predict_proba(U), fitted.predict_proba(U))
+    at_the_end = estimator(**SINGLE).fit(np.concatenate([X, U]), np.r_[Y, np.full(len(U), -1)])
+    np.testing.assert_array_equal(at_the_end.example_weights_[len(X) :], single.example_weights_)
+    np.testing.assert_array_equal(at_the_end.predict_proba(U), single.predict_proba(U))
 
 
 def test_the_history_tells_of_both_phases(fitted):
@@ -145,16 +153,16 @@ def test_the_history_tells_of_both_phases(fitted):
     assert all(np.isfinite(e["loss"]) for e in fitted.history_ if e["kind"] == "train")
 
 
-def test_labels_may_be_strings_and_columns_have_names(fitted):
+def test_labels_may_be_strings_and_columns_have_names(single):
     names = np.array(["cat", "dog", "owl"])
     frame = pd.DataFrame(X, columns=[f"f{k}" for k in range(X.shape[1])])
     unlabeled = pd.DataFrame(U, columns=frame.columns)
-    model = estimator(TINY).fit(frame, pd.Series(names[Y]), unlabeled)
+    model = estimator(**SINGLE).fit(frame, pd.Series(names[Y]), unlabeled)
     assert model.classes_.tolist() == names.tolist()
     assert model.feature_names_in_.tolist() == frame.columns.tolist()
-    np.testing.assert_array_equal(model.example_weights_, fitted.example_weights_)
-    assert (model.predict(unlabeled) == names[fitted.predict(U)]).all()
-    assert (model.pseudo_labels_ == names[fitted.pseudo_labels_]).all()
+    np.testing.assert_array_equal(model.example_weights_, single.example_weights_)
+    assert (model.predict(unlabeled) == names[single.predict(U)]).all()
+    assert (model.pseudo_labels_ == names[single.pseudo_labels_]).all()
     x, y, _ = marked()
     y = np.array([names[label] if label >= 0 else -1 for label in y], object)
     mixed = estimator().fit(x, y)
@@ -215,15 +223,15 @@ def test_copies_of_what_validates_have_no_weight():
     assert len(with_two_labels.example_weights_) == len(U)
 
 
-def test_equal_seeds_give_equal_models_and_nothing_global_changes(fitted):
+def test_equal_seeds_give_equal_models_and_nothing_global_changes(single):
     keras.utils.set_random_seed(5)
     expected = np.array(tf.random.uniform([3])), np.array(keras.random.uniform([3]))
     keras.utils.set_random_seed(5)
     before = np.random.get_state()[1].copy(), random.getstate()
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-    again = estimator(TINY).fit(X.astype(np.float64), Y, U.astype(np.float64))
-    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
-    other = estimator(random_state=None).fit(X, Y, U)
+    again = estimator(**SINGLE).fit(X.astype(np.float64), Y, U.astype(np.float64))
+    np.testing.assert_array_equal(again.predict_proba(X), single.predict_proba(X))
+    other = estimator(**SINGLE, random_state=None).fit(X, Y, U)
     assert np.array_equal(np.random.get_state()[1], before[0]) and random.getstate() == before[1]
     assert (keras.config.dtype_policy(), keras.config.floatx()) == (policy, floatx)
     found = np.array(tf.random.uniform([3])), np.array(keras.random.uniform([3]))
@@ -306,6 +314,6 @@ def test_what_does_not_fit_is_refused(parameters, given, message):
 
 
 def test_verbose_tells_of_the_progress(capsys):
-    estimator(SHORT, verbose=1).fit(X, Y, U)
+    estimator(SHORT, validation=0.3, verbose=1).fit(X, Y, U)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("step 12 of 12, refit: loss ") and any("Λ-step" in x for x in lines)
