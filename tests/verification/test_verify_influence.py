@@ -18,9 +18,15 @@ U, IDS = 30, 6
 
 
 @functools.cache
+def logistic():
+    """Return the task that all share, since XLA compiles its functions for seconds."""
+    return Task(PROBLEMS["logistic"])
+
+
+@functools.cache
 def trained():
-    task = Task(PROBLEMS["logistic"])
-    data = task.problem.data(0, U, validation=20)
+    task = logistic()
+    data = task.problem.data(0, U)
     return task, data, minimise.minimum_of(task, data, task.restart(0, data))
 
 
@@ -28,6 +34,7 @@ def trained():
 def compared():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compare, "RESAMPLES", 100)
+        patched.setattr(compare, "Task", lambda problem: logistic())
         return compare.compare(PROBLEMS["logistic"], 1, ids=IDS, unlabeled=U, say=lambda text: 0)
 
 
@@ -123,6 +130,7 @@ def test_a_seed_that_does_not_train_is_left_out_and_told(monkeypatch):
         return found if len(ends) == 2 else found._replace(norm=1e-7)
 
     monkeypatch.setattr(compare, "minimum_of", minimum_of)
+    monkeypatch.setattr(compare, "Task", lambda problem: logistic())
     monkeypatch.setattr(compare, "VARIANTS", predict.VARIANTS[:1])
     found = compare.compare(PROBLEMS["logistic"], 1, ids=3, unlabeled=U, say=told.append)
     assert found.untrained == (0,) and len(found.seeds) == 1 and len(ends) == 2
@@ -177,21 +185,38 @@ def test_the_other_nets_are_float64_and_smooth():
     data = task.problem.data(0, 8, labeled=5, validation=5)
     params = task.restart(0, data)
     assert params.dtype == tf.float64 and task.size == len(params)
-    targets = task.targets(params, data)
-    args = (data, targets, data.example_weights)
-    value, gradient = task.gradient(params, *args)
+    # As they are written: XLA takes long to compile convolutions.
+    args = (data, task._targets(params, data), data.example_weights)
+    value, gradient = task._gradient(params, *args)
     rng = np.random.default_rng(0)
     way = tf.constant(rng.normal(size=task.size))
-    ends = [task.gradient(params + h * way, *args) for h in (1e-5, -1e-5)]
+    ends = [task._gradient(params + h * way, *args) for h in (1e-5, -1e-5)]
     slope = (ends[0][0] - ends[1][0]) / 2e-5
     np.testing.assert_allclose(slope, tf.tensordot(gradient, way, 1), rtol=1e-6)
-    hessian = task.hessian(params, *args)
-    np.testing.assert_allclose(
-        tf.linalg.matvec(hessian, way), (ends[0][1] - ends[1][1]) / 2e-5, rtol=1e-4, atol=1e-6
-    )
+    # As `task.hessian` does for every direction.
+    with tf.autodiff.ForwardAccumulator(params, way) as accumulator:
+        slopes = task._gradient(params, *args)[1]
+    bend = (ends[0][1] - ends[1][1]) / 2e-5
+    np.testing.assert_allclose(accumulator.jvp(slopes), bend, rtol=1e-4, atol=1e-6)
     again = task.restart(0, data)
     np.testing.assert_array_equal(params, again)
     assert np.isfinite(value)
+
+
+@pytest.mark.slow
+def test_compiled_functions_of_convolutions_are_what_is_written():
+    task = Task(PROBLEMS["wide_resnet"])
+    data = task.problem.data(0, 8, labeled=5, validation=5)
+    params = task.restart(0, data)
+    args = (data, task.targets(params, data), data.example_weights)
+    np.testing.assert_allclose(args[1], task._targets(params, data), rtol=1e-9)
+    way = tf.constant(np.random.default_rng(0).normal(size=task.size))
+    with tf.autodiff.ForwardAccumulator(params, way) as accumulator:
+        value, slopes = task._gradient(params, *args)
+    for found, expected in zip(task.gradient(params, *args), (value, slopes), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    found = tf.linalg.matvec(task.hessian(params, *args), way)
+    np.testing.assert_allclose(found, accumulator.jvp(slopes), rtol=1e-9, atol=1e-9)
 
 
 def test_a_net_is_float64_whatever_was_built_before_and_leaves_nothing_behind():
