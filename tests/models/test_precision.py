@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from runs import DIGITS, built_by
+from runs import DIGITS, Workshop, built_by
 
 from experiments.assemble import build as building
 from experiments.options.config import Config
@@ -56,10 +56,16 @@ def _splits():
     return building.load_splits(make_config(out="unused", **OPTIONS))
 
 
+@functools.cache
+def _workshop(precision):
+    del precision  # one of its own, whose functions are compiled once
+    return Workshop()
+
+
 def _run(precision):
     config = make_config(out="unused", precision=precision, **OPTIONS)
     with built_by(None):
-        return building.build(config, _splits())
+        return _workshop(precision).build(config, _splits())
 
 
 def _measured(run, at=0):
