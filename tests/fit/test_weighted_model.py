@@ -161,8 +161,9 @@ def test_weights_files_hold_everything_and_refuse_another_u(tmp_path):
             fits.weighted(**other).load_weights(path)
 
 
-def test_logs_and_callbacks(tmp_path):
-    model = fits.weighted(options={"metrics": ["accuracy"]})
+def test_logs_callbacks_and_the_table_as_file(tmp_path):
+    names = [f"photo {u}.jpg" for u in range(30)]
+    model = fits.weighted(names=names, options={"metrics": ["accuracy"]})
     callbacks = [
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.TensorBoard(tmp_path / "events"),
@@ -170,6 +171,7 @@ def test_logs_and_callbacks(tmp_path):
         keras.callbacks.ReduceLROnPlateau("val_loss"),
     ]
     history = fits.fit(model, validation_data=fits.V, callbacks=callbacks).history
+    check_table(model, tmp_path)
     lam = model.example_weights()["lam"]
     assert history["lam_mean"][-1] == pytest.approx(lam.mean())
     assert history["lam_std"][-1] == pytest.approx(lam.std())
@@ -183,6 +185,25 @@ def test_logs_and_callbacks(tmp_path):
     log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
     assert found["loss"] == pytest.approx(-log_p[np.arange(12), fits.V[1]].mean(), rel=1e-5)
     assert found["accuracy"] == pytest.approx((z.argmax(1) == fits.V[1]).mean())
+
+
+def check_table(model, folder):
+    table = model.example_weights()
+    p = keras.ops.softmax(model(fits.U)).numpy()
+    np.testing.assert_allclose(table["confidence"], p.max(1), rtol=1e-6)
+    mean, error = table["influence_mean"], table["influence_error"]
+    known = (mean - 2 * error > 0) & (table["visits"] >= 3)
+    np.testing.assert_array_equal(table["suspect"], known)
+    assert (table["visits"] > 0).any()
+    model.save_example_weights(folder / "a.csv")
+    model.save_example_weights(folder / "a.parquet")
+    import pandas as pd
+
+    for found in (pd.read_csv(folder / "a.csv"), pd.read_parquet(folder / "a.parquet")):
+        assert list(found) == list(table) and found["name"][7] == "photo 7.jpg"
+        np.testing.assert_allclose(found["lam"], table["lam"], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"`path` must end in .csv or .parquet"):
+        model.save_example_weights(folder / "a.txt")
 
 
 @pytest.mark.slow
@@ -214,27 +235,6 @@ def test_early_stopping_brings_back_what_evaluation_uses(ema_decay):
     found = fits.fit(model, epochs=9, validation_data=fits.V, callbacks=[stop]).history["val_loss"]
     assert min(found) < found[-1]
     assert model.evaluate(*fits.V, verbose=0) == pytest.approx(min(found), rel=1e-6)
-
-
-def test_table_as_file(tmp_path):
-    model = fits.weighted(names=[f"photo {u}.jpg" for u in range(30)])
-    fits.fit(model)
-    table = model.example_weights()
-    p = keras.ops.softmax(model(fits.U)).numpy()
-    np.testing.assert_allclose(table["confidence"], p.max(1), rtol=1e-6)
-    mean, error = table["influence_mean"], table["influence_error"]
-    known = (mean - 2 * error > 0) & (table["visits"] >= 3)
-    np.testing.assert_array_equal(table["suspect"], known)
-    assert (table["visits"] > 0).any()
-    model.save_example_weights(tmp_path / "a.csv")
-    model.save_example_weights(tmp_path / "a.parquet")
-    import pandas as pd
-
-    for found in (pd.read_csv(tmp_path / "a.csv"), pd.read_parquet(tmp_path / "a.parquet")):
-        assert list(found) == list(table) and found["name"][7] == "photo 7.jpg"
-        np.testing.assert_allclose(found["lam"], table["lam"], rtol=1e-6)
-    with pytest.raises(ValueError, match=r"`path` must end in .csv or .parquet"):
-        model.save_example_weights(tmp_path / "a.txt")
 
 
 def as_datasets(seed=1):
