@@ -23,16 +23,18 @@ from experiments.runs import execute as running
 from experiments.serving.predictor import predict, predictors
 from experiments.serving.source import Wanted, sources
 
-# Opens the model with Keras alone; nothing of this repository may be imported.
+# Opens models with Keras alone; nothing of this repository may be imported.
 ALONE = """
 import json, sys
 import numpy as np
 import keras
-folder, inputs, out = sys.argv[1:]
-model = keras.models.load_model(folder + "/model.keras")
-np.save(out, model.predict(np.load(inputs), verbose=0))
-assert not [name for name in sys.modules if name.startswith(("ssl_weighting", "experiments"))]
-json.load(open(folder + "/classes.json"))["class_names"]
+for line in sys.stdin:
+    folder = line.strip()
+    model = keras.models.load_model(folder + "/model.keras")
+    np.save(folder + "/out.npy", model.predict(np.load(folder + "/in.npy"), verbose=0))
+    assert not [name for name in sys.modules if name.startswith(("ssl_weighting", "experiments"))]
+    json.load(open(folder + "/classes.json"))["class_names"]
+    print("done", flush=True)
 """
 
 
@@ -50,18 +52,27 @@ def exported(monkeypatch, tmp_path, capsys):
     return exported
 
 
-def alone(folder, inputs):
-    """Return what the exported model says in a process of its own, away from this repository."""
-    np.save(folder / "in.npy", inputs)
-    command = [sys.executable, "-I", "-c", ALONE, str(folder), str(folder / "in.npy")]
-    done = subprocess.run(
-        [*command, str(folder / "out.npy")], cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    found = np.load(folder / "out.npy")
-    for name in ("in.npy", "out.npy"):
-        (folder / name).unlink()
-    return found
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Return what an exported model says in another process, away from this repository."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    errors = elsewhere / "errors.txt"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors.open("w")}
+    command = [sys.executable, "-I", "-c", ALONE]
+    with subprocess.Popen(command, cwd=elsewhere, text=True, **pipes) as process:
+
+        def alone(folder, inputs):
+            np.save(folder / "in.npy", inputs)
+            print(folder, file=process.stdin, flush=True)
+            assert process.stdout.readline() == "done\n", errors.read_text()
+            found = np.load(folder / "out.npy")
+            for name in ("in.npy", "out.npy"):
+                (folder / name).unlink()
+            return found
+
+        yield alone
+        process.stdin.close()
+    pipes["stderr"].close()
 
 
 def served(folder, name="serving_default", **inputs):
@@ -79,7 +90,7 @@ def check_served(answers, expected, names):
     assert answers["class_name"].tolist() == best
 
 
-def test_images(exported, caplog):
+def test_images(exported, alone, caplog):
     run = runs.unbroken_run()[0]
     model, config = opened(run)
     images = load_splits(make_config(**DIGITS)).test.inputs[:7]
@@ -131,7 +142,7 @@ def test_encoded_images_are_labeled_as_files_are(exported, tmp_path):
         pytest.param(MOONS | {"weighting": "fixed"}, "train_synthetic", marks=pytest.mark.slow),
     ],
 )
-def test_features_and_points(exported, tmp_path, options, program):
+def test_features_and_points(exported, alone, tmp_path, options, program):
     if program == "train_features":
         sizes = {"num_labeled": 9, "val_size": 9, "labeled_batch": 6, "unlabeled_ratio": 2}
         sizes |= {"steps": 4, "eval_every": 4, "checkpoint_every": 4, "weighting": "fixed"}
@@ -156,7 +167,7 @@ def tokens_by_hand(folder, texts):
 
 
 @pytest.mark.parametrize("trainable", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_texts(exported, tmp_path, trainable):
+def test_texts(exported, alone, tmp_path, trainable):
     options = tiny_options(tmp_path) | {
         "algorithm": "supervised", "bert_trainable_layers": trainable, "steps": 4, "eval_every": 4,
     }  # fmt: skip
