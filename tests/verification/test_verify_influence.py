@@ -11,6 +11,7 @@ from scipy import stats
 
 from experiments import verify_influence
 from experiments.verification import compare, minimise, page, predict, retrain
+from experiments.verification import task as tasks
 from experiments.verification.problems import PROBLEMS
 from experiments.verification.task import Task
 
@@ -132,6 +133,7 @@ def test_a_seed_that_does_not_train_is_left_out_and_told(monkeypatch):
     monkeypatch.setattr(compare, "minimum_of", minimum_of)
     monkeypatch.setattr(compare, "Task", lambda problem: logistic())
     monkeypatch.setattr(compare, "VARIANTS", predict.VARIANTS[:1])
+    monkeypatch.setattr(compare, "PARAMETERS", ("last_layer",))
     found = compare.compare(PROBLEMS["logistic"], 1, ids=3, unlabeled=U, say=told.append)
     assert found.untrained == (0,) and len(found.seeds) == 1 and len(ends) == 2
     monkeypatch.setattr(compare, "minimum_of", lambda *a: ends[0]._replace(norm=1e-7))
@@ -180,7 +182,8 @@ def test_the_page_shows_every_method_and_what_is_missed():
     assert page.text_table(compared()).count("\n") == 1 + 2 * len(predict.VARIANTS)
 
 
-def test_the_other_nets_are_float64_and_smooth():
+def test_the_other_nets_are_float64_and_smooth(monkeypatch):
+    monkeypatch.setattr(tasks, "WARM_UP", 3)
     task = Task(PROBLEMS["wide_resnet"])
     data = task.problem.data(0, 8, labeled=5, validation=5)
     params = task.restart(0, data)
