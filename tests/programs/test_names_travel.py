@@ -72,9 +72,8 @@ def train(monkeypatch, program, options, out, *more):
     return runs.call(program, monkeypatch, *flags, *more)
 
 
-# The readers' own tests show the names of each kind; behind the reader all take the same way.
 @pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=() if k == "features" else pytest.mark.slow) for k in KINDS]
+    "kind", [pytest.param(k, marks=pytest.mark.slow if k in ("npz", "csv") else ()) for k in KINDS]
 )
 def test_names_walk_from_the_reader_to_the_next_run(kind, tmp_path, monkeypatch, capsys, rng):
     make, known = KINDS[kind]
