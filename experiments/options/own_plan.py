@@ -9,6 +9,7 @@ from glob import glob
 from typing import Any
 
 import numpy as np
+from scipy.special import chdtrc
 
 from experiments.options.backbone import (
     EFFICIENTNET_LITE0,
@@ -52,7 +53,9 @@ _GPU = 10  # times as fast as a CPU
 _SIDES, _SMALL = (224, 160, 128, 96), 96
 _OF_THE_NET = 0.5  # share of the time that a larger side may take
 _SHARE = 0.8  # of the time that was asked for is planned
-_IMBALANCED = 3  # times as many labels of one class as of another, from which it is told
+# Labels are told to be imbalanced from so many times as many of one class as of another, if that
+# is no chance: a sample of even classes is so in one case of a thousand.
+_IMBALANCED, _CHANCE = 3, 1e-3
 _CROSS_FIT = {"validation": "cross_fit", "val_size": 0, "refit": True}
 
 
@@ -125,9 +128,12 @@ def _imbalance(counts, options, config) -> str:
 
     Whether U and what is to be predicted are so as well, only who made the labels knows.
     """
-    drawn = _drawn(counts, options).tolist()
-    least, most = min(drawn, default=0), max(drawn, default=0)
-    if config.class_balanced or config.algorithm in MIXING or most < _IMBALANCED * max(1, least):
+    drawn = _drawn(counts, options)
+    if config.class_balanced or config.algorithm in MIXING or not drawn.any():
+        return ""
+    least, most, even = int(drawn.min()), int(drawn.max()), drawn.mean()
+    chance = chdtrc(len(drawn) - 1, ((drawn - even) ** 2 / even).sum())  # Pearson's test
+    if most < _IMBALANCED * max(1, least) or chance > _CHANCE:
         return ""
     return (
         f"One class has {most} labels and another {least}. If what is to be predicted is more "

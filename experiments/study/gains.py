@@ -42,8 +42,9 @@ FIGURE = (
     "settings with Fisher's 95 % interval, of eight or more. Settings share data and runs, so the "
     "intervals are too narrow, if anything; the oracle's gain and that of learned weights are "
     "measured from the same λ = 1, so that noise alone makes their ρ > 0. On features Eq. 6 is "
-    "exact and each Λ-step moves all of U: there neither agreement nor coverage varies. |V| varies "
-    "alone in the ablations' settings, elsewhere with the number of labels."
+    "exact, so agreement does not vary there, and coverage but in the ablations: else each Λ-step "
+    "moves all of U. |V| varies alone in the ablations' settings, elsewhere with the number of "
+    "labels."
 )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from experiments.pages.document import Picture
 from experiments.pages.plotting import BLUE, FAINT, VERMILLION, draw
-from experiments.study.families_found import ENSEMBLE, HEADLINE, Family, label
+from experiments.study.families_found import ENSEMBLE, HEADLINE, Family
 
 ALL = "all"  # in the place of a family: the mean over settings
 _COLOURS = {"better": BLUE, "worse": VERMILLION}
-_HEADS = {  # what differs, in two short lines
+_HEADS = {  # of the panels, what differs, in two short lines
     ("per_example", "fixed_1"): "learned Λ\n− λ = 1",
     ("per_example", "shuffled"): "learned Λ\n− shuffled Λ",
     ("per_example_refit", "v_as_labels"): "learned Λ, refit\n− V as labels",
@@ -37,7 +37,8 @@ def headline_picture(
         claims: of `headline.claims_of`.
         names: family -> its words.
     """
-    shown = [pair[1:] for pair in HEADLINE if any(key[1:] == pair[1:] for key in claims)]
+    asked = [pair[1:] for pair in HEADLINE if pair[1:] in _HEADS]
+    shown = [pair for pair in asked if any(key[1:] == pair for key in claims)]
     lines = [f.plan.name for f in families if any(key[0] == f.plan.name for key in claims)]
     if not shown:
         return None
@@ -52,7 +53,7 @@ def headline_picture(
                 if claim := claims.get((name, *pair)):
                     _line(axes, place, claim)
             axes.axvline(0.0, color=FAINT, lw=1, zorder=0)
-            axes.set_title(_HEADS.get(pair, " − ".join(map(label, pair))), fontsize=8.5)
+            axes.set_title(_HEADS[pair], fontsize=8.5)
             axes.tick_params(labelsize=8)
             axes.locator_params(axis="x", nbins=5)
             axes.grid(axis="x")

@@ -88,7 +88,7 @@ def least(families: Sequence[Family]) -> str:
     if not run:
         return "–"
     best = min(run, key=lambda m: np.mean([_error(family, m) for family in families]))
-    equal = [m for m in run if m != best and not _is_worse(families, m, best)]
+    equal = [m for m in run if m != best and _is_equal(families, m, best)]
     also = f" ({', '.join(USE[m] for m in equal)})" if equal else ""
     return USE[best] + also
 
@@ -97,9 +97,10 @@ def _error(family, method):
     return np.mean(list(family.errors(method).values()))
 
 
-def _is_worse(families, method, best):
+def _is_equal(families, method, best):
+    """Return whether the two have pairs, and no interval that leaves zero."""
     difference = _over(families, method, best)
-    return difference is not None and is_sure(difference) and difference.mean > 0
+    return difference is not None and not is_sure(difference)
 
 
 def _over(families, method, reference):

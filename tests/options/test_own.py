@@ -215,12 +215,18 @@ def test_labels_of_unlike_classes_are_told(monkeypatch, tmp_path, capsys):
     parsed(of(asked))
     told = capsys.readouterr().out.splitlines()[-1]
     assert told.startswith("One class has 60 labels and another 20. ") and "class_balanced" in told
-    fewer = {"num_labeled": 30}  # are drawn as the classes are
-    assert "has 18 labels and another 6. " in plan(asked | fewer).note
+    fewer = {"num_labeled": 51}  # are drawn as the classes are
+    assert "has 30 labels and another 10. " in plan(asked | fewer).note
     for more in ({"class_balanced": True}, {"algorithm": "mixmatch"}):
         assert plan(asked | more).note == ""
-    with_counts(monkeypatch, train=(59, 20, 21))
+    with_counts(monkeypatch, train=(59, 20, 21))  # not three times as many
     assert plan(asked).note == ""
+    # Of 40 labels of ten even classes one has often four times as many as another.
+    with_counts(monkeypatch, train=(8, 6, 5, 4, 4, 3, 3, 3, 2, 2))
+    assert plan(asked).note == ""
+    with_counts(monkeypatch, train=(0, 0, 0))
+    with pytest.raises(ValueError):
+        plan(asked)
 
 
 def test_without_weights_images_have_a_small_net_and_texts_are_refused(monkeypatch):
