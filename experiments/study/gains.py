@@ -248,8 +248,9 @@ def gains_pages(
     advised = [one.family for one in found if not one.family.plan.secondary]
     named = Paragraph(summary(advised))
     table = situations_table(advised)
-    told = [Heading(QUESTION), Paragraph(TELLS), table] if table else []
+    told = [Heading(QUESTION), table] if table else []
     rest = [Heading("Setting by setting"), named, Paragraph(RULE), advice_table(advised)]
-    blocks = (drawn, correlations_table(found), *told, *rest)
+    how = [Paragraph(TELLS)] if table else []
+    blocks = (drawn, correlations_table(found), *told, *how, *rest)
     page = Document(f"The study: {TITLE[0].lower()}{TITLE[1:]}", SUBTITLE, blocks)
     return [Heading(TITLE), drawn, *told, named], page
