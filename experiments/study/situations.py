@@ -35,7 +35,7 @@ SITUATIONS = {
     "imbalanced": "classes of U 1:10",
     BIASED: "classes of D 10:1, V balanced",
 }
-FAIR = "all but the last, D as fair as V"
+FAIR = "all whose D is as fair as V"
 # What trains on all labels, V's too: from these a user chooses.
 CHOICES = (
     V_AS_LABELS, BALANCED, LABELS_ALONE, REFIT, CROSS_FIT_REFIT, ENSEMBLE,
