@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -98,6 +99,11 @@ def clean(text: str, limit: int = 60) -> str:
     """Return the text for a figure: no control characters, one line, not longer than `limit`."""
     text = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return all of the text for a figure, in lines of at most `width` characters."""
+    return "\n".join(textwrap.wrap(clean(text, len(text)), width))
 
 
 def encode_image(image: np.ndarray) -> bytes:

@@ -17,6 +17,7 @@ from experiments.pages.plotting import (
     draw,
     series_colour,
     series_dash,
+    wrapped,
 )
 from experiments.pages.wording import interval_text, signed
 from experiments.report.comparisons import Comparison, Verdict
@@ -190,27 +191,30 @@ def difference_plot(comparisons: Sequence[Comparison]) -> bytes:
         comparisons: at least one, all with a difference.
     """
 
+    names = [_row_name(item) for item in comparisons]
+    heights = [0.16 + 0.17 * (1 + name.count("\n")) for name in names]  # inches
+    rows = np.cumsum(heights) - np.divide(heights, 2)
+
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axvline(0.0, color=INK, linewidth=1)
-        for row, item in enumerate(comparisons):
+        for row, item in zip(rows, comparisons, strict=True):
             _difference_row(axes, row, item)
-        rows = range(len(comparisons))
-        axes.set_yticks(rows, [_row_name(item) for item in comparisons])
+        axes.set_yticks(rows, names)
         numbers = axes.secondary_yaxis("right")
         numbers.set_yticks(rows, [_row_numbers(item) for item in comparisons])
         for side in (axes, numbers):
             side.tick_params(axis="y", length=0, labelsize=8.5)
             side.spines[["left", "right"]].set_visible(False)
-        axes.set_ylim(len(comparisons) - 0.5, -0.5)
+        axes.set_ylim(sum(heights), 0)
         axes.set_xlabel("difference of test error, percentage points\n(left of zero: lower error)")
         axes.grid(axis="x")
 
-    return draw(6.2, 1.0 + 0.5 * len(comparisons), paint)
+    return draw(6.2, 1.0 + sum(heights), paint)
 
 
 def _row_name(item: Comparison) -> str:
-    return f"{clean(item.setting.title, 32)}\n{clean(item.method.label, 32)}"
+    return f"{wrapped(item.setting.title, 36)}\n{wrapped(item.method.label, 36)}"
 
 
 def _row_numbers(item: Comparison) -> str:

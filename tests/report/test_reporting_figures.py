@@ -4,12 +4,14 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from reporting_runs import evaluation, extremes, snapshots, weights, write_run
 
-from experiments.pages.plotting import DPI, clean, draw, encode_image
+from experiments.pages.plotting import DPI, clean, draw, encode_image, wrapped
 from experiments.report import curves, figures_images, figures_toy
 from experiments.report.collect import collect_runs
+from experiments.report.comparisons import compare_setting
 from experiments.report.grouping import group_runs
 
 LEARNED = {"algorithm": "fixmatch", "weighting": "per_example"}
@@ -163,6 +165,28 @@ def test_drawing_repeats_bit_for_bit_and_has_the_size_asked_for():
 def test_text_for_figures_is_one_short_line():
     assert clean("a\n\x00b") == "a b"
     assert clean("x" * 70, 10) == "x" * 9 + "…"
+
+
+def test_differences_show_all_of_the_names_of_their_rows(tmp_path, monkeypatch):
+    """Two methods may differ at the end of a long name alone."""
+    text = "Pseudo-Label + Λ [influence_params=all, inverse_hessian=exact, solve_iterations=8]"
+    lines = wrapped(text, 36).split("\n")
+    assert " ".join(lines) == text and max(map(len, lines)) <= 36
+    for seed in (1, 2):
+        base = {"algorithm": "fixmatch", "weighting": "fixed"}
+        write_run(tmp_path, f"base-{seed}", seed=seed, **base)
+        for rows in (8, 20):
+            flags = {"influence_params": f"head|group_{rows}", "solve_iterations": rows}
+            write_run(tmp_path, f"{rows}-{seed}", seed=seed, flags=flags, **LEARNED)
+    comparisons = compare_setting(load(tmp_path)[0])
+    names = [item.method.label for item in comparisons]
+    figure = Figure()
+    monkeypatch.setattr(curves, "draw", lambda width, height, paint: paint(figure))
+    curves.difference_plot(comparisons)
+    (axes,) = figure.axes
+    shown = [label.get_text().split("\n", 1)[1] for label in axes.get_yticklabels()]
+    assert [" ".join(one.split("\n")) for one in shown] == names
+    assert len(set(names)) == 2 and min(map(len, names)) > 36
 
 
 def test_a_gallery_shows_each_side_s_unlabeled_images_alone(tmp_path):
