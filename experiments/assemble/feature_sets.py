@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_weighting.data.digests import contents
 from ssl_weighting.data.examples import RawDataset
 from ssl_weighting.data.images.picture_folder import PictureFolder
 
@@ -72,7 +73,8 @@ class StoredSet:
             head = [part, one.names.tolist(), *((x.dtype.str, x.shape) for x in arrays)]
             digest.update(json.dumps(head).encode())
             for array in arrays:
-                digest.update(np.ascontiguousarray(array))
+                for block in contents(array):
+                    digest.update(block)
         return digest.hexdigest()
 
     def inputs(self, part: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from experiments.assemble.text_data import augmentation, encoder_for, layout_of
 from experiments.options.extraction import Extraction
 from experiments.options.kinds import TEXTS, kind_of
 from ssl_weighting.data.class_profile import greedy_rows
-from ssl_weighting.data.copies import digests
+from ssl_weighting.data.copies import row_digests
 from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.examples import Examples, RawDataset
 from ssl_weighting.data.features.extraction import (
@@ -262,7 +262,7 @@ def _part(name, order, views, width, source, encode):
         read = records["problem"] == ""
         if read.any():
             records["x"][read] = encode(inputs, rows[read], views)
-            records["content"][read] = [np.frombuffer(d, np.uint8) for d in digests(inputs)]
+            records["content"][read] = row_digests(inputs)
         return records
 
     return Part(name, order, max(views, 1), shape, make)

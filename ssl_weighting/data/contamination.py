@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ssl_weighting.data.example_table import loaded
 from ssl_weighting.data.examples import UNKNOWN, DataSplits, Examples, RawDataset
 
 RATES = {"none": 0.0, "foreign": 0.5, "corrupt": 0.3, "imbalanced": 0.1}
@@ -92,7 +93,7 @@ def _foreign(pool, own, rate) -> Examples:
 
 def shuffled_pixels(images: Examples, rng: np.random.RandomState) -> Examples:
     """Return images [n, H, W, C] whose pixels stand in a random order."""
-    pixels = images.inputs.reshape(len(images), -1, images.inputs.shape[-1])
+    pixels = loaded(images.inputs).reshape(len(images), -1, images.inputs.shape[-1])
     found = [image[rng.permutation(pixels.shape[1])] for image in pixels]
     inputs = np.reshape(found, images.inputs.shape).astype(images.inputs.dtype)
     return dataclasses.replace(images, inputs=inputs)
@@ -145,6 +146,7 @@ def contaminate(
 
 
 def _corrupt(unlabeled, rate, rng, spoil):
+    unlabeled = unlabeled.loaded()  # what is spoilt is in no table
     n = len(unlabeled)
     chosen = np.sort(rng.permutation(n)[: round(rate * n)])
     spoilt = spoil(unlabeled.take(chosen), rng)

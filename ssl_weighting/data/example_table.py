@@ -6,7 +6,7 @@ import abc
 import hashlib
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -221,6 +221,32 @@ class Joined(ExampleTable):
         for k in np.unique(home):
             places = np.flatnonzero(home == k)
             yield places, self.tables[k], rows[places] - (self._ends[k] - len(self.tables[k]))
+
+
+def taken(inputs: np.ndarray | ExampleTable, rows: np.ndarray) -> np.ndarray | ExampleTable:
+    """Return `rows` [k] int64, or a mask [n] bool, of inputs or of names.
+
+    Rows of an array are copied, but for images that fill `LARGE` bytes: these, and rows of a table,
+    become a table that reads them when asked.
+    """
+    if isinstance(inputs, ExampleTable):
+        return inputs.take(rows)
+    count = np.count_nonzero(rows) if np.asarray(rows).dtype == bool else len(rows)
+    lazily = _is_large(inputs.dtype, count * math.prod(inputs.shape[1:]))
+    return ArrayTable(inputs).take(rows) if lazily else inputs[rows]
+
+
+def joined(parts: Sequence[np.ndarray | ExampleTable]) -> np.ndarray | ExampleTable:
+    """Return parts of inputs, or of names, one after the other; see `taken`."""
+    tables = any(isinstance(part, ExampleTable) for part in parts)
+    if tables or _is_large(parts[0].dtype, sum(math.prod(part.shape) for part in parts)):
+        return Joined(map(table_of, parts))
+    return np.concatenate(parts)
+
+
+def _is_large(dtype, size):
+    # What works on texts, features and points needs arrays; these are small beside images.
+    return dtype == np.uint8 and size >= LARGE
 
 
 def table_of(inputs: np.ndarray | ExampleTable) -> ExampleTable:

@@ -1,4 +1,4 @@
-"""The sets D, U and V of Eq. 2 and the test set as arrays, checked where they enter the program."""
+"""The sets D, U and V of Eq. 2 and the test set, checked where they enter the program."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ssl_weighting.data.digests import digest_of
+from ssl_weighting.data.example_checks import check_inputs, check_texts, check_views, described
+from ssl_weighting.data.example_table import ExampleTable, joined, loaded, taken
 from ssl_weighting.data.names import printable
 
 UNKNOWN = -1  # the label of an example of unknown class
@@ -37,34 +39,35 @@ class Examples:
 
     Args:
         inputs: [n, H, W, C] uint8 images, [n, d] float32 points (any rank from 2), finite, or
-            [n, L] int32 tokens from 0, 0 = padding.
+            [n, L] int32 tokens from 0, 0 = padding; an array, or a table whose word is taken for
+            its values.
         labels: [n] int32, classes 0.. or -1 where unknown.
         texts: [n] str objects that the tokens are of, for reports; None for other inputs.
-        names: [n] str objects, what people know the examples by; None: a set names them by part
-            and row, such as train[17].
+        names: [n] str objects, what people know the examples by, an array or a table; None: a set
+            names them by part and row, such as train[17].
         views: [n, K, d] float32, K strong views of each example beside its inputs, which are the
-            weak one; None: none are given.
+            weak one and an array; None: none are given.
 
     Raises:
         ValueError: if a dtype, a shape or a value does not fit.
     """
 
-    inputs: np.ndarray  # [n, H, W, C] uint8, [n, ...] float32 or [n, L] int32
+    inputs: np.ndarray | ExampleTable  # [n, H, W, C] uint8, [n, ...] float32 or [n, L] int32
     labels: np.ndarray  # [n] int32, -1 = unknown
     texts: np.ndarray | None = None  # [n] str objects
-    names: np.ndarray | None = None  # [n] str objects
+    names: np.ndarray | ExampleTable | None = None  # [n] str objects
     views: np.ndarray | None = None  # [n, K, ...] float32, of inputs [n, ...]
 
     def __post_init__(self):
-        _check_inputs(self.inputs)
+        check_inputs(self.inputs)
         _check_labels(self.labels, len(self.inputs))
-        _check_texts(self.texts, self.inputs)
+        check_texts(self.texts, self.inputs)
         if self.names is not None and self.names.shape != (len(self.inputs),):
             raise ValueError(
                 f"`names` must be an array of str objects [{len(self.inputs)}], one for each "
-                f"input. Received: names={_describe(self.names)}."
+                f"input. Received: names={described(self.names)}."
             )
-        _check_views(self.views, self.inputs)
+        check_views(self.views, self.inputs)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,9 +79,24 @@ class Examples:
         return replace(self, names=row_names(part, len(self)))
 
     def take(self, rows: np.ndarray) -> Examples:
-        """Return copies of the examples at `rows` [k] int64, or where a mask [n] bool is set."""
-        beside = [x if x is None else x[rows] for x in (self.texts, self.names, self.views)]
-        return Examples(self.inputs[rows], self.labels[rows], *beside)
+        """Return the examples at `rows` [k] int64, or where a mask [n] bool is set.
+
+        They are copies, but for tables and images of `example_table.LARGE` bytes, which stay where
+        they are.
+        """
+
+        def of(name):
+            found = getattr(self, name)
+            return None if found is None else taken(found, rows)
+
+        return Examples(**{each.name: of(each.name) for each in fields(Examples)})
+
+    def loaded(self) -> Examples:
+        """Return the examples with inputs and names in memory."""
+        if not any(isinstance(x, ExampleTable) for x in (self.inputs, self.names)):
+            return self
+        names = None if self.names is None else loaded(self.names)
+        return replace(self, inputs=loaded(self.inputs), names=names)
 
     def joined(self, *others: Examples) -> Examples:
         """Return these examples followed by `others`, which must have the same shape and dtype.
@@ -89,8 +107,8 @@ class Examples:
         _check_agreement({str(k): part for k, part in enumerate(parts)})
 
         def all_of(name):
-            arrays = [getattr(part, name) for part in parts]
-            return None if any(x is None for x in arrays) else np.concatenate(arrays)
+            found = [getattr(part, name) for part in parts]
+            return None if any(x is None for x in found) else joined(found)
 
         return Examples(**{each.name: all_of(each.name) for each in fields(Examples)})
 
@@ -134,7 +152,7 @@ class RawDataset:
         for part, examples in self.parts.items():
             if part != "unlabeled":
                 _check_known(part, examples, len(self.class_names))
-        missing = set(range(len(self.class_names))) - set(self.train.labels.tolist())
+        missing = set(range(len(self.class_names))) - set(np.unique(self.train.labels).tolist())
         if missing:
             raise ValueError(
                 "`train` must have examples of every class. Received: none of "
@@ -213,38 +231,11 @@ def _name_all(dataset: RawDataset | DataSplits, parts: Iterable[str]) -> None:
             object.__setattr__(dataset, part, examples.named(part))
 
 
-def _check_inputs(inputs: np.ndarray) -> None:
-    images = isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4
-    points = isinstance(inputs, np.ndarray) and inputs.dtype == np.float32 and inputs.ndim >= 2
-    tokens = isinstance(inputs, np.ndarray) and inputs.dtype == np.int32 and inputs.ndim == 2
-    if not (images or points or tokens):
-        raise ValueError(
-            "`inputs` must be an array of uint8 images [n, H, W, C], float32 points [n, d] or "
-            f"int32 tokens [n, L]. Received: inputs={_describe(inputs)}. Convert with `astype` "
-            "and `reshape`."
-        )
-    if tokens and inputs.size and inputs.min() < 0:
-        raise ValueError(
-            "`inputs` must be tokens from 0, the padding. Received: a token "
-            f"{inputs.min()}. Tokenise with the tokenizer of the model."
-        )
-    _check_finite("inputs", inputs)
-
-
-def _check_finite(name: str, rows: np.ndarray) -> None:
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim))))
-    if len(bad):
-        raise ValueError(
-            f"`{name}` must be finite. Received: NaN or infinity in {len(bad)} of {len(rows)} "
-            f"rows, the first is row {bad[0]}. Remove or repair these rows."
-        )
-
-
 def _check_labels(labels: np.ndarray, num_inputs: int) -> None:
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int32 or labels.ndim != 1:
         raise ValueError(
             "`labels` must be an int32 array [n]. "
-            f"Received: labels={_describe(labels)}. Convert with `astype(np.int32)`."
+            f"Received: labels={described(labels)}. Convert with `astype(np.int32)`."
         )
     if len(labels) != num_inputs:
         raise ValueError(
@@ -256,29 +247,6 @@ def _check_labels(labels: np.ndarray, num_inputs: int) -> None:
             "`labels` must be classes from 0, or -1 where unknown. "
             f"Received: a label {labels.min()}. Renumber the classes 0, 1, ..."
         )
-
-
-def _check_texts(texts: np.ndarray | None, inputs: np.ndarray) -> None:
-    if texts is None:
-        return
-    fits = isinstance(texts, np.ndarray) and texts.dtype == object
-    if not (fits and texts.shape == (len(inputs),) and inputs.dtype == np.int32):
-        raise ValueError(
-            f"`texts` must be an array of str objects [{len(inputs)}], one for each row of tokens. "
-            f"Received: texts={_describe(texts)} for inputs={_describe(inputs)}."
-        )
-
-
-def _check_views(views: np.ndarray | None, inputs: np.ndarray) -> None:
-    if views is None:
-        return
-    fits = isinstance(views, np.ndarray) and views.dtype == inputs.dtype == np.float32
-    if not fits or views.shape[:1] + views.shape[2:] != inputs.shape or not views.shape[1]:
-        raise ValueError(
-            "`views` must be a float32 array [n, K, ...], K > 0 views of each of the inputs "
-            f"[n, ...]. Received: views={_describe(views)} for inputs={_describe(inputs)}."
-        )
-    _check_finite("views", views)
 
 
 def _check_agreement(parts: Mapping[str, Examples]) -> None:
@@ -319,9 +287,3 @@ def _check_known(part: str, examples: Examples, num_classes: int) -> None:
             f"`{part}` must have labels from 0 to {num_classes - 1}. Received: labels from {low} "
             f"to {high}. Renumber them, or put examples of unknown class into `unlabeled`."
         )
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype.name}{list(value.shape)}"
-    return type(value).__name__

@@ -48,6 +48,6 @@ def cross_fit_folds(splits: DataSplits, seed: int, folds: int = 2) -> tuple[Data
     for held in reversed(range(folds)):  # the first model learns from the first of two folds
         inside = np.zeros(len(labels), bool)
         inside[order[held::folds]] = True
-        parts = {"labeled": splits.labeled.take(~inside), "validation": splits.labeled.take(inside)}
-        found.append(dataclasses.replace(splits, **parts))
+        labeled, fold = splits.labeled.take(~inside), splits.labeled.take(inside).loaded()
+        found.append(dataclasses.replace(splits, labeled=labeled, validation=fold))
     return tuple(found)

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_weighting.data.copies import are_copies
+from ssl_weighting.data.copies import Contents
 from ssl_weighting.data.examples import DataSplits
 
 
-def sources_of_u(splits: DataSplits) -> np.ndarray:
-    """Return [|U|] str objects: "labeled" of what is, or equals, one of D, "validation" of V's.
+class Sources:
+    """Where examples of U come from, as many at a time as are asked for.
 
-    All others are "unlabeled".
+    Args:
+        splits: the sets.
     """
-    found = np.full(len(splits.unlabeled), "unlabeled", object)
-    for source in ("validation", "labeled"):
-        found[are_copies(splits.unlabeled, getattr(splits, source))] = source
-    return found
+
+    def __init__(self, splits: DataSplits):
+        self._unlabeled = splits.unlabeled.inputs
+        parts = ("validation", "labeled")  # what is in both counts as labeled
+        self._contents = {part: Contents(getattr(splits, part)) for part in parts}
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """Return [k] str objects: "labeled" of what is, or equals, one of D, "validation" of V's.
+
+        All others are "unlabeled".
+
+        Args:
+            ids: [k] int64 in 0..|U|-1.
+        """
+        found = np.full(len(ids), "unlabeled", object)
+        for source, contents in self._contents.items():
+            found[contents.of(self._unlabeled, ids)] = source
+        return found
+
+
+def sources_of_u(splits: DataSplits) -> np.ndarray:
+    """Return the sources of all of U, [|U|] str objects; see `Sources.of`."""
+    return Sources(splits).of(np.arange(len(splits.unlabeled)))

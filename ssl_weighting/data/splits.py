@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from ssl_weighting.data import example_table
 from ssl_weighting.data.class_profile import geometric_counts, greedy_rows
 from ssl_weighting.data.copies import are_copies
 from ssl_weighting.data.examples import DataSplits, Examples, RawDataset
@@ -57,7 +58,9 @@ def make_splits(
             the first class to 1/R of it (`geometric_counts`), whatever the frequencies. V's do not.
 
     Returns:
-        The splits; nothing of the test set is in the other parts unless `raw` repeats itself.
+        The splits; nothing of the test set is in the other parts unless `raw` repeats itself. V is
+        in memory, and so are D and the test set where they are of fewer than `example_table.LARGE`
+        bytes.
 
     Raises:
         ValueError: if a size is out of range or a class has too few examples.
@@ -77,7 +80,7 @@ def make_splits(
     rows = fixed
     if rows is None:
         rows = _drawn(raw, num_labeled, seed, free, labeled_imbalance)
-    labeled = train.take(rows)
+    labeled, test = _in_memory(train.take(rows)), _in_memory(raw.test)
     outside, notes = ~in_validation, raw.notes
     if raw.copies_are_one:
         outside = _without_copies(raw, validation)
@@ -85,7 +88,7 @@ def make_splits(
         notes += (f"{gone} copies of validation examples left U",) if gone else ()
     unlabeled = _unlabeled(raw, outside, rows, include_labeled, num_unlabeled, seed)
     splits = DataSplits(
-        raw.name, labeled, unlabeled, validation, raw.test, names, raw.source,
+        raw.name, labeled, unlabeled, validation, test, names, raw.source,
         notes=notes, skipped=raw.skipped,
     )  # fmt: skip
     return with_validation_as_labels(splits) if validation_as_labels else splits
@@ -113,6 +116,11 @@ def with_fewer_tests(splits: DataSplits | RawDataset, num_test: int) -> DataSpli
         return splits
     chosen = np.sort(np.random.default_rng(0).permutation(len(splits.test.labels))[:num_test])
     return dataclasses.replace(splits, test=splits.test.take(chosen))
+
+
+def _in_memory(examples: Examples) -> Examples:
+    small = examples.inputs.nbytes < example_table.LARGE
+    return examples.loaded() if small else examples
 
 
 def _drawn(raw, num_labeled, seed, free, imbalance) -> np.ndarray:
@@ -148,7 +156,7 @@ def _validation(raw, val_size, val_order, val_seed, fixed) -> tuple[Examples, np
         rng = np.random.RandomState([_VALIDATION, val_seed]) if drawn else None
         free = None if fixed is None else ~are_copies(pool, raw.train.take(fixed))
         rows = greedy_rows(pool.labels, raw.class_names, val_size, rng, "val_size", free)
-    validation = pool.take(rows)
+    validation = pool.take(rows).loaded()
     if raw.validation is not None:
         return validation, are_copies(raw.train, validation)
     return validation, np.isin(np.arange(len(pool)), rows)

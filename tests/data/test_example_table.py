@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from row_tables import Computed, Stored
 
 from ssl_weighting.data import example_table
 from ssl_weighting.data.example_table import (
@@ -14,37 +15,15 @@ from ssl_weighting.data.example_table import (
     ExampleTable,
     Joined,
     Taken,
-    as_rows,
+    joined,
     loaded,
     table_of,
+    taken,
 )
 from tests.helpers.fuzz import fuzz
 
 SHAPES = {"images": (3, 2, 1), "points": (5,), "tokens": (4,), "names": ()}
 DTYPES = {"images": np.uint8, "points": np.float32, "tokens": np.int32, "names": object}
-
-
-class Computed(ExampleTable):
-    """Rows that are computed when asked for, as a table of files would read them."""
-
-    def __init__(self, array):
-        self.shape, self.dtype, self._make = array.shape, array.dtype, array.copy
-        self.asked = []
-
-    def gather(self, rows):
-        rows = as_rows(rows, len(self))
-        self.asked.append(rows.tolist())
-        return self._make()[rows]
-
-
-class Known(Computed):
-    """Rows whose digests are kept beside them; not those of the bytes, to be told apart."""
-
-    stores_digests = True
-
-    def row_digests(self, rows=None):
-        rows = np.arange(len(self)) if rows is None else rows
-        return np.repeat(rows.astype(np.uint8)[:, np.newaxis], 32, axis=1)
 
 
 def array_of(rng, kind, count):
@@ -118,6 +97,34 @@ def test_an_array_is_not_copied_to_become_a_table():
     assert loaded(array) is array
 
 
+@pytest.mark.parametrize(("dtype", "lazily"), [(np.uint8, True), (np.float32, False)])
+def test_large_images_are_taken_and_joined_without_a_copy(monkeypatch, dtype, lazily):
+    array = np.arange(12).reshape(6, 2).astype(dtype)
+    mask = np.array([True, False] * 3)
+    monkeypatch.setattr(example_table, "LARGE", 100)
+    for rows, expected in ((mask, array[::2]), (np.array([5, 5]), array[[5, 5]])):
+        found = taken(array, rows)
+        monkeypatch.setattr(example_table, "LARGE", expected.size)
+        late = taken(array, rows)
+        assert isinstance(found, np.ndarray) and isinstance(late, ExampleTable) == lazily
+        same(found, expected)
+        same(loaded(late), expected)
+    monkeypatch.setattr(example_table, "LARGE", 25)
+    same(joined([array, array]), np.concatenate([array, array]))
+    monkeypatch.setattr(example_table, "LARGE", 24)
+    both = joined([array, array])
+    assert isinstance(both, ExampleTable) == lazily
+    same(loaded(both), np.concatenate([array, array]))
+
+
+def test_what_has_a_table_among_it_becomes_a_table():
+    names = np.array(["a", "b"], object)
+    both = joined([names, ArrayTable(names)])
+    assert isinstance(both, Joined) and both.tolist() == ["a", "b", "a", "b"]
+    assert taken(both, np.array([3, 0])).tolist() == ["b", "a"]
+    assert taken(names, np.array([1])).tolist() == ["b"]
+
+
 def test_rows_of_rows_are_asked_of_the_first_table_at_once():
     table = Computed(np.arange(20, dtype=np.int32).reshape(10, 2))
     taken = table.take(np.arange(9, -1, -1)).take(np.array([True, False] * 5)).take([1, 0, 1])
@@ -145,7 +152,7 @@ def test_blocks_hold_so_many_bytes(monkeypatch):
 
 def test_digests_that_a_table_keeps_are_read():
     array = np.zeros((4, 3), np.uint8)
-    table = Known(array)
+    table = Stored(array, [[k] * 32 for k in range(4)])
     joined = Joined([ArrayTable(array[:1]), table]).take([2, 0, 4])
     assert joined.stores_digests and not ArrayTable(array).take([0]).stores_digests
     own = hashlib.sha256(bytes(3)).digest()

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 
 from ssl_weighting.data.copies import are_copies
+from ssl_weighting.data.example_table import loaded
 from ssl_weighting.data.examples import DataSplits
 
 _KEPT = 64  # maps of 0.6 MB: ten seeds with and without V, folds, and a refit
@@ -107,4 +108,4 @@ def _components(x, count):
 
 def _examples(splits):
     alone = splits.labeled.take(~are_copies(splits.labeled, splits.unlabeled))
-    return np.concatenate([splits.unlabeled.inputs, alone.inputs])
+    return np.concatenate([loaded(splits.unlabeled.inputs), loaded(alone.inputs)])
