@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from experiments.assemble.build import build, load_splits
@@ -24,6 +23,7 @@ from experiments.runs.log import NOTHING, RunLog
 from experiments.runs.state import capture, checkpoints_of, restore
 from experiments.runs.stop import Stop
 from experiments.runs.warnings import evaluations
+from ssl_weighting.data.numbers import rows_not_finite
 from ssl_weighting.training.solved import SOLVE
 
 _kept = Kept()
@@ -116,11 +116,10 @@ def _refuse_not_finite(splits):
     """A NaN may come out of a ReLU as 0: no loss would tell."""
     for name in ("labeled", "unlabeled", "validation", "test"):
         inputs = getattr(splits, name).inputs
-        if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-            bad = ~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
+        if len(bad := rows_not_finite(inputs)):
             raise ValueError(
                 f"The inputs of the {name} examples must be finite. Received: NaN or infinity in "
-                f"{bad.sum()} of {len(bad)}, first in number {bad.argmax()}. Mend or remove them."
+                f"{len(bad)} of {len(inputs)}, first in number {bad[0]}. Mend or remove them."
             )
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from ssl_weighting.checks import check_labeled, check_unlabeled, require_ids
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.images.augmentation import Augmentation
+from ssl_weighting.data.numbers import rows_not_finite
 from ssl_weighting.data.pipeline import BatchSource
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 
@@ -35,8 +36,7 @@ def as_inputs(name: str, x) -> np.ndarray:
             f"`{name}` must be one array of numbers, [n, ...] with at least one example. "
             f"Received: {type(x).__name__}{shape}. An example of a single number is [n, 1]"
         )
-    if found.dtype.kind == "f" and not np.isfinite(found).all():
-        rows = np.flatnonzero(~np.isfinite(found).reshape(len(found), -1).all(1))
+    if len(rows := rows_not_finite(found)):
         raise ValueError(f"`{name}` must be finite. Received: NaN or inf in rows {rows[:10]}")
     if found.dtype == np.uint8:
         return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.data.example_table import loaded
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.keyed_random import example_keys, random_bits, uniform
 from ssl_weighting.data.numbers import check_whole
+from ssl_weighting.data.reading import constant_of, reader_of
 from ssl_weighting.data.sampling import epoch_sample, subset_sample
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 
@@ -21,8 +23,8 @@ class BatchSource:
 
     An epoch visits every id once, in an order of its own; batches may be larger than the set. The
     random numbers of a view depend on (seed, stream, id, epoch, view) alone, so neither resuming
-    nor the number of workers changes a bit. Sets stay in memory as bytes and are augmented as
-    whole batches, after they have been gathered.
+    nor the number of workers changes a bit. Sets stay where they are, in memory as bytes or in a
+    table, and are augmented as whole batches, after they have been gathered.
 
     Args:
         splits: the sets.
@@ -48,10 +50,12 @@ class BatchSource:
         _check_source(splits, labeled_batch, unlabeled_batch, seed, augmentation, stream)
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.seed, self.stream, self.augmentation = seed, stream, augmentation
+        labeled, unlabeled = splits.labeled.inputs, splits.unlabeled.inputs
+        self._labeled, self._unlabeled = reader_of(labeled), reader_of(unlabeled)
+        self._num_unlabeled, self._shape = len(unlabeled), unlabeled.shape[1:]
+        self._dtype = tf.int32 if unlabeled.dtype == np.int32 else tf.float32  # of views
         with tf.device("CPU:0"):  # where tf.data works, whatever the model runs on
-            self._labeled = tf.constant(splits.labeled.inputs)
             self._labels = tf.constant(splits.labeled.labels)
-            self._unlabeled = tf.constant(splits.unlabeled.inputs)
         # One traced function for both ways to get a batch: bit for bit the same.
         state = [tf.TensorSpec(t.shape, t.dtype) for t in self._state()]
         self._compiled = tf.function(
@@ -112,7 +116,7 @@ class BatchSource:
         ids = tf.constant(ids, tf.int64)
         visits = tf.fill(tf.shape(ids), tf.constant(2**62, tf.int64))
         with tf.device("CPU:0"):
-            images = tf.gather(self._unlabeled, ids)
+            images = self._unlabeled(ids)
             return self._view("unlabeled", images, ids, visits, 1, self._state())
 
     def _state(self):
@@ -124,7 +128,7 @@ class BatchSource:
 
     def _labeled_at(self, step, state):
         ids, visits = self._sample("labeled", len(self._labels), self.labeled_batch, step)
-        images, labels = tf.gather(self._labeled, ids), tf.gather(self._labels, ids)
+        images, labels = self._labeled(ids), tf.gather(self._labels, ids)
         view = 0 if self.augmentation.labeled is None else 2
         parts = [self._view("labeled", images, ids, visits, view, state), labels]
         if self.augmentation.probe is not None:
@@ -133,12 +137,10 @@ class BatchSource:
 
     def _unlabeled_at(self, step, state):
         if not self.unlabeled_batch:
-            dtype = tf.int32 if self._unlabeled.dtype == tf.int32 else tf.float32
-            none = tf.zeros([0, *self._unlabeled.shape[1:]], dtype)
+            none = tf.zeros([0, *self._shape], self._dtype)
             return UnlabeledBatch(tf.zeros([0], tf.int64), none, none)
-        size = self._unlabeled.shape[0]
-        ids, visits = self._sample("unlabeled", size, self.unlabeled_batch, step)
-        images = tf.gather(self._unlabeled, ids)
+        ids, visits = self._sample("unlabeled", self._num_unlabeled, self.unlabeled_batch, step)
+        images = self._unlabeled(ids)
         weak, strong = (
             self._view("unlabeled", images, ids, visits, view, state) for view in (0, 1)
         )
@@ -180,15 +182,15 @@ class ViewsSource(BatchSource):
         views: np.ndarray,
         stream: int = 0,
     ):
-        with tf.device("CPU:0"):
-            self._views = tf.constant(views)
+        self._views = constant_of(views)
         super().__init__(splits, labeled_batch, unlabeled_batch, seed, Augmentation.none(), stream)
 
     def _view(self, part, inputs, ids, visits, view, state):
         del state  # given views learn nothing
         if part == "labeled" or view == 0:
             return inputs
-        return tf.gather_nd(self._views, tf.stack([ids, visits % self._views.shape[1]], 1))
+        views = self._views.tensor
+        return tf.gather_nd(views, tf.stack([ids, visits % views.shape[1]], 1))
 
 
 def validation_batch_at(
@@ -220,7 +222,7 @@ def validation_batch_at(
         rows = tf.cast(bits % tf.constant(np.uint64(len(validation))), tf.int64)
     else:
         rows = subset_sample(seed, stream, len(validation), size, draw)
-    inputs = tf.gather(validation.inputs, rows)
+    inputs = tf.gather(loaded(validation.inputs), rows)
     return LabeledBatch(clean_view(inputs), tf.gather(validation.labels, rows))
 
 

@@ -14,16 +14,33 @@ from ssl_weighting.data.example_table import ExampleTable, table_of
 Reader = Callable[[tf.Tensor], tf.Tensor]
 
 
-class _Constant:
-    """An array as a tensor; it holds the array, whose id no other one can have meanwhile."""
+class Constant:
+    """An array as a tensor on the CPU; see `constant_of`.
+
+    Args:
+        array: the array. It is held: no other one can have its id meanwhile.
+    """
 
     def __init__(self, array: np.ndarray):
         self.array = array
-        with tf.device("CPU:0"):  # where batches are made, whatever the model runs on
+        # Where batches are made, whatever the model runs on, and in no graph: others read it too.
+        with tf.init_scope(), tf.device("CPU:0"):
             self.tensor = tf.constant(array)
 
 
-_constants: weakref.WeakValueDictionary[int, _Constant] = weakref.WeakValueDictionary()
+_constants: weakref.WeakValueDictionary[int, Constant] = weakref.WeakValueDictionary()
+
+
+def constant_of(array: np.ndarray) -> Constant:
+    """Return the tensor of an array, the same for all that ask while one of them holds it.
+
+    Args:
+        array: not to be written to any more.
+    """
+    constant = _constants.get(id(array))
+    if constant is None:
+        constant = _constants[id(array)] = Constant(array)
+    return constant
 
 
 def reader_of(inputs: np.ndarray | ExampleTable) -> Reader:
@@ -37,9 +54,7 @@ def reader_of(inputs: np.ndarray | ExampleTable) -> Reader:
     """
     if isinstance(inputs, ExampleTable) or inputs.nbytes >= example_table.LARGE:
         return _asking(table_of(inputs))
-    constant = _constants.get(id(inputs))
-    if constant is None:
-        constant = _constants[id(inputs)] = _Constant(inputs)
+    constant = constant_of(inputs)
     return lambda ids: tf.gather(constant.tensor, ids)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.data.example_table import loaded
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 
@@ -24,17 +25,16 @@ class WholeSource:
 
     def __init__(self, splits: DataSplits, uses_unlabeled: bool, views: np.ndarray | None = None):
         self.views = 1 if views is None else views.shape[1]
-        u = splits.unlabeled.inputs if uses_unlabeled else splits.unlabeled.inputs[:0]
+        labeled, unlabeled = loaded(splits.labeled.inputs), loaded(splits.unlabeled.inputs)
+        u = unlabeled if uses_unlabeled else unlabeled[:0]
         strong = u if views is None else views[: len(u)].reshape(-1, *u.shape[1:])
         self.unlabeled_batch = len(strong)
-        self._first = splits.unlabeled.inputs if views is None else views[:, 0]
+        self._first = unlabeled if views is None else views[:, 0]
         with tf.device("CPU:0"):
             weak = tf.repeat(tf.constant(u), self.views, axis=0)
             ids = tf.repeat(tf.range(len(u), dtype=tf.int64), self.views)
             self._batch = (
-                LabeledBatch(
-                    tf.constant(splits.labeled.inputs), tf.constant(splits.labeled.labels)
-                ),
+                LabeledBatch(tf.constant(labeled), tf.constant(splits.labeled.labels)),
                 UnlabeledBatch(ids, weak, weak if views is None else tf.constant(strong)),
             )
 

@@ -1,5 +1,6 @@
 """Batches: complete epochs, resuming to the bit, independence of workers, views, V'."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 import tensorflow as tf
 from ssl_weighting_upstream import fixmatch_randaugment
 
+from ssl_weighting.data.example_table import ArrayTable, Joined
 from ssl_weighting.data.examples import DataSplits, Examples
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
 from ssl_weighting.data.keyed_random import example_keys, uniform
-from ssl_weighting.data.pipeline import BatchSource, validation_batch_at
+from ssl_weighting.data.pipeline import BatchSource, ViewsSource, validation_batch_at
 
 WEAK = Augmentation.weak_only(flip=False)
 
@@ -68,6 +70,44 @@ def test_at_equals_the_element_of_the_dataset(strong, strong_batches):
     for step in (0, 3, 8):
         assert_same(strong.at(step), strong_batches[step])
     assert_same(strong.at(tf.constant(3, tf.int64)), strong_batches[3])
+
+
+def on_tables(splits):
+    """Return splits whose labeled and unlabeled inputs are read by rows."""
+
+    def read(part):
+        halves = ArrayTable(part.inputs[:4]), ArrayTable(part.inputs[4:])
+        return dataclasses.replace(part, inputs=Joined(halves))
+
+    return dataclasses.replace(
+        splits, labeled=read(splits.labeled), unlabeled=read(splits.unlabeled)
+    )
+
+
+def test_batches_of_tables_are_those_of_arrays(strong, strong_batches):
+    source = BatchSource(on_tables(make_splits()), 4, 16, 1, Augmentation.fixmatch(flip=True))
+    assert source.dataset().element_spec == strong.dataset().element_spec
+    for step, batch in enumerate(itertools.islice(source.dataset(parallel_calls=2), 6)):
+        assert_same(batch, strong_batches[step])
+    assert_same(source.at(3), strong_batches[3])
+    ids = np.array([7, 0, 7])
+    np.testing.assert_array_equal(source.strong_views(ids), strong.strong_views(ids))
+    alone = BatchSource(on_tables(make_splits()), 4, 0, 1, Augmentation.none()).at(0)[1]
+    assert alone.weak.shape == [0, 8, 8, 1] and alone.weak.dtype == tf.float32
+
+
+def test_sources_of_one_set_share_one_copy_of_it(monkeypatch):
+    made, constant = [], tf.constant
+    monkeypatch.setattr(tf, "constant", lambda *args: made.append(args[0]) or constant(*args))
+    splits = make_splits()
+    views = np.repeat(splits.unlabeled.inputs[:, np.newaxis], 2, axis=1)
+    sources = [
+        *(BatchSource(splits, 4, 16, 1, WEAK, stream) for stream in range(3)),
+        *(ViewsSource(splits, 4, 16, 1, views, stream) for stream in range(2)),
+    ]
+    for array in (splits.labeled.inputs, splits.unlabeled.inputs, views):
+        assert sum(one is array for one in made) == 1
+    assert len(sources) == 5
 
 
 def test_a_resumed_dataset_is_the_tail_of_the_unbroken_one(strong_batches):
@@ -234,6 +274,8 @@ def test_validation_batches_without_replacement_are_subsets():
 def test_validation_batches_with_replacement_are_uniform():
     validation = make_splits().validation
     batch = validation_batch_at(validation, 3, 9000, seed=1, val_replace=True)
+    on_table = dataclasses.replace(validation, inputs=ArrayTable(validation.inputs))
+    assert_same(batch, validation_batch_at(on_table, 3, 9000, seed=1, val_replace=True))
     counts = np.bincount(first_pixels(batch.inputs) - 200, minlength=9)
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(1000)
 

@@ -8,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.checks import check_number
+from ssl_weighting.data.example_table import ExampleTable
 from ssl_weighting.data.features.statistics import Statistics
 from ssl_weighting.data.images.augmentation import Augmentation, clean_view
+from ssl_weighting.data.reading import reader_of
 
 
 def perturbed(statistics: Statistics, dropout: float, noise: float) -> Augmentation:
@@ -38,7 +40,7 @@ def perturbed(statistics: Statistics, dropout: float, noise: float) -> Augmentat
     return Augmentation("perturbed", _clean, 0, strong, size + 2 * math.ceil(size / 2))
 
 
-def mixed(unlabeled: np.ndarray, most: float) -> Augmentation:
+def mixed(unlabeled: np.ndarray | ExampleTable, most: float) -> Augmentation:
     """Return views of which the strong ones are (1 - a) x + a x' with x' another row of U.
 
     Input mixup within U (Zhang et al. 2018) with a uniform in [0, most]. The example keeps its own
@@ -52,14 +54,13 @@ def mixed(unlabeled: np.ndarray, most: float) -> Augmentation:
         ValueError: it is out of range.
     """
     check_number("most", most, most=0.5)
-    with tf.device("CPU:0"):  # where batches are made
-        others = tf.constant(unlabeled)
+    others, count = reader_of(unlabeled), len(unlabeled)
 
     def strong(x: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         # In float64: float32 cannot tell the ids of a large set apart.
-        rows = tf.cast(tf.cast(uniforms[:, 0], tf.float64) * len(unlabeled), tf.int64)
+        rows = tf.cast(tf.cast(uniforms[:, 0], tf.float64) * count, tf.int64)
         share = most * uniforms[:, 1:2]
-        return (1 - share) * x + share * tf.gather(others, rows)
+        return (1 - share) * x + share * others(rows)
 
     return Augmentation("mixed", _clean, 0, strong, 2)
 
