@@ -184,5 +184,6 @@ def _check_state(arrays):
 
 
 def _digest(array):
-    head = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.checks import check_labeled, check_number
+from ssl_weighting.data.example_table import ExampleTable
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.structs import LabeledBatch
 from ssl_weighting.theta.ema import ExponentialMovingAverage
@@ -41,11 +42,12 @@ class Evaluator:
         self._logits = tf.function(self._logits_fn, jit_compile=jit, autograph=False)
 
     def logits(
-        self, inputs: np.ndarray, *, use_ema: bool = True, preprocessed: bool = False
+        self, inputs: np.ndarray | ExampleTable, *, use_ema: bool = True, preprocessed: bool = False
     ) -> np.ndarray:
         """Return the logits of all `inputs` [n, ...], [n, C] float32; no remainder is dropped.
 
-        `preprocessed` says that the inputs are model inputs already (an augmented view).
+        A table is read by batches. `preprocessed` says that the inputs are model inputs already (an
+        augmented view).
 
         Raises:
             ValueError: there are none.

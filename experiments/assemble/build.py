@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import keras
 import numpy as np
@@ -21,6 +20,7 @@ from experiments.options.features import has_backbone
 from experiments.options.kinds import FEATURE_ROWS, POINTS, TEXTS, kind_of
 from experiments.options.smoke import stand_in
 from ssl_weighting.algorithms.remixmatch import ANGLES
+from ssl_weighting.data import example_table
 from ssl_weighting.data.contamination import RATES, contaminate, with_foreign_classes
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.data.features.by_name import load_features
@@ -28,6 +28,7 @@ from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.data.images.by_name import load_images
 from ssl_weighting.data.images.pixel_statistics import pixel_statistics
 from ssl_weighting.data.images.uda_labels import uda_labeled_rows
+from ssl_weighting.data.memory import STREAM, require
 from ssl_weighting.data.pipeline import BatchSource
 from ssl_weighting.data.splits import make_splits, with_fewer_tests, with_validation_as_labels
 from ssl_weighting.data.synthetic import SyntheticConfig, load_synthetic
@@ -110,9 +111,25 @@ def _raw(config, cache_dir):
     )
 
 
+def _once(load):
+    """Return `load` that keeps the last set, unless it is so large that memory is dear."""
+    kept = {}
+
+    def loaded(*asked):
+        if asked not in kept:
+            kept.clear()  # before the next one takes its room
+            raw = load(*asked)
+            if sum(part.inputs.nbytes for part in raw.parts.values()) >= example_table.LARGE:
+                return raw
+            kept[asked] = raw
+        return kept[asked]
+
+    return loaded
+
+
 # Twelve runs of a family read, and resize, their images once.
-_load_images = functools.lru_cache(maxsize=1)(load_images)
-_load_features = functools.lru_cache(maxsize=1)(load_features)
+_load_images = _once(load_images)
+_load_features = _once(load_features)
 
 
 def build(config: Config, splits: DataSplits) -> Run:
@@ -168,6 +185,7 @@ def _parts(config, splits, seed, rates) -> ModelParts:
         _check_points(config, splits)
         inputs = splits.inputs if isinstance(splits, BackboneSplits) else {}
         return feature_parts(settings_of(config), splits, seed)._replace(inputs=inputs)
+    _check_memory(splits.unlabeled.inputs)
     augmentation = augmentation_of(config, splits, rates)
 
     def source_of(size, stream):
@@ -178,6 +196,13 @@ def _parts(config, splits, seed, rates) -> ModelParts:
     batch = 500 if splits.test.inputs.ndim == 4 else 10_000  # points are cheap, calls are not
     model = _model(config, splits, seed)
     return ModelParts(model, source_of, splits.validation, clean_view, batch)
+
+
+def _check_memory(inputs):
+    """Refuse arrays of which there is no room for the copy that batches are made of."""
+    if isinstance(inputs, np.ndarray) and inputs.nbytes < example_table.LARGE:
+        need = 2 * inputs.nbytes  # for a moment
+        require(need, "The unlabeled inputs, as TensorFlow has them,", STREAM)
 
 
 def settings_of(config: Config) -> TrainingSettings:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import lzma
-import os
 import struct
 import tarfile
 import tokenize
 import zipfile
 import zlib
-from pathlib import Path
+
+from ssl_weighting.data.memory import machine_memory
 
 # What numpy, zipfile, gzip, tarfile and Pillow raise for damaged bytes, found by flipping every bit
 # of a file: a flipped version, flag, method or size field ends in the less obvious ones.
@@ -19,14 +19,6 @@ DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 _DEFLATE_RATIO = 1032  # bytes that one byte of deflated data can stand for, at most
-_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes or "max"
-
-
-def machine_memory() -> int:
-    """Return the bytes of the machine, or of the container where it may use fewer."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _LIMIT.read_text().strip() if _LIMIT.is_file() else "max"
-    return memory if limit == "max" else min(memory, int(limit))
 
 
 def check_claim(claimed: int, packed: int | None = None) -> None:

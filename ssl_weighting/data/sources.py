@@ -34,6 +34,12 @@ class Sources:
         return found
 
 
-def sources_of_u(splits: DataSplits) -> np.ndarray:
-    """Return the sources of all of U, [|U|] str objects; see `Sources.of`."""
-    return Sources(splits).of(np.arange(len(splits.unlabeled)))
+def sources_of_u(splits: DataSplits, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Return the sources of the ids from `start` to `stop` - 1, [n] str objects; see `Sources.of`.
+
+    Args:
+        splits: the sets.
+        start, stop: first id of U and the one behind the last; None: all from `start` on.
+    """
+    stop = len(splits.unlabeled) if stop is None else stop
+    return Sources(splits).of(np.arange(start, stop))

@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 from data_files import idx_bytes
+from memory_limits import limit_memory
 
-from ssl_weighting.data import damage
 from ssl_weighting.data.array_files import kept, read_npz, write_array
 from ssl_weighting.data.images.idx import read_idx
 
@@ -68,8 +68,7 @@ def test_hostile_npz_files_are_refused_by_name(tmp_path, kind):
 def test_more_than_the_memory_is_refused_before_it_is_taken(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "own.npz", x=ZEROS)
     assert len(read_npz(tmp_path / "own.npz")["x"]) == 10**6
-    (tmp_path / "limit").write_text("100000")
-    monkeypatch.setattr(damage, "_LIMIT", tmp_path / "limit")
+    limit_memory(monkeypatch, tmp_path, 100_000)
     with pytest.raises(ValueError, match=r"own.npz .* Received: 0.0 GB, more than the 0.0 GB of"):
         read_npz(tmp_path / "own.npz")
 

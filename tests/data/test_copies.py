@@ -111,5 +111,7 @@ def test_sources_of_some_ids_are_those_of_all():
     splits = DataSplits("toy", **parts, class_names=CLASSES, source="memory")
     expected = ["unlabeled", "labeled", "validation", "labeled", "unlabeled"]
     assert sources_of_u(splits).tolist() == expected
+    assert sources_of_u(splits, 1, 4).tolist() == expected[1:4]
+    assert sources_of_u(splits, 3).tolist() == expected[3:]
     asked = np.array([4, 2, 2])
     assert Sources(splits).of(asked).tolist() == [expected[k] for k in asked]

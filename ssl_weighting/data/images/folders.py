@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_weighting.data.damage import check_claim
 from ssl_weighting.data.examples import UNKNOWN, Examples, RawDataset, base_name
 from ssl_weighting.data.images.folder_layout import (
     Found,
@@ -20,6 +19,7 @@ from ssl_weighting.data.images.folder_layout import (
     subfolders,
 )
 from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_picture
+from ssl_weighting.data.memory import STREAM, need_of_images, require
 from ssl_weighting.data.names import printable
 from ssl_weighting.data.own import own_dataset
 from ssl_weighting.data.progress import counted
@@ -222,13 +222,9 @@ def _attempt(file: Found, image_size: int | tuple[int, int] | None) -> np.ndarra
 
 
 def _check_memory(root: Path, count: int, image: np.ndarray) -> None:
-    try:
-        check_claim(count * image.size)
-    except ValueError as error:
-        raise ValueError(
-            f"The {count} images of {root} must fit in memory. Received: {error}. Pass a smaller "
-            "`image_size`, or fewer images."
-        ) from error
+    size = count * image.size
+    need = need_of_images(size) + size  # one by one and, for a moment, as an array too
+    require(need, f"The {count} images of {root}", f"{STREAM}, or a smaller --image_size")
 
 
 def _check_some(files: list[Found], errors: dict[int, PictureError | None]) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_weighting.data.array_files import read_npz
+from ssl_weighting.data.array_files import read_npz, size_of_npz
 from ssl_weighting.data.examples import RawDataset, base_name
 from ssl_weighting.data.keyed_arrays import check_keys, described, labeled_parts
+from ssl_weighting.data.memory import STREAM, need_of_images, require
 from ssl_weighting.data.own import own_dataset
 
 
@@ -25,11 +26,14 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged, a key is missing or unknown, or an array does not fit.
+        TooLargeError: if there is not the memory for it.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"`dataset` must name a file as npz:PATH. Received: npz:{path}, which is not there."
         )
+    need = need_of_images(size_of_npz(path))
+    require(need, f"The images of {base_name(path)}", f"{STREAM}, or fewer or smaller images")
     arrays = read_npz(path)
     check_keys(path, arrays)
     parts, class_names = labeled_parts(

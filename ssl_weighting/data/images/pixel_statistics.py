@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ssl_weighting_upstream import uda_randaugment
 
+from ssl_weighting.data.example_table import ExampleTable
+
 PUBLISHED = {
     "cifar10": uda_randaugment.CIFAR10,
     "svhn_cropped": uda_randaugment.SVHN,
@@ -13,7 +15,7 @@ PUBLISHED = {
 _ROWS = 1000  # images at a time
 
 
-def pixel_statistics(name: str, images: np.ndarray) -> uda_randaugment.Statistics:
+def pixel_statistics(name: str, images: np.ndarray | ExampleTable) -> uda_randaugment.Statistics:
     """Return (mean, std) of x / 255 per channel.
 
     Args:

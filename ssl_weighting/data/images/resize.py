@@ -6,20 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from ssl_weighting.data.example_table import ExampleTable
 from ssl_weighting.data.examples import RawDataset
 from ssl_weighting.data.progress import counted
 
 
-def resize_images(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+def resize_images(
+    images: np.ndarray | ExampleTable, size: int | tuple[int, int]
+) -> np.ndarray | ExampleTable:
     """Return `images` resized, by Pillow's bilinear filter (averaging when shrinking).
 
     Args:
-        images: [n, H, W, C] uint8 with C = 1 or 3.
+        images: [n, H, W, C] uint8 with C = 1 or 3, an array or a table.
         size: new height and width, or the one number that is both; at least 1. Other shapes are
             stretched.
 
     Returns:
-        [n, height, width, C] uint8.
+        [n, height, width, C] uint8; images of that size as they are.
 
     Raises:
         ValueError: if `size` or the shape does not fit.
@@ -36,9 +39,9 @@ def resize_images(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
     if images.shape[1:3] == (height, width):
         return images
     resized = np.empty((len(images), height, width, images.shape[3]), np.uint8)
-    grey_or_colour = images.squeeze(3) if images.shape[3] == 1 else images
-    for row, image in enumerate(counted(grey_or_colour, len(images), "resizing images")):
-        small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    for row, image in enumerate(counted(images, len(images), "resizing images")):
+        grey_or_colour = image[..., 0] if image.shape[2] == 1 else image
+        small = Image.fromarray(grey_or_colour).resize((width, height), Image.Resampling.BILINEAR)
         resized[row] = np.asarray(small).reshape(resized.shape[1:])
     return resized
 

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.data.array_files import kept
-from ssl_weighting.data.damage import machine_memory
 from ssl_weighting.data.examples import DataSplits
+from ssl_weighting.data.memory import machine_memory
 from ssl_weighting.data.progress import counted
 from ssl_weighting.data.texts.pipeline import TextBatchSource
 

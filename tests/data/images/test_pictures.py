@@ -8,9 +8,9 @@ import zlib
 
 import numpy as np
 import pytest
+from memory_limits import limit_memory
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ssl_weighting.data import damage
 from ssl_weighting.data.images.folders import load_folder
 from ssl_weighting.data.images.new_images import find_images, read_images
 from ssl_weighting.data.images.picture import PictureError, decode
@@ -228,9 +228,8 @@ def test_a_part_of_which_nothing_can_be_read_is_refused(tmp_path):
 
 def test_more_pictures_than_memory_holds_are_refused_early(tmp_path, monkeypatch):
     root = make_set(tmp_path / "set")
-    (tmp_path / "limit").write_text("500")
-    monkeypatch.setattr(damage, "_LIMIT", tmp_path / "limit")
-    with pytest.raises(ValueError, match=r"The 8 images of .* must fit in memory.*`image_size`"):
+    limit_memory(monkeypatch, tmp_path, 500)
+    with pytest.raises(ValueError, match=r"The 8 images of .* need about .*--image_size"):
         load_folder(root)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import runs
 from absl import flags
+from memory_limits import limit_memory
 from text_runs import tiny_options
 
 from experiments import train_text, write_originals
@@ -19,7 +20,6 @@ from experiments.options.effects import refuse_without_effect
 from experiments.options.flags import given
 from experiments.options.presets import make_config
 from experiments.runs.state import fingerprint
-from ssl_weighting.data import damage
 from ssl_weighting.data.texts import back_translation
 from ssl_weighting.data.texts.hidden_states import HiddenStates
 from ssl_weighting.data.texts.tokens import load_encoder
@@ -224,11 +224,10 @@ def test_hidden_states_beyond_the_memory_are_refused_before_they_are_made(monkey
         HiddenStates([tokens], never, 8, "r", None, lines.append)
     # A machine that would hold them, and a container that does not.
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2, "SC_PAGE_SIZE": 1920}.get)
-    monkeypatch.setattr(damage, "_LIMIT", tmp_path / "memory.max")
-    (tmp_path / "memory.max").write_text("1919\n")
+    limit_memory(monkeypatch, tmp_path, 1919)
     with pytest.raises(ValueError, match=r"must fit in memory"):
         HiddenStates([tokens], never, 8, "r", None, lines.append)
-    (tmp_path / "memory.max").write_text("max\n")
+    limit_memory(monkeypatch, tmp_path, "max")
     with pytest.raises(AssertionError, match="encoded"):
         HiddenStates([tokens], never, 8, "r", None, lines.append)
 
