@@ -7,6 +7,7 @@
     python -m experiments.benchmark --suite=influence --peers --unlabeled_batch=64
     python -m experiments.benchmark --suite=train_step --labeled_batch=64 --unlabeled_batch=448
     python -m experiments.benchmark --suite=text --text_length=64
+    python -m experiments.benchmark --suite=scale --scratch=DIR --rows=lam
 
 Prints a Markdown table, one JSON line a row, and as the last line the ratios that the suite is
 about, each with the 95 % interval (NAME_low, NAME_high) of CPU-time medians; those named _wall are
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import platform
@@ -41,7 +43,7 @@ HEADINGS = ("row", "wall median", "wall min", "CPU median", "first call", "peak 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     d = Options()
-    known = ", ".join(suites.SUITES | suites.CONTESTS)
+    known = ", ".join(suites.SUITES | suites.CONTESTS | suites.MEASURES)
     flags.DEFINE_string("suite", "", f"What to measure: {known}.", values)
     flags.DEFINE_string("out", "", "File for the JSON lines; empty: stdout only.", values)
     flags.DEFINE_bool("memory", d.memory, "Measure peak memory too, a process a row.", values)
@@ -50,6 +52,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("sizes", sizes, "Suite madam: values of |U|, separated by commas.", values)
     text = "Suite influence: time other libraries beside our dot products; nothing else is run."
     flags.DEFINE_bool("peers", False, text, values)
+    text = "Suite scale: folder for its files, up to 20 GB; empty: a temporary one, removed after."
+    flags.DEFINE_string("scratch", d.scratch, text, values)
     text = "Only check that it runs: batches of a sixteenth, a small net, one round of few rows."
     flags.DEFINE_bool("smoke", False, text, values)
     text = "Folder of the peers' environment; made on first use (1.6 GB or more)."
@@ -87,22 +91,42 @@ def options_from(values: flags.FlagValues) -> Options:
             f"--sizes must be integers separated by commas. Received: {values['sizes'].value!r}"
         ) from error
     options = Options(**given, sizes=sizes)
-    return _smoke(options) if values["smoke"].value else options
+    if not options.smoke:
+        return options
+    few = options.rows == "*" and values["suite"].value not in suites.MEASURES
+    return _smoke(dataclasses.replace(options, rows=SMOKE_ROWS) if few else options)
 
 
 def _smoke(options):
     names = ("labeled_batch", "unlabeled_batch", "validation_batch")
     small = {name: max(1, getattr(options, name) // BATCHES) for name in names}
     small |= {"depth": 10, "width": 1, "repetitions": 1, "least_seconds": 0.0, "memory": False}
-    small |= {"rows": SMOKE_ROWS} if options.rows == "*" else {}
     return dataclasses.replace(options, **small)
 
 
 def table(rows: list[dict]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1))]
-    lines += [_cells(row) for row in rows]
+    """Return the rows as Markdown: those of timings in one table, others with those of their keys.
+
+    A row that is not of timings (suite scale) has a heading for each of its keys.
+    """
+    groups = itertools.groupby(
+        rows, lambda row: None if "first_call_seconds" in row else tuple(row)
+    )
+    return "\n\n".join(
+        _markdown(HEADINGS, map(_cells, group))
+        if keys is None
+        else _markdown(keys[1:], (map(_cell, list(row.values())[1:]) for row in group))
+        for keys, group in groups
+    )
+
+
+def _markdown(headings, lines):
+    lines = [headings, ("---", *["---:"] * (len(headings) - 1)), *lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def json_lines(name: str, result: Result) -> list[str]:

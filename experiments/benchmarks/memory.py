@@ -19,11 +19,14 @@ from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
-FIELDS = {"now": "VmRSS", "peak": "VmHWM"}
+# Anonymous pages are what a process holds; those of files (mapped packs) can be taken from it.
+FIELDS = {"now": "VmRSS", "peak": "VmHWM", "anonymous": "RssAnon", "file": "RssFile"}
 
 
 def resident_mb(which: str = "now") -> float:
     """Return the resident set size of this process in MB, "now" or at its "peak".
+
+    "anonymous" and "file" are the two parts of what is resident now.
 
     Read from /proc, not from `getrusage`: a child's ru_maxrss starts at its parent's size.
 
@@ -39,13 +42,20 @@ def resident_mb(which: str = "now") -> float:
 def added_peak_mb(warm_up, work) -> float:
     """Call `warm_up`, then `work`; return how far memory rose above its level in between, MB."""
     warm_up()
-    gc.collect()
-    before = resident_mb()
-    # Forget the peak of importing and building; where that is forbidden the figure may include it.
-    with contextlib.suppress(OSError):
-        CLEAR_REFS.write_text("5")
+    before = forget_peak()
     work()
     return max(0.0, resident_mb("peak") - before)
+
+
+def forget_peak() -> float:
+    """Let "peak" start anew and return what is resident now, MB.
+
+    Where a process may not, its peak of importing and building stays.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError):
+        CLEAR_REFS.write_text("5")
+    return resident_mb()
 
 
 def peak_of_child_mb(target: str, arguments: dict) -> float | None:
@@ -61,10 +71,7 @@ def peak_of_child_mb(target: str, arguments: dict) -> float | None:
     if not STATUS.exists():
         return None
     command = [sys.executable, "-m", __name__, target, json.dumps(arguments)]
-    path = os.pathsep.join([os.getcwd(), *filter(None, sys.path)])
-    child = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    child = subprocess.run(command, env=os.environ | same_path(), capture_output=True, text=True)
     if child.returncode:
         raise ChildProcessError(
             f"The process that measures the memory of {target} {arguments} must exit with 0. "
@@ -74,10 +81,20 @@ def peak_of_child_mb(target: str, arguments: dict) -> float | None:
     return json.loads(child.stdout.splitlines()[-1])["peak_mb"]
 
 
+def same_path() -> dict[str, str]:
+    """Return the variable by which a child's Python finds what this one does."""
+    return {"PYTHONPATH": os.pathsep.join([os.getcwd(), *filter(None, sys.path)])}
+
+
+def called(target: str, arguments: str):
+    """Return what the function "module:function" returns when it is given JSON's arguments."""
+    module, function = target.split(":")
+    return getattr(importlib.import_module(module), function)(**json.loads(arguments))
+
+
 def main(target: str, arguments: str) -> None:
     """Measure `target` in this process and print {"peak_mb": ...} as the last line."""
-    module, function = target.split(":")
-    warm_up, work = getattr(importlib.import_module(module), function)(**json.loads(arguments))
+    warm_up, work = called(target, arguments)
     print(json.dumps({"peak_mb": added_peak_mb(warm_up, work)}))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
+import tempfile
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +25,10 @@ SUITES = {
 }
 # Of processes that take turns (`peer_rows.Contest`), peers among them.
 CONTESTS = {"train_step": "experiments.benchmarks.train_step"}
+# Of parts that measure processes as a whole (`scale.PARTS`).
+MEASURES = {"scale": "experiments.benchmarks.scale"}
 # Options of a suite that differ from the defaults of `Options`: a quarter of upstream's batch.
-SMALLER = {"train_step": {"labeled_batch": 16, "unlabeled_batch": 112}}
+SMALLER = {key: {"labeled_batch": 16, "unlabeled_batch": 112} for key in ("train_step", "scale")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +43,10 @@ class Options:
         labeled_batch, unlabeled_batch, validation_batch: B, U, V of a step.
         depth, width, image_size, num_classes: of the Wide-ResNet of suite influence.
         text_length, text_layers: tokens and layers of the BERT of suite text.
-        rows: patterns of row names, separated by commas; ratios need both of their rows.
+        rows: patterns of row names, separated by commas; ratios need both of their rows. Suite
+            scale: patterns of its parts' names.
+        scratch: folder for the files of suite scale; empty: a temporary one.
+        smoke: whether the parts of suite scale only show that they run, at the least sizes.
     """
 
     repetitions: int = 10
@@ -55,6 +63,8 @@ class Options:
     text_length: int = 128
     text_layers: int = 6
     rows: str = "*"
+    scratch: str = ""
+    smoke: bool = False
 
     def __post_init__(self):
         """Check ranges.
@@ -89,12 +99,12 @@ class Result(NamedTuple):
 
 
 def check_name(name: str) -> None:
-    """Refuse a suite that is in neither of the tables above.
+    """Refuse a suite that is in none of the tables above.
 
     Raises:
         ValueError: unknown name; lists the known ones.
     """
-    known = SUITES | CONTESTS
+    known = SUITES | CONTESTS | MEASURES
     if name not in known:
         raise ValueError(f"--suite must be one of {', '.join(known)}. Received: {name!r}")
 
@@ -102,22 +112,26 @@ def check_name(name: str) -> None:
 def load(name: str):
     """Return the module of a suite: `cases(options)` and `ratios(timings, peaks, options)`.
 
+    That of `MEASURES` has `PARTS` instead, name -> module with `measure(options, say) -> Result`.
+
     Raises:
         ValueError: unknown name; lists the known ones.
     """
     check_name(name)
-    return importlib.import_module(SUITES[name])
+    return importlib.import_module((SUITES | MEASURES)[name])
 
 
 def run(name: str, options: Options, say: Callable[[str], object] = lambda text: None) -> Result:
     """Measure every row of a suite: memory first, in processes of their own, then speed.
 
     Args:
-        name: a key of `SUITES`.
+        name: a key of `SUITES` or `MEASURES`.
         options: `Options`.
         say: told about progress.
     """
     suite = load(name)
+    if name in MEASURES:
+        return _measured(chosen(suite.PARTS, options.rows), options, say)
     cases = chosen(suite.cases(options), options.rows)
     peaks = dict.fromkeys(cases)
     for row in cases if options.memory else ():
@@ -133,6 +147,31 @@ def run(name: str, options: Options, say: Callable[[str], object] = lambda text:
     )
     rows = [as_row(name, row, cases[row].sizes, timings[row], peaks[row]) for row in cases]
     return Result(rows, suite.ratios(timings, peaks, options), {})
+
+
+def _measured(parts, options, say):
+    """Measure the parts one after the other and return all that they found."""
+    rows, ratios, missing = [], {}, {}
+    for name, module in parts.items():
+        say(name)
+        with _scratch(options.scratch) as folder:
+            given = dataclasses.replace(options, scratch=folder)
+            found = importlib.import_module(module).measure(given, say)
+        rows += found.rows
+        ratios |= found.ratios
+        missing |= found.missing
+    return Result(rows, ratios, missing)
+
+
+@contextlib.contextmanager
+def _scratch(folder):
+    """Make a folder of that name and leave it, or a temporary one that is removed after."""
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield temporary
 
 
 def chosen(cases: dict, rows: str) -> dict:

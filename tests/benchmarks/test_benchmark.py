@@ -32,7 +32,7 @@ TINY = Options(
     image_size=8,
     num_classes=4,
 )
-SUITES = "augment, influence, madam, text, train_step"
+SUITES = "augment, influence, madam, text, train_step, scale"
 KEYS = ("suite", "name", "seconds_median", "seconds_min", "cpu_seconds_median", "peak_mb", "sizes")
 
 
@@ -217,9 +217,8 @@ def test_a_failing_child_says_why():
 
 @needs_proc
 def test_resident_memory_refuses():
-    with pytest.raises(
-        ValueError, match=r"`which` must be one of now, peak. Received: which='max'"
-    ):
+    known = "now, peak, anonymous, file"
+    with pytest.raises(ValueError, match=rf"`which` must be one of {known}. Received: which='max'"):
         memory.resident_mb("max")
 
 
