@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ssl_weighting.data.example_table import ArrayTable
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.evaluation import Evaluator, log_softmax
@@ -66,6 +67,14 @@ def assert_error_and_loss(evaluator, examples, logits, use_ema):
     error, found = evaluator.error_and_loss(examples, use_ema=use_ema)
     assert error == pytest.approx(100 * wrong / 23)
     assert found == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_table_is_evaluated_as_the_array_that_it_is_of(evaluated):
+    model, ema, examples = evaluated
+    evaluator = Evaluator(model, ema, clean_view, 10, jit=False)
+    table = Examples(ArrayTable(examples.inputs), examples.labels)
+    np.testing.assert_array_equal(evaluator.logits(table.inputs), evaluator.logits(examples.inputs))
+    assert evaluator.error_and_loss(table) == evaluator.error_and_loss(examples)
 
 
 def test_log_softmax_does_not_overflow():

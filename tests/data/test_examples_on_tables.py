@@ -16,6 +16,8 @@ from ssl_weighting.data.example_table import ArrayTable, ExampleTable
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.exclusion import without_examples
 from ssl_weighting.data.folds import cross_fit_folds
+from ssl_weighting.data.images.pixel_statistics import pixel_statistics
+from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.numbers import rows_not_finite
 from ssl_weighting.data.own import own_dataset
 from ssl_weighting.data.splits import make_splits, with_fewer_tests
@@ -165,6 +167,17 @@ def test_features_of_tables_are_those_of_arrays():
         inputs, problems = one.inputs("train", np.array([3, 1]))
         np.testing.assert_array_equal(inputs, raw.train.inputs[[3, 1]])
         assert problems.tolist() == ["", ""]
+
+
+def test_pictures_of_tables_are_resized_and_measured_as_those_of_arrays(monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr("ssl_weighting.data.images.pixel_statistics._ROWS", 3)
+    for channels in (1, 3):
+        images = rng.integers(0, 256, (7, 6, 4, channels)).astype(np.uint8)
+        table = Computed(images)
+        np.testing.assert_array_equal(resize_images(table, 3), resize_images(images, 3))
+        assert pixel_statistics("own", table) == pixel_statistics("own", images)
+        assert resize_images(table, (6, 4)) is table
 
 
 def test_rows_with_nan_are_found_in_every_block(monkeypatch):
