@@ -24,6 +24,7 @@ from experiments.runs.state import capture, checkpoints_of, restore
 from experiments.runs.stop import Stop
 from experiments.runs.warnings import evaluations
 from ssl_weighting.data.numbers import rows_not_finite
+from ssl_weighting.data.reading import named_errors
 from ssl_weighting.training.solved import SOLVE
 
 _kept = Kept()
@@ -141,6 +142,7 @@ def _resume(run, checkpoints):
     return restore(run, step, state)
 
 
+@named_errors()
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
     trainer, config = run.trainer, run.config
     clock = Clock(log, trainer.step, config.learning_steps)

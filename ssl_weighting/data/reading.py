@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ from ssl_weighting.data import example_table
 from ssl_weighting.data.example_table import ExampleTable, table_of
 
 Reader = Callable[[tf.Tensor], tf.Tensor]
+_failed: list[Exception] = []  # what a table raised last
 
 
 class Constant:
@@ -61,10 +63,33 @@ def reader_of(inputs: np.ndarray | ExampleTable) -> Reader:
 def _asking(table: ExampleTable) -> Reader:
     dtype = tf.as_dtype(table.dtype)
 
+    def gather(ids):
+        try:
+            return table.gather(ids)
+        except Exception as error:
+            _failed[:] = [error]
+            raise
+
     def read(ids):
         ids = tf.convert_to_tensor(ids)
         # Stateless: tf.data makes batches side by side only where no step of theirs has a state.
-        rows = tf.numpy_function(table.gather, [ids], dtype, stateful=False)
+        rows = tf.numpy_function(gather, [ids], dtype, stateful=False)
         return tf.ensure_shape(rows, [*ids.shape[:1], *table.shape[1:]])
 
     return read
+
+
+@contextlib.contextmanager
+def named_errors() -> Iterator[None]:
+    """Raise what a table raised, which names an example, in the place of TensorFlow's error.
+
+    Raises:
+        PictureError, ValueError: an example of a table cannot be read.
+    """
+    _failed.clear()
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if _failed:
+            raise _failed[0] from error
+        raise

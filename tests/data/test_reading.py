@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from ssl_weighting.data import example_table
 from ssl_weighting.data.example_table import ArrayTable, Joined, Taken
-from ssl_weighting.data.reading import reader_of
+from ssl_weighting.data.images.picture import PictureError
+from ssl_weighting.data.reading import named_errors, reader_of
 
 ROOT = Path(__file__).resolve().parents[2]
 IDS = [4, 0, 4, 2]
@@ -88,6 +89,20 @@ def test_rows_that_are_not_there_are_refused():
         read(ids)
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         tf.function(read)(ids)
+
+
+def test_what_a_table_cannot_read_is_named_by_the_table():
+    class Damaged(ArrayTable):
+        def gather(self, rows):
+            raise PictureError("cats/7.png", "damaged since it was packed")
+
+    read = reader_of(Damaged(np.zeros((5, 4), np.uint8)))
+    batches = tf.data.Dataset.from_tensors(tf.constant([1], tf.int64)).map(read)
+    for ask in (lambda: list(batches), lambda: tf.function(read)(tf.constant([1], tf.int64))):
+        with pytest.raises(PictureError, match=r"cats/7\.png must be"), named_errors():
+            ask()
+    with pytest.raises(tf.errors.InvalidArgumentError), named_errors():  # another one stays
+        tf.debugging.assert_equal(1, 2)
 
 
 def test_batches_are_made_side_by_side_and_in_order_under_determinism():

@@ -17,7 +17,7 @@ class Meeting(ArrayTable):
 
     def __init__(self, array):
         super().__init__(array)
-        self._both = threading.Barrier(2, timeout=60)
+        self._both = threading.Barrier(2, timeout=300)
 
     def gather(self, rows):
         self._both.wait()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_weighting.data.copies import digests
+from ssl_weighting.data.copies import row_digests
 from ssl_weighting.data.images.folders import load_folder
 from ssl_weighting.data.images.picture import PictureError
 from ssl_weighting.data.images.picture_folder import PictureFolder
@@ -35,10 +35,7 @@ def read(pictures):
         images[part] = np.concatenate([piece[0] for piece in pieces])
         problems[part] = np.concatenate([piece[1] for piece in pieces])
         contents[part] = np.zeros([size, 32], np.uint8)
-        for row, digest in zip(
-            np.flatnonzero(problems[part] == ""), digests(images[part]), strict=True
-        ):
-            contents[part][row] = np.frombuffer(digest, np.uint8)
+        contents[part][problems[part] == ""] = row_digests(images[part])
     return images, contents, problems
 
 
