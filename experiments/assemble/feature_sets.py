@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_weighting.data.digests import contents
+from ssl_weighting.data.example_table import loaded
 from ssl_weighting.data.examples import RawDataset
 from ssl_weighting.data.images.picture_folder import PictureFolder
 
@@ -161,5 +162,6 @@ def _feature_set(arrays, raw):
 
 
 def _arrays(part, x, labels, names):
-    found = {f"x_{part}": np.ascontiguousarray(x), f"names_{part}": names.astype(str)}
+    names = loaded(names).astype(str)
+    found = {f"x_{part}": np.ascontiguousarray(x), f"names_{part}": names}
     return found if part == "unlabeled" else found | {f"y_{part}": labels}

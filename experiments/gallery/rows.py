@@ -22,6 +22,7 @@ from experiments.runs.record import RunRecord, read_run
 from experiments.runs.run_files import RunError
 from experiments.runs.saved_model import kind_of_run, load_model
 from experiments.runs.saved_model import read_run as read_configuration
+from ssl_weighting.data.example_table import loaded
 from ssl_weighting.data.examples import SPLITS, DataSplits, Examples
 
 SOURCES = ("unlabeled", "labeled", "validation", "test")
@@ -130,7 +131,8 @@ def _parts(splits, with_test) -> tuple[Part, ...]:
         # D's examples usually stand in U too, where they have a weight; V's may be labels.
         new = np.ones(len(examples), bool)
         for part in parts if source != "test" else ():
-            new &= ~np.isin(examples.names.astype(str), part.examples.names.astype(str))
+            names = [loaded(one.names).astype(str) for one in (examples, part.examples)]
+            new &= ~np.isin(*names)
         if new.any():
             parts.append(Part(source, examples.take(new)))
     return tuple(parts)

@@ -167,6 +167,9 @@ def test_features_of_tables_are_those_of_arrays():
         inputs, problems = one.inputs("train", np.array([3, 1]))
         np.testing.assert_array_equal(inputs, raw.train.inputs[[3, 1]])
         assert problems.tolist() == ["", ""]
+        records = {part: {"x": np.zeros((size, 2))} for part, size in one.sizes.items()}
+        names = one.finished(records).arrays["names_train"]
+        assert names.tolist() == raw.train.names.tolist() and names.dtype.kind == "U"
 
 
 def test_pictures_of_tables_are_resized_and_measured_as_those_of_arrays(monkeypatch):
