@@ -17,15 +17,25 @@ from absl import app
 
 from experiments.runs.errors import friendly
 from experiments.runs.machine import machines_of, threads_of
-from ssl_weighting.checkpointing import Checkpoints, read
+from ssl_weighting.checkpointing import TABLES, Checkpoints, read
 
 
 def newest_checkpoint(folder: Path) -> tuple[int, dict[str, np.ndarray]]:
-    """Return (step, state) of the newest checkpoint of a run folder.
+    """Return (step, state) of the newest checkpoint of a run folder, all of it in memory.
 
     Raises:
         FileNotFoundError: the folder holds none.
     """
+    step, state = _newest(folder)
+    return step, _in_memory(state)
+
+
+def _in_memory(state):
+    arrays = {name: value for name, value in state.items() if name != TABLES}
+    return arrays | (state[TABLES].whole() if TABLES in state else {})
+
+
+def _newest(folder):
     paths = Checkpoints(folder / "checkpoints", {}).paths()
     if not paths:
         raise FileNotFoundError(f"{folder} must be a run folder. Received: no checkpoint in it.")
@@ -43,6 +53,20 @@ def compare_states(a: dict, b: dict) -> list[str]:
         elif x.tobytes() != y.tobytes():
             found.append(f"{name}: {_differing(x, y)} of {x.size} entries differ")
     return found
+
+
+def compare_checkpoints(a: dict, b: dict) -> list[str]:
+    """Return what `compare_states` returns, of tables in chunks without having them in memory."""
+    tables = [state.get(TABLES) for state in (a, b)]
+    if None in tables or tables[0].saved[:3] != tables[1].saved[:3]:
+        return compare_states(_in_memory(a), _in_memory(b))
+    counts = dict.fromkeys(tables[0].saved.columns, 0)
+    for (_, x), (_, y) in zip(*(table.blocks() for table in tables), strict=True):
+        for name in counts:
+            counts[name] += _differing(x[name], y[name])
+    found = compare_states(*({k: v for k, v in s.items() if k != TABLES} for s in (a, b)))
+    size = tables[0].saved.rows
+    return found + [f"{k}: {n} of {size} entries differ" for k, n in counts.items() if n]
 
 
 def _differing(x, y):
@@ -99,11 +123,11 @@ def differences(a: Path, b: Path) -> list[str]:
 
     Of different bits a different CPU is named as what may be behind them.
     """
-    (step_a, state_a), (step_b, state_b) = newest_checkpoint(a), newest_checkpoint(b)
+    (step_a, state_a), (step_b, state_b) = _newest(a), _newest(b)
     for state in (state_a, state_b):  # older runs have none, and the file itself is compared
         state.pop("metrics_sha256", None)
     found = [] if step_a == step_b else [f"step: {step_a} against {step_b}"]
-    found += compare_states(state_a, state_b)
+    found += compare_checkpoints(state_a, state_b)
     found += compare_metrics(a / "metrics.jsonl", b / "metrics.jsonl")
     found += compare_weights(a / "example_weights.parquet", b / "example_weights.parquet")
     return compare_threads(a, b) + (compare_cpus(a, b) if found else []) + found

@@ -8,7 +8,8 @@ Examples are ranked by their mean influence (Eq. 6) a visit, the most harmful fi
 source (unlabeled, or labeled and validation where the example is in those sets too), λ, visits,
 mean influence and its standard error, pseudo-label and true label, confidence, loss, and `suspect`:
 harmful beyond two standard errors over three visits or more. --worst, --best and --below choose
-among the visited examples that are not labeled. Does not import TensorFlow.
+among the visited examples that are not labeled; --worst and --best read the run's table in blocks
+and need no memory for all of U. Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -45,20 +46,20 @@ def main(argv: list[str]) -> None:
     with friendly():
         choice = asked_for(argv, flags.FLAGS)
         values = flags.FLAGS
-        ranking = export.read_ranking(Path(values.run))
-        rows = export.chosen(ranking, choice)
-        columns = export.table(ranking, rows, values.format)
+        ranking = export.read_ranking(Path(values.run), choice)
+        columns = export.table(ranking, values.format)
         kept = None
         if values.keep_list:
-            kept = export.write_keep_list(Path(values.keep_list), ranking, rows)
+            kept = export.write_keep_list(Path(values.keep_list), ranking)
         write_columns(values.out, columns)
     for remark in export.remarks(ranking):
         print(remark)
-    if len(rows) < choice.count:
-        print(f"There are no more than {len(rows):,} on that side.")
+    count = len(columns["id"])
+    if count < choice.count:
+        print(f"There are no more than {count:,} on that side.")
     if kept is not None:
         print(f"{kept:,} names remain: {values.keep_list}")
-    print(f"{len(rows):,} of {len(ranking.weights['id']):,} examples: {values.out}")
+    print(f"{count:,} of {ranking.overview.total:,} examples: {values.out}")
 
 
 def asked_for(argv: list[str], values: flags.FlagValues) -> export.Choice:

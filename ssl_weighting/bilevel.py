@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.algorithms.anchored import Anchored
@@ -217,6 +218,14 @@ class BilevelTrainer:
             measured.report["halves_spearman"] = agreement
         return measured
 
+    def met(self) -> np.ndarray | None:
+        """Return ids, rising, of all theta-steps whose scores wait for the next Lambda-step.
+
+        None: not known without a look at all scores; or these are no more than the ids.
+        """
+        since, made = int(self.scores.since.numpy()), getattr(self.source, "met", None)
+        return made(since, self.step) if made and 0 <= since <= self.step else None
+
     def _before_theta_step(self):
         """As Alg. 1 has it: the theta-step that follows sees the new weights."""
         measured = self.measure()
@@ -266,7 +275,10 @@ class BilevelTrainer:
         return batch, self.validation_at(k)
 
     def _apply(self, measured):
-        self._lambda_step.apply(measured, self.scores)  # line 12
+        met = self.met() if self.scores else None
+        self._lambda_step.apply(measured, self.scores, met)  # line 12
+        if self.scores and not measured.report["skipped"]:
+            self.scores.since.assign(self.step)
         self.lambda_steps += 1
 
 

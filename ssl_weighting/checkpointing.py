@@ -2,7 +2,8 @@
 
 A checkpoint is one uncompressed .npz file: every array of the training state by name, and a JSON
 manifest that holds the step, the run's fingerprint and a SHA-256 of each array. Nothing in it is
-executed when it is read (no pickle).
+executed when it is read (no pickle). A table of very many rows lies beside it, in chunks that the
+checkpoints of a run share (`row_chunks`); the file has the rows that differ from them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ import numpy as np
 
 from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.numbers import check_whole
+from ssl_weighting.data.row_chunks import ChunkFolder, Stored, Tables, saved_from
 
 MANIFEST = "manifest"
+TABLES = "tables"  # of a state: what lies in chunks
+CHUNKS = "chunks"  # their folder, beside the files
+_DELTA = "delta/"
 _NAME = re.compile(r"ckpt-(\d{9})\.npz")
 _RESERVED = frozenset({MANIFEST, "file", "allow_pickle"})  # the last two: arguments of np.savez
+_State = dict[str, np.ndarray | Tables | Stored]
 
 
 class MismatchError(ValueError):
@@ -58,27 +64,53 @@ class Checkpoints:
         self.fingerprint = json.loads(json.dumps(fingerprint))
         self.defaults = json.loads(json.dumps(defaults or {}))
 
-    def save(self, step: int, state: dict[str, np.ndarray]) -> Path:
+    def save(self, step: int, state: _State) -> Path:
         """Write `state` as of `step`; an interrupted or failed write leaves the old files intact.
+
+        Args:
+            step: theta-steps taken.
+            state: arrays by name; under the name `TABLES` a `Tables`, if there is one.
 
         Raises:
             OSError: the disk is full or not writable; names the file and the bytes needed.
             ValueError: an array of Python objects, or a name that the file format keeps for itself.
         """
-        arrays = {name: np.asarray(value) for name, value in state.items()}
+        tables = state.get(TABLES)
+        arrays = {name: np.asarray(value) for name, value in state.items() if name != TABLES}
         _check_state(arrays)
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob("ckpt-*.partial"):  # of a process that was killed
             leftover.unlink(missing_ok=True)
-        path = self.folder / f"ckpt-{step:09d}.npz"
-        self._write(path, step, arrays)
+        path, more, saved = self.folder / f"ckpt-{step:09d}.npz", {}, None
+        if tables:
+            register = tables.register
+            saved = ChunkFolder(self.folder / CHUNKS).save(
+                tables.rows, tables.columns, tables.changed, register.since
+            )
+            arrays |= {f"{_DELTA}{key}": values for key, values in saved.delta.items()}
+            more = {TABLES: saved.described()}
+        self._write(path, step, arrays, more)
+        if tables:
+            register.clear(saved)
         for old in self.paths()[: -self.keep]:
             old.unlink(missing_ok=True)
+        self._forget_chunks()
         return path
 
-    def _write(self, path, step, arrays):
+    def _forget_chunks(self):
+        """Delete the chunks of checkpoints that are gone."""
+        if not (self.folder / CHUNKS).is_dir():
+            return
+        try:
+            manifests = [_manifest(path) for path in self.paths()]
+            used = {file for m in manifests for file, _ in m.get(TABLES, {}).get("chunks", ())}
+        except DAMAGE:
+            return  # of a file that cannot be read it is not known which are its
+        ChunkFolder(self.folder / CHUNKS).keep(used)
+
+    def _write(self, path, step, arrays, more):
         hashes = {name: _digest(value) for name, value in arrays.items()}
-        manifest = {"step": step, "fingerprint": self.fingerprint, "sha256": hashes}
+        manifest = {"step": step, "fingerprint": self.fingerprint, "sha256": hashes} | more
         text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
         temporary = path.with_suffix(".partial")
         try:
@@ -102,11 +134,12 @@ class Checkpoints:
             return []
         return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
 
-    def restore(self) -> tuple[int, dict[str, np.ndarray], list[str]] | None:
+    def restore(self) -> tuple[int, _State, list[str]] | None:
         """Read the newest checkpoint that is intact.
 
         Returns:
             (step, state, complaints about newer files that were not); None if there is no file.
+            What was saved as a `Tables` is a `Stored`.
 
         Raises:
             MismatchError: the newest intact checkpoint is another run's; names each difference.
@@ -145,11 +178,16 @@ class Checkpoints:
             )
 
 
-def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """Return (manifest, state) of one file, verified.
+def _manifest(path):
+    with np.load(path, allow_pickle=False) as file:
+        return json.loads(file[MANIFEST].tobytes().decode())
+
+
+def read(path: Path) -> tuple[dict, _State]:
+    """Return (manifest, state) of one file, verified, its chunks too.
 
     Raises:
-        CorruptError: not a checkpoint, cut short, or an array that fails its SHA-256.
+        CorruptError: not a checkpoint, cut short, or an array or a chunk that fails its SHA-256.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -166,7 +204,21 @@ def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     )
     if bad:
         raise CorruptError(f"{path} is corrupt (SHA-256 differs for {', '.join(bad[:5])}).")
+    if TABLES in manifest:
+        state[TABLES] = _stored(path, manifest[TABLES], state)
     return manifest, state
+
+
+def _stored(path, described, state):
+    names = [name for name in state if name.startswith(_DELTA)]
+    delta = {name.removeprefix(_DELTA): state.pop(name) for name in names}
+    folder = ChunkFolder(path.parent / CHUNKS)
+    try:
+        saved = saved_from(described, delta)
+        folder.check(saved)
+    except DAMAGE as error:
+        raise CorruptError(f"{path} is corrupt ({error}).") from error
+    return Stored(folder, saved)
 
 
 def _check_state(arrays):

@@ -107,7 +107,9 @@ class CrossFitTrainer:
         if heard:
             gradients = [m.lam_gradient / len(heard) for m in heard]
             ids = tf.concat([m.ids for m in heard], 0)
-            self._update(*self.store.checked(ids, tf.concat(gradients, 0)))
+            rows, gradient = self.store.checked(ids, tf.concat(gradients, 0))
+            self._update(rows, gradient)
+            self.store.note(rows)
         self.lambda_steps += 1
         report = _means([m.report for m in found])
         solves = dict.fromkeys(m.report["solve"] for m in found)

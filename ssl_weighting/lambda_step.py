@@ -119,12 +119,18 @@ class LambdaStep:
         report |= {key: float(m[key]) for key in keys if key in m}
         return Measured(m["ids"], m["lam_gradient"], report, m["val_direction"])
 
-    def apply(self, measured: Measured, scores: StaleScores | None = None) -> None:
+    def apply(
+        self,
+        measured: Measured,
+        scores: StaleScores | None = None,
+        met: np.ndarray | None = None,
+    ) -> None:
         """Move the weights, unless the method found no solution.
 
         Args:
             measured: from `measure`; its report gains what `scores` has to say.
             scores: gathered since the last Lambda-step; they move the weights too.
+            met: as in `StaleScores.refresh`.
 
         Raises:
             NonFiniteError: the measurement, or a score since the last one, is not finite.
@@ -134,22 +140,23 @@ class LambdaStep:
         if measured.report["skipped"]:
             return
         if scores:
-            scores.refuse_non_finite()
+            scores.refuse_non_finite(met)
+            met = None if met is None else tf.constant(met, tf.int64)
         checked = self.store.checked(measured.ids, measured.lam_gradient)
-        stale = self._apply(*checked, measured.val_direction, scores)
+        stale = self._apply(*checked, measured.val_direction, scores, met)
+        self.store.note(stale["ids"])
         if scores:
             correlation = rank_correlation(stale["stale"], stale["fresh"])
-            scored = int(stale["scored"])
+            scored = len(stale["ids"])
             measured.report.update(scored=scored, stale_fresh_spearman=correlation)
 
-    def _apply_fn(self, ids, gradient, direction, scores):
+    def _apply_fn(self, ids, gradient, direction, scores, met):
         if not scores:
             self.store.update(ids, gradient)
-            return {}
-        gathered = scores.refresh(ids, gradient, direction)
+            return {"ids": ids}
+        gathered = scores.refresh(ids, gradient, direction, met)
         self.store.update(gathered["ids"], gathered["gradient"])
-        pair = {name: gathered[name] for name in ("stale", "fresh")}
-        return pair | {"scored": tf.size(gathered["ids"])}
+        return {name: gathered[name] for name in ("ids", "stale", "fresh")}
 
     def _measure_fn(self, labeled, unlabeled, validation, step, history):
         inputs = []

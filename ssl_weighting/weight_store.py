@@ -9,16 +9,22 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.checks import FLOAT32_MAX, check_number, finite, require_ids
+from ssl_weighting.data.row_chunks import Changed
 from ssl_weighting.madam import MAdam
 from ssl_weighting.structs import sum_by_id
+from ssl_weighting.weight_sample import WeightSample
 
 MODES = ("zero", "fixed", "single", "per_example", "shuffled", "random", "confidence")
 LEARNED = ("single", "per_example", "shuffled", "random")
 FEWEST = 3  # visits of an example that may be called a suspect
+_FIRST_MOMENTS = ("lam_m", "lam_momentum")  # of M-Adam and of Adam
 
 
 class WeightStore:
     """Holds Lambda, its optimizer and what is known of the influence of every id.
+
+    With M-Adam, or SGD without momentum, time and memory of an update do not depend on |U|. Visits
+    are counted in float32, exact up to 2^24 of an example: GPUs gather no integers of 32 bits.
 
     Modes (what the objective multiplies the unlabeled terms of example u with):
         zero: 0. fixed: the initial value. single: one learned weight for all (Fig. 4 left), moved
@@ -37,6 +43,10 @@ class WeightStore:
         optimizer: Keras optimizer for Lambda; None where nothing is learned.
         lambda_init: float. lambda_max: float; weights stay in [0, lambda_max] after every update.
         seed: int, of the two permuting controls.
+
+    Attributes:
+        sample: `WeightSample`, what logs look at. changed: `Changed`, the ids that were written
+            since the last checkpoint. Both know what `note` was told.
 
     Raises:
         ValueError: unknown mode, empty U, a range that excludes `lambda_init`, no optimizer, or one
@@ -60,25 +70,25 @@ class WeightStore:
         size = 1 if mode == "single" else num_unlabeled
         value = 0.0 if mode == "zero" else lambda_init
         self.lam = keras.Variable(tf.fill([size], value), name="lam", dtype="float32")
-        self.last_influence = keras.Variable(
-            tf.fill([num_unlabeled], float("nan")), name="last_influence", trainable=False
-        )
-        self.visits = keras.Variable(
-            tf.zeros([num_unlabeled], "int32"), name="visits", dtype="int32"
-        )
+        if self.learns:
+            optimizer.build([self.lam])  # its float64 first, while there is most room
+
+        def table(name, value=0.0):  # each of a tensor of its own: one that is shared is copied
+            filled = tf.fill([num_unlabeled], value)
+            return keras.Variable(filled, name=name, dtype="float32", trainable=False)
+
+        self.last_influence = table("last_influence", float("nan"))
+        self.visits = table("visits")
         # Of all visits of an id, NaN where some were not recorded: the mean of its influences, and
         # the root of the sum of their squared deviations, which float32 holds where the sum is not.
-        nothing = tf.zeros([num_unlabeled])
-        self.influence_mean = keras.Variable(nothing, name="influence_mean", trainable=False)
-        self.influence_deviation = keras.Variable(
-            nothing, name="influence_deviation", trainable=False
-        )
+        self.influence_mean = table("influence_mean")
+        self.influence_deviation = table("influence_deviation")
+        self.sample = WeightSample(num_unlabeled, self._lam_of, lambda ids: _read(self.visits, ids))
+        self.changed = Changed(num_unlabeled)
         if mode == "shuffled":
             # A variable, so that it is no constant of a compiled function.
             dealt = np.random.default_rng(seed).permutation(num_unlabeled)
             self.permutation = tf.Variable(dealt, trainable=False)
-        if self.learns:
-            optimizer.build([self.lam])
 
     def frozen(self) -> WeightStore:
         """Return this Lambda, the same variables and controls, for a trainer that only reads it."""
@@ -121,7 +131,7 @@ class WeightStore:
     def update(self, ids: tf.Tensor, lam_gradient: tf.Tensor) -> None:
         """Take one optimizer step on the weights of `ids`, then put them back into range.
 
-        An empty batch moves nothing.
+        An empty batch moves nothing. `note` must be told of it afterwards.
 
         Args:
             ids: [K] int64; gradients of an id that stands there twice are summed, as one visit.
@@ -136,7 +146,7 @@ class WeightStore:
             return
         rate = finite("`learning_rate`", tf.reshape(self.optimizer.learning_rate, [1]))
         masked = getattr(self.optimizer, "mask", "") == "nonzero"
-        moved = tf.cast(g != 0, tf.int32) if masked else tf.ones_like(rows, tf.int32)
+        moved = tf.cast(g != 0, tf.float32) if masked else tf.ones_like(rows, tf.float32)
         lam_rows, lam_g = rows, g
         if self.mode == "single":
             some = tf.minimum(tf.size(rows), 1)  # the mean of nothing is NaN
@@ -180,6 +190,17 @@ class WeightStore:
             slot.scatter_update(tf.IndexedSlices(value, rows))
         self.visits.value.scatter_update(tf.IndexedSlices(visits, rows))
 
+    def note(self, ids: np.ndarray | tf.Tensor | None) -> None:
+        """Take note, for logs and checkpoints, that `update` was called on `ids`, [k] integers.
+
+        None: anything may have been written.
+        """
+        ids = None if ids is None else np.asarray(ids, np.int64)
+        alone = self._moves_rows_alone()
+        self.sample.renew(ids, "visits")
+        self.sample.renew(ids if alone and self.mode != "single" else None, "lam")
+        self.changed.add(ids if alone else None)
+
     def influence_per_visit(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean influence a visit of every id and its standard error, [|U|] float64 each.
 
@@ -187,24 +208,48 @@ class WeightStore:
         weight, so that the scores of one update count once. NaN is what is not known: the mean
         below one visit, the error below two, both where earlier visits were not recorded.
         """
-        n = self.visits.numpy().astype(np.float64)
-        mean, deviation = (
-            x.numpy().astype(np.float64) for x in (self.influence_mean, self.influence_deviation)
-        )
-        error = deviation / np.sqrt(np.maximum(n * (n - 1), 1))
-        return np.where(n > 0, mean, np.nan), np.where(n > 1, error, np.nan)
+        kept = self.visits, self.influence_mean, self.influence_deviation
+        return _per_visit(*(x.numpy() for x in kept))
 
     def suspects(self) -> np.ndarray:
         """Return which examples harm for all we know, [|U|] bool.
 
         They were visited `FEWEST` times, and even two errors leave their mean influence positive.
         """
-        mean, error = self.influence_per_visit()
-        return (mean - 2 * error > 0) & (self.visits.numpy() >= FEWEST)
+        return _are_suspects(*self.influence_per_visit(), self.visits.numpy())
+
+    def block(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return what is known of the ids `start`..`stop` - 1, a column [stop - start] each.
+
+        Returns:
+            lam, visits (int32), last_influence; influence_mean, influence_error and suspect as
+            `influence_per_visit` and `suspects` have them; influence, float64: the decayed sum of
+            influences, which is the optimizer's first moment, or the last one where it has none.
+        """
+        ids = np.arange(start, stop)
+        kept = (self.visits, self.influence_mean, self.influence_deviation, self.last_influence)
+        visits, mean, deviation, last = (_read(x, ids) for x in kept)
+        moments = (v for v in self.variables if v.path.endswith(_FIRST_MOMENTS))
+        first = next(moments, None)
+        mean, error = _per_visit(visits, mean, deviation)
+        return {
+            "lam": self._lam_of(ids),
+            "visits": visits.astype(np.int32),
+            "last_influence": last,
+            "influence_mean": mean,
+            "influence_error": error,
+            "suspect": _are_suspects(mean, error, visits),
+            "influence": (last if first is None else self._rows_of(first, ids)).astype(np.float64),
+        }
 
     def table(self) -> tf.Tensor:
         """Return the learned weight of every id, [|U|] float32 (before any control permutes it)."""
         return tf.broadcast_to(self.lam.value, [self.num_unlabeled])
+
+    @property
+    def tables(self) -> list[keras.Variable]:
+        """The variables of a row for each id; in mode single some have one row for all."""
+        return [v for v in self.variables if tuple(v.shape) == (self.num_unlabeled,)]
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -215,6 +260,20 @@ class WeightStore:
         own = [self.lam, self.visits, self.last_influence]
         own += list(self.optimizer.variables) if self.learns else []
         return [*own, self.influence_mean, self.influence_deviation]
+
+    def _moves_rows_alone(self):
+        """Whether the optimizer leaves the rows alone that an update does not name."""
+        o = self.optimizer
+        if isinstance(o, MAdam):
+            return True
+        return isinstance(o, keras.optimizers.SGD) and not (o.momentum or o.weight_decay)
+
+    def _lam_of(self, ids):
+        return self._rows_of(self.lam, ids)
+
+    def _rows_of(self, variable, ids):
+        one = variable.shape[0] == 1
+        return np.broadcast_to(variable.numpy(), ids.shape) if one else _read(variable, ids)
 
     def _place(self, ids, draw):
         if self.mode == "single":
@@ -254,3 +313,18 @@ def _check(num_unlabeled, mode, optimizer, lambda_init, lambda_max, seed):
         raise ValueError(f"`optimizer` must be given for mode {mode!r}. Received: optimizer=None")
     if mode in LEARNED:  # Keras's own take any; of a schedule it is the first
         check_number("learning_rate", float(tf.convert_to_tensor(optimizer.learning_rate)))
+
+
+def _read(variable, rows):
+    """Return the values of some rows; nothing else of the table is read."""
+    return tf.gather(variable.value, rows).numpy()
+
+
+def _per_visit(visits, mean, deviation):
+    n, mean, deviation = (x.astype(np.float64) for x in (visits, mean, deviation))
+    error = deviation / np.sqrt(np.maximum(n * (n - 1), 1))
+    return np.where(n > 0, mean, np.nan), np.where(n > 1, error, np.nan)
+
+
+def _are_suspects(mean, error, visits):
+    return (mean - 2 * error > 0) & (visits >= FEWEST)

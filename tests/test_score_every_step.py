@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from tiny import NUM_UNLABELED, TinySource, make_trainer, run
+from trainer_states import restore, snapshot
 
 from ssl_weighting.bilevel import BilevelSettings
 from ssl_weighting.influence import lam_gradient
@@ -195,3 +196,81 @@ def test_scores_that_are_not_finite_stop_a_run_and_leave_everything_alone():
 def test_whole_runs_move_weights():
     trainer = run(trainer_with(), 13)
     assert (trainer.store.table().numpy() != 1).sum() == NUM_UNLABELED
+
+
+class Known(Doubled):
+    """Tells which ids its batches have, and counts how often it is asked."""
+
+    def __init__(self, asked, offset=0):
+        super().__init__(offset=offset)
+        self.asked = asked
+
+    def met(self, first, until):
+        self.asked.append((first, until))
+        batches = [self.at(step)[1].ids.numpy() for step in range(first, until)]
+        return np.unique(np.concatenate(batches)) if batches else np.zeros(0, np.int64)
+
+
+@pytest.mark.parametrize("stale_w", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_looking_at_what_was_met_gives_the_bits_of_looking_at_all(stale_w):
+    """Over a Λ-step that was skipped and a trainer that goes on from the state of another."""
+    settings = BilevelSettings(inner_steps=3, score_every_step=True, stale_w=stale_w)
+    found = []
+    for known in (True, False):
+        asked = []
+
+        def made(known=known, asked=asked):
+            trainer = make_trainer(settings=settings)
+            trainer.source = trainer.theta.source = Known(asked) if known else Doubled()
+            trainer.lambda_source = Doubled(offset=7)
+            return trainer
+
+        trainer = run(made(), 10)
+        apply = trainer._lambda_step.apply
+
+        def skipped(measured, *others, apply=apply):
+            measured.report["skipped"] = True
+            apply(measured, *others)
+
+        trainer._lambda_step.apply = skipped
+        run(trainer, 13)
+        trainer._lambda_step.apply = apply
+        saved = snapshot(run(trainer, 17))
+        if known:  # two Λ-steps lie in one look where the first was skipped
+            assert any(until - first == 6 for first, until in asked)
+            assert (trainer.scores.since.numpy() > 0) and trainer.met() is not None
+            restore(trainer := made(), saved)
+        run(trainer, 25)
+        state, _ = snapshot(trainer)
+        found.append([values.tobytes() for values in state])
+    assert found[0] == found[1]
+
+
+def test_without_the_steps_since_when_all_is_looked_at_once():
+    asked = []
+    trainer = trainer_with()
+    trainer.source = trainer.theta.source = Known(asked)
+    run(trainer, 7)
+    trainer.scores.since.assign(-1)  # of a checkpoint of before
+    asked.clear()
+    run(trainer, 13)
+    assert asked == [(9, 12)]
+    trainer.scores.since.assign(99)  # of steps that were not taken
+    assert trainer.met() is None
+
+
+def test_a_refresh_clears_what_was_met_and_refuses_what_is_not_finite_there():
+    scores = StaleScores(9, 2)
+    scores.ready.assign(1)
+    scores._gather(tf.constant([3, 8, 3], tf.int64), tf.constant([1.0, 2, 3]), scores.ready.value)
+    met = np.array([1, 3, 8])
+    scores.refuse_non_finite(met)
+    ids, fresh = tf.constant([5], tf.int64), tf.constant([7.0])
+    found = scores.refresh(ids, fresh, tf.zeros([2]), tf.constant(met))
+    assert found["ids"].numpy().tolist() == [3, 5, 8]
+    assert found["gradient"].numpy().tolist() == [4, 7, 2]
+    assert not scores.total.numpy().any() and not scores.count.numpy().any()
+    scores._gather(ids, tf.constant([np.inf]), scores.ready.value)
+    scores.refuse_non_finite(met)
+    with pytest.raises(NonFiniteError):
+        scores.refuse_non_finite(np.array([5]))

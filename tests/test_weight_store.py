@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.benchmarks.memory import peak_of_child_mb
+from ssl_weighting import weight_sample
+from ssl_weighting.data import row_chunks
+from ssl_weighting.data.row_chunks import ChunkFolder, Column, Stored
 from ssl_weighting.madam import LambdaAdam, MAdam
 from ssl_weighting.weight_store import LEARNED, MODES, WeightStore
 
@@ -195,3 +199,96 @@ def test_all_optimizers_step_against_the_gradient_in_a_compiled_function(optimiz
 def test_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         WeightStore(**{"num_unlabeled": 5, "mode": "per_example", "optimizer": MAdam()} | options)
+
+
+OPTIMIZERS = {
+    "madam": lambda: MAdam(0.1),
+    "adam": lambda: LambdaAdam(0.1),
+    "sgd": lambda: keras.optimizers.SGD(0.1),
+    "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "keras": lambda: keras.optimizers.RMSprop(0.1),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("mode", LEARNED)
+def test_what_is_noted_is_all_that_moved(tmp_path, monkeypatch, optimizer, mode):
+    """A sample that is renewed, and a table that is saved by its changes, are those of all."""
+    monkeypatch.setattr(weight_sample, "SAMPLE", 7)
+    monkeypatch.setattr(row_chunks, "CHUNK", 16)
+    s, rng = WeightStore(60, mode, OPTIMIZERS[optimizer]()), np.random.default_rng(0)
+    columns = tuple(
+        Column(f"{k}", str(v.dtype), lambda rows, v=v: v.numpy()[rows])
+        for k, v in enumerate(s.tables)
+    )
+    assert len(columns) >= (4 if mode == "single" else 5)
+    folder, partial = ChunkFolder(tmp_path), []
+    for k in range(6):
+        for _ in range(k % 3):
+            ids = tf.constant(rng.integers(0, 60, 4))
+            s.update(ids, tf.constant(rng.normal(size=4).astype("f")))
+            s.note(ids)
+        np.testing.assert_array_equal(s.sample.lam, s.table().numpy()[s.sample.ids])
+        np.testing.assert_array_equal(s.sample.visits, s.visits.numpy()[s.sample.ids])
+        partial.append(not s.changed.all)
+        saved = folder.save(60, columns, s.changed.rows(), s.changed.since)
+        s.changed.clear(saved)
+        for key, values in Stored(folder, saved).whole().items():
+            assert values.tobytes() == s.tables[int(key)].numpy().tobytes(), s.tables[int(key)].path
+    alone = optimizer in ("madam", "sgd")
+    assert partial == [False, alone, alone, True, alone, alone]
+
+
+def test_a_frozen_store_has_the_sample_of_what_learns(monkeypatch):
+    monkeypatch.setattr(weight_sample, "SAMPLE", 3)
+    s = store()
+    frozen = s.frozen()
+    assert frozen.sample.lam.tolist() == [1, 1, 1]
+    s.update(tf.constant([2, 3]), tf.constant([1.0, 1.0]))
+    s.note(tf.constant([2, 3]))
+    assert frozen.sample.lam.tolist() == [1, 0.75, 1] == s.sample.lam.tolist()
+
+
+@pytest.mark.parametrize("mode", ["per_example", "single", "fixed"])
+def test_a_block_is_what_the_whole_says(mode):
+    s = store(mode, 9)
+    for ids in ([1, 2, 5], [2, 5, 8], [5, 2, 0]) if mode in LEARNED else ():
+        s.update(tf.constant(ids), tf.constant([0.5, -0.25, 2.0]))
+    mean, error = s.influence_per_visit()
+    moment = s.optimizer.slots[0][0].numpy() if mode in LEARNED else s.last_influence.numpy()
+    whole = {
+        "lam": s.table().numpy(), "visits": s.visits.numpy().astype("i4"),
+        "last_influence": s.last_influence.numpy(), "influence_mean": mean,
+        "influence_error": error, "suspect": s.suspects(),
+        "influence": np.broadcast_to(moment, [9]).astype("f8"),
+    }  # fmt: skip
+    for start, stop in ((0, 9), (2, 6), (8, 9)):
+        block = s.block(start, stop)
+        assert block.keys() == whole.keys()
+        for name, values in whole.items():
+            assert block[name].dtype == values.dtype
+            np.testing.assert_array_equal(block[name], values[start:stop])
+
+
+def weights_of(size):
+    """What a process of its own builds and moves, to see how much memory it takes."""
+    made = []
+
+    def work(count):
+        s = WeightStore(count, "per_example", MAdam(0.1))
+        ids = tf.constant(np.arange(448) * (count // 448))
+        update = tf.function(s.update)
+        for _ in range(2):
+            update(ids, tf.ones([448]))
+            s.note(ids)
+            s.sample.lam.mean()
+        made.append(s)
+
+    return (lambda: work(1000)), (lambda: work(size))
+
+
+@pytest.mark.slow
+def test_ten_million_weights_take_36_bytes_each_and_no_more_on_the_way():
+    peak = peak_of_child_mb("test_weight_store:weights_of", {"size": 10**7})
+    assert peak is not None
+    assert 350 < peak < 36 * 10 * 1.3 + 60

@@ -114,6 +114,7 @@ def _move_into(run, fresh):
     run.trainer.step = run.trainer.lambda_steps = 0
     for old, new in zip(_variables(run).values(), _variables(fresh).values(), strict=True):
         old.assign(new)
+    run.trainer.store.note(None)
     run.trainer.store.take_controls_of(fresh.trainer.store)
     for old, new in zip(_trainers(run), _trainers(fresh), strict=True):
         old.theta.forget()

@@ -26,7 +26,7 @@ class Board:
         self._write(step, lambda: [tf.summary.scalar(f"{kind}/{k}", v) for k, v in values.items()])
 
     def histogram(self, step: int, weights) -> None:
-        """Write the distribution of lambda [|U|]."""
+        """Write the distribution of lambda, of all or of some examples."""
         self._write(step, lambda: tf.summary.histogram("lambda/weights", weights))
 
     def close(self) -> None:

@@ -1,11 +1,14 @@
-"""What a run logs beside its theta-steps: each Lambda-step, and errors and Lambda now and then."""
+"""What a run logs beside its theta-steps: each Lambda-step, and errors and Lambda now and then.
+
+Of a large U what is logged of Lambda is that of `WeightStore.sample`.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from experiments.assemble.run import Run
-from experiments.runs import results
+from experiments.runs import example_blocks
 from experiments.runs.lambda_history import LambdaHistory
 from experiments.runs.log import RunLog
 from experiments.runs.metrics import BEFORE_REFIT
@@ -22,7 +25,7 @@ ADVICE = {
 
 def log_lambda(run: Run, log: RunLog, event: Event) -> None:
     """Write the line of a Lambda-step; print one too where it found no solution."""
-    report = event.report | results.weight_statistics(run.trainer.store)
+    report = event.report | example_blocks.weight_statistics(run.trainer.store)
     log.write("lambda", event.step, **report)
     if report["skipped"]:
         print(
@@ -50,7 +53,7 @@ def evaluate(run: Run, log: RunLog, history: LambdaHistory | None) -> None:
     test_error, test_loss = evaluator.error_and_loss(splits.test)
     validation_error, validation_loss = now.validate()
     _check_finite(run.trainer.step, test=test_loss, validation=validation_loss)
-    table = run.trainer.store.table().numpy()
+    lam = run.trainer.store.sample.lam
     # A refit moves no λ, and what learned them is not what the run leaves behind.
     refits = run.learning is not None and now is run
     log.write(
@@ -62,11 +65,11 @@ def evaluate(run: Run, log: RunLog, history: LambdaHistory | None) -> None:
         validation_loss=validation_loss,
         **_raw_error(now, run.trainer.step, test_error),
         **_single_errors(now),
-        **({} if refits else {"lam_histogram": lam_histogram(table)}),
+        **({} if refits else {"lam_histogram": lam_histogram(lam)}),
     )
-    log.histogram(run.trainer.step, table)
+    log.histogram(run.trainer.step, lam)
     if history is not None:
-        history.take(run.trainer.step, table)
+        history.take(run.trainer.step, lam)
 
 
 def _raw_error(run, step, test_error):
@@ -95,7 +98,7 @@ def _check_finite(step, **losses):
         )
 
 
-def lam_histogram(table, bins: int = 40) -> dict:
+def lam_histogram(lam: np.ndarray, bins: int = 40) -> dict:
     """Return {"edges": [bins + 1], "counts": [bins]} over the range that lambda spans."""
-    counts, edges = np.histogram(table.astype(np.float64), bins=bins)
+    counts, edges = np.histogram(lam.astype(np.float64), bins=bins)
     return {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]}

@@ -44,7 +44,9 @@ def title_of(weights: Arrays, side: str) -> str:
     return _TITLES[has_influences(weights)][side]
 
 
-def ranked(weights: Arrays, lambda_init: float, side: str) -> np.ndarray:
+def ranked(
+    weights: Arrays, lambda_init: float, side: str, by_influence: bool | None = None
+) -> np.ndarray:
     """Return the rows of the `scored` examples of one side, the most extreme first.
 
     By mean influence a visit; the harmful are the side "down". A run that recorded none is ranked
@@ -55,9 +57,10 @@ def ranked(weights: Arrays, lambda_init: float, side: str) -> np.ndarray:
         weights: as in `scored`.
         lambda_init: λ that all began with.
         side: one of `SIDES`.
+        by_influence: whether the run recorded them; None: as `weights` say.
     """
     sign = 1 if side == "down" else -1
-    if has_influences(weights):
+    if has_influences(weights) if by_influence is None else by_influence:
         influence = sign * weights["influence_mean"]
         rows = np.flatnonzero(scored(weights) & (influence > 0))
         return rows[np.argsort(-influence[rows], kind="stable")]
@@ -65,6 +68,41 @@ def ranked(weights: Arrays, lambda_init: float, side: str) -> np.ndarray:
     rows = np.flatnonzero(scored(weights) & moved)
     influence = weights["influence"][rows] if "influence" in weights else np.zeros(len(rows))
     return rows[np.lexsort((-sign * influence, sign * weights["lam"][rows]))]
+
+
+class Extremes:
+    """The first of what `ranked` returns of a whole U, found in one pass over its blocks.
+
+    Args:
+        lambda_init, side: as of `ranked`.
+        count: how many.
+    """
+
+    columns = ("visits", "labeled", "lam", "influence", "influence_mean")  # that are looked at
+
+    def __init__(self, lambda_init: float, side: str, count: int):
+        self.lambda_init, self.side, self.count = lambda_init, side, count
+        self.rows_seen, self.recorded = 0, False
+        # Whether influences were recorded is known at the end alone.
+        self._best: dict[bool, dict[str, np.ndarray]] = {}
+
+    def add(self, block: Arrays) -> None:
+        """Take in the next block, `columns` of it and others, [n] each."""
+        size = len(block["visits"])
+        some = {name: np.asarray(block[name]) for name in self.columns if name in block}
+        some["row"] = np.arange(self.rows_seen, self.rows_seen + size)
+        self.rows_seen += size
+        self.recorded |= has_influences(some)
+        for by_influence in (True, False) if "influence_mean" in some else (False,):
+            best = self._best.get(by_influence)
+            # What was found before stands first, as its rows do.
+            both = {k: np.concatenate([best[k], v]) for k, v in some.items()} if best else some
+            kept = ranked(both, self.lambda_init, self.side, by_influence)[: self.count]
+            self._best[by_influence] = {k: v[kept] for k, v in both.items()}
+
+    def rows(self) -> np.ndarray:
+        """Return the rows of all that was added, the most extreme first."""
+        return self._best[self.recorded]["row"]
 
 
 def ranked_in(run: RunRecord, side: str) -> np.ndarray:
@@ -79,8 +117,11 @@ def initial_lambda(run: RunRecord) -> float:
 
 def coverage_note(weights: Arrays) -> str:
     """Return a warning where less than half of U was ever visited; "" else."""
-    visited = int((weights["visits"] > 0).sum())
-    total = len(weights["visits"])
+    return coverage_text(int((weights["visits"] > 0).sum()), len(weights["visits"]))
+
+
+def coverage_text(visited: int, total: int) -> str:
+    """Return what `coverage_note` says where `visited` of `total` examples were."""
     if visited >= HALF * total:
         return ""
     return (

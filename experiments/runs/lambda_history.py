@@ -1,5 +1,7 @@
 """λ of the examples at up to 20 moments of a run, evenly spread: lambda_history.npz.
 
+Of a large U it is that of a sample (`sampled_ids`), so that the file has at most 8 MB.
+
 Every evaluation is a moment. Once there are more than `MOST`, every second one is dropped, and from
 then on only every second, fourth, ... evaluation is kept; the newest always is. What is kept
 follows from the step alone, so a run that was killed and resumed ends with the same file.
@@ -16,10 +18,10 @@ from experiments.options.config import Config
 from experiments.runs.run_files import RunError
 from ssl_weighting.data.array_files import read_npz
 from ssl_weighting.data.files import replacing
+from ssl_weighting.weight_sample import sampled_ids
 
 FILE = "lambda_history.npz"
 MOST = 20
-MOST_EXAMPLES = 100_000  # of a larger U that many, in even distances: at most 8 MB on the disk
 
 
 class Moments(NamedTuple):
@@ -45,13 +47,13 @@ class LambdaHistory:
         self.ids = sampled_ids(num_unlabeled)
         self.moments = self._earlier(step)
 
-    def take(self, step: int, table: np.ndarray) -> None:
-        """Record λ by id, `table` [|U|] float32, after `step` theta-steps; write the file.
+    def take(self, step: int, lam: np.ndarray) -> None:
+        """Record λ of the sampled ids, [n] float32, after `step` theta-steps; write the file.
 
         Raises:
             OSError: it cannot be written.
         """
-        self.moments[step] = np.array(table[self.ids], np.float32)
+        self.moments[step] = np.array(lam, np.float32)
         stride = stride_of(self._number(step))
         kept = [s for s in sorted(self.moments) if s == step or not self._number(s) % stride]
         self.moments = {s: self.moments[s] for s in kept}
@@ -106,13 +108,6 @@ def read_history(path: Path) -> Moments:
     if not (rising and len(found.steps) and np.isfinite(found.lam).all()):
         raise RunError(f"{path.name} must hold finite λ of rising `steps` and `ids`")
     return found
-
-
-def sampled_ids(num_unlabeled: int) -> np.ndarray:
-    """Return the ids whose λ is kept: all of them, or `MOST_EXAMPLES` in even distances."""
-    if num_unlabeled <= MOST_EXAMPLES:
-        return np.arange(num_unlabeled)
-    return np.arange(MOST_EXAMPLES) * num_unlabeled // MOST_EXAMPLES
 
 
 def stride_of(evaluations: int) -> int:

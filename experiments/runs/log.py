@@ -107,7 +107,7 @@ class RunLog:
         self.board.scalars(kind, step, {k: v for k, v in line.items() if isinstance(v, float)})
 
     def histogram(self, step: int, weights) -> None:
-        """Write the distribution of lambda [|U|] to TensorBoard."""
+        """Write the distribution of lambda, of all or of some examples, to TensorBoard."""
         self.board.histogram(step, weights)
 
     def spent(self, kind: str, seconds: float) -> None:

@@ -27,7 +27,7 @@ BEFORE_REFIT = "eval_before_refit"
 
 
 class Evaluation(TypedDict):
-    """A line of kind "eval" or `BEFORE_REFIT`; "lam_histogram" is over all of U."""
+    """A line of kind "eval" or `BEFORE_REFIT`; "lam_histogram" is over `sampled_ids`."""
 
     step: Count
     test_error: Percent

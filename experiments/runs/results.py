@@ -19,17 +19,15 @@ from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.statistics import best_on_validation, median_of_last
 from experiments.runs import extremes, machine, record, run_files
+from experiments.runs.example_blocks import example_blocks, lam_by_group, weight_statistics
 from experiments.runs.example_weights import write_example_weights
 from experiments.runs.metrics import read_metrics
 from experiments.runs.warnings import warnings_of
 from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.files import replacing, write_atomically
-from ssl_weighting.data.sources import sources_of_u
-from ssl_weighting.evaluation import log_softmax
 from ssl_weighting.models.split_head import mean_model
 
 GALLERY = 24  # most down- and most up-weighted examples kept as pictures
-FIRST_MOMENTS = ("lam_m", "lam_momentum")  # of M-Adam and of Adam
 METHOD_NAMES = {
     "supervised": "Supervised", "pseudo_label": "Pseudo-Label", "vat": "VAT",
     "mean_teacher": "Mean-Teacher", "mixmatch": "MixMatch", "uda": "UDA",
@@ -118,10 +116,12 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
     """Write example_weights.parquet, extreme_examples.npz, model.keras and last summary.json."""
     out = Path(run.config.out)
     if run.config.uses_unlabeled:
-        table = example_table(run)
-        write_example_weights(out / "example_weights.parquet", table)
+        init = run.config.lambda_init
+        sides = [extremes.Extremes(init, side, GALLERY) for side in ("down", "up")]
+        blocks = _seen_by(sides, example_blocks(run))
+        write_example_weights(out / "example_weights.parquet", blocks)
         if run.splits.unlabeled.inputs.ndim == 4:
-            _write_extremes(run, table, out / "extreme_examples.npz")
+            _write_extremes(run, sides, out / "extreme_examples.npz")
     _save_averaged_model(run, out / "model.keras")
     summary = _summary(run, seconds, lambda_share)
     summary["warnings"] = warnings_of(run.config, record.read_config(out), summary)
@@ -129,69 +129,15 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
     return summary
 
 
-def example_table(run: Run) -> dict:
-    """Return columns [|U|], one entry per unlabeled id: lambda, what the averaged model says.
-
-    loss is the cross-entropy of one strong view against the clean view's pseudo-label.
-    """
-    store, unlabeled = run.trainer.store, run.splits.unlabeled
-    log_p = log_softmax(run.evaluator.logits(unlabeled.inputs))
-    pseudo = log_p.argmax(axis=1)
-    groups = {} if run.splits.groups is None else {"group": list(run.splits.groups)}
-    if unlabeled.texts is not None:
-        groups["text"] = list(unlabeled.texts)
-    elif texts := getattr(run.splits, "texts", {}):  # of features by a backbone
-        groups["text"] = [texts[name] for name in unlabeled.names]
-    source = sources_of_u(run.splits)
-    return {
-        "id": np.arange(len(pseudo)),
-        "name": unlabeled.names,
-        "source": source,
-        "labeled": source == "labeled",
-        "lam": store.table().numpy(),
-        "visits": store.visits.numpy(),
-        "pseudo_label": pseudo,
-        "confidence": np.exp(log_p.max(axis=1)),
-        "loss": _strong_view_loss(run, pseudo),
-        "true_label": unlabeled.labels,
-        "last_influence": store.last_influence.numpy(),
-        "influence": _influence(store),
-        **influence_columns(store),
-        **groups,
-    }
+def _seen_by(sides, blocks):
+    for block in blocks:
+        for side in sides:
+            side.add(block)
+        yield block
 
 
-def influence_columns(store) -> dict:
-    """Return each example's mean influence a visit, its error, and whether it is a suspect."""
-    mean, error = store.influence_per_visit()
-    return {"influence_mean": mean, "influence_error": error, "suspect": store.suspects()}
-
-
-def _influence(store):
-    """Return the influences of each example so far, [|U|]: their decayed sum, Adam's first moment.
-
-    SGD keeps none: there it is the last one.
-    """
-    moments = (v for v in store.variables if v.path.endswith(FIRST_MOMENTS))
-    found = next(moments, store.last_influence)
-    return np.broadcast_to(found.numpy(), [store.num_unlabeled]).astype(np.float64)
-
-
-def _strong_view_loss(run, pseudo):
-    """Pass over U once in id order, each example under one strong augmentation."""
-    loss = np.empty(len(pseudo), np.float32)
-    size = run.evaluator.batch_size
-    for start in range(0, len(pseudo), size):
-        ids = np.arange(start, min(start + size, len(pseudo)))
-        views = run.trainer.source.strong_views(ids).numpy()
-        log_p = log_softmax(run.evaluator.logits(views, preprocessed=True))
-        loss[ids] = -log_p[np.arange(len(ids)), pseudo[ids]]
-    return loss
-
-
-def _write_extremes(run, table, path):
-    init, images = run.config.lambda_init, run.splits.unlabeled.inputs
-    down, up = (extremes.ranked(table, init, side)[:GALLERY] for side in ("down", "up"))
+def _write_extremes(run, sides, path):
+    images, (down, up) = run.splits.unlabeled.inputs, (side.rows() for side in sides)
     run_files.write_extreme_examples(path, (down, images[down], up, images[up]))
 
 
@@ -238,8 +184,8 @@ def _summary(run, seconds, lambda_share):
         "lambda_share": lambda_share,
         "seconds": seconds,
         "deviations": deviations(c),
-        **weight_statistics(store),
-        **_by_group(run),
+        **weight_statistics(store, exact=True),
+        **lam_by_group(run),
     }
 
 
@@ -267,31 +213,3 @@ def _before_refit(run, evals):
         **_single_error(evals),
     }
     return {"before_refit": found}
-
-
-def _by_group(run):
-    """Return lambda of each known group of U: mean over all and over the moved ones."""
-    if run.splits.groups is None or not run.config.uses_unlabeled:
-        return {}
-    groups, store = np.array(run.splits.groups), run.trainer.store
-    lam, moved = store.table().numpy().astype(np.float64), store.visits.numpy() > 0
-    found = {}
-    for name in dict.fromkeys(run.splits.groups):
-        of_group, seen = groups == name, (groups == name) & moved
-        found[name] = {
-            "count": int(of_group.sum()),
-            "moved": int(seen.sum()),
-            "lam_mean": float(lam[of_group].mean()),
-            "lam_mean_of_moved": float(lam[seen].mean()) if seen.any() else None,
-        }
-    return {"lam_by_group": found}
-
-
-def weight_statistics(store) -> dict:
-    """Return lambda's quantiles and mean and the share of ids that have been moved."""
-    lam, visits = store.table().numpy().astype(np.float64), store.visits.numpy()
-    return {
-        "lam_quantiles": [float(q) for q in np.quantile(lam, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])],
-        "lam_mean": float(lam.mean()),
-        "coverage": float((visits > 0).mean()),
-    }

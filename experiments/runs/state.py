@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from experiments.assemble.run import Run
 from experiments.options.config import RETIRED, Config, options_as_json, renewed
@@ -14,12 +15,15 @@ from experiments.options.effects import effect_of, is_free
 from experiments.options.entry import CONTENT
 from experiments.runs.log import NOTHING, Written
 from ssl_weighting.bilevel import BilevelTrainer
-from ssl_weighting.checkpointing import Checkpoints
+from ssl_weighting.checkpointing import TABLES, Checkpoints
+from ssl_weighting.data.row_chunks import Column, Stored, Tables
 from ssl_weighting.madam import widened
 from ssl_weighting.theta.step import NonFiniteError
 from ssl_weighting.weight_store import WeightStore
 
+LARGE = 2**20  # examples of U from which what there is of each lies in chunks, see `row_chunks`
 _MODEL = ("params/", "non_trainable/", "ema/")
+_COUNTS = re.compile(r"^(weights/\d+/visits|scores/\d+/count)$")  # int32 in earlier versions
 _NUMBERING = re.compile(r"_\d+(?=[/_]|$)")
 
 
@@ -52,8 +56,11 @@ def variables_of(members: Sequence[BilevelTrainer], store: WeightStore) -> dict:
     }
 
 
-def capture(run: Run, written: Written = NOTHING) -> dict[str, np.ndarray]:
+def capture(run: Run, written: Written = NOTHING) -> dict[str, np.ndarray | Tables]:
     """Return copies of all state; the batches need none, they are pure functions of the step.
+
+    Of a U of more than `LARGE` examples what there is of each is not copied: under the name
+    `TABLES` the state has a `Tables` that reads it.
 
     Args:
         run: where it stands.
@@ -63,7 +70,9 @@ def capture(run: Run, written: Written = NOTHING) -> dict[str, np.ndarray]:
         NonFiniteError: theta, its average or a BatchNorm statistic is not finite. No checkpoint
             may hold such values, or resuming would never get past them.
     """
-    state = {name: np.array(v.numpy()) for name, v in variables(run).items()}
+    every, tables = variables(run), tables_of(run)
+    apart = {column.key for column in tables.columns} if tables else ()
+    state = {name: np.array(v.numpy()) for name, v in every.items() if name not in apart}
     bad = [k for k, v in state.items() if k.startswith(_MODEL) and not np.isfinite(v).all()]
     if bad:
         raise NonFiniteError(
@@ -76,10 +85,33 @@ def capture(run: Run, written: Written = NOTHING) -> dict[str, np.ndarray]:
     unreported = np.stack([member.theta.unreported for member in run.trainer.members])
     if unreported.any():  # within a block of theta-steps
         state["unreported"] = unreported
-    return state
+    return state | ({TABLES: tables} if tables else {})
 
 
-def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
+def tables_of(run: Run) -> Tables | None:
+    """Return what there is of each example of a large U, for a checkpoint; None: U is not large."""
+    store = run.trainer.store
+    if store.num_unlabeled <= LARGE:
+        return None
+    # A refit's are others of the same name, which stay as they are.
+    scoring = [m for m in run.trainer.members if m.scores and m.store.learns]
+    own = {id(v) for v in sum([member.scores.tables for member in scoring], store.tables)}
+    # What a refresh of scores has cleared was among the ids of its Lambda-step.
+    changed = [store.changed.rows(), *(member.met() for member in scoring)]
+    known = all(rows is not None for rows in changed)
+    return Tables(
+        store.num_unlabeled,
+        tuple(
+            Column(name, str(v.dtype), lambda rows, v=v: tf.gather(v.value, rows).numpy())
+            for name, v in variables(run).items()
+            if id(v) in own
+        ),
+        np.unique(np.concatenate(changed)) if known else None,
+        store.changed,
+    )
+
+
+def restore(run: Run, step: int, state: dict[str, np.ndarray | Stored]) -> Written:
     """Put `state` back; return how far metrics.jsonl had been written.
 
     Raises:
@@ -87,20 +119,55 @@ def restore(run: Run, step: int, state: dict[str, np.ndarray]) -> Written:
     """
     run.trainer.step, run.trainer.lambda_steps = step, int(state["lambda_steps"])
     # Of what trains at that step.
-    state = _with_influences(run, _with_wide_squares(run, state))
-    for name, variable in variables(run).items():
+    state = _with_influences(run, _with_wide_squares(run, _with_newer_scores(run, state)))
+    every, stored = variables(run), state.get(TABLES)
+    rows, kinds = ((stored.saved.rows,), stored.saved.columns) if stored else ((), {})
+    for name, variable in every.items():
         value = state.get(name)
         expected = (tuple(variable.shape), str(variable.dtype))
         found = None if value is None else (value.shape, str(value.dtype))
+        if name in kinds:
+            found = rows, kinds[name]
         if found != expected:
             raise ValueError(f"Checkpoint entry {name} must be {expected}. Received: {found}")
-    for name, variable in variables(run).items():
-        variable.assign(state[name])
+    for name, variable in every.items():
+        if name not in kinds:
+            variable.assign(state[name])
+    run.trainer.store.note(None)
+    if stored:
+        restore_tables(stored, every)
+        run.trainer.store.changed.clear(stored.saved)
     for place, member in enumerate(run.trainer.members):
         nothing = np.zeros_like(member.theta.unreported)
         member.theta.unreported = state["unreported"][place] if "unreported" in state else nothing
     sha256 = state.get("metrics_sha256", np.zeros(0, np.uint8))  # older checkpoints have none
     return Written(int(state["metrics_bytes"]), sha256.tobytes())
+
+
+def restore_tables(stored: Stored, every: dict) -> None:
+    """Put a table back, chunk by chunk; `every` has the variables of its columns by name."""
+    for start, block in stored.blocks():
+        for key, values in block.items():
+            rows = np.arange(start, start + len(values))
+            every[key].value.scatter_update(tf.IndexedSlices(values, rows))
+
+
+def _with_newer_scores(run, state):
+    """Return `state` with counts in float32, where earlier versions had int32, and `since`.
+
+    Where that was not recorded the scores that wait are looked for in all of U, once.
+    """
+    unknown = {
+        name: np.array(-1)
+        for name in variables(run)
+        if re.match(r"scores/\d+/since$", name) and name not in state
+    }
+    counts = {
+        name: value.astype(np.float32)
+        for name, value in state.items()
+        if _COUNTS.match(name) and value.dtype == np.int32
+    }
+    return state | unknown | counts
 
 
 def _with_wide_squares(run, state):

@@ -61,6 +61,8 @@ class BatchSource:
         self._compiled = tf.function(
             self._batch, input_signature=[tf.TensorSpec([], tf.int64), *state], autograph=False
         )
+        steps = [tf.TensorSpec([], tf.int64)] * 2
+        self._ids = tf.function(self._ids_of, input_signature=steps, autograph=False)
 
     def at(self, step: int | tf.Tensor) -> tuple[LabeledBatch, UnlabeledBatch]:
         """Return batch number `step`, an int or an int64 scalar from 0.
@@ -108,6 +110,19 @@ class BatchSource:
         options.threading.max_intra_op_parallelism = 1
         return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
+    def met(self, first: int, until: int) -> np.ndarray | None:
+        """Return the ids of U in the batches `first` to `until` - 1, rising and each once, int64.
+
+        None where these are as many as U, so that looking at all of U costs no more.
+        """
+        count = (until - first) * self.unlabeled_batch
+        if count >= self._num_unlabeled:
+            return None
+        if not count:
+            return np.zeros(0, np.int64)
+        with tf.device("CPU:0"):
+            return np.unique(self._ids(*(tf.constant(k, tf.int64) for k in (first, until))))
+
     def strong_views(self, ids: np.ndarray) -> tf.Tensor:
         """Return one strong view of each id [N] int64, [N, ...] float32, for reports.
 
@@ -125,6 +140,12 @@ class BatchSource:
 
     def _batch(self, step, *state):
         return self._labeled_at(step, state), self._unlabeled_at(step, state)
+
+    def _ids_of(self, first, until):
+        def one(step):
+            return self._sample("unlabeled", self._num_unlabeled, self.unlabeled_batch, step)[0]
+
+        return tf.map_fn(one, tf.range(first, until))
 
     def _labeled_at(self, step, state):
         ids, visits = self._sample("labeled", len(self._labels), self.labeled_batch, step)

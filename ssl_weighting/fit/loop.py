@@ -130,12 +130,13 @@ class Loop:
         return {name: mean.result() for name, mean in self.means.items()}
 
     def _statistics(self, loss_on_v):
-        lam, store = self.trainer.store.table().numpy(), self.trainer.store
+        sample = self.trainer.store.sample
+        lam = sample.lam
         return {
             "lam_mean": float(lam.mean()),
             "lam_std": float(lam.std()),
             "lam_zero": float((lam == 0).mean()),
-            "lam_visited": float((store.visits.numpy() > 0).mean()),
+            "lam_visited": float((sample.visits > 0).mean()),
             "loss_on_v": loss_on_v,
         }
 
@@ -164,6 +165,8 @@ class Loop:
             ValueError: an array is missing, or of another shape; nothing has been written then.
         """
         variables = self._variables
+        # Earlier versions did not record it: the scores that wait are looked for in all of U.
+        state = {k: np.array(-1) for k, v in variables.items() if v.name == "since"} | state
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         shapes |= dict.fromkeys(_NUMBERS, ())
         wrong = [
@@ -178,6 +181,7 @@ class Loop:
             )
         for name, variable in variables.items():
             variable.assign(state[name])
+        self.trainer.store.note(None)
         for name in _NUMBERS:
             setattr(self, name, int(state[name]))
         self.clock.assign(self.step)

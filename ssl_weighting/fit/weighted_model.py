@@ -252,7 +252,7 @@ class WeightedSSLModel(keras.Model):
             "id": np.arange(store.num_unlabeled),
             "name": self._sets.names,
             "lam": store.table().numpy(),
-            "visits": store.visits.numpy(),
+            "visits": store.visits.numpy().astype(np.int32),
             "last_influence": store.last_influence.numpy(),
             "influence_mean": mean,
             "influence_error": error,

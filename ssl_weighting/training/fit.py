@@ -118,7 +118,7 @@ def _by_row(raw, splits: DataSplits, store):
     influence, error = store.influence_per_visit()
     return (
         of_rows(store.table().numpy(), np.nan),
-        of_rows(store.visits.numpy(), 0),
+        of_rows(store.visits.numpy().astype(np.int32), 0),
         of_rows(influence, np.nan),
         of_rows(error, np.nan),
     )

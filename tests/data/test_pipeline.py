@@ -326,3 +326,20 @@ def test_impossible_validation_batches_are_refused():
     for size, replace in ((10, False), (0, True)):
         with pytest.raises(ValueError, match=rf"\|V\| = 9.* size={size}, val_replace={replace}"):
             validation_batch_at(validation, 0, size, 0, val_replace=replace)
+
+
+@pytest.mark.parametrize("size", [50, 2000])  # an order by sorting, and by a cipher
+def test_the_ids_of_steps_are_those_of_their_batches(size):
+    x = np.zeros((size, 2), np.float32)
+    points = Examples(x, np.zeros(size, np.int32))
+    few = Examples(x[:4], np.array([0, 1, 0, 1], np.int32))
+    splits = DataSplits("toy", few, points, few, few, ("a", "b"), "memory")
+    source = BatchSource(splits, 3, 12, 0, Augmentation.none())
+    for first, until in ((0, 1), (3, 7), (5, 5)):
+        ids = [source.at(step)[1].ids.numpy() for step in range(first, until)]
+        found = source.met(first, until)
+        assert found.dtype == np.int64
+        assert found.tolist() == np.unique(np.array(ids, int)).tolist()
+    assert source.met(0, -(-size // 12)) is None  # no fewer than there are
+    none = BatchSource(splits, 3, 0, 0, Augmentation.none())
+    assert none.met(0, 9).tolist() == []

@@ -78,6 +78,19 @@ def test_choices_leave_out_what_is_labeled_or_was_not_visited(
     assert export(monkeypatch, folder, tmp_path / "some.csv", flag).id.tolist() == ids
 
 
+@pytest.mark.parametrize("flag", ["--worst=2", "--best=99", "--below=0.8"])
+def test_a_table_in_row_groups_or_out_of_order_gives_the_same(folder, tmp_path, monkeypatch, flag):
+    path, out, keep = (folder / "example_weights.parquet", tmp_path / "t.csv", tmp_path / "k.txt")
+    flags = (flag,) if "best" in flag else (flag, f"--keep_list={keep}")
+    table, found = pd.read_parquet(path), []
+    for order in (np.arange(N), np.random.default_rng(0).permutation(N)):
+        for size in (N, 3):
+            table.iloc[order].to_parquet(path, index=False, row_group_size=size)
+            export(monkeypatch, folder, out, *flags)
+            found.append((out.read_text(), keep.read_text() if len(flags) > 1 else ""))
+    assert len(set(found)) == 1
+
+
 def test_names_come_back_from_the_table_and_the_others_are_kept(folder, tmp_path, monkeypatch):
     keep = tmp_path / "keep.txt"
     export(monkeypatch, folder, tmp_path / "w.csv", "--below=9", f"--keep_list={keep}")

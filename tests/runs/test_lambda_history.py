@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.runs import lambda_history
-from experiments.runs.lambda_history import FILE, MOST, LambdaHistory, read_history, sampled_ids
+from experiments.runs.lambda_history import FILE, MOST, LambdaHistory, read_history
 from experiments.runs.run_files import RunError
+from ssl_weighting import weight_sample
 
 EVERY = 5
 
@@ -50,11 +50,10 @@ def test_the_last_evaluation_may_come_early(tmp_path):
 
 
 def test_of_a_large_set_a_sample_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(lambda_history, "MOST_EXAMPLES", 4)
-    np.testing.assert_array_equal(sampled_ids(10), [0, 2, 5, 7])
-    np.testing.assert_array_equal(sampled_ids(4), range(4))
-    LambdaHistory(tmp_path, 10, EVERY).take(EVERY, table(1, 10))
+    monkeypatch.setattr(weight_sample, "SAMPLE", 4)
+    LambdaHistory(tmp_path, 10, EVERY).take(EVERY, table(1, 10)[[0, 2, 5, 7]])
     found = read_history(tmp_path / FILE)
+    assert found.ids.tolist() == [0, 2, 5, 7]
     np.testing.assert_array_equal(found.lam, [table(1, 10)[[0, 2, 5, 7]]])
 
 

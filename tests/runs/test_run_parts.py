@@ -16,7 +16,7 @@ from experiments.assemble import build as building
 from experiments.assemble.build import load_splits
 from experiments.options.presets import DATASET_RECIPES, make_config
 from experiments.pages.wording import clock
-from experiments.runs import evaluation, results
+from experiments.runs import evaluation, example_blocks, results
 from experiments.runs import execute as running
 from experiments.runs import log as run_log
 from experiments.runs.clock import Clock
@@ -142,7 +142,7 @@ def test_a_refused_solve_is_told_with_what_may_help(monkeypatch, capsys, tmp_pat
     report = {"solve": "diverged", "residual": 3.5, "least_eigenvalue": -0.25, "skipped": True}
     config = make_config(**DIGITS, inverse_hessian=method, solve_iterations=1)
     run = SimpleNamespace(trainer=SimpleNamespace(store=None), config=config)
-    monkeypatch.setattr(results, "weight_statistics", lambda store: {})
+    monkeypatch.setattr(example_blocks, "weight_statistics", lambda store: {})
     with run_log.RunLog(tmp_path, 10) as log:
         evaluation.log_lambda(run, log, Event("lambda", 7, report))
     line = capsys.readouterr().out.strip()
@@ -184,8 +184,8 @@ def test_beside_an_average_the_parameters_are_evaluated_at_the_end_alone(
         asked.append(use_ema)
         return (12.5 if use_ema else 25.0), 0.5
 
-    table = SimpleNamespace(numpy=lambda: np.ones(3, np.float32))
-    trainer = SimpleNamespace(step=step, store=SimpleNamespace(table=lambda: table))
+    sample = SimpleNamespace(lam=np.ones(3, np.float32))
+    trainer = SimpleNamespace(step=step, store=SimpleNamespace(sample=sample))
     run = SimpleNamespace(
         config=SimpleNamespace(ema_decay=decay, steps=7), members=(),
         splits=SimpleNamespace(test=None),
