@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from chunk_tables import CHUNK, N, Table
-from hypothesis import given, settings
+from fuzz import fuzz
 from hypothesis import strategies as st
 
 from ssl_weighting.data import row_chunks
@@ -65,8 +65,7 @@ def test_a_save_reads_what_changed_and_one_chunk_besides(tmp_path):
 rows = st.lists(st.integers(0, N - 1), max_size=30)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(rows, st.booleans(), st.booleans()), max_size=8))
+@fuzz(60, steps=st.lists(st.tuples(rows, st.booleans(), st.booleans()), max_size=8))
 def test_any_row_of_writes_and_saves_comes_back(tmp_path_factory, steps):
     table, folder = Table(), ChunkFolder(tmp_path_factory.mktemp("t"))
     saved = table.save(folder)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from fuzz import fuzz
 from hypothesis import strategies as st
 
 from experiments.runs import example_blocks
@@ -81,13 +81,13 @@ def test_a_table_in_blocks_is_the_table_in_one_piece(run, tmp_path, monkeypatch)
     assert one["visits"].type == "int32"
 
 
-@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 30))
-def test_blocks_are_whole_batches_and_none_is_smaller_than_one(count, batch, block):
+@fuzz(100, total=st.integers(1, 60), batch=st.integers(1, 9), block=st.integers(1, 30))
+def test_blocks_are_whole_batches_and_none_is_smaller_than_one(total, batch, block):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(example_blocks, "BLOCK", block)
-        found = ranges(count, batch)
+        found = ranges(total, batch)
     assert [start for start, _ in found] == [0, *(stop for _, stop in found[:-1])]
-    assert found[-1][1] == count and all(start % batch == 0 for start, _ in found)
+    assert found[-1][1] == total and all(start % batch == 0 for start, _ in found)
     assert len(found) == 1 or min(stop - start for start, stop in found) >= batch
     assert max(stop - start for start, stop in found) < max(block, batch) + batch
 
@@ -105,21 +105,20 @@ def columns_of(rng, size, recorded):
     }
 
 
-@settings(deadline=None)
-@given(
-    st.integers(0, 10**6), st.lists(st.integers(1, 40)), st.integers(1, 12),
-    st.sampled_from(["recorded", "late", "unknown", "not"]), st.sampled_from(SIDES),
+@fuzz(
+    100, seed=st.integers(0, 10**6), cuts=st.lists(st.integers(1, 40)), most=st.integers(1, 12),
+    kind=st.sampled_from(["recorded", "late", "unknown", "not"]), side=st.sampled_from(SIDES),
 )  # fmt: skip
-def test_extremes_of_blocks_are_the_first_of_the_whole(seed, cuts, count, kind, side):
+def test_extremes_of_blocks_are_the_first_of_the_whole(seed, cuts, most, kind, side):
     weights = columns_of(np.random.default_rng(seed), 40, kind != "not")
     if kind == "unknown":  # of a run that began in an earlier version
         weights["influence_mean"][:] = np.nan
     if kind == "late":  # known of the last examples alone
         weights["influence_mean"][:30] = np.nan
-    found, edges = Extremes(1.0, side, count), sorted({0, *cuts, 40})
+    found, edges = Extremes(1.0, side, most), sorted({0, *cuts, 40})
     for start, stop in itertools.pairwise(edges):
         found.add({name: values[start:stop] for name, values in weights.items()})
-    assert found.rows().tolist() == ranked(weights, 1.0, side)[:count].tolist()
+    assert found.rows().tolist() == ranked(weights, 1.0, side)[:most].tolist()
 
 
 @pytest.mark.parametrize("mode", ["per_example", "single"])

@@ -23,6 +23,8 @@ def test_an_unfinished_run_goes_on_and_says_what_starts_anew(tmp_path, capsys):
     manifest, state = read(before)
     names = {role: next(k for k in state if k.endswith(f"lam_{role}")) for role in "mvt"}
     row = int(np.flatnonzero(state[names["t"]])[0])
+    visits = next(name for name in state if name.endswith("/visits"))
+    state[visits] = state[visits].astype("int32")
     state[names["v"]] = state[names["v"]].astype("float32")
     state[names["m"]][row], state[names["v"]][row] = 1e-20, 0  # its square was lost
     manifest["fingerprint"]["madam_epsilon"] = 1e-18  # the default of then
@@ -33,6 +35,8 @@ def test_an_unfinished_run_goes_on_and_says_what_starts_anew(tmp_path, capsys):
     assert "second moments of Λ in float32" in out and ": 1 of them were too small" in out
     ours, whole = (newest_checkpoint(folder)[1] for folder in (copy, unbroken))
     assert ours[names["v"]].dtype == "float64"
+    assert ours[visits].dtype == "float32"
+    np.testing.assert_array_equal(ours[visits], whole[visits])
     assert ours[names["t"]][row] == whole[names["t"]][row] - state[names["t"]][row]
     others = np.arange(len(ours[names["t"]])) != row
     np.testing.assert_array_equal(ours[names["t"]][others], whole[names["t"]][others])
