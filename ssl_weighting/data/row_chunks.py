@@ -101,8 +101,8 @@ class Changed:
         return np.unique(np.concatenate([np.zeros(0, np.int64), *self._parts]))
 
     def clear(self, since: Saved) -> None:
-        """Begin anew: all that has been written is in `since`."""
-        self.since, self._parts = since, []
+        """Begin anew: all that has been written is in `since`, whose values are not held on to."""
+        self.since, self._parts = since._replace(delta={ROWS: since.delta[ROWS]}), []
 
 
 class ChunkFolder:

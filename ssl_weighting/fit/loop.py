@@ -68,6 +68,8 @@ class Loop:
         trainer = self.trainer
         trainer.source = trainer.theta.source = source
         trainer.lambda_source = lambda_source
+        if trainer.scores:  # those that wait may be of other batches, of a call before
+            trainer.scores.since.assign(-1)
         self.first_step, self.first_epoch = self.step, epoch
         self.per_epoch, self.per_call = per_epoch, per_call
         self._batches = self._next = None

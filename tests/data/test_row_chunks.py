@@ -9,7 +9,7 @@ from fuzz import fuzz
 from hypothesis import strategies as st
 
 from ssl_weighting.data import row_chunks
-from ssl_weighting.data.row_chunks import ROWS, Changed, ChunkFolder, Stored, saved_from
+from ssl_weighting.data.row_chunks import ROWS, Changed, ChunkFolder, Saved, Stored, saved_from
 
 
 @pytest.fixture(autouse=True)
@@ -144,9 +144,9 @@ def test_changes_are_remembered_each_once_or_all():
     assert changed.all and changed.rows() is None
     changed.add(np.array([4]))
     assert changed.all
-    saved = object()
+    saved = Saved(1000, 10, {"a": "int8"}, (), {ROWS: np.arange(2), "a": np.zeros(2)})
     changed.clear(saved)
-    assert changed.since is saved and changed.rows().tolist() == []
+    assert changed.since.delta.keys() == {ROWS} and changed.rows().tolist() == []
     for k in range(200):
         changed.add(np.array([k % 7, 3, k % 7]))
     assert changed.rows().tolist() == list(range(7)) and len(changed._parts) <= 65

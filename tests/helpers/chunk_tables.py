@@ -28,7 +28,7 @@ class Table:
         return Column("x/a", "float32", reader("a")), Column("x/b", "float64", reader("b"))
 
     def write(self, rows, value):
-        rows = np.asarray(rows)
+        rows = np.asarray(rows, np.int64)
         self.a[rows], self.b[rows] = value, -value
         self.changed.add(rows)
 

@@ -9,7 +9,7 @@ from chunk_tables import CHUNK, Table
 from dying import dying_at
 from runs import MOONS, Killed, Workshop, after, at_line
 
-from experiments.compare_runs import differences, newest_checkpoint
+from experiments.compare_runs import compare_checkpoints, differences, newest_checkpoint
 from experiments.runs import state as run_state
 from ssl_weighting.checkpointing import CHUNKS, TABLES, Checkpoints, CorruptError, read
 from ssl_weighting.data import row_chunks
@@ -84,6 +84,24 @@ def test_a_folder_whose_checkpoint_cannot_be_read_keeps_its_chunks(small_chunks,
     table.write(range(100), 3)
     save(checkpoints, 2, table)
     assert held < chunks_of(checkpoints)
+
+
+def test_tables_are_compared_by_their_bits_chunk_by_chunk(small_chunks, tmp_path):
+    states = []
+    for name, rows, value in (("a", (), 0), ("b", (3, 99), 5), ("c", (3, 98), 5)):
+        table, checkpoints = Table(), Checkpoints(tmp_path / name, {})
+        save(checkpoints, 1, table)
+        table.write(rows, value)
+        save(checkpoints, 2, table)
+        states.append(read(checkpoints.paths()[-1])[1])
+    a, b, c = states
+    assert compare_checkpoints(a, a) == []
+    assert compare_checkpoints(a, b) == [f"x/{k}: 2 of 100 entries differ" for k in "ab"]
+    assert compare_checkpoints(b, c)[0] == "x/a: 2 of 100 entries differ"
+    whole = {"theta": a["theta"], **a[TABLES].whole()}
+    assert compare_checkpoints(whole, a) == []
+    assert compare_checkpoints(b, whole) == compare_checkpoints(b, a)
+    assert compare_checkpoints(a, a | {"theta": a["theta"] + 1}) == ["theta: 2 of 2 entries differ"]
 
 
 def test_a_save_that_dies_anywhere_leaves_a_whole_checkpoint(small_chunks, tmp_path):
