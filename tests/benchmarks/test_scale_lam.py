@@ -1,5 +1,7 @@
 """Part lam of suite scale: its rows and ratios, at the least sizes and in this process."""
 
+from pathlib import Path
+
 import pytest
 
 from experiments.benchmarks.scale import child, lam
@@ -32,11 +34,12 @@ def test_rows_and_ratios(here):
     found = lam.measure(here, said.append)
     assert len(said) == 4 and not found.missing
     names = [row["name"] for row in found.rows]
-    timed = ("lambda_steps", "lambda_steps_with_scores", "evaluations")
-    assert names[:6] == [f"{name}_{size}" for name in timed for size in ("large", "small")]
-    assert found.ratios.keys() == {f"{name}_large_over_small" for name in timed}
+    timed = ("lambda_step", "lambda_step_with_scores", "evaluation")
+    assert names[:6] == [f"{name}_{size}" for name in timed for size in ("5000", "700")]
+    assert found.ratios.keys() == {f"{name}_5000_over_700" for name in timed}
     assert all(ratio.low <= ratio.value <= ratio.high for ratio in found.ratios.values())
     assert {row["num_unlabeled"] for row in found.rows} == {700, 5000}
     first, later, restore, exact = found.rows[6:]
     assert first["bytes_written"] > 36 * 5000 and later["bytes_written"] > 0
     assert restore["bytes_written"] == exact["bytes_written"] == 0
+    assert not list(Path(here.scratch).iterdir())

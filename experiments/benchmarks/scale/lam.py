@@ -7,12 +7,14 @@ line of the log. An evaluation is all of it but the test set.
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
+from experiments.benchmarks.madam import label
 from experiments.benchmarks.measure import Timing, cpu_ratio, interleave, timed
 from experiments.benchmarks.scale import child
 from experiments.benchmarks.suite import Options, Result, run_as_programs_do
@@ -29,19 +31,25 @@ HERE = __name__
 
 def measure(options: Options, say: Callable[[str], object]) -> Result:
     """Return the rows and the ratios of large over small |U|."""
+    with tempfile.TemporaryDirectory(dir=options.scratch or None) as folder:
+        return _measured(options, folder, say)
+
+
+def _measured(options, folder, say):
     small, large = SMOKE if options.smoke else (SMALL, LARGE)
-    arguments = {"small": small, "large": large, "folder": options.scratch}
+    arguments = {"small": small, "large": large, "folder": folder}
     rounds = {"repetitions": options.repetitions, "least_seconds": options.least_seconds}
     rows, ratios = [], {}
-    for target in ("lambda_steps", "lambda_steps_with_scores", "evaluations"):
-        say(f"{target}, |U| = {large:,}")
-        found = child.run(f"{HERE}:{target}", arguments | rounds)
+    for what in ("lambda_step", "lambda_step_with_scores", "evaluation"):
+        say(f"{what}, |U| = {large:,}")
+        found = child.run(f"{HERE}:{what}", arguments | rounds)
         pair = {size: Timing(**timing) for size, timing in found.answer.items()}
         pair = {k: t._replace(wall=np.array(t.wall), cpu=np.array(t.cpu)) for k, t in pair.items()}
-        ratios[f"{target}_large_over_small"] = cpu_ratio(pair["large"], pair["small"])
+        ratio = cpu_ratio(pair["large"], pair["small"])
+        ratios[f"{what}_{label(large)}_over_{label(small)}"] = ratio
         rows += [
             {
-                "name": f"{target}_{size}",
+                "name": f"{what}_{label(arguments[size])}",
                 "num_unlabeled": arguments[size],
                 "cpu_seconds_median": float(np.median(timing.cpu)),
                 "wall_seconds_median": float(np.median(timing.wall)),
@@ -51,28 +59,28 @@ def measure(options: Options, say: Callable[[str], object]) -> Result:
             for size, timing in pair.items()
         ]
     say(f"checkpoints and the end, |U| = {large:,}")
-    found = child.run(f"{HERE}:checkpoints", {"size": large, "folder": options.scratch})
-    rows += [{"suite": "scale", **row, "peak_mb": found.peak_mb} for row in found.answer]
+    found = child.run(f"{HERE}:checkpoints", {"size": large, "folder": folder})
+    rows += [{**row, "peak_mb": found.peak_mb} for row in found.answer]
     return Result([{"suite": "scale", **row} for row in rows], ratios, {})
 
 
-def lambda_steps(small, large, folder, repetitions, least_seconds) -> dict:
+def lambda_step(small, large, folder, repetitions, least_seconds) -> dict:
     """Time Lambda-steps in turns; return the `Timing` of each size as JSON can carry it."""
-    return _in_turns(_lambda_step, small, large, folder, repetitions, least_seconds)
+    return _in_turns(_make_lambda_step, small, large, folder, repetitions, least_seconds)
 
 
-def lambda_steps_with_scores(small, large, folder, repetitions, least_seconds) -> dict:
+def lambda_step_with_scores(small, large, folder, repetitions, least_seconds) -> dict:
     """Time Lambda-steps that find scores of the theta-steps before them."""
 
     def make(size, log):
-        return _lambda_step(size, log, _Scores(size))
+        return _make_lambda_step(size, log, _Scores(size))
 
     return _in_turns(make, small, large, folder, repetitions, least_seconds)
 
 
-def evaluations(small, large, folder, repetitions, least_seconds) -> dict:
+def evaluation(small, large, folder, repetitions, least_seconds) -> dict:
     """Time evaluations, each after a Lambda-step's update, whose time is not theirs alone."""
-    return _in_turns(_evaluation, small, large, folder, repetitions, least_seconds)
+    return _in_turns(_make_evaluation, small, large, folder, repetitions, least_seconds)
 
 
 def checkpoints(size: int, folder: str) -> list[dict]:
@@ -190,7 +198,7 @@ class _Scores:
         return np.unique(np.concatenate(met))
 
 
-def _lambda_step(size, log, scores=None):
+def _make_lambda_step(size, log, scores=None):
     from experiments.runs.evaluation import log_lambda
     from ssl_weighting.structs import Event
 
@@ -199,7 +207,7 @@ def _lambda_step(size, log, scores=None):
     return lambda: log_lambda(run, log, Event("lambda", 1, move()))
 
 
-def _evaluation(size, log):
+def _make_evaluation(size, log):
     from experiments.runs.evaluation import evaluate
     from experiments.runs.lambda_history import LambdaHistory
 
