@@ -1,0 +1,51 @@
+"""Several processes, on one machine or many, that share each theta-step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Cluster(NamedTuple):
+    """The processes of a run as one of them sees them."""
+
+    addresses: tuple[str, ...]  # host:port of each; the first is the chief's
+    index: int  # of this one among them
+
+
+def join(cluster: Cluster, gpus: int):
+    """Wait for the other processes and return the strategy that all of them share.
+
+    Every replica is one GPU, or the whole CPU of a process without any. To be called before
+    TensorFlow does anything, once in a process.
+
+    Args:
+        cluster: two processes or more.
+        gpus: how many GPUs each process has: all the same number.
+
+    Raises:
+        OSError: this process cannot listen at its address.
+        ValueError: TensorFlow runs already.
+    """
+    import tensorflow as tf  # addresses can be read, and refused, without it
+
+    spec = tf.train.ClusterSpec({"worker": list(cluster.addresses)})
+    # SlurmClusterResolver and TF_CONFIG's resolver read the environment on their own terms: the
+    # first calls nvidia-smi and sorts hosts by name, which need not be the order of the ranks.
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        spec,
+        task_type="worker",
+        task_id=cluster.index,
+        num_accelerators={"GPU": gpus},
+        rpc_layer="grpc",
+    )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except RuntimeError as error:
+        raise ValueError(
+            f"--workers=auto must be the first use of TensorFlow in its process. Received: {error}"
+        ) from None
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"worker {cluster.index} could not listen at {cluster.addresses[cluster.index]}: "
+            f"{error.message.splitlines()[0]}. End what uses that port, or name another one"
+        ) from error
