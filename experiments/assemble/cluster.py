@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ssl_weighting.theta.workers import Cluster
 
-ADVICE = (
-    "set TF_CONFIG, start the program by `srun` in SLURM, or set SSL_WEIGHTING_HOSTS and "
-    "SSL_WEIGHTING_WORKERS in an Indexed Job of Kubernetes"
-)
 _MOST = 65_535  # the last port
 _KINDS = ("chief", "worker")
 _FIRST_PORT, _PORTS = 20_000, 10_000  # of SLURM jobs: one of so many, by the number of the job
@@ -27,6 +24,23 @@ _FIRST_PORT, _PORTS = 20_000, 10_000  # of SLURM jobs: one of so many, by the nu
 _NAMES = re.compile(r"(?P<before>[^\[\],\s]*)(?:\[(?P<ranges>[\d,-]+)\](?P<after>[^\[\],\s]*))?")
 _RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 _TASKS = re.compile(r"(?P<tasks>\d+)(?:\(x(?P<nodes>\d+)\))?")
+
+
+def asked_cluster() -> Cluster:
+    """Return the processes that --workers=auto finds in this process' environment.
+
+    Raises:
+        ValueError: there is nothing, or a wrong value.
+    """
+    found = cluster_of(os.environ)
+    if found is None:
+        raise ValueError(
+            "--workers=auto needs an environment that names the processes of the run. Received: "
+            "none. Set TF_CONFIG, start the program by `srun` in SLURM, or set SSL_WEIGHTING_HOSTS "
+            "and SSL_WEIGHTING_WORKERS in an Indexed Job of Kubernetes; for the GPUs of one "
+            "machine --devices is enough"
+        )
+    return found
 
 
 def cluster_of(environ: Mapping[str, str]) -> Cluster | None:

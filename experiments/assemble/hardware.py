@@ -1,12 +1,18 @@
-"""From --devices and --threads to what this machine has."""
+"""From --devices, --workers and --threads to what this machine, or several, have."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+
+import numpy as np
 import tensorflow as tf
 import threadpoolctl
 
+from experiments.assemble.cluster import asked_cluster
 from experiments.options.config import Config
 from ssl_weighting.theta.devices import Devices
+from ssl_weighting.theta.workers import join
 
 
 def limit_threads(config: Config) -> None:
@@ -56,27 +62,59 @@ def divide_the_cpu(config: Config) -> None:
             ) from None
 
 
+def join_workers(config: Config) -> Devices:
+    """Wait for the other processes of --workers=auto; without them return one device.
+
+    To be called before TensorFlow does anything.
+
+    Raises:
+        ValueError: the environment names no processes, or they have different numbers of GPUs.
+        OSError: this process cannot listen at its address.
+    """
+    cluster = asked_cluster() if config.workers else None
+    return _joined(cluster) if cluster and len(cluster.addresses) > 1 else Devices()
+
+
+@functools.cache  # a process joins once
+def _joined(cluster):
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    devices = Devices(strategy=join(cluster, gpus))
+    found = devices.gathered(np.array(gpus)).tolist()
+    if len(set(found)) > 1:
+        raise ValueError(
+            "--workers=auto needs the same number of GPUs in each process. Received: "
+            f"{', '.join(map(str, found))}. Give each as many, by CUDA_VISIBLE_DEVICES or by the "
+            "scheduler"
+        )
+    return devices
+
+
 def open_devices(config: Config) -> Devices:
-    """Return the devices that `config.devices` asks for: GPUs, or a divided CPU's parts.
+    """Return the devices that `config` asks for: of all workers, GPUs, or a divided CPU's parts.
 
     Raises:
         ValueError: fewer devices than asked for, no even division of the batch among all, or
             rows that would be dealt out twice.
     """
+    workers = join_workers(config)
+    if config.workers and workers.workers == 1:  # a process by itself takes all that it sees
+        config = dataclasses.replace(config, workers="", devices=0)
     gpus = len(tf.config.list_physical_devices("GPU"))
     kind = "GPU" if gpus else "CPU"
     found = gpus or len(tf.config.list_logical_devices("CPU"))
-    count = config.devices or max(gpus, 1)
+    count = workers.count if workers.workers > 1 else config.devices or max(gpus, 1)
     if config.labeled_batch % count:
         raise ValueError(
-            "--labeled_batch must be a multiple of the number of GPUs. Received: --labeled_batch="
-            f"{config.labeled_batch} and {count} GPUs. Give the number with --devices"
+            "--labeled_batch must be a multiple of the number of devices. Received: "
+            f"--labeled_batch={config.labeled_batch} and {_told(count, kind, workers)}"
         )
     if count > 1 and config.interleave:
         raise ValueError(
             "--interleave must be left out with several devices, which always take interleaved "
             f"slices. Received: --interleave=true and {count} devices"
         )
+    if workers.workers > 1:
+        return workers
     if count > found:
         raise ValueError(
             f"--devices must be at most {found}, the {kind}s at hand. "
@@ -85,3 +123,9 @@ def open_devices(config: Config) -> Devices:
     if count > 1 and not gpus:
         print(f"no GPU: {count} logical devices of one CPU, to try what GPUs do", flush=True)
     return Devices([f"{kind}:{k}" for k in range(count)] if count > 1 else [])
+
+
+def _told(count, kind, workers):
+    if workers.workers > 1:
+        return f"{count} devices of {workers.workers} workers. Start fewer, or other batches"
+    return f"{count} {kind}s. Give the number with --devices"

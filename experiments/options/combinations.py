@@ -240,10 +240,10 @@ def _check_own_features(config):
             f"{config.infl_fresh_batch}, --stale_w={config.stale_w}, --influence_params="
             f"{config.influence_params}, --inverse_hessian={config.inverse_hessian}"
         )
-    if config.devices != 1 or config.measure_noise:
+    if config.several or config.measure_noise:
         raise ValueError(
-            "--infl_own_features needs --devices=1 and --measure_noise=false. Received: --devices="
-            f"{config.devices}, --measure_noise={str(config.measure_noise).lower()}"
+            "--infl_own_features needs one device and --measure_noise=false. Received: "
+            f"{_asked(config)}, --measure_noise={str(config.measure_noise).lower()}"
         )
 
 
@@ -251,8 +251,9 @@ def _check_solve(config):
     found = offence(config)
     if config.model != "features":
         found = Offence("model", "features", config.model, "only a head on them is convex")
-    elif config.devices != 1:
-        found = Offence("devices", "1", config.devices, "a solve is no work for several")
+    elif config.several:
+        name, alone = ("workers", '""') if config.workers else ("devices", "1")
+        found = Offence(name, alone, getattr(config, name), "a solve is no work for several")
     if found:
         value = str(found.value).lower() if isinstance(found.value, bool) else found.value
         raise ValueError(
@@ -273,13 +274,19 @@ def _check_hardware(config):
             "--algorithm=vat needs --precision=float32: the probe by which it finds its direction, "
             f"1e-6, vanishes in half precision. Received: --precision={config.precision}"
         )
-    if config.devices == 1:
+    if config.workers and config.devices != 1:
+        raise ValueError(
+            "--devices must be left out beside --workers=auto: each process takes the GPUs that "
+            f"it sees, or its CPU. Received: --devices={config.devices}. Choose them by "
+            "CUDA_VISIBLE_DEVICES or the scheduler's --gpus-per-task"
+        )
+    if not config.several:
         return
     if config.jit or config.inverse_hessian == "unrolled":
         raise ValueError(
-            "--devices other than 1 needs --jit=false, since devices meet inside the theta-step, "
+            f"{_asked(config)} needs --jit=false, since devices meet inside the theta-step, "
             "and another --inverse_hessian than unrolled, which repeats steps on one device. "
-            f"Received: --devices={config.devices}, --jit={str(config.jit).lower()}, "
+            f"Received: --jit={str(config.jit).lower()}, "
             f"--inverse_hessian={config.inverse_hessian}"
         )
     if config.devices and config.labeled_batch % config.devices:
@@ -287,3 +294,8 @@ def _check_hardware(config):
             "--labeled_batch must be a multiple of --devices. Received: --labeled_batch="
             f"{config.labeled_batch}, --devices={config.devices}"
         )
+
+
+def _asked(config):
+    """Return how several devices are asked for, in words."""
+    return f"--workers={config.workers}" if config.workers else f"--devices={config.devices}"

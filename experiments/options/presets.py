@@ -130,7 +130,8 @@ def make_config(**given) -> Config:
     dataset = dataset | _recipe_in_time(dataset, given)
     algorithm = given.get("algorithm", dataset.get("algorithm", defaults.algorithm))
     version = given.get("uda_version", defaults.uda_version)
-    if given.get("devices", defaults.devices) != defaults.devices:  # XLA excludes several devices
+    several = given.get("devices", defaults.devices) != defaults.devices or given.get("workers")
+    if several:  # XLA excludes several devices
         dataset = {option: value for option, value in dataset.items() if option != "jit"}
     if given.get("validation") == "cross_fit":  # reads no V; asked for, V is still kept out of U
         dataset = dataset | {"val_size": 0}

@@ -52,6 +52,19 @@ class RunOptions:
     devices: int = _option(
         1, "GPUs that share a theta-step; 0: all that are found", NOT_NEGATIVE, effect=ROUNDING
     )
+    workers: str = _option(
+        "",
+        "auto: processes that TF_CONFIG, SLURM or an Indexed Job name share each theta-step",
+        choices=("", "auto"),
+        effect=ROUNDING,
+        free=True,  # how many devices they are together is compared all the same
+    )
+    resume_with_devices: bool = _option(
+        False,
+        "go on from a checkpoint of another number of devices, with other rounding errors",
+        effect=BOOKKEEPING,
+        free=True,
+    )
     threads: int = _option(
         0, "cores of the CPU that a run uses; 0: all", NOT_NEGATIVE, effect=ROUNDING, free=True
     )
@@ -61,3 +74,8 @@ class RunOptions:
         choices=CHOICES["precision"],
         effect=ROUNDING,
     )
+
+    @property
+    def several(self) -> bool:
+        """Whether theta-steps may be shared by several devices, of one process or many."""
+        return self.devices != 1 or bool(self.workers)

@@ -15,6 +15,7 @@ def friendly():
     training that is not finite any more (`NonFiniteError` is a FloatingPointError, so TensorFlow
     need not be imported).
     Ctrl-C, where no run listens for it, ends with 130.
+    Notes of an error stand before it: which of several workers met it.
     From here on the program prints any name, of bytes that are not UTF-8 too.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -22,7 +23,8 @@ def friendly():
     try:
         yield
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        whose = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+        print(f"{whose}{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)

@@ -1,14 +1,19 @@
-"""Take one configuration from nothing, or from its last checkpoint, to a finished run folder."""
+"""Take one configuration from nothing, or from its last checkpoint, to a finished run folder.
+
+Of several processes of a run one, the chief, reads checkpoints, evaluates and writes. All train and
+stop together: what decides over pieces, pauses and the end is the same in each of them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 
 import tensorflow as tf
 
 from experiments.assemble.build import build, load_splits
-from experiments.assemble.hardware import divide_the_cpu, limit_threads
+from experiments.assemble.hardware import divide_the_cpu, join_workers, limit_threads
 from experiments.options.config import Config
 from experiments.pages.statistics import LAST_EVALUATIONS
 from experiments.runs import results
@@ -20,8 +25,17 @@ from experiments.runs.header import announce, first_input, warn
 from experiments.runs.lambda_history import history_of
 from experiments.runs.lock import held
 from experiments.runs.log import NOTHING, RunLog
+from experiments.runs.quiet import QuietLog, quiet
 from experiments.runs.state import capture, checkpoints_of, restore
 from experiments.runs.stop import Stop
+from experiments.runs.together import (
+    agree,
+    parts_of,
+    premises,
+    refuse_different,
+    share_state,
+    told_of_lost_workers,
+)
 from experiments.runs.warnings import evaluations
 from ssl_weighting.data.numbers import rows_not_finite
 from ssl_weighting.data.reading import named_errors
@@ -41,6 +55,8 @@ def execute(
 ) -> dict | None:
     """Run `config` to its end and return its summary; None if a signal stopped it (state saved).
 
+    In a process of a run that is not its chief the summary is that process' number alone.
+
     Args:
         config: validated options; `config.out` is the run folder.
         program: name of the absl program, for config.json.
@@ -53,47 +69,57 @@ def execute(
     Raises:
         ValueError: an option does not fit the data, or the folder holds another run, finished or
             going on, or somebody's own files of the names that a run writes.
-        OSError: the data is not there, or the disk is full.
+        OSError: the data is not there, the disk is full, or another process of the run has ended.
         NonFiniteError: training is not finite any more; names the step.
         MemoryError: the machine or the device has not enough.
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with held(Path(config.out)):
-        refuse_foreign(config)
-        limit_threads(config)
+    limit_threads(config)
+    devices = join_workers(config)
+    folder = held(Path(config.out)) if devices.is_chief else contextlib.nullcontext()
+    with quiet(devices), told_of_lost_workers(devices), folder:
+        if devices.is_chief:
+            refuse_foreign(config)
         divide_the_cpu(config)
         try:
-            return _execute(config, program, cache_dir, again, on_step, sorted(snapshot_steps))
+            run = _made(config, cache_dir, again, devices)
+            summary = _execute(run, program, on_step, sorted(snapshot_steps))
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(
                 f"{error.message.splitlines()[0]}. Lower --labeled_batch, --unlabeled_ratio, "
                 "--val_batch or the size of the model"
             ) from error
+        devices.barrier()  # whoever ended before the chief had written would be missed as lost
+    return summary
 
 
-def _execute(config, program, cache_dir, again, on_step, snapshot_steps):
-    out = Path(config.out)
+def _made(config, cache_dir, again, devices):
     splits = load_splits(config, cache_dir)
     _refuse_not_finite(splits)
+    refuse_different(devices, premises(config, splits))
     run = build(config, splits)
+    refuse_different(devices, parts_of(run))
     run = _kept.in_place_of(run) if again else run
     if run.trainer.store.learns:
         run.trainer.parameters.check(first_input(run))
+    return run
+
+
+def _execute(run, program, on_step, snapshot_steps):
+    config, devices = run.config, run.trainer.devices
     checkpoints = checkpoints_of(config, run)
-    written = _resume(run, checkpoints)
-    until = (config.learning_steps or config.total_steps) if run.trainer.store.learns else 0
-    log = RunLog(out, config.total_steps, written, run.trainer.step, config.model_steps, until)
-    stated = results.write_config(run, program)  # first: by this file the run knows its folder
-    if run.trainer.step < config.total_steps:  # the run is not complete until it says so
-        (out / "summary.json").unlink(missing_ok=True)
-    announce(run, stated)
-    with Stop() as stop, log:
+    written = _resume(run, checkpoints) if devices.is_chief else NOTHING
+    share_state(run)
+    log = _begun(run, program, written) if devices.is_chief else QuietLog()
+    with told_of_lost_workers(devices, run.trainer), Stop() as stop, log:
         finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
     for member in run.trainer.members:  # they hold memory and threads
         member.theta.forget()
     if not finished:
         return None
+    if not devices.is_chief:
+        return {"worker": devices.worker}
     summary = results.write_results(run, log.elapsed(), log.lambda_share())
     print(
         f"finished {config.out}: {summary['method']}, {_error(config, summary)}, Λ took "
@@ -102,6 +128,18 @@ def _execute(config, program, cache_dir, again, on_step, snapshot_steps):
     )
     warn(summary["warnings"])
     return summary
+
+
+def _begun(run, program, written):
+    """Return the log of a run that begins or goes on, and say which it is."""
+    config, out = run.config, Path(run.config.out)
+    until = (config.learning_steps or config.total_steps) if run.trainer.store.learns else 0
+    log = RunLog(out, config.total_steps, written, run.trainer.step, config.model_steps, until)
+    stated = results.write_config(run, program)  # first: by this file the run knows its folder
+    if run.trainer.step < config.total_steps:  # the run is not complete until it says so
+        (out / "summary.json").unlink(missing_ok=True)
+    announce(run, stated)
+    return log
 
 
 def _error(config, summary):
@@ -144,33 +182,48 @@ def _resume(run, checkpoints):
 
 @named_errors()
 def _loop(run, log, checkpoints, stop, on_step, snapshot_steps):
-    trainer, config = run.trainer, run.config
+    trainer, config, devices = run.trainer, run.config, run.trainer.devices
     clock = Clock(log, trainer.step, config.learning_steps)
-    history = history_of(config, len(run.splits.unlabeled), trainer.step)
+    history, told = None, lambda run: None
+    if devices.is_chief:
+        history = history_of(config, len(run.splits.unlabeled), trainer.step)
+        told = on_step
     if trainer.step in snapshot_steps:
-        on_step(run)
+        told(run)
     stops = functools.partial(_next_stop, config=config, snapshot_steps=snapshot_steps)
-    events = trainer.steps(config.total_steps, stops, lambda: clock.most)
+    most = clock.most
+    events = trainer.steps(config.total_steps, stops, lambda: most)
     for event, seconds in clock.timed(events):
         clock.count(event, seconds, trainer.step)
+        if devices.is_chief:
+            _record(run, log, history, event)
         if event.kind == "lambda":
-            log_lambda(run, log, event)
             continue
         whole = event.kind == "train"
-        if whole:
-            log.write("train", event.step, **event.report)
-            log.timing(event.step)
-        if whole and _due(event.step, config.eval_every, config):
-            evaluate(run, log, history)
-        stopping = stop.asked()  # once: the answer may change on any line
-        if stopping or (whole and _due(event.step, config.checkpoint_every, config)):
-            checkpoints.save(event.step, capture(run, log.written))
-        log.progress(event.step, "/".join(Path(config.out).parts[-2:]))
+        # Asked once: the answer may change on any line.
+        stopping, most = agree(devices, stop.asked(), clock.most)
+        saves = stopping or (whole and _due(event.step, config.checkpoint_every, config))
+        if devices.is_chief:
+            if saves:
+                checkpoints.save(event.step, capture(run, log.written))
+            log.progress(event.step, "/".join(Path(config.out).parts[-2:]))
         if stopping and event.step < config.total_steps:
             return False
         if whole and event.step in snapshot_steps:
-            on_step(run)
+            told(run)
     return True
+
+
+def _record(run, log, history, event):
+    """Write down what an event has to tell, and evaluate where that is due."""
+    if event.kind == "lambda":
+        log_lambda(run, log, event)
+    if event.kind != "train":
+        return
+    log.write("train", event.step, **event.report)
+    log.timing(event.step)
+    if _due(event.step, run.config.eval_every, run.config):
+        evaluate(run, log, history)
 
 
 def _due(step, every, config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments.assemble.cluster import asked_cluster
 from experiments.assemble.excluded import names_in
 from experiments.options.config import Config
 
@@ -19,6 +20,8 @@ def execute(config: Config, program: str, **known) -> dict | None:
     """
     if config.exclude:
         names_in(config.exclude)  # refused now if it must be
+    if config.workers:
+        asked_cluster()
     from experiments.runs import execute as loop
 
     return loop.execute(config, program, **known)

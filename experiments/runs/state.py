@@ -231,12 +231,15 @@ def _decisive(options):
 def checkpoints_of(config: Config, run: Run) -> Checkpoints:
     """Return the checkpoints of the run in `config.out`.
 
-    A run that is older than an option counts as a run with the option's default.
+    A run that is older than an option counts as a run with the option's default. With
+    `resume_with_devices` a checkpoint of any number of devices counts as of this one.
     """
+    now = fingerprint(config, run)
+    other = {"devices": now["devices"]} if config.resume_with_devices else {}
     return Checkpoints(
         Path(config.out) / "checkpoints",
-        fingerprint(config, run),
+        now,
         config.keep_checkpoints,
         defaults=options_as_json(Config()) | RETIRED | {"inputs": ""},
-        reading=_decisive,
+        reading=lambda options: _decisive(options) | other,
     )

@@ -1,9 +1,10 @@
-"""Several devices of one machine: each takes its slice of every forward and backward pass.
+"""Several devices, of one process or many: each takes its slice of every pass through the network.
 
 As upstream's towers do, each device normalises its own slice of the interleaved batch, and the
 outputs are put together again before anything else looks at them. Algorithm, objective and Lambda
 therefore see the whole batch on every device, whatever their number; only the network is divided.
-What is written once (Lambda's scores, the average of theta) is written by the first device.
+What is kept once a process (Lambda's scores, the average of theta) is kept by its first device: of
+several processes each has all of it, equal to the bit.
 """
 
 from __future__ import annotations
@@ -16,34 +17,103 @@ import numpy as np
 import tensorflow as tf
 from ssl_weighting_upstream.fixmatch_interleave import interleave_order
 
+_SLICE = 2**24  # bytes that processes exchange at a time
+
 
 class Devices:
     """The devices of a run; one of them, or none named, means no strategy at all.
 
     Args:
         names: as `tf.distribute.MirroredStrategy` takes them ("GPU:0", "CPU:1").
+        strategy: of several processes, from `workers.join`, in the place of names.
+
+    Attributes:
+        worker: number of this process; workers: how many there are.
     """
 
-    def __init__(self, names: Sequence[str] = ()):
-        self.strategy = _strategy(tuple(names)) if len(names) > 1 else None
+    def __init__(
+        self, names: Sequence[str] = (), *, strategy: tf.distribute.Strategy | None = None
+    ):
+        self.strategy = strategy or (_strategy(tuple(names)) if len(names) > 1 else None)
+        self.worker, self.workers = _place_among_workers(self.strategy)
+        bits = [tf.TensorSpec([None], tf.int64)]
+        self._sum = tf.function(self._sum_fn, input_signature=bits, autograph=False)
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """How many they are, of all processes."""
         return self.strategy.num_replicas_in_sync if self.strategy else 1
+
+    @property
+    def local(self) -> int:
+        """How many of them are this process': of each the same number."""
+        return self.count // self.workers
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that evaluates, saves and writes."""
+        return self.worker == 0
 
     def scope(self):
         """Return the context in which variables must be made that every device has a copy of."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
     def run(self, function: Callable, *args):
-        """Return what the first device gets from `function(*args)`, which all of them call."""
+        """Return what the first device here gets from `function(*args)`, which all of them call."""
         if not self.strategy:
             return function(*args)
         out = self.strategy.run(function, args)
         return tf.nest.map_structure(
             lambda value: self.strategy.experimental_local_results(value)[0], out
         )
+
+    def gathered(self, x: np.ndarray) -> np.ndarray:
+        """Return every process' `x`, [workers, ...], to the bit; all of them must call it.
+
+        Args:
+            x: of one shape and dtype in all processes.
+        """
+        x = np.asarray(x)
+        if self.workers == 1:
+            return x[None]
+        every = np.zeros([self.workers, *x.shape], x.dtype)
+        every[self.worker] = x
+        return self._summed(every)
+
+    def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the chief's arrays, to the bit; all processes must call it.
+
+        Args:
+            arrays: of one number, shapes and dtypes in all processes; of the others only these
+                are looked at.
+        """
+        if self.workers == 1:
+            return list(arrays)
+        mine = arrays if self.is_chief else [np.zeros_like(x) for x in arrays]
+        return [self._summed(np.asarray(x)) for x in mine]
+
+    def barrier(self) -> None:
+        """Return once every process has called it."""
+        self.gathered(np.zeros([], np.int64))
+
+    def _summed(self, x):
+        """Return the sum of `x` over processes, of whose bytes all but one's are 0, slice by slice.
+
+        The bytes are added as integers: -0 and NaN arrive as they are.
+        """
+        content = np.ascontiguousarray(x).tobytes()
+        parts = [content[at : at + _SLICE] for at in range(0, len(content), _SLICE)]
+        padded = (np.frombuffer(part + bytes(-len(part) % 8), np.int64) for part in parts)
+        whole = b"".join(self._sum(tf.constant(bits)).numpy().tobytes() for bits in padded)
+        return np.frombuffer(bytearray(whole[: len(content)]), x.dtype).reshape(x.shape)
+
+    def _sum_fn(self, bits):
+        def on_each(bits):
+            mine = bits if is_first() else tf.zeros_like(bits)
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce("SUM", tf.identity(mine))
+
+        return self.run(on_each, bits)
 
 
 def check_devices(devices: Devices, jit: bool, inverse_hessian: str) -> None:
@@ -86,14 +156,20 @@ def divided(forward: Callable, batch: int) -> Callable:
 
 
 def is_first() -> bool:
-    """Return whether this is the device that writes what is written once."""
-    return _place(tf.distribute.get_replica_context()) == 0
+    """Return whether this is the device of its process that keeps what is kept once."""
+    context = tf.distribute.get_replica_context()
+    workers = _place_among_workers(context.strategy)[1]
+    return _place(context) % (context.num_replicas_in_sync // workers) == 0
 
 
 def loss_per_device(loss: tf.Tensor) -> tf.Tensor:
     """Return this device's share of a loss that all of them computed: gradients are summed."""
     count = _count()
     return loss if count == 1 else loss / count
+
+
+# Of several processes a collective wants to know where its input lies, which in the body of a loop
+# nothing knows of what comes straight out of a variable or an argument: `tf.identity` is placed.
 
 
 def fail_together(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -104,7 +180,7 @@ def fail_together(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     if _count() == 1:
         return gradients
     trouble = tf.add_n([tf.reduce_sum(g * 0.0) for g in gradients])
-    trouble = tf.distribute.get_replica_context().all_reduce("SUM", trouble)
+    trouble = tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(trouble))
     return [g + trouble for g in gradients]
 
 
@@ -119,7 +195,7 @@ def average(variables: list) -> None:
     moved = [v for v in variables if tf.as_dtype(v.dtype).is_floating]
     context = tf.distribute.get_replica_context()
     if moved:
-        means = context.all_reduce("MEAN", [tf.convert_to_tensor(v.value) for v in moved])
+        means = context.all_reduce("MEAN", [tf.identity(v.value) for v in moved])
         for variable, mean in zip(moved, means, strict=True):
             variable.assign(mean)
 
@@ -130,6 +206,12 @@ _strategy = functools.cache(lambda names: tf.distribute.MirroredStrategy(list(na
 
 def _count():
     return tf.distribute.get_replica_context().num_replicas_in_sync
+
+
+def _place_among_workers(strategy):
+    """Return the number of this process and how many there are."""
+    resolver = strategy.cluster_resolver if strategy else None
+    return (resolver.task_id, resolver.cluster_spec().num_tasks("worker")) if resolver else (0, 1)
 
 
 def _place(context):
@@ -157,7 +239,7 @@ def _my_slice(inputs, order):
     @tf.custom_gradient
     def take(inputs):
         def gradient(upstream):
-            whole = context.all_gather(upstream, axis=0)
+            whole = context.all_gather(tf.identity(upstream), axis=0)
             return tf.gather(whole, np.argsort(order)) / tf.cast(count, upstream.dtype)
 
         return tf.split(tf.gather(inputs, order), count)[place], gradient
@@ -171,7 +253,8 @@ def _gathered(part, order):
 
     @tf.custom_gradient
     def gather(part):
-        whole = tf.ensure_shape(context.all_gather(part, axis=0), [len(order), *part.shape[1:]])
+        whole = context.all_gather(tf.identity(part), axis=0)
+        whole = tf.ensure_shape(whole, [len(order), *part.shape[1:]])
 
         def gradient(upstream):
             return tf.split(tf.gather(upstream, order), count)[place] * count

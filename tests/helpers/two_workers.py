@@ -1,0 +1,120 @@
+"""Runs of several processes on this machine, and what is asked of one of them.
+
+    python tests/helpers/two_workers.py PROGRAM FLAGS
+
+is that program, whose process dies at the theta-step that DIE_AT names.
+"""
+
+import faulthandler
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from places import ROOT
+
+SECONDS = 500  # to wait for a process: they compile, and a machine may be busy
+
+
+class Ended(NamedTuple):
+    """How a process ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def free_ports(count) -> list[int]:
+    """Return ports that nobody listens at."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def environments(count) -> Iterator[dict[str, str]]:
+    """Yield the TF_CONFIG of each of `count` processes on this machine."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    for index in range(count):
+        task = {"type": "worker", "index": index}
+        yield {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
+
+
+def flags_of(options: Mapping) -> list[str]:
+    """Return options as they stand on a command line."""
+    return [f"--{name}={v}" for name, v in options.items()]
+
+
+def started(program, options, environ=None) -> subprocess.Popen:
+    """Start a training program with `options` and what is added to the environment."""
+    script = ROOT / "tests" / "helpers" / "two_workers.py"
+    usual = {"PYTHONPATH": f"{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.Popen(
+        [sys.executable, "-u", str(script), program, *flags_of(options)],
+        env=os.environ | usual | (environ or {}),
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ended(processes: Sequence[subprocess.Popen]) -> list[Ended]:
+    """Wait for processes that write little; end those that do not end."""
+    found = []
+    try:
+        for one in processes:
+            out, err = one.communicate(timeout=SECONDS)
+            found.append(Ended(one.returncode, out, err))
+    finally:
+        for one in processes:
+            if one.poll() is None:
+                one.kill()
+                one.wait()
+    return found
+
+
+def together(program, options, count=2, each=()) -> list[Ended]:
+    """Run a training program in `count` processes; `each` adds to the environment of some."""
+    each = [*each, *[{}] * (count - len(each))]
+    places = zip(environments(count), each, strict=True)
+    return ended([
+        started(program, options | {"workers": "auto"}, environ | more) for environ, more in places
+    ])  # fmt: skip
+
+
+def alone(program, options) -> Ended:
+    """Run a training program in one process."""
+    return ended([started(program, options)])[0]
+
+
+def _dying(step):
+    """Let this process be killed when it is to take theta-steps from `step` on."""
+    from ssl_weighting.theta.step import ThetaStep
+
+    advance = ThetaStep.advance
+
+    def until(self, start, count):
+        if start >= step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        advance(self, start, count)
+
+    ThetaStep.advance = until
+
+
+if __name__ == "__main__":
+    import importlib
+
+    from absl import app
+
+    faulthandler.dump_traceback_later(SECONDS - 20)  # of a process that waits for ever
+    program = importlib.import_module(f"experiments.{sys.argv.pop(1)}")
+    if "DIE_AT" in os.environ:
+        _dying(int(os.environ["DIE_AT"]))
+    program.define()
+    app.run(program.main)
