@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.algorithms.settings import Passes
 from ssl_weighting.structs import LabeledBatch, LossRows, UnlabeledBatch
 
 
@@ -44,6 +45,10 @@ class ClassBalanced:
         self.algorithm = algorithm
         self.uses_unlabeled = algorithm.uses_unlabeled
         self.weights = tf.constant(weights, tf.float32)
+
+    def passes(self) -> Passes:
+        """Return the views that each pass of the base algorithm joins."""
+        return self.algorithm.passes()
 
     def __call__(self, forward, labeled: LabeledBatch, unlabeled: UnlabeledBatch, step) -> LossRows:
         """Return the algorithm's rows, the coefficient of labeled ones times their class's weight.

@@ -7,9 +7,9 @@ import dataclasses
 import tensorflow as tf
 
 from ssl_weighting.algorithms.rows import softmax_rows
-from ssl_weighting.algorithms.settings import Checked
+from ssl_weighting.algorithms.settings import Checked, Passes
 from ssl_weighting.algorithms.targets import frozen_probabilities, hard_labels, ramp
-from ssl_weighting.algorithms.views import forward_views
+from ssl_weighting.algorithms.views import forward_views, view_passes
 from ssl_weighting.structs import LossRows
 
 
@@ -30,6 +30,10 @@ class FixMatch(Checked):
     interleave: bool = False
     separate_weak: bool = False
     uses_unlabeled = True
+
+    def passes(self) -> Passes:
+        """Return the views that each pass joins."""
+        return view_passes(self.interleave, self.separate_weak)
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows: labels, then strong views towards the pseudo-labels of weak ones."""

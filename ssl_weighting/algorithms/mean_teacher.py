@@ -15,7 +15,7 @@ from ssl_weighting.algorithms.rows import (
     labeled_block,
     stack_blocks,
 )
-from ssl_weighting.algorithms.settings import Checked
+from ssl_weighting.algorithms.settings import Checked, Passes
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
 from ssl_weighting.losses import Brier
 from ssl_weighting.structs import LossRows
@@ -35,6 +35,10 @@ class MeanTeacher(Checked):
     wu: float = 50.0
     ramp_steps: int = 0
     uses_unlabeled = True
+
+    def passes(self) -> Passes:
+        """Return the views that each pass joins."""
+        return (("labeled", "strong"), ("weak",))
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from ssl_weighting.algorithms.settings import Passes
 from ssl_weighting.structs import LabeledBatch, LossRows, UnlabeledBatch
 
 ORACLE = "oracle"
@@ -38,6 +39,10 @@ class Oracle:
         self.algorithm = algorithm
         with tf.device("CPU:0"):
             self.true_labels = tf.constant(true_labels, tf.int64)
+
+    def passes(self) -> Passes:
+        """Return the views that each pass of the base algorithm joins."""
+        return self.algorithm.passes()
 
     def __call__(self, forward, labeled: LabeledBatch, unlabeled: UnlabeledBatch, step) -> LossRows:
         """Return the algorithm's rows with the mask times 1 where the pseudo-label is right."""

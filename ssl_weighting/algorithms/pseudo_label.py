@@ -7,7 +7,7 @@ import dataclasses
 import tensorflow as tf
 
 from ssl_weighting.algorithms.rows import softmax_rows
-from ssl_weighting.algorithms.settings import Checked
+from ssl_weighting.algorithms.settings import Checked, Passes
 from ssl_weighting.algorithms.targets import frozen_probabilities, hard_labels, ramp
 from ssl_weighting.structs import LossRows
 
@@ -29,6 +29,10 @@ class PseudoLabel(Checked):
     ramp_steps: int = 0
     broadcast_mask: bool = False
     uses_unlabeled = True
+
+    def passes(self) -> Passes:
+        """Return the views that each pass joins."""
+        return (("labeled", "weak"),)
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows.

@@ -38,8 +38,19 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             check_number(name, value, **RANGES[name])
 
 
+# The views that each pass of a theta-step through the network joins, in their order.
+Passes = tuple[tuple[str, ...], ...] | None
+
+
 class Checked:
     """A dataclass of settings that checks its numbers when it is made."""
+
+    def passes(self) -> Passes:
+        """Return which of "labeled", "weak" and "strong" each pass joins.
+
+        None: inputs are mixed or changed before they are passed, so that all of them are needed.
+        """
+        return None
 
     def __post_init__(self):
         """Check the numbers.

@@ -15,9 +15,9 @@ from ssl_weighting.algorithms.rows import (
     labeled_block,
     stack_blocks,
 )
-from ssl_weighting.algorithms.settings import Checked
+from ssl_weighting.algorithms.settings import Checked, Passes
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp
-from ssl_weighting.algorithms.views import forward_views
+from ssl_weighting.algorithms.views import forward_views, view_passes
 from ssl_weighting.losses import SoftmaxCrossEntropy, entropy
 from ssl_weighting.structs import LossRows
 
@@ -64,6 +64,10 @@ class UDA(Checked):
                 "`separate_weak` must be False where weak views learn. "
                 f"Received: entropy_coefficient={self.entropy_coefficient}"
             )
+
+    def passes(self) -> Passes:
+        """Return the views that each pass joins."""
+        return view_passes(self.interleave, self.separate_weak)
 
     def __call__(self, forward, labeled, unlabeled, step) -> LossRows:
         """Return B + U rows (and U of entropy): labels, strong views, weak views."""

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from ssl_weighting_upstream.fixmatch_interleave import interleave_order
 
+from ssl_weighting.algorithms.settings import Passes
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 
 
@@ -23,6 +24,13 @@ class Views(NamedTuple):
     weak: dict[str, tf.Tensor]
     rows: dict[str, tf.Tensor]
     positions: tf.Tensor | None
+
+
+def view_passes(interleave: bool, separate_weak: bool) -> Passes:
+    """Return `Checked.passes` of an algorithm that calls `forward_views`."""
+    if interleave:  # another order than theirs
+        return None
+    return (("weak",), ("labeled", "strong")) if separate_weak else (("labeled", "weak", "strong"),)
 
 
 def forward_views(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
@@ -57,12 +59,25 @@ class BatchSource:
         with tf.device("CPU:0"):  # where tf.data works, whatever the model runs on
             self._labels = tf.constant(splits.labeled.labels)
         # One traced function for both ways to get a batch: bit for bit the same.
-        state = [tf.TensorSpec(t.shape, t.dtype) for t in self._state()]
-        self._compiled = tf.function(
-            self._batch, input_signature=[tf.TensorSpec([], tf.int64), *state], autograph=False
-        )
+        self._compiled = self._ahead = self._function_of(self._batch)
         steps = [tf.TensorSpec([], tf.int64)] * 2
         self._ids = tf.function(self._ids_of, input_signature=steps, autograph=False)
+
+    def _function_of(self, batch):
+        state = [tf.TensorSpec(t.shape, t.dtype) for t in self._state()]
+        signature = [tf.TensorSpec([], tf.int64), *state]
+        return tf.function(batch, input_signature=signature, autograph=False)
+
+    def make_only(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Make only some rows of each view in the batches of `dataset`, and zeros for the others.
+
+        Ids, labels and probes stay whole, and so does everything that `at` returns.
+
+        Args:
+            rows: "labeled", "weak" and "strong" -> int rows, each once.
+        """
+        self._rows = dict(rows)
+        self._ahead = self._function_of(self._some_of_batch)
 
     def at(self, step: int | tf.Tensor) -> tuple[LabeledBatch, UnlabeledBatch]:
         """Return batch number `step`, an int or an int64 scalar from 0.
@@ -101,7 +116,7 @@ class BatchSource:
 
         def batch(step):
             with tf.device("CPU:0"):
-                return self._compiled(step, *state)
+                return self._ahead(step, *state)
 
         steps = tf.data.Dataset.counter(start_step, dtype=tf.int64)
         batches = steps.map(batch, num_parallel_calls=parallel_calls, deterministic=deterministic)
@@ -139,7 +154,7 @@ class BatchSource:
         return () if self.augmentation.state is None else (self.augmentation.state(),)
 
     def _batch(self, step, *state):
-        return self._labeled_at(step, state), self._unlabeled_at(step, state)
+        return self._labeled_at({}, step, state), self._unlabeled_at({}, step, state)
 
     def _ids_of(self, first, until):
         def one(step):
@@ -147,25 +162,38 @@ class BatchSource:
 
         return tf.map_fn(one, tf.range(first, until))
 
-    def _labeled_at(self, step, state):
+    def _some_of_batch(self, step, *state):
+        rows = self._rows
+        return self._labeled_at(rows, step, state), self._unlabeled_at(rows, step, state)
+
+    def _labeled_at(self, rows, step, state):
         ids, visits = self._sample("labeled", len(self._labels), self.labeled_batch, step)
         images, labels = self._labeled(ids), tf.gather(self._labels, ids)
         view = 0 if self.augmentation.labeled is None else 2
-        parts = [self._view("labeled", images, ids, visits, view, state), labels]
+        draw = images, ids, visits
+        parts = [self._some(rows.get("labeled"), "labeled", draw, view, state), labels]
         if self.augmentation.probe is not None:
-            parts.append(self._view("labeled", images, ids, visits, 3, state))
+            parts.append(self._view("labeled", *draw, 3, state))
         return LabeledBatch(*parts)
 
-    def _unlabeled_at(self, step, state):
+    def _unlabeled_at(self, rows, step, state):
         if not self.unlabeled_batch:
             none = tf.zeros([0, *self._shape], self._dtype)
             return UnlabeledBatch(tf.zeros([0], tf.int64), none, none)
         ids, visits = self._sample("unlabeled", self._num_unlabeled, self.unlabeled_batch, step)
-        images = self._unlabeled(ids)
+        draw = self._unlabeled(ids), ids, visits
         weak, strong = (
-            self._view("unlabeled", images, ids, visits, view, state) for view in (0, 1)
+            self._some(rows.get(name), "unlabeled", draw, view, state)
+            for view, name in enumerate(("weak", "strong"))
         )
         return UnlabeledBatch(ids, weak, strong)
+
+    def _some(self, rows, part, draw, view, state):
+        """Return one view of a draw (inputs, ids, visits), of `rows` alone unless they are None."""
+        if rows is None:
+            return self._view(part, *draw, view, state)
+        made = self._view(part, *(tf.gather(x, rows) for x in draw), view, state)
+        return tf.scatter_nd(rows[:, np.newaxis], made, [*draw[1].shape, *made.shape[1:]])
 
     def _sample(self, part, num_examples, batch_size, step):
         stream = _substream(self.stream, f"{part} order")

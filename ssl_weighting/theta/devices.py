@@ -148,11 +148,28 @@ def divided(forward: Callable, batch: int) -> Callable:
         count = context.num_replicas_in_sync if context else 1
         if count == 1:
             return forward(inputs, **switches)
-        order = _order(inputs.shape[0], batch, count)
+        order = row_order(inputs.shape[0], batch, count)
         outputs = forward(_my_slice(inputs, order), **switches)
         return {name: _gathered(value, order) for name, value in outputs.items()}
 
     return of_slices
+
+
+def row_order(size: int, batch: int, count: int) -> np.ndarray:
+    """Return the order in which the rows of a pass are dealt out, [size] int: a slice a device.
+
+    Args:
+        size: rows of the pass; batch: B; count: of devices.
+
+    Raises:
+        ValueError: no even division.
+    """
+    if not size or size % count:
+        raise ValueError(
+            f"A forward pass must divide evenly among {count} devices. Received: {size} examples. "
+            "Use a --labeled_batch that is a multiple of their number"
+        )
+    return interleave_order(size, size // batch if size % batch == 0 else 1)
 
 
 def is_first() -> bool:
@@ -216,15 +233,6 @@ def _place_among_workers(strategy):
 
 def _place(context):
     return int(tf.get_static_value(context.replica_id_in_sync_group))
-
-
-def _order(size, batch, count):
-    if not size or size % count:
-        raise ValueError(
-            f"A forward pass must divide evenly among {count} devices. Received: {size} examples. "
-            "Use a --labeled_batch that is a multiple of --devices"
-        )
-    return interleave_order(size, size // batch if size % batch == 0 else 1)
 
 
 # Every device computes the whole loss and differentiates its slice alone. What reaches a slice is

@@ -22,6 +22,7 @@ from ssl_weighting.theta.ema import (
     batch_norm_statistics,
     frozen_statistics_forward,
 )
+from ssl_weighting.theta.shares import rows_read
 from ssl_weighting.training.optimizers import theta_optimizer
 from ssl_weighting.training.recipes import MOST, WHOLE
 from ssl_weighting.training.settings import (
@@ -98,9 +99,11 @@ def make_trainer(
     statistics = batch_norm_statistics(model) if s.ema_scope == "all" else ()
     ema = ExponentialMovingAverage(model.trainable_variables, s.ema_decay, statistics)
     source, lambda_source = _sources(s, store, parts.source_of)
+    algorithm = _algorithm(s, splits, model, ema, options or {})
+    _share(source, algorithm, devices)
     trainer = BilevelTrainer(
         model,
-        _algorithm(s, splits, model, ema, options or {}),
+        algorithm,
         optimizer,
         store,
         ema,
@@ -137,6 +140,14 @@ def _sources(settings, store, source_of):
         return source, source  # a second one would hold U in memory twice for nothing
     size = min(store.num_unlabeled, MOST) if s.lambda_batch == WHOLE else s.lambda_batch
     return source, source_of(size or s.unlabeled_batch, 1)
+
+
+def _share(source, algorithm, devices):
+    """Let each of several processes make the views that it passes, where that is known."""
+    if devices.workers > 1 and (passes := algorithm.passes()):
+        b, u = source.labeled_batch, source.unlabeled_batch
+        sizes = {"labeled": b, "weak": u, "strong": u}
+        source.make_only(rows_read(passes, sizes, b, devices))
 
 
 def _validation_of(settings, validation, unlabeled_batch):
