@@ -132,12 +132,11 @@ def _check_text(config):
             f"--algorithm must be one of {', '.join(TEXT_ALGORITHMS)} for texts: the others change "
             f"pixels or mix inputs. Received: --algorithm={config.algorithm}"
         )
-    asked = config.devices, config.precision, config.interleave
-    if asked != (1, "float32", False):
+    asked = config.precision, config.interleave
+    if asked != ("float32", False):
         raise ValueError(
-            "Texts are trained with --devices=1, --precision=float32 and --interleave=false. "
-            f"Received: --devices={asked[0]}, --precision={asked[1]}, "
-            f"--interleave={str(asked[2]).lower()}"
+            "Texts are trained with --precision=float32 and --interleave=false. Received: "
+            f"--precision={asked[0]}, --interleave={str(asked[1]).lower()}"
         )
 
 
@@ -175,13 +174,11 @@ def _check_steps(config):
 
 
 def _check_cross_fit(config):
-    alone = config.devices == 1 and not (config.score_every_step or config.stale_w)
-    if config.cross_fits and not alone:
+    if config.cross_fits and (config.score_every_step or config.stale_w):
         raise ValueError(
-            "--validation=cross_fit scores with several models at once; it needs --devices=1, "
-            "--score_every_step=false and --stale_w=false. Received: --devices="
-            f"{config.devices}, --score_every_step={config.score_every_step}, "
-            f"--stale_w={config.stale_w}"
+            "--validation=cross_fit scores with several models at once; it needs "
+            "--score_every_step=false and --stale_w=false. Received: --score_every_step="
+            f"{config.score_every_step}, --stale_w={config.stale_w}"
         )
     if config.refit and config.validation_as_labels and config.validation == "held_out":
         raise ValueError(
@@ -285,6 +282,7 @@ def _check_hardware(config):
     if config.jit or config.inverse_hessian == "unrolled":
         raise ValueError(
             f"{_asked(config)} needs --jit=false, since devices meet inside the theta-step, "
+            "where XLA has no way from one to another, "
             "and another --inverse_hessian than unrolled, which repeats steps on one device. "
             f"Received: --jit={str(config.jit).lower()}, "
             f"--inverse_hessian={config.inverse_hessian}"

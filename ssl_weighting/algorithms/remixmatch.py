@@ -8,7 +8,7 @@ import tensorflow as tf
 from ssl_weighting.algorithms.mixmatch import mixed_blocks
 from ssl_weighting.algorithms.mixup import grouped_forward, mixup
 from ssl_weighting.algorithms.rows import Block, alone, both, stack_blocks
-from ssl_weighting.algorithms.settings import check_settings
+from ssl_weighting.algorithms.settings import Checked
 from ssl_weighting.algorithms.targets import frozen_probabilities, ramp, sharpen
 from ssl_weighting.checks import one_hot_labels
 from ssl_weighting.losses import SoftmaxCrossEntropy
@@ -20,7 +20,7 @@ TINY = 1e-6
 ANGLES = 4
 
 
-class ReMixMatch:
+class ReMixMatch(Checked):
     """Four terms for an unlabeled example, all multiplied by its weight.
 
     q = sharpen(align(softmax(z(weak)))) is the target of the weak and of the strong view, in MixUp
@@ -59,7 +59,7 @@ class ReMixMatch:
         self.wu, self.kl_coefficient = wu, kl_coefficient
         self.rotation_coefficient, self.ramp_steps = rotation_coefficient, ramp_steps
         self.seed = seed
-        check_settings(vars(self))
+        super().__post_init__()
         uniform = tf.fill([num_classes], 1 / num_classes)
         self.p_data = _state(uniform, "p_data")
         self.guesses = _state(tf.tile(uniform[None], [BUFFER, 1]), "guesses")

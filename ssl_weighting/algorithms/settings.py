@@ -43,7 +43,7 @@ Passes = tuple[tuple[str, ...], ...] | None
 
 
 class Checked:
-    """A dataclass of settings that checks its numbers when it is made."""
+    """An algorithm whose numbers are checked when it is made: a dataclass checks them itself."""
 
     def passes(self) -> Passes:
         """Return which of "labeled", "weak" and "strong" each pass joins.

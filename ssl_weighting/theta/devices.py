@@ -119,12 +119,17 @@ class Devices:
 def check_devices(devices: Devices, jit: bool, inverse_hessian: str) -> None:
     """Refuse what several devices cannot do.
 
+    XLA compiles for one device. Asked all the same, TensorFlow 2.21 says of two devices of one
+    process "Trying to access resource .. located in device CPU:1 from device CPU:0", and of two
+    processes "No registered 'CollectiveGatherV2' OpKernel for XLA_CPU_JIT devices".
+
     Raises:
         ValueError: XLA, or the method that repeats theta-steps, on more than one device.
     """
     if devices.count > 1 and (jit or inverse_hessian == "unrolled"):
         raise ValueError(
-            "Several devices need `jit` to be off, since they meet inside the theta-step, "
+            "Several devices need `jit` to be off, since they meet inside the theta-step, where "
+            "XLA has no way from one to another, "
             "and another `inverse_hessian` than unrolled, which repeats steps on one device. "
             f"Received: {devices.count} devices, jit={jit}, "
             f"inverse_hessian={inverse_hessian!r}"
@@ -201,6 +206,31 @@ def fail_together(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     return [g + trouble for g in gradients]
 
 
+def clipped_together(gradients: list[tf.Tensor | None], optimizer) -> list[tf.Tensor | None]:
+    """Return this device's share of the gradients as `optimizer` clips those of all devices.
+
+    Keras clips before it sums over devices: each would clip its own share by itself. Here the sum
+    is clipped, and divided by the number of devices, whose sum the optimizer takes again: it is
+    within the bounds by then. Without bounds the gradients are returned as they are.
+
+    DEVIATION: for a number of devices that is no power of two that division rounds.
+    """
+    bounds = optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm
+    if _count() == 1 or not any(bounds):
+        return gradients
+    known = [g for g in gradients if g is not None]
+    known = tf.distribute.get_replica_context().all_reduce("SUM", [tf.identity(g) for g in known])
+    value, norm, together = bounds
+    if together:
+        known, _ = tf.clip_by_global_norm(known, together)
+    elif norm:
+        known = [tf.clip_by_norm(g, norm) for g in known]
+    elif value:
+        known = [tf.clip_by_value(g, -value, value) for g in known]
+    shares = iter([g / _count() for g in known])
+    return [None if g is None else next(shares) for g in gradients]
+
+
 def average(variables: list) -> None:
     """Put the mean over the devices into each floating-point variable: BatchNorm's statistics.
 
@@ -243,6 +273,8 @@ def _place(context):
 def _my_slice(inputs, order):
     context = tf.distribute.get_replica_context()
     count, place = context.num_replicas_in_sync, _place(context)
+    if not inputs.dtype.is_floating:  # tokens, in which nothing has a derivative
+        return tf.split(tf.gather(inputs, order), count)[place]
 
     @tf.custom_gradient
     def take(inputs):

@@ -12,6 +12,7 @@ from ssl_weighting.theta.block import Block
 from ssl_weighting.theta.devices import (
     Devices,
     average,
+    clipped_together,
     divided,
     fail_together,
     is_first,
@@ -172,6 +173,7 @@ class ThetaStep:
             g if g is None else tf.convert_to_tensor(g)
             for g in tape.gradient(scaled, [p.value for p in self.params])
         ]
+        gradients = clipped_together(gradients, self.optimizer)
         self.optimizer.apply(fail_together(gradients), self.params)
         average(self.model.non_trainable_variables)
         if is_first():

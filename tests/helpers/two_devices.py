@@ -26,7 +26,14 @@ from experiments.options.presets import make_config
 from experiments.runs import state as run_state
 from experiments.runs.execute import execute
 from ssl_weighting.checkpointing import Checkpoints
-from ssl_weighting.theta.devices import Devices, average, divided, is_first, loss_per_device
+from ssl_weighting.theta.devices import (
+    Devices,
+    average,
+    clipped_together,
+    divided,
+    is_first,
+    loss_per_device,
+)
 
 SHARED = {"labeled_batch": 4, "unlabeled_ratio": 3}
 
@@ -90,6 +97,29 @@ def _moving_mean(net, x):
     slices = tf.split(tf.gather(x, ORDER), 2)
     hidden = [tf.matmul(part, net.layers[0].kernel.value) for part in slices]
     return np.mean([0.75 * tf.reduce_mean(h, 0).numpy() for h in hidden], axis=0)
+
+
+def clipping(folder):
+    """What two devices make of gradients that Keras would clip one by one: [bound, device]."""
+    del folder
+    devices = Devices(["CPU:0", "CPU:1"])
+    found = {}
+    for name, bound in (("global_clipnorm", 1.0), ("clipnorm", 0.5), ("clipvalue", 0.25), ("", 0)):
+        optimizer = keras.optimizers.SGD(**({name: bound} if name else {}))
+
+        def on_each(optimizer=optimizer):
+            place = tf.distribute.get_replica_context().replica_id_in_sync_group
+            mine = [tf.gather(tf.constant(part), place) for part in GRADIENTS]
+            clipped = clipped_together([*mine[:1], None, *mine[1:]], optimizer)
+            assert clipped[1] is None
+            return tf.distribute.get_replica_context().all_reduce("SUM", clipped[::2])
+
+        summed = tf.function(lambda call=on_each: devices.run(call), autograph=False)()
+        found[name] = [part.numpy().tolist() for part in summed]
+    return found
+
+
+GRADIENTS = (np.array([[3.0, 0.1], [-1.0, 0.2]], "f"), np.array([[0.5], [0.25]], "f"))
 
 
 def programs(folder):
@@ -181,6 +211,6 @@ if __name__ == "__main__":
     hardware.divide_the_cpu(make_config(dataset="moons", out="none", devices=2, labeled_batch=4))
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
-    cases = {"network": network, "programs": programs, "images": images}
+    cases = {"network": network, "clipping": clipping, "programs": programs, "images": images}
     chosen = sys.argv[1].split(",")
     print(json.dumps({name: cases[name](sys.argv[2]) for name in chosen}))

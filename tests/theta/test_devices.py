@@ -39,13 +39,28 @@ def two_devices(cases, folder):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return two_devices("network,programs", tmp_path_factory.mktemp("two"))
+    return two_devices("network,clipping,programs", tmp_path_factory.mktemp("two"))
 
 
 def test_each_device_normalises_its_slice_and_gradients_are_those_of_the_slices(found):
     net = found["network"]
     assert net["outputs"] < 1e-5 < net["gradient_of_inputs"]
     assert net["moving"] < 1e-6 and net["copies"] == 2
+
+
+def test_the_gradients_of_all_devices_are_clipped_together(found):
+    """By hand: the sums are (2, 0.3) and 0.75, of norms sqrt(4.09), 0.75, together sqrt(4.6525)."""
+    clipped = found["clipping"]
+    whole, first = np.sqrt(4.6525), np.sqrt(4.09)
+    expected = {
+        "global_clipnorm": [[2 / whole, 0.3 / whole], [0.75 / whole]],
+        "clipnorm": [[1 / first, 0.15 / first], [0.5]],
+        "clipvalue": [[0.25, 0.25], [0.25]],
+        "": [[2, 0.3], [0.75]],
+    }
+    for name, parts in expected.items():
+        for found_part, part in zip(clipped[name], parts, strict=True):
+            np.testing.assert_allclose(found_part, part, rtol=1e-6, err_msg=name)
 
 
 def test_two_devices_do_what_one_does(found):

@@ -1,11 +1,14 @@
 """--workers=auto: processes on this machine against the devices of one."""
 
+import json
 import shutil
 import signal
 import time
 
+import numpy as np
 import pytest
-from runs import MOONS
+from runs import DIGITS, MOONS
+from text_runs import tiny_options
 from two_workers import alone, ended, environments, started, together
 
 from experiments.compare_runs import differences, newest_checkpoint
@@ -109,3 +112,41 @@ def test_workers_with_other_data_are_refused_by_all(tmp_path):
         assert "Received: another one on worker 1 than on worker 0" in one.err
         assert f"{value} on this one, worker {number}" in one.err
     assert not list(tmp_path.iterdir())
+
+
+def check_workers_and_devices(program, options, folder):
+    """Run on two devices of one process and of two, and see that the bits are the same."""
+    done = alone(program, options | {"devices": 2, "out": folder / "devices"})
+    assert done.code == 0, done.err
+    chief, other = together(program, options | {"out": folder / "workers"})
+    assert (chief.code, other.code) == (0, 0), chief.err + other.err
+    assert differences(folder / "devices", folder / "workers") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [
+    {"algorithm": "fixmatch", "strong_augment": "ctaugment"}, {"algorithm": "mean_teacher"},
+    {"algorithm": "mixmatch", "validation": "cross_fit", "val_size": 0, "folds": 2},
+], ids=lambda options: options["algorithm"])  # fmt: skip
+def test_images_too(tmp_path, options):
+    """CTAugment's rates learn; a teacher has a pass of its own; mixed inputs are made whole."""
+    check_workers_and_devices("train_images", DIGITS | {"steps": 12} | options, tmp_path)
+
+
+@pytest.mark.slow
+def test_texts_on_two_devices_of_one_process_or_two(tmp_path):
+    """Dropout, decay, warm-up and clipped gradients: beside one device without dropout alone."""
+    options = tiny_options(tmp_path) | {"labeled_batch": 4}
+    check_workers_and_devices("train_text", options, tmp_path)
+    config = tmp_path / "bert" / "config.json"
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config.write_text(json.dumps(json.loads(config.read_text()) | still))
+    for devices in (1, 2):
+        out = tmp_path / f"still-{devices}"
+        done = alone("train_text", options | {"devices": devices, "out": out})
+        assert done.code == 0, done.err
+    (_, one), (_, two) = (newest_checkpoint(tmp_path / f"still-{k}") for k in (1, 2))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if value.dtype.kind == "f" and value.size:
+            np.testing.assert_allclose(value, two[name], rtol=2e-3, atol=2e-5, err_msg=name)
