@@ -1,10 +1,13 @@
 """From what schedulers put into the environment to the addresses of a run's processes."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+import yaml
+from places import ROOT
 
 from experiments.assemble.cluster import cluster_of
 
@@ -112,3 +115,74 @@ def test_a_wrong_variable_is_named(environ, message):
 def test_addresses_are_read_without_tensorflow():
     code = "import sys; import experiments.assemble.cluster; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+CLUSTER = ROOT / "docs" / "cluster"
+# What srun does: starts each task with its variables, and ends with the worst code.
+SRUN = """#!/bin/bash
+echo "srun $1 $2" >> "$TOLD"
+while [[ $1 == --* ]]; do shift; done
+worst=0
+for rank in 0 1 2; do
+  SLURM_STEP_NODELIST="gpu[08-09]" SLURM_STEP_TASKS_PER_NODE="2,1" SLURM_STEP_NUM_TASKS=3 \\
+  SLURM_PROCID=$rank SLURM_NODEID=$((rank / 2)) SLURM_LOCALID=$((rank % 2)) "$@" || worst=$?
+done
+exit $worst
+"""
+TASK = """#!{python}
+import os, sys
+sys.path.insert(0, {root!r})
+from experiments.assemble.cluster import asked_cluster
+with open(os.environ["TOLD"], "a") as file:
+    print(*asked_cluster().addresses, asked_cluster().index, *sys.argv[1:], file=file)
+sys.exit(int(os.environ["CODE"]))
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_the_script_of_slurm_starts_workers_that_find_each_other(tmp_path, code):
+    scripts = {"srun": SRUN, "task": TASK.format(python=sys.executable, root=str(ROOT))}
+    scripts["scontrol"] = '#!/bin/bash\necho "scontrol $*" >> "$TOLD"\n'
+    for name, text in scripts.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    told = tmp_path / "told"
+    environ = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(tmp_path),
+        "SLURM_JOB_ID": "77", "PYTHON": "task", "TOLD": str(told), "CODE": str(code),
+    }  # fmt: skip
+    command = ["bash", str(CLUSTER / "train.sbatch"), "--dataset=moons", "--out=a b"]
+    assert subprocess.run(command, env=environ, check=False).returncode == code
+    first, *tasks = told.read_text().splitlines()
+    assert first == "srun --kill-on-bad-exit=1 --distribution=block"
+    requeued = tasks.pop() if code == 143 else ""
+    assert requeued == ("scontrol requeue 77" if code == 143 else "")
+    program = "-m experiments.train_images --workers=auto --dataset=moons --out=a b"
+    where = "gpu08:20077 gpu08:20078 gpu09:20077"
+    assert tasks == [f"{where} {rank} {program}" for rank in range(3)]
+
+
+def test_the_job_of_kubernetes_starts_workers_that_find_each_other():
+    service, job = yaml.safe_load_all((CLUSTER / "train.yaml").read_text())
+    name, spec = job["metadata"]["name"], job["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert spec["completionMode"] == "Indexed" and pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"]
+    assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": name}
+    environ = {one["name"]: one["value"] for one in container["env"]}
+    count, port = spec["completions"], container["ports"][0]["containerPort"]
+    assert spec["parallelism"] == count and service["spec"]["ports"][0]["port"] == port
+    for index in range(count):
+        found = cluster_of(environ | {"JOB_COMPLETION_INDEX": str(index)})
+        expected = [f"{name}-{k}.{pod['subdomain']}:{port}" for k in range(count)]
+        assert found == (tuple(expected), index)
+    program, *flags = container["args"]
+    assert (ROOT / f"{program.replace('.', '/')}.py").exists() and "--workers=auto" in flags
+
+
+def test_the_image_holds_what_a_program_needs():
+    lines = (CLUSTER / "Dockerfile").read_text().splitlines()
+    copied = {path for line in lines if line.startswith("COPY") for path in line.split()[1:-1]}
+    assert all((ROOT / path).exists() for path in copied), copied
+    assert {"ssl_weighting", "third_party", "experiments"} < copied
