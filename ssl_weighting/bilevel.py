@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from ssl_weighting.algorithms.anchored import Anchored
 from ssl_weighting.bilevel_settings import BilevelSettings
-from ssl_weighting.lambda_step import LambdaStep, Measured, make_parameters, refuse_non_finite
+from ssl_weighting.lambda_across import lambda_step_across
+from ssl_weighting.lambda_step import Measured, make_parameters, refuse_non_finite
 from ssl_weighting.lambda_step_settings import LAST_LAYER, LambdaStepSettings
 from ssl_weighting.stale_scores import StaleScores
 from ssl_weighting.structs import Event, Most, Stops
@@ -41,6 +42,7 @@ class BilevelTrainer:
         rates: `CtaRates` that learn from the probes of labeled batches, or None.
         devices: `Devices` that share each theta-step; model and optimizer were made in their scope.
             The Lambda-step runs on the first alone: it is half a percent of the time.
+        lambda_workers: who takes it where several processes train, see `lambda_step_across`.
 
     Attributes:
         step: theta-steps taken; lambda_steps: Lambda-steps taken. To resume, set both.
@@ -64,9 +66,10 @@ class BilevelTrainer:
         jit: bool = True,
         rates=None,
         devices: Devices | None = None,
+        lambda_workers: str = "auto",
     ):
         _check_last_layer(settings, lambda_settings)
-        self.devices = devices or Devices()
+        self.devices, self.lambda_workers = devices or Devices(), lambda_workers
         check_devices(self.devices, jit, lambda_settings.inverse_hessian)
         self.model, self.algorithm, self.optimizer = model, algorithm, optimizer
         self.store, self.ema, self.source, self.settings = store, ema, source, settings
@@ -98,7 +101,8 @@ class BilevelTrainer:
     def _made_lambda_step(self, settings):
         parts = {"parameters": self.parameters, "replay": self.replay}
         parts["views"] = getattr(self.lambda_source, "views", 1)
-        return LambdaStep(self.model, self.algorithm, self.store, settings, **parts)
+        how = self.devices, self.lambda_workers
+        return lambda_step_across(*how, self.model, self.algorithm, self.store, settings, **parts)
 
     def _theta_step(self, decay, jit):
         s, read = self.settings, (self.store, self.ema, self.source)

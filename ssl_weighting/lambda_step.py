@@ -159,17 +159,23 @@ class LambdaStep:
         return {name: gathered[name] for name in ("ids", "stale", "fresh")}
 
     def _measure_fn(self, labeled, unlabeled, validation, step, history):
+        rows, inputs = self.rows(self.parameters.forward, labeled, unlabeled, step)
+        count = tf.size(unlabeled.ids) // self.views
+        return self.measure_rows(rows, inputs, count, validation, step, history)
+
+    def rows(self, forward, labeled, unlabeled, step) -> tuple[LossRows, list]:
+        """Return the algorithm's rows of a batch, and what `forward` was called on to make them."""
         inputs = []
 
-        def forward(x, *, makes_rows=True, moves_statistics=True):
+        def noted(x, *, makes_rows=True, moves_statistics=True):
             del moves_statistics  # nothing here does
             if makes_rows:
                 inputs.append(x)
-            return self.parameters.forward(x)
+            return forward(x)
 
-        rows = self.algorithm(forward, labeled, unlabeled, step)
-        count = tf.size(unlabeled.ids) // self.views
-        return self.measure_rows(rows, inputs, count, validation, step, history)
+        rows = self.algorithm(noted, labeled, unlabeled, step)
+        self.num_classes = rows.logits.shape[-1]
+        return rows, inputs
 
     def measure_rows(self, rows: LossRows, inputs: list, count, validation, step, history=None):
         """Return Eq. 6 for rows that are there already, as tensors.
@@ -181,14 +187,18 @@ class LambdaStep:
         """
         s = self.settings
         self.num_classes = rows.logits.shape[-1]
-        coefficients = self._coefficients(rows, step)
+        coefficients = self.coefficients(rows, step)
         prepared = self.parameters.prepare(rows, inputs, coefficients)
         unroll = self.replay.unroll(history) if self.replay else None
         found = influence(self.parameters, prepared, validation, s.inverse_hessian, s.solve, unroll)
         ids, gradient = sum_by_id(*lam_gradient(rows, found.scores, count, s.infl_mask_grad))
-        ok = found.solution.status != DIVERGED
         values = [rows.loss, rows.logits, rows.confidence, coefficients]
-        values += [found.val_gradient, found.validation_loss]
+        return self.told(found, ids, gradient, values, prepared)
+
+    def told(self, found: Influence, ids, gradient, values: list, prepared) -> dict[str, tf.Tensor]:
+        """Return what `reported` takes; `values` are what must be finite beside the influences."""
+        ok = found.solution.status != DIVERGED
+        values = [*values, found.val_gradient, found.validation_loss]
         values += [tf.where(ok, gradient, tf.zeros_like(gradient))]
         return {
             "ids": ids,
@@ -200,7 +210,8 @@ class LambdaStep:
             **self._distance_from_identity(prepared),
         }
 
-    def _coefficients(self, rows: LossRows, step):
+    def coefficients(self, rows: LossRows, step) -> tf.Tensor:
+        """Return the factor of each row in the objective whose Hessian Eq. 6 takes, [R]."""
         lam = self.store.gather(rows.ids, rows.confidence, rows.logits.shape[-1], step)
         if not self.settings.hess_wu and rows.without_wu is not None:
             # DEVIATION (released): H gives the unlabeled mean the coefficient 1, whatever wu is.

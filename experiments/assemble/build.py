@@ -162,6 +162,7 @@ def single_of(config: Config) -> Single:
             options=_algorithm_options(config),
             rates=rates,
             devices=open_devices(config),
+            lambda_workers=config.lambda_workers,
         )
 
     return single

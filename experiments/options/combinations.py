@@ -15,7 +15,9 @@ from ssl_weighting.training.recipes import MIXING
 from ssl_weighting.training.solved import SOLVE, Offence, offence
 
 TEXT_ALGORITHMS = ("supervised", "pseudo_label", "uda", "fixmatch")
-ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as the library's, without TensorFlow
+# As the library's, without TensorFlow.
+ORACLE_ALGORITHMS = ("pseudo_label", "uda", "fixmatch")
+SPLIT_METHODS = ("exact", "identity", "conjugate_gradient", "neumann")
 
 
 def check_combinations(config) -> None:
@@ -287,10 +289,28 @@ def _check_hardware(config):
             f"Received: --jit={str(config.jit).lower()}, "
             f"--inverse_hessian={config.inverse_hessian}"
         )
+    if config.lambda_workers == "split":
+        _check_split(config)
     if config.devices and config.labeled_batch % config.devices:
         raise ValueError(
             "--labeled_batch must be a multiple of --devices. Received: --labeled_batch="
             f"{config.labeled_batch}, --devices={config.devices}"
+        )
+
+
+def _check_split(config):
+    """As `lambda_across.Split`, without TensorFlow."""
+    released = config.algorithm == "pseudo_label" and config.preset == "released"
+    tied = config.tsa != "none" or config.class_balanced or released
+    method, statistics = config.inverse_hessian, config.infl_bn
+    fits = method in SPLIT_METHODS and config.algorithm in ORACLE_ALGORITHMS
+    if not fits or statistics != "moving" or tied:
+        raise ValueError(
+            f"--lambda_workers=split needs --inverse_hessian={', '.join(SPLIT_METHODS)}, --infl_bn="
+            f"moving and --algorithm={', '.join(ORACLE_ALGORITHMS)} without --tsa and "
+            "--class_balanced, not the released pseudo_label: no example may depend on another. "
+            "Received: "
+            f"--inverse_hessian={method}, --infl_bn={statistics}, --algorithm={config.algorithm}"
         )
 
 

@@ -59,6 +59,14 @@ class RunOptions:
         effect=ROUNDING,
         free=True,  # how many devices they are together is compared all the same
     )
+    lambda_workers: str = _option(
+        "auto",
+        "who takes a Lambda-step of --workers=auto: each of them all of it, the chief for all, or "
+        "split among them; auto: each where their machines are alike, else chief",
+        choices=("auto", "each", "chief", "split"),
+        needs=LEARNS.with_(Need("--workers=auto", lambda c: bool(c.workers))),
+        effect=ROUNDING,
+    )
     resume_with_devices: bool = _option(
         False,
         "go on from a checkpoint of another number of devices, with other rounding errors",

@@ -30,6 +30,7 @@ from experiments.runs.state import capture, checkpoints_of, restore
 from experiments.runs.stop import Stop
 from experiments.runs.together import (
     agree,
+    machines_alike,
     parts_of,
     premises,
     refuse_different,
@@ -98,6 +99,7 @@ def _made(config, cache_dir, again, devices):
     splits = load_splits(config, cache_dir)
     _refuse_not_finite(splits)
     refuse_different(devices, premises(config, splits))
+    devices.alike = machines_alike(devices)
     run = build(config, splits)
     refuse_different(devices, parts_of(run))
     run = _kept.in_place_of(run) if again else run

@@ -15,6 +15,7 @@ from experiments.assemble.run import Run
 from experiments.options.config import Config, options_as_json
 from experiments.options.effects import effect_of
 from experiments.options.entry import CONTENT
+from experiments.runs.machine import this_machine
 from experiments.runs.results import code_commit
 from experiments.runs.state import variables
 from ssl_weighting.data.examples import DataSplits
@@ -65,9 +66,7 @@ def refuse_different(devices: Devices, parts: Mapping[str, str]) -> None:
     """
     if devices.workers == 1:
         return
-    digests = [hashlib.sha256(f"{name}={value}".encode()).digest() for name, value in parts.items()]
-    every = devices.gathered(np.frombuffer(b"".join(digests), np.uint8).reshape(len(parts), -1))
-    differs = (every != every[0]).any(axis=2)  # [workers, parts]
+    differs = _differences(devices, parts)
     if differs.any():
         worker, part = (int(place[0]) for place in np.nonzero(differs))
         name = list(parts)[part]
@@ -76,6 +75,19 @@ def refuse_different(devices: Devices, parts: Mapping[str, str]) -> None:
             f"on worker 0; {parts[name]} on this one, worker {devices.worker}. Give all the same "
             "command, data and code"
         )
+
+
+def machines_alike(devices: Devices) -> bool:
+    """Return whether all processes run on machines that round alike; all must call it."""
+    return not _differences(devices, {"machine": str(sorted(this_machine().items()))}).any()
+
+
+def _differences(devices, parts):
+    """Return which part of which process is not the chief's, [workers, parts] bool."""
+    digests = [hashlib.sha256(f"{name}={value}".encode()).digest() for name, value in parts.items()]
+    mine = np.frombuffer(b"".join(digests), np.uint8).reshape(len(parts), -1)
+    every = devices.gathered(mine)
+    return (every != every[0]).any(axis=2)
 
 
 def share_state(run: Run) -> None:

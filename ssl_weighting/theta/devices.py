@@ -29,7 +29,11 @@ class Devices:
 
     Attributes:
         worker: number of this process; workers: how many there are.
+        alike: whether all processes run on machines of one kind, which round alike; whoever finds
+            out that they do not says so here.
     """
+
+    alike = True
 
     def __init__(
         self, names: Sequence[str] = (), *, strategy: tf.distribute.Strategy | None = None
@@ -66,6 +70,22 @@ class Devices:
         return tf.nest.map_structure(
             lambda value: self.strategy.experimental_local_results(value)[0], out
         )
+
+    def on_all(self, function: Callable, *args):
+        """Return what every device gets from `function(*args)`, for `mean`, `joined` or `on_all`.
+
+        Args:
+            function: called on each device; args: the same for all, or from an earlier `on_all`.
+        """
+        return self.strategy.run(function, args)
+
+    def mean(self, each) -> tf.Tensor:
+        """Return the mean over devices of what `on_all` returned of each."""
+        return self.strategy.reduce("MEAN", each, axis=None)
+
+    def joined(self, each) -> tf.Tensor:
+        """Return what `on_all` returned of each device, [n, ...], one behind the other."""
+        return self.strategy.gather(each, axis=0)
 
     def gathered(self, x: np.ndarray) -> np.ndarray:
         """Return every process' `x`, [workers, ...], to the bit; all of them must call it.
@@ -215,12 +235,13 @@ def clipped_together(gradients: list[tf.Tensor | None], optimizer) -> list[tf.Te
 
     DEVIATION: for a number of devices that is no power of two that division rounds.
     """
-    bounds = optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm
-    if _count() == 1 or not any(bounds):
+    if _count() == 1:
+        return gradients
+    value, norm, together = optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm
+    if not (value or norm or together):
         return gradients
     known = [g for g in gradients if g is not None]
     known = tf.distribute.get_replica_context().all_reduce("SUM", [tf.identity(g) for g in known])
-    value, norm, together = bounds
     if together:
         known, _ = tf.clip_by_global_norm(known, together)
     elif norm:

@@ -76,6 +76,7 @@ def make_trainer(
     options: Mapping[str, Any] | None = None,
     rates=None,
     devices: Devices | None = None,
+    lambda_workers: str = "auto",
 ) -> Training:
     """Return a trainer of one model, freshly initialised; nothing global is changed.
 
@@ -87,6 +88,7 @@ def make_trainer(
         options: of the base algorithm, beside the settings.
         rates: `CtaRates` that learn, or None.
         devices: that share each theta-step.
+        lambda_workers: how several processes share each Lambda-step, see `lambda_step_across`.
 
     Raises:
         ValueError: settings that exclude each other or do not fit the net or the batches.
@@ -115,6 +117,7 @@ def make_trainer(
         jit=s.jit,
         rates=rates,
         devices=devices,
+        lambda_workers=lambda_workers,
     )
     evaluator = Evaluator(model, ema, parts.preprocess, parts.batch, jit=s.jit)
     return Training(splits, trainer, evaluator, inputs=parts.inputs)

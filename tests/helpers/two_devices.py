@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import runs
 import tensorflow as tf
+from tiny import TinySource
 
 from experiments.assemble import build as building
 from experiments.assemble import hardware, views
@@ -25,7 +26,14 @@ from experiments.compare_runs import differences, newest_checkpoint
 from experiments.options.presets import make_config
 from experiments.runs import state as run_state
 from experiments.runs.execute import execute
+from ssl_weighting import lambda_across
+from ssl_weighting.algorithms import make_algorithm
 from ssl_weighting.checkpointing import Checkpoints
+from ssl_weighting.inverse_hessian import SolveOptions
+from ssl_weighting.lambda_step import LambdaStep
+from ssl_weighting.lambda_step_settings import LambdaStepSettings
+from ssl_weighting.madam import MAdam
+from ssl_weighting.models import mlp
 from ssl_weighting.theta.devices import (
     Devices,
     average,
@@ -34,6 +42,7 @@ from ssl_weighting.theta.devices import (
     is_first,
     loss_per_device,
 )
+from ssl_weighting.weight_store import WeightStore
 
 SHARED = {"labeled_batch": 4, "unlabeled_ratio": 3}
 
@@ -116,6 +125,44 @@ def clipping(folder):
 
         summed = tf.function(lambda call=on_each: devices.run(call), autograph=False)()
         found[name] = [part.numpy().tolist() for part in summed]
+    return found
+
+
+def split(folder):
+    """Lambda-steps shared by two devices against those of one: how far apart, of the largest."""
+    del folder
+    devices, found = Devices(["CPU:0", "CPU:1"]), {}
+    with devices.scope():
+        model = mlp(2, 2, width=8, seed=3)
+    labeled, unlabeled = TinySource().at(0)
+    unlabeled = unlabeled._replace(ids=unlabeled.ids % 7)  # some stand in both parts, and twice
+    validation = TinySource().validation_at(0)
+    for method in lambda_across.METHODS:
+        for params in ("last_layer", "all"):
+            solve = SolveOptions(damping=0.5, iterations=12)
+            settings = LambdaStepSettings(
+                influence_params=params, inverse_hessian=method, solve=solve, infl_bn="moving"
+            )
+            store = WeightStore(60, "per_example", MAdam(0.1))
+            parts = model, make_algorithm("fixmatch", threshold=0.6), store, settings, 0.01
+            whole = LambdaStep(*parts).measure(labeled, unlabeled, validation, 3)
+            mine = lambda_across.Split(*parts, devices=devices)
+            shared = mine.measure(labeled, unlabeled, validation, 3)
+            one, two = (
+                dict(zip(m.ids.numpy().tolist(), m.lam_gradient.numpy().tolist(), strict=True))
+                for m in (whole, shared)
+            )
+            assert one.keys() == two.keys() and len(one) == 7
+            most = max(map(abs, one.values()))
+            reports = {
+                key: abs(value - shared.report[key]) / abs(value)
+                for key, value in whole.report.items()
+                if isinstance(value, float) and key not in ("residual", "least_eigenvalue")
+                and value and np.isfinite(value)
+            }  # fmt: skip
+            assert whole.report["solve"] == shared.report["solve"]
+            apart = max(abs(one[key] - two[key]) for key in one) / most
+            found[f"{method} {params}"] = {"influence": apart, "report": max(reports.values())}
     return found
 
 
@@ -211,6 +258,6 @@ if __name__ == "__main__":
     hardware.divide_the_cpu(make_config(dataset="moons", out="none", devices=2, labeled_batch=4))
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
-    cases = {"network": network, "clipping": clipping, "programs": programs, "images": images}
+    cases = {one.__name__: one for one in (network, clipping, split, programs, images)}
     chosen = sys.argv[1].split(",")
     print(json.dumps({name: cases[name](sys.argv[2]) for name in chosen}))

@@ -1,8 +1,8 @@
 """Runs of several processes on this machine, and what is asked of one of them.
 
-    python tests/helpers/two_workers.py PROGRAM FLAGS
+    python tests/helpers/two_workers.py PROGRAM OPTIONS
 
-is that program, whose process dies at the theta-step that DIE_AT names.
+is that program with options as a JSON object; its process dies at the theta-step that DIE_AT names.
 """
 
 import faulthandler
@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from places import ROOT
@@ -45,17 +45,12 @@ def environments(count) -> Iterator[dict[str, str]]:
         yield {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
 
 
-def flags_of(options: Mapping) -> list[str]:
-    """Return options as they stand on a command line."""
-    return [f"--{name}={v}" for name, v in options.items()]
-
-
 def started(program, options, environ=None) -> subprocess.Popen:
     """Start a training program with `options` and what is added to the environment."""
     script = ROOT / "tests" / "helpers" / "two_workers.py"
     usual = {"PYTHONPATH": f"{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
     return subprocess.Popen(
-        [sys.executable, "-u", str(script), program, *flags_of(options)],
+        [sys.executable, "-u", str(script), program, json.dumps(options, default=str)],
         env=os.environ | usual | (environ or {}),
         cwd=ROOT,
         text=True,
@@ -107,14 +102,19 @@ def _dying(step):
     ThetaStep.advance = until
 
 
+def main(program, options) -> int:
+    """Run it as a training program does, and return its exit code."""
+    from experiments.options.presets import make_config
+    from experiments.runs.errors import friendly
+    from experiments.runs.start import TERMINATED, execute
+
+    with friendly():
+        config = make_config(**json.loads(options))
+        if "DIE_AT" in os.environ:
+            _dying(int(os.environ["DIE_AT"]))
+        return 0 if execute(config, program) else TERMINATED
+
+
 if __name__ == "__main__":
-    import importlib
-
-    from absl import app
-
     faulthandler.dump_traceback_later(SECONDS - 20)  # of a process that waits for ever
-    program = importlib.import_module(f"experiments.{sys.argv.pop(1)}")
-    if "DIE_AT" in os.environ:
-        _dying(int(os.environ["DIE_AT"]))
-    program.define()
-    app.run(program.main)
+    sys.exit(main(*sys.argv[1:]))

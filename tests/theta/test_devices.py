@@ -20,6 +20,7 @@ from ssl_weighting.theta.devices import (
     Devices,
     average,
     check_devices,
+    clipped_together,
     divided,
     fail_together,
     is_first,
@@ -39,7 +40,7 @@ def two_devices(cases, folder):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return two_devices("network,clipping,programs", tmp_path_factory.mktemp("two"))
+    return two_devices("network,clipping,split,programs", tmp_path_factory.mktemp("two"))
 
 
 def test_each_device_normalises_its_slice_and_gradients_are_those_of_the_slices(found):
@@ -61,6 +62,15 @@ def test_the_gradients_of_all_devices_are_clipped_together(found):
     for name, parts in expected.items():
         for found_part, part in zip(clipped[name], parts, strict=True):
             np.testing.assert_allclose(found_part, part, rtol=1e-6, err_msg=name)
+
+
+def test_a_shared_lambda_step_is_the_whole_one(found):
+    """Of the last layer in float64 to its rounding, of the whole net in float32."""
+    assert len(found["split"]) == 8
+    for name, apart in found["split"].items():
+        closed = "last_layer" in name
+        assert apart["influence"] <= (1e-7 if closed else 1e-5), name
+        assert apart["report"] <= (1e-10 if closed else 1e-5), name
 
 
 def test_two_devices_do_what_one_does(found):
@@ -92,6 +102,10 @@ def test_one_device_is_no_strategy_at_all():
     outputs = {"logits": x}
     assert divided(lambda part, **switches: outputs, 7)(x, makes_rows=False) is outputs
     assert average([]) is None
+    assert clipped_together([x], None) == [x]
+    assert (devices.worker, devices.workers, devices.local, devices.is_chief) == (0, 1, 1, True)
+    assert devices.gathered(np.arange(3)).tolist() == [[0, 1, 2]]
+    assert devices.from_chief([outputs])[0] is outputs and devices.barrier() is None
 
 
 def test_interleaving_deals_out_every_kind_of_row():
@@ -107,6 +121,9 @@ def test_interleaving_deals_out_every_kind_of_row():
     ({"devices": -1}, "--devices must be 0 or more"),
     ({"devices": 2, "jit": True}, "needs --jit=false"),
     ({"devices": 0, "inverse_hessian": "unrolled"}, "another --inverse_hessian than unrolled"),
+    ({"workers": "auto", "jit": True}, "--workers=auto needs --jit=false"),
+    ({"workers": "auto", "devices": 2}, "--devices must be left out beside --workers=auto"),
+    ({"workers": "auto", "lambda_workers": "split"}, "--infl_bn=moving .* --infl_bn=batch"),
     ({"devices": 3}, "--labeled_batch must be a multiple of --devices. .* --labeled_batch=64"),
 ])  # fmt: skip
 def test_what_cannot_be_divided_is_refused(options, message):

@@ -126,7 +126,8 @@ def check_workers_and_devices(program, options, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [
     {"algorithm": "fixmatch", "strong_augment": "ctaugment"}, {"algorithm": "mean_teacher"},
-    {"algorithm": "mixmatch", "validation": "cross_fit", "val_size": 0, "folds": 2},
+    {"algorithm": "mixmatch", "validation": "cross_fit", "val_size": 0, "folds": 2,
+     "threshold": 0.95},
 ], ids=lambda options: options["algorithm"])  # fmt: skip
 def test_images_too(tmp_path, options):
     """CTAugment's rates learn; a teacher has a pass of its own; mixed inputs are made whole."""
@@ -150,3 +151,33 @@ def test_texts_on_two_devices_of_one_process_or_two(tmp_path):
     for name, value in one.items():
         if value.dtype.kind == "f" and value.size:
             np.testing.assert_allclose(value, two[name], rtol=2e-3, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["each", "chief"])
+def test_another_kind_of_processor_is_noticed_or_does_not_matter(tmp_path, how):
+    """A worker whose oneDNN knows fewer instructions rounds otherwise in its Lambda-steps."""
+    options = DIGITS | {"steps": 6, "out": tmp_path / how, "lambda_workers": how}
+    each = [{}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}]
+    chief, other = together("train_images", options, each=each)
+    if how == "chief":
+        assert (chief.code, other.code) == (0, 0), chief.err + other.err
+    else:
+        assert (chief.code, other.code) == (1, 1), chief.err + other.err
+        assert "`lambda_workers` must be chief, or split" in chief.err
+
+
+@pytest.mark.slow
+def test_a_shared_lambda_step_ends_near_the_whole_one(two_devices, tmp_path):
+    options = OPTIONS | {"influence_params": "all", "inverse_hessian": "conjugate_gradient"}
+    options |= {"infl_bn": "moving", "score_every_step": False, "val_size": 20, "steps": 6}
+    found = {}
+    for how in ("each", "split"):
+        out = tmp_path / how
+        chief, other = together("train_synthetic", options | {"out": out, "lambda_workers": how})
+        assert (chief.code, other.code) == (0, 0), chief.err + other.err
+        found[how] = newest_checkpoint(out)[1]
+    moved = [name for name in found["each"] if name.startswith("weights/0000")]
+    assert len(moved) == 1
+    one, two = (found[how][moved[0]] for how in ("each", "split"))
+    assert (one != 1).any() and abs(one - two).max() < 1e-4
