@@ -170,10 +170,13 @@ class BatchSource:
         ids, visits = self._sample("labeled", len(self._labels), self.labeled_batch, step)
         images, labels = self._labeled(ids), tf.gather(self._labels, ids)
         view = 0 if self.augmentation.labeled is None else 2
-        draw = images, ids, visits
-        parts = [self._some(rows.get("labeled"), "labeled", draw, view, state), labels]
+        if "labeled" in rows:
+            first = self._some(rows["labeled"], "labeled", ids, visits, view, state)
+        else:
+            first = self._view("labeled", images, ids, visits, view, state)
+        parts = [first, labels]
         if self.augmentation.probe is not None:
-            parts.append(self._view("labeled", *draw, 3, state))
+            parts.append(self._view("labeled", images, ids, visits, 3, state))
         return LabeledBatch(*parts)
 
     def _unlabeled_at(self, rows, step, state):
@@ -181,19 +184,25 @@ class BatchSource:
             none = tf.zeros([0, *self._shape], self._dtype)
             return UnlabeledBatch(tf.zeros([0], tf.int64), none, none)
         ids, visits = self._sample("unlabeled", self._num_unlabeled, self.unlabeled_batch, step)
-        draw = self._unlabeled(ids), ids, visits
+        if rows:
+            draw = "unlabeled", ids, visits
+            weak, strong = (
+                self._some(rows[name], *draw, view, state)
+                for view, name in enumerate(("weak", "strong"))
+            )
+            return UnlabeledBatch(ids, weak, strong)
+        images = self._unlabeled(ids)
         weak, strong = (
-            self._some(rows.get(name), "unlabeled", draw, view, state)
-            for view, name in enumerate(("weak", "strong"))
+            self._view("unlabeled", images, ids, visits, view, state) for view in (0, 1)
         )
         return UnlabeledBatch(ids, weak, strong)
 
-    def _some(self, rows, part, draw, view, state):
-        """Return one view of a draw (inputs, ids, visits), of `rows` alone unless they are None."""
-        if rows is None:
-            return self._view(part, *draw, view, state)
-        made = self._view(part, *(tf.gather(x, rows) for x in draw), view, state)
-        return tf.scatter_nd(rows[:, np.newaxis], made, [*draw[1].shape, *made.shape[1:]])
+    def _some(self, rows, part, ids, visits, view, state):
+        """Return one view of `rows` alone of a draw, zeros for the others; only they are read."""
+        read = {"labeled": self._labeled, "unlabeled": self._unlabeled}[part]
+        mine, visits = tf.gather(ids, rows), tf.gather(visits, rows)
+        made = self._view(part, read(mine), mine, visits, view, state)
+        return tf.scatter_nd(rows[:, np.newaxis], made, [*ids.shape, *made.shape[1:]])
 
     def _sample(self, part, num_examples, batch_size, step):
         stream = _substream(self.stream, f"{part} order")
