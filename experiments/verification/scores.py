@@ -51,8 +51,9 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
         )
     splits = load_splits(config, cache)
     size = min(examples, len(splits.unlabeled))  # each once
+    config = dataclasses.replace(config, devices=1, workers="", resume_with_devices=True)
     run = build(dataclasses.replace(config, lambda_batch=size, infl_fresh_batch=True), splits)
-    there = dataclasses.replace(config, out=str(folder))  # wherever it was made
+    there = dataclasses.replace(config, out=str(folder))  # wherever, and on what, it was made
     found = checkpoints_of(there, run).restore()
     if found is None:
         raise FileNotFoundError(f"--run must hold a checkpoint. Received: {folder} with none")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from places import ROOT
 
-SECONDS = 500  # to wait for a process: they compile, and a machine may be busy
+SECONDS = 1500  # to wait for a process: they compile, and a machine may be busy
 
 
 class Ended(NamedTuple):
