@@ -11,7 +11,7 @@ from ssl_weighting_upstream.uda_tsa import SCHEDULES
 
 from experiments.options import flags as own_flags
 from experiments.options import influence, presets
-from experiments.options.combinations import ORACLE_ALGORITHMS
+from experiments.options.combinations import ORACLE_ALGORITHMS, SPLIT_METHODS
 from experiments.options.config import ENTRIES, RETIRED, Config
 from experiments.options.effects import effect_of, refuse_without_effect, without_effect
 from experiments.options.entry import EFFECTS, RESULT
@@ -19,6 +19,7 @@ from experiments.options.presets import make_config
 from ssl_weighting import (
     algorithms,
     estimator,
+    lambda_across,
     lambda_step_settings,
     madam,
     per_example_gradients,
@@ -45,6 +46,7 @@ BASES = [
         {"dataset": "cifar10", "algorithm": "mixmatch", "lambda_optimizer": "sgd"},
         {"dataset": "cifar10", "influence_params": "all", "inverse_hessian": "stochastic_cg"},
         {"dataset": "cifar10", "inverse_hessian": "conjugate_gradient"},
+        {"dataset": "cifar10", "workers": "auto"},
         {"dataset": "folder:mine"},
         {"dataset": "moons"},
         {"dataset": "moons", "validation": "cross_fit"},
@@ -130,6 +132,7 @@ def test_choices_are_the_library_s():
         "infl_bn": lambda_step_settings.BATCH_NORM_MODES,
         "curvature": lambda_step_settings.CURVATURES,
         "precision": PRECISIONS,
+        "lambda_workers": ("auto", *lambda_across.STEPS),
     }
     for name, known in library.items():
         assert ENTRIES[name].choices == tuple(known), name
@@ -138,6 +141,7 @@ def test_choices_are_the_library_s():
     assert {*estimator.ALGORITHMS, "remixmatch"} == algorithms.ALGORITHMS.keys()
     assert influence.LAST_LAYER == lambda_step_settings.LAST_LAYER
     assert ORACLE_ALGORITHMS == algorithms.ORACLE_ALGORITHMS
+    assert SPLIT_METHODS == lambda_across.METHODS
     decays = {name: variant.batch_norm_decay for name, variant in VARIANTS.items()}
     assert decays == presets.BATCH_NORM_DECAYS
     for name, kind in algorithms.ALGORITHMS.items():
