@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from ssl_weighting.data.progress import counted
 
 ON_ERROR = ("auto", "skip", "stop")
 _AT_ONCE = 256  # pictures decoded ahead of who asks for them
+_Read = TypeVar("_Read")
 
 
 class FolderFiles(NamedTuple):
@@ -37,7 +39,10 @@ class FolderFiles(NamedTuple):
 
 
 def load_folder(
-    path: str | os.PathLike, image_size: int | None = None, on_error: str = "auto"
+    path: str | os.PathLike,
+    image_size: int | None = None,
+    on_error: str = "auto",
+    jpeg_draft: bool = False,
 ) -> RawDataset:
     """Return the set in a folder PATH with PATH/<class>/*.png, *.jpg, *.webp or *.bmp.
 
@@ -56,16 +61,19 @@ def load_folder(
         on_error: one of `ON_ERROR`: "stop" at a file that cannot be read, "skip" it, or "auto",
             which skips unlabeled ones and stops at others. Ids count what was read, in the order
             of names; `skipped` of the set names the rest.
+        jpeg_draft: whether JPEGs are decoded to a part of their size before they are resized, see
+            `decode`; needs `image_size`.
 
     Raises:
         FileNotFoundError: if there is no such folder.
         ValueError: if an image cannot be read, is missing, differs in size or has two labels, or
             a folder's name is not UTF-8 or looks like that of a part.
     """
+    check_draft(jpeg_draft, image_size)
     root, files, classes = find_files(path, on_error)
-    read, skipped = _read_parts(root, files, image_size, on_error)
+    read, skipped = _read_parts(root, files, image_size, on_error, jpeg_draft)
     name = root.resolve().name
-    return own_dataset(name, read, classes, source_of(path, image_size), skipped)
+    return own_dataset(name, read, classes, source_of(path, image_size, jpeg_draft), skipped)
 
 
 def name_of(root: Path, file: Found) -> str:
@@ -91,10 +99,20 @@ def find_files(path: str | os.PathLike, on_error: str = "auto") -> FolderFiles:
     return FolderFiles(root, files, classes)
 
 
-def source_of(path: str | os.PathLike, image_size: int | None) -> str:
+def source_of(path: str | os.PathLike, image_size: int | None, jpeg_draft: bool = False) -> str:
     """Return what results say of a folder."""
     resized = "" if image_size is None else f", images resized to {image_size}x{image_size}"
-    return f"folder {base_name(path)}{resized}"
+    drafts = ", from drafts of JPEGs" if jpeg_draft else ""
+    return f"folder {base_name(path)}{resized}{drafts}"
+
+
+def check_draft(jpeg_draft: bool, image_size: int | None) -> None:
+    """Raise ValueError if drafts are asked for and there is no size that they are for."""
+    if jpeg_draft and image_size is None:
+        raise ValueError(
+            "`jpeg_draft` must be False without an `image_size`: a draft is of a size. Received: "
+            "jpeg_draft=True, image_size=None."
+        )
 
 
 def skips(on_error: str, part: str) -> bool:
@@ -142,7 +160,9 @@ def _some_files(root: Path, folder: Path, nested: bool = False) -> list[Found]:
     return found
 
 
-def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_error: str):
+def _read_parts(
+    root, files: dict[str, list[tuple[Found, int]]], image_size, on_error: str, draft: bool
+):
     """Return part -> examples that can be read, and (name, reason) of the rest."""
     flat = [(part, file, label) for part, pairs in files.items() for file, label in pairs]
     found = [file for _, file, _ in flat]
@@ -150,10 +170,11 @@ def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_
     def may_skip(k):
         return skips(on_error, flat[k][0])
 
-    images, errors = _read_all(root, found, image_size, may_skip)
+    read = read_pictures(found, functools.partial(read_picture, image_size=image_size, draft=draft))
+    images, errors = _read_all(root, found, read, may_skip)
     if any(image is not None and image.ndim == 3 for image in images):
         images = [with_channels(image, 3) if image is not None else None for image in images]
-    read, start = {}, 0
+    parts, start = {}, 0
     for part, pairs in files.items():
         rows = range(start, start + len(pairs))
         start += len(pairs)
@@ -162,21 +183,20 @@ def _read_parts(root, files: dict[str, list[tuple[Found, int]]], image_size, on_
         stacked = np.stack([images[k] for k in rows])
         labels = np.array([flat[k][2] for k in rows], np.int32)
         names = np.array([name_of(root, found[k]) for k in rows], object)
-        read[part] = Examples(stacked.reshape(*stacked.shape[:3], -1), labels, names=names)
-    return read, tuple((name_of(root, found[k]), e.reason) for k, e in errors.items())
+        parts[part] = Examples(stacked.reshape(*stacked.shape[:3], -1), labels, names=names)
+    return parts, tuple((name_of(root, found[k]), e.reason) for k, e in errors.items())
 
 
 def _read_all(
     root: Path,
     files: list[Found],
-    image_size: int | tuple[int, int] | None,
+    read: Iterator[np.ndarray | PictureError],
     may_skip: Callable[[int], bool],
 ) -> tuple[list[np.ndarray | None], dict[int, PictureError]]:
     """Return the images, [H, W] or [H, W, 3], and number -> error of those that are skipped."""
     images: list[np.ndarray | None] = []
     errors: dict[int, PictureError] = {}
     first = None
-    read = read_pictures(files, image_size)
     for k, image in enumerate(counted(read, len(files), "reading images")):
         if isinstance(image, PictureError):
             if not may_skip(k):
@@ -186,20 +206,20 @@ def _read_all(
             first = k
             _check_memory(root, len(files), image)
         elif image.shape[:2] != images[first].shape[:2]:
-            raise ValueError(_unlike(files[first], images[first], files[k], image))
+            raise unlike(files[first], images[first], files[k], image)
         images.append(image)
     return images, errors
 
 
 def read_pictures(
-    files: Sequence[Found], image_size: int | tuple[int, int] | None
-) -> Iterator[np.ndarray | PictureError]:
-    """Yield the picture in each file, [H, W] or [H, W, 3] uint8, or why there is none."""
+    files: Sequence[Found], read: Callable[[Path], _Read] = read_picture
+) -> Iterator[_Read | PictureError]:
+    """Yield what `read` finds in each file, such as its picture, or why there is none."""
     for start in range(0, len(files), _AT_ONCE):
-        yield from _pictures(files[start : start + _AT_ONCE], image_size)
+        yield from _pictures(files[start : start + _AT_ONCE], read)
 
 
-def _pictures(files, image_size):
+def _pictures(files, read):
     """Return the pictures of some files.
 
     No thread outlives the call: a generator that waited for its threads when it is collected might
@@ -209,14 +229,14 @@ def _pictures(files, image_size):
     # no matter here, or are refused by name.
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")
-        return list(pool.map(lambda file: _attempt(file, image_size), files))
+        return list(pool.map(lambda file: _attempt(file, read), files))
 
 
-def _attempt(file: Found, image_size: int | tuple[int, int] | None) -> np.ndarray | PictureError:
+def _attempt(file: Found, read):
     if file.problem:
         return PictureError(printable(str(file.path)), file.problem)
     try:
-        return read_picture(file.path, image_size)
+        return read(file.path)
     except PictureError as error:
         return error
 
@@ -234,9 +254,10 @@ def _check_some(files: list[Found], errors: dict[int, PictureError | None]) -> N
         raise known[0]
 
 
-def _unlike(one: Found, first: np.ndarray, other: Found, image: np.ndarray) -> str:
+def unlike(one: Found, first: np.ndarray, other: Found, image: np.ndarray) -> ValueError:
+    """Return the refusal of two pictures, and their files, that differ in size."""
     (height, width), (other_height, other_width) = first.shape[:2], image.shape[:2]
-    return (
+    return ValueError(
         f"All images must be of one size unless `image_size` is given. Received: {one.path} of "
         f"{width}x{height} and {other.path} of {other_width}x{other_height} pixels. "
         "Pass `image_size`."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from ssl_weighting.data.array_rows import ArrayRows, npz_rows
 from ssl_weighting.data.images.folder_layout import Found, files_below, is_picture
 from ssl_weighting.data.images.folders import name_of, read_pictures, with_channels
 from ssl_weighting.data.images.npz import as_images
-from ssl_weighting.data.images.picture import SUFFIXES, PictureError
+from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_picture
 from ssl_weighting.data.images.resize import height_and_width
 
 
@@ -61,7 +62,8 @@ def read_images(
         PictureError: an unreadable one stops.
     """
     names, images, skipped = [], [], []
-    read = read_pictures([file for _, file in files], size)
+    found = [file for _, file in files]
+    read = read_pictures(found, functools.partial(read_picture, image_size=size))
     for (name, _), image in zip(files, read, strict=True):
         if not isinstance(image, PictureError):
             names.append(name)

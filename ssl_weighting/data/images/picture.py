@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +24,7 @@ _GREY_MODES = ("1", "L")
 _COLOR_MODES = ("RGB", "RGBA", "LA", "P", "CMYK", "YCbCr")
 _ORIENTATION = 0x0112  # the tag of EXIF
 _PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
+_UNKNOWN = "content of none of these formats"
 # What begins a JPEG file, its EXIF and its pixels.
 _JPEG, _EXIF, _SCAN = b"\xff\xd8", b"Exif\0\0", b"\xda"
 
@@ -38,12 +41,47 @@ class PictureError(ValueError):
         self.name, self.reason = name, reason
 
 
-def read_picture(path: Path, image_size: int | tuple[int, int] | None = None) -> np.ndarray:
+def read_picture(
+    path: Path, image_size: int | tuple[int, int] | None = None, draft: bool = False
+) -> np.ndarray:
     """Return the picture in a file, as `decode` does.
 
     Raises:
         PictureError: if it is no regular file with one of `SUFFIXES`, or cannot be decoded.
     """
+    with _file(path) as (file, name):
+        return decode(file, name, image_size, draft)
+
+
+def read_record(
+    path: Path, image_size: int | tuple[int, int] | None = None, draft: bool = False
+) -> tuple[bytes, np.ndarray]:
+    """Return the bytes of a file and the picture in them, as `decode` does.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
+    with _file(path) as (file, name):
+        content = file.read()
+        return content, decode(io.BytesIO(content), name, image_size, draft)
+
+
+def is_grey(path: Path) -> bool:
+    """Return whether the picture in a file is grey, as its first bytes tell.
+
+    Raises:
+        PictureError: as `read_picture`, but for what only the pixels show.
+    """
+    with _file(path) as (file, _), _opened(file) as image:
+        _check_header(file, image)
+        return _is_grey(image)
+
+
+@contextlib.contextmanager
+def _file(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """Give the open file of a picture and its name for errors; what goes wrong names it too."""
+    from PIL import Image, UnidentifiedImageError
+
     name = printable(str(path))
     try:
         if path.suffix.lower() not in SUFFIXES:
@@ -51,15 +89,20 @@ def read_picture(path: Path, image_size: int | tuple[int, int] | None = None) ->
         if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for its writer
             raise ValueError("no regular file")
         with open(path, "rb") as file:
-            return decode(file, name, image_size)
+            yield file, name
     except PictureError:
         raise
-    except DAMAGE as error:
+    except UnidentifiedImageError as error:  # whose words name the file by its path
+        raise PictureError(name, _UNKNOWN) from error
+    except (*DAMAGE, Image.DecompressionBombError) as error:
         raise PictureError(name, _reason(error)) from error
 
 
 def decode(
-    file: BinaryIO, name: str, image_size: int | tuple[int, int] | None = None
+    file: BinaryIO,
+    name: str,
+    image_size: int | tuple[int, int] | None = None,
+    draft: bool = False,
 ) -> np.ndarray:
     """Return the picture in an open file, the right way up, transparent pixels on white.
 
@@ -68,6 +111,8 @@ def decode(
         name: for errors.
         image_size: side, or (height, width), to which it is resized (stretched, if it has another
             shape); None keeps it.
+        draft: whether a JPEG is unpacked to a half, quarter or eighth of its size where that is no
+            smaller than `image_size`: faster, and its pixels are a little others.
 
     Returns:
         [H, W] (grey) or [H, W, 3] uint8.
@@ -81,10 +126,13 @@ def decode(
     try:
         with _opened(file) as image:
             _check_header(file, image)
+            if draft and image_size is not None and image.format == "JPEG":
+                # The longer side twice: the picture may be lying on its side.
+                image.draft(None, (max(height_and_width(image_size)),) * 2)
             image.load()
             image = _flattened(_upright(image))
     except UnidentifiedImageError as error:  # whose words name the file by its path
-        raise PictureError(name, "content of none of these formats") from error
+        raise PictureError(name, _UNKNOWN) from error
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise PictureError(name, _reason(error)) from error
     if image_size is not None:
@@ -170,10 +218,14 @@ def _flattened(image):
     """Return the image as L or RGB, transparent pixels on white."""
     from PIL import Image
 
-    if image.mode in _GREY_MODES and "transparency" not in image.info:
+    if _is_grey(image):
         return image.convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _is_grey(image) -> bool:
+    return image.mode in _GREY_MODES and "transparency" not in image.info

@@ -5,6 +5,7 @@ The set is the one of `load_folder`, with its checks, its held-out test set and 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ from ssl_weighting.data.images.folders import (
     source_of,
     with_channels,
 )
-from ssl_weighting.data.images.picture import PictureError
+from ssl_weighting.data.images.picture import PictureError, read_picture
 from ssl_weighting.data.own import own_dataset
 from ssl_weighting.data.progress import counted
 
@@ -74,7 +75,8 @@ class PictureFolder:
         """
         files = [self._parts[part][row][0] for row in rows]
         images, problems = [], np.zeros(len(rows), "<U160")
-        for k, image in enumerate(read_pictures(files, self._side)):
+        read = functools.partial(read_picture, image_size=self._side)
+        for k, image in enumerate(read_pictures(files, read)):
             if not isinstance(image, PictureError):
                 images.append(with_channels(image, self._channels))
             elif skips(self._on_error, part):

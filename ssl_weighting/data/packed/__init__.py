@@ -1,0 +1,1 @@
+"""Packs: sets of images that stay on disk, whose examples are read by row."""

@@ -1,0 +1,338 @@
+"""Make a pack of a set: shard by shard, so that a killed process goes on where it was.
+
+    DIR/parts/pack.json       what is packed
+    DIR/parts/train-00000.npz what stands beside a shard that is whole, until the manifest does
+
+The files are those of `manifest`, to the byte, however often the work was stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ssl_weighting.data.csv_cells import csv_of
+from ssl_weighting.data.damage import DAMAGE
+from ssl_weighting.data.example_table import DIGEST
+from ssl_weighting.data.files import replacing, write_atomically
+from ssl_weighting.data.images.picture import PictureError
+from ssl_weighting.data.packed import manifest as manifests
+from ssl_weighting.data.packed.manifest import (
+    BESIDE,
+    ENCODED,
+    FORMAT,
+    PIXELS,
+    STORES,
+    Manifest,
+    Shard,
+    read_manifest,
+    write_manifest,
+)
+from ssl_weighting.data.packed.names import encoded_names
+from ssl_weighting.data.packed.records import record_file
+from ssl_weighting.data.packed.source import Block, PackSource
+from ssl_weighting.data.progress import counted
+
+ROWS = {PIXELS: 2**16, ENCODED: 2**12}  # of a shard at most, readable or not
+_PIXELS = 2**28  # bytes of a shard of pixels at most
+_PARTS = "parts"
+_KINDS = ((np.int32,), (np.uint8, (DIGEST,)), (np.int64,), (np.uint8,))  # of the files of `BESIDE`
+
+
+class _Beside(NamedTuple):
+    """What is known of a shard beside its images; arrays, as a sidecar keeps them."""
+
+    labels: np.ndarray  # [k] int32
+    digests: np.ndarray  # [k, 32] uint8
+    text: np.ndarray  # [b] uint8, the names as UTF-8
+    ends: np.ndarray  # [k] int64, where each ends
+    skipped: np.ndarray  # [s, 2] str, names and reasons
+    channels: np.ndarray  # int64, of its images
+    coloured: np.ndarray  # bool, whether a picture is no grey one
+    size: np.ndarray  # int64, bytes of the shard
+
+
+def pack(source: PackSource, out: str | os.PathLike, store: str) -> Manifest:
+    """Make the pack of a set, or what is missing of it.
+
+    Args:
+        source: the set.
+        out: the pack's folder, new or of the same pack. One process at a time works there, others
+            wait for it.
+        store: "pixels", or "encoded": the bytes of picture files.
+
+    Raises:
+        OSError: something cannot be read or written.
+        ValueError: the set cannot be packed so, or in this folder; PictureError: a file of it
+            cannot be read and must not be skipped.
+    """
+    if store not in source.stores:
+        raise ValueError(
+            f"`store` must be one of {', '.join(source.stores)} for {source.source}. Received: "
+            f"store={store!r}."
+        )
+    out = Path(out)
+    with _alone(out):
+        identity = hashlib.sha256(f"{FORMAT} {store} {source.identity}".encode()).hexdigest()
+        if (out / manifests.FILE).exists():
+            found = _same(out, identity)
+        else:
+            found = _packed(_Work(source, out, store, identity))
+        shutil.rmtree(out / _PARTS, ignore_errors=True)
+    return found
+
+
+class _Work(NamedTuple):
+    source: PackSource
+    out: Path
+    store: str
+    identity: str
+
+    def noted(self) -> Path:
+        return self.out / _PARTS / "pack.json"
+
+    def about(self) -> dict:
+        return {"identity": self.identity, "channels": self.source.shape()[2]}
+
+    def sidecar(self, stem: str) -> Path:
+        return self.out / _PARTS / f"{stem}.npz"
+
+    def shards(self) -> Iterator[tuple[str, str, int, int]]:
+        """Yield (part, name without its ending, first example, the one behind the last)."""
+        rows = ROWS[self.store]
+        if self.store == PIXELS:
+            rows = max(min(rows, _PIXELS // int(np.prod(self.source.shape()))), 1)
+        for part, count in self.source.parts.items():
+            for k, start in enumerate(range(0, count, rows)):
+                yield part, f"{part}-{k:05d}", start, min(start + rows, count)
+
+
+def _packed(work: _Work) -> Manifest:
+    _begin(work)
+    while True:
+        total = sum(work.source.parts.values())
+        for _ in counted(_write_shards(work), total, "packing images", each=int):
+            pass
+        if work.source.shape()[2] == 1 or any(one.coloured for _, one in _sidecars(work)):
+            return _assemble(work)
+        # What said that it is in colour could not be read.
+        work.source.as_grey()
+        _note(work)
+
+
+def _begin(work: _Work) -> None:
+    """Note what is packed, or compare it with what an earlier process noted."""
+    if work.noted().exists():
+        try:
+            found = json.loads(work.noted().read_text())
+        except DAMAGE:
+            found = None
+        if found == work.about() | {"channels": 1}:
+            work.source.as_grey()
+        elif found != work.about():
+            raise ValueError(
+                f"`out` must be a new folder, or that of the same pack. Received: {work.out}, in "
+                "which another set, or this one before it changed, was being packed. Remove it, or "
+                "name another folder."
+            )
+        return
+    if others := [one.name for one in work.out.iterdir() if one.name != _PARTS]:
+        raise ValueError(
+            f"`out` must be a new folder, or that of the same pack. Received: {work.out}, which "
+            f"holds {sorted(others)[0]}. Name another folder."
+        )
+    _note(work)
+
+
+def _note(work: _Work) -> None:
+    write_atomically(work.noted(), json.dumps(work.about()))
+
+
+def _same(out: Path, identity: str) -> Manifest:
+    found = read_manifest(out)
+    if found.identity != identity:
+        raise ValueError(
+            f"`out` must be a new folder, or that of the same pack. Received: {out}, a pack of "
+            f"{found.source}, which has changed since, or was packed in another way. Remove it, or "
+            "name another folder."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder, made if missing, once no other process does."""
+    out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that packs into {out}", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks, as some networks have
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_shards(work: _Work) -> Iterator[int]:
+    """Write the shards that are missing; yield how many examples have been dealt with, in turns."""
+    for part, stem, start, stop in work.shards():
+        if _read_sidecar(work, stem) is not None:
+            yield stop - start
+            continue
+        file = work.out / f"{stem}{STORES[work.store]}"
+        found = _Collected()
+        write = _write_pixels if work.store == PIXELS else _write_records
+        blocks = found.through(work.source.blocks(part, start, stop, work.store))
+        yield from write(file, blocks, work.source.shape())
+        size = file.stat().st_size
+        if not found.names:
+            file.unlink()
+        with replacing(work.sidecar(stem)) as temporary:
+            channels = work.source.shape()[2]
+            np.savez(temporary, **found.beside(size, channels)._asdict())
+
+
+class _Collected:
+    """What is known of the images of a shard that pass through."""
+
+    def __init__(self):
+        self.names: list[str] = []
+        self._labels, self._digests, self._skipped, self._coloured = [], [], [], False
+
+    def through(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        for block in blocks:
+            self.names += block.names
+            self._labels += block.labels.tolist()
+            self._digests += [hashlib.sha256(image).digest() for image in block.images]
+            self._skipped += block.skipped
+            self._coloured |= block.coloured
+            yield block
+
+    def beside(self, size: int, channels: int) -> _Beside:
+        text, ends = encoded_names(self.names)
+        digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, DIGEST)
+        skipped = np.array(self._skipped, str).reshape(-1, 2)
+        return _Beside(
+            np.array(self._labels, np.int32), digests, np.frombuffer(text, np.uint8), ends, skipped,
+            np.array(channels), np.array(self._coloured), np.array(size),
+        )  # fmt: skip
+
+
+def _write_pixels(file: Path, blocks: Iterable[Block], shape) -> Iterator[int]:
+    with _rows(file, np.uint8, shape) as add:
+        for block in blocks:
+            add(block.images)
+            yield block.size
+
+
+def _write_records(file: Path, blocks: Iterable[Block], shape) -> Iterator[int]:
+    del shape
+    with record_file(file) as add:
+        for block in blocks:
+            for content in block.contents:
+                add(content)
+            yield block.size
+
+
+@contextlib.contextmanager
+def _rows(path: Path, dtype, shape: tuple[int, ...] = ()) -> Iterator[Callable[[np.ndarray], None]]:
+    """Give a function that adds rows to a new file, .npy or bare, which then stands at `path`."""
+    count = 0
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+
+    def header():
+        if path.suffix != ".npy":
+            return
+        # Of the same length whatever the count: numpy leaves room for it.
+        head = {"descr": descr, "fortran_order": False, "shape": (count, *shape)}
+        np.lib.format.write_array_header_1_0(file, head)
+
+    def add(rows):
+        nonlocal count
+        file.write(np.ascontiguousarray(rows, dtype).data)
+        count += len(rows)
+
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        header()
+        yield add
+        file.seek(0)
+        header()
+
+
+def _read_sidecar(work: _Work, stem: str) -> _Beside | None:
+    """Return what stands beside a shard that is whole, None where it must be made."""
+    try:
+        with np.load(work.sidecar(stem), allow_pickle=False) as found:
+            beside = _Beside(**{name: found[name] for name in _Beside._fields})
+        if beside.channels != work.source.shape()[2]:
+            return None
+        if len(beside.labels):
+            file = work.out / f"{stem}{STORES[work.store]}"
+            if file.stat().st_size != beside.size:
+                return None
+    except DAMAGE:
+        return None
+    return beside
+
+
+def _sidecars(work: _Work, part: str = "") -> Iterator[tuple[str, _Beside]]:
+    """Yield (stem, what is known) of the shards of a part, or of all."""
+    for name, stem, *_ in work.shards():
+        if part in ("", name):
+            beside = _read_sidecar(work, stem)
+            if beside is None:
+                raise OSError(f"{work.sidecar(stem)} was changed while the images were packed")
+            yield stem, beside
+
+
+def _assemble(work: _Work) -> Manifest:
+    """Put together what stands beside the shards; the manifest comes last."""
+    parts, skipped = {}, []
+    for part in work.source.parts:
+        parts[part], lost = _write_beside(work, part)
+        if not parts[part]:
+            raise PictureError(*lost[0]) if lost else ValueError(f"{part} must have images.")
+        skipped += lost
+    write_atomically(work.out / manifests.SKIPPED, csv_of([("name", "problem"), *skipped]))
+    source = work.source
+    return write_manifest(
+        work.out,
+        Manifest(
+            work.store, source.name, source.class_names, source.source, work.identity,
+            source.shape(), source.image_size, source.jpeg_draft, parts, len(skipped),
+        ),
+    )  # fmt: skip
+
+
+def _write_beside(work: _Work, part: str) -> tuple[tuple[Shard, ...], list[tuple[str, str]]]:
+    """Write labels, digests and names of a part; return its shards and what was skipped."""
+    shards, lost, end = [], [], 0
+    with contextlib.ExitStack() as stack:
+        labels, digests, ends, text = (
+            stack.enter_context(_rows(work.out / f"{part}-{name}", *kind))
+            for name, kind in zip(BESIDE, _KINDS, strict=True)
+        )
+        for stem, beside in _sidecars(work, part):
+            labels(beside.labels)
+            digests(beside.digests)
+            ends(end + beside.ends)
+            text(beside.text)
+            end += len(beside.text)
+            lost += [tuple(row) for row in beside.skipped.tolist()]
+            if len(beside.labels):
+                name = f"{stem}{STORES[work.store]}"
+                shards.append(Shard(name, len(beside.labels), int(beside.size)))
+    return tuple(shards), lost
