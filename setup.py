@@ -27,6 +27,7 @@ setup(
     # TensorFlow is missing on purpose: `tensorflow-cpu` and `tensorflow` write into the same
     # folder and corrupt each other, so exactly one of the extras [cpu] and [gpu] brings it.
     install_requires=[
+        "array-record>=0.8",
         "huggingface-hub>=1",
         "importlib_resources>=6",  # tensorflow-datasets imports it without asking for it
         "keras>=3.15,<4",

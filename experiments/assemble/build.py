@@ -108,6 +108,8 @@ def _raw(config, cache_dir):
         config.image_size or None,
         cache_dir,
         config.on_error,
+        config.source,
+        config.jpeg_draft,
     )
 
 

@@ -90,6 +90,13 @@ def _check_model(config):
 
 
 def _check_labels(config):
+    streamed = config.dataset.startswith("packed:") or config.source == "stream"
+    if streamed and config.contamination == "corrupt":
+        raise ValueError(
+            "--contamination=corrupt needs --source=memory, where images can be spoilt, and a "
+            f"--dataset other than packed:DIR. Received: --source={config.source}, "
+            f"--dataset={config.dataset}"
+        )
     if config.class_balanced and config.algorithm in MIXING:
         raise ValueError(
             "--class_balanced needs rows of one label each: --algorithm other than "

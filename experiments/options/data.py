@@ -17,6 +17,7 @@ from experiments.options.entry import (
 from experiments.options.features import has_backbone, reads, takes_views
 from experiments.options.kinds import IMAGES
 from ssl_weighting.data.contamination import KINDS
+from ssl_weighting.data.images.by_name import AUTO, SOURCES
 from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.images.uda_labels import LABELED_SETS
 from ssl_weighting.data.splits import VAL_ORDERS
@@ -27,6 +28,10 @@ VALIDATIONS = ("held_out", "cross_fit")
 _option = Group("data", departs=False)
 _CONTAMINABLE = Need("images, or --backbone", lambda c: c.model == "wide_resnet" or has_backbone(c))
 _IMAGES = Need("images without --backbone", lambda c: c.model == "wide_resnet")
+_UNPACKED = Need(
+    "--dataset=folder:PATH or npz:PATH without --backbone",
+    lambda c: c.dataset.startswith(("folder:", "npz:")) and c.model == "wide_resnet",
+)
 
 
 def _has_views(config):
@@ -41,7 +46,8 @@ class DataOptions:
         "paper", "which column of the README's presets table", choices=("paper", "released")
     )
     dataset: str = _option(
-        "", "a built-in name; of your own: npz:PATH, folder:PATH, csv:PATH, features:PATH"
+        "",
+        "a built-in name; of your own: npz:PATH, folder:PATH, packed:DIR, csv:PATH, features:PATH",
     )
     data_dir: str = _option(
         "", "folder with the data set's files, where it is not downloaded",
@@ -52,6 +58,27 @@ class DataOptions:
         "side to resize images to; 0: as they are, or as --backbone takes them",
         NOT_NEGATIVE,
         needs=Need("images", lambda c: reads(c, IMAGES)),
+        departs=True,
+    )
+    source: str = _option(
+        AUTO,
+        "where images are while they are read: in memory, or as a stream from a pack of them, made "
+        "once in the cache; auto: in memory where there is room",
+        choices=SOURCES,
+        needs=_UNPACKED,
+        effect=BOOKKEEPING,
+        free=True,
+    )
+    jpeg_draft: bool = _option(
+        False,
+        "decode JPEGs to a half, quarter or eighth of their size where --image_size is no larger: "
+        "faster, with slightly other pixels",
+        needs=Need(
+            "--dataset=folder:PATH with --image_size, and no --backbone",
+            lambda c: (
+                c.dataset.startswith("folder:") and c.image_size > 0 and c.model == "wide_resnet"
+            ),
+        ),
         departs=True,
     )
     on_error: str = _option(
@@ -75,7 +102,7 @@ class DataOptions:
     recipe: str = _option(
         PAPER,
         "whose defaults: the paper's and its presets, or of one's own data, which follow from its "
-        "size, --minutes and the device; own is the default of folder:, npz:, csv:, features:",
+        "size, --minutes and the device; own is the default of what is of your own",
         choices=(PAPER, OWN),
         effect=BOOKKEEPING,
         free=True,

@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 _KINDS = (
     Kind(
         "wide_resnet", "images", "train_images",
-        f"one of {', '.join(IMAGE_SETS)}, npz:PATH or folder:PATH", 3,
+        f"one of {', '.join(IMAGE_SETS)}, npz:PATH, folder:PATH or packed:DIR", 3,
     ),
     Kind("mlp", "points", "train_synthetic", f"one of {', '.join(TOY_SETS)}", 1),
     Kind("bert", "texts", "train_text", f"one of {', '.join(TEXT_SETS)} or csv:PATH", 1),
@@ -31,7 +31,7 @@ _KINDS = (
 )  # fmt: skip
 KINDS = {kind.model: kind for kind in _KINDS}
 IMAGES, POINTS, TEXTS, FEATURE_ROWS = _KINDS
-OWN = ("npz", "folder", "csv", FEATURES)  # of KIND:PATH
+OWN = ("npz", "folder", "packed", "csv", FEATURES)  # of KIND:PATH
 
 
 def kind_of(dataset: str) -> Kind:

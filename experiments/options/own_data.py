@@ -11,9 +11,13 @@ import numpy as np
 from experiments.options.config import Config
 from experiments.options.kinds import FEATURE_ROWS, TEXTS, Kind
 from ssl_weighting.data.features.by_name import load_features
-from ssl_weighting.data.images.by_name import check_images, load_images
+from ssl_weighting.data.images.by_name import MEMORY, check_images, load_images
 from ssl_weighting.data.images.folders import find_files
 from ssl_weighting.data.images.picture import PictureError, read_picture
+from ssl_weighting.data.memory import TooLargeError
+from ssl_weighting.data.packed.manifest import ENCODED, read_manifest
+from ssl_weighting.data.packed.packed_set import read_labels
+from ssl_weighting.data.packed.source import NpzSource
 from ssl_weighting.data.texts.by_name import load_texts
 from ssl_weighting.data.texts.csv_rows import Layout
 
@@ -44,7 +48,7 @@ class Counts:
 def counts_of(options: Mapping[str, Any], kind: Kind) -> Counts:
     """Return the counts of the set that a command line names.
 
-    Of a folder its files are counted, readable or not, copies too.
+    Of a folder its files are counted, readable or not, copies too; of a pack, copies too.
 
     Args:
         options: that are given.
@@ -59,6 +63,9 @@ def counts_of(options: Mapping[str, Any], kind: Kind) -> Counts:
     if dataset == "folder":
         check_images(config["dataset"], data_dir)
         return _of_folder(path, on_error)
+    if dataset == "packed":
+        check_images(config["dataset"], data_dir)
+        return _of_pack(path)
     if kind is TEXTS:
         columns = ("text_column", "label_column", "id_column", "delimiter")
         layout = Layout(*(config[name] for name in columns))
@@ -68,7 +75,12 @@ def counts_of(options: Mapping[str, Any], kind: Kind) -> Counts:
     if kind is FEATURE_ROWS:
         raw = load_features(config["dataset"])
         return _of_set(raw, raw.train.inputs.shape[1])
-    raw = load_images(config["dataset"], data_dir)
+    try:
+        raw = load_images(config["dataset"], data_dir, source=MEMORY)
+    except TooLargeError:
+        if config["source"] == MEMORY:
+            raise
+        return _of_npz(path)
     return _of_set(raw, max(raw.train.inputs.shape[1:3]))
 
 
@@ -80,13 +92,33 @@ def _of_set(raw, size):
 
 def _of_folder(path, on_error):
     _, parts, classes = find_files(path, on_error)
-    train = np.bincount([label for _, label in parts["train"]], minlength=len(classes))
-    test = len(parts.get("test", ()))
+    labels = [label for _, label in parts["train"]]
+    rows = {part: len(pairs) for part, pairs in parts.items()}
+    return _of_rows(labels, len(classes), rows, _side(parts["train"]), files=True)
+
+
+def _of_pack(path):
+    manifest = read_manifest(path)
+    labels, files = read_labels(path, "train"), manifest.store == ENCODED
+    side = float(max(manifest.shape[:2]))
+    return _of_rows(labels, len(manifest.class_names), manifest.rows, side, files)
+
+
+def _of_npz(path):
+    """Return counts of a file that is too large for memory, copies too."""
+    source = NpzSource(path)
+    labels, side = source.labels("train"), float(max(source.shape()[:2]))
+    return _of_rows(labels, len(source.class_names), source.parts, side, files=False)
+
+
+def _of_rows(labels, classes, rows, side, files):
+    """Return the counts of a set whose test part, where it has none, is yet to be held out."""
+    train, test = np.bincount(labels, minlength=classes), rows.get("test", 0)
     if not test:
         held = np.maximum(1, train // _TEST_SHARE)
         train, test = train - held, int(held.sum())
-    sizes = [len(parts.get(part, ())) for part in ("unlabeled", "validation")]
-    return Counts(tuple(train.tolist()), *sizes, test, _side(parts["train"]), files=True)
+    sizes = [rows.get(part, 0) for part in ("unlabeled", "validation")]
+    return Counts(tuple(train.tolist()), *sizes, test, side, files)
 
 
 def _side(files):

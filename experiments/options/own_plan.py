@@ -102,7 +102,8 @@ def plan(options: Mapping[str, Any]) -> Plan:
     budget = _SHARE * 60 * options.get("minutes", Config.minutes)
     if backbone == NO_BACKBONE and kind is IMAGES:
         s = _situation(counts, options, budget)
-        chosen, training = net_recipe(s, counts.files or counts.size > 32)
+        packed = _check_side_of_pack(counts, options)
+        chosen, training = net_recipe(s, not packed and (counts.files or counts.size > 32))
         found = _fitting(chosen, bare) | _all_labels(options)
         return Plan(found, 0, 0.0, training, _imbalance(counts, options, bare))
     passes, cost, found = _passes(counts, options), 0.0, {}
@@ -121,6 +122,23 @@ def plan(options: Mapping[str, Any]) -> Plan:
     found |= _fitting(chosen, bare) | _all_labels(options)
     training, note = seconds(s, *planned(s)), _imbalance(counts, options, bare)
     return Plan(found, passes if cost else 0, extraction, training, note)
+
+
+def _check_side_of_pack(counts, options) -> bool:
+    """Return whether the images are packed, of a side that the net is made for.
+
+    Raises:
+        ValueError: they are packed and larger.
+    """
+    dataset, side = options["dataset"], f"{counts.size:g}"
+    packed = dataset.startswith("packed:")
+    if packed and counts.size > 32:
+        raise ValueError(
+            "--recipe=own without a --backbone needs a pack of images of at most 32x32, to which "
+            f"it resizes others. Received: {dataset} of {side}x{side}. Pack them with "
+            f"--image_size=32, or choose the net's options by --recipe={PAPER}"
+        )
+    return packed
 
 
 def _imbalance(counts, options, config) -> str:

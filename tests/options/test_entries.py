@@ -153,6 +153,8 @@ OTHER_LISTS = {
     ("experiments/run_cell.py", "seed", "out"),  # what the cell's program sets itself
     ("experiments/options/flags.py", "dataset", "out"),  # what must be given
     ("experiments/options/extraction.py", "dataset", "backbone", "out"),
+    ("experiments/pack.py", "dataset", "out"),
+    ("experiments/pack.py", "on_error", "jpeg_draft"),  # what is of files alone
     ("experiments/report/grouping.py", "seed", "val_seed"),  # what repeats a run
     ("experiments/runs/again.py", "seed", "val_seed"),  # and changes no compiled function
     # And what the recorded source and machine stand for.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_weighting.data.array_files import NPY, named_damage
 from ssl_weighting.data.csv_cells import unguarded
 from ssl_weighting.data.damage import DAMAGE
 from ssl_weighting.data.examples import Examples, RawDataset
@@ -73,9 +74,20 @@ def table_of_pack(folder: Path, manifest: Manifest, part: str) -> ShardedTable:
     return RecordTable(*known, image_size=manifest.image_size, draft=manifest.jpeg_draft)
 
 
+def read_labels(folder: str | os.PathLike, part: str) -> np.ndarray:
+    """Return the labels of a part of a pack, [n] int32.
+
+    Raises:
+        ValueError: they are damaged; names the file.
+    """
+    path = Path(folder) / f"{part}-labels.npy"
+    with named_damage(path, *NPY):
+        return np.load(path, allow_pickle=False)
+
+
 def _examples(folder, manifest, part) -> Examples:
-    labels = np.load(folder / f"{part}-labels.npy", allow_pickle=False)
-    return Examples(table_of_pack(folder, manifest, part), labels, names=Names(folder, part))
+    table, labels = table_of_pack(folder, manifest, part), read_labels(folder, part)
+    return Examples(table, labels, names=Names(folder, part))
 
 
 def _skipped(folder) -> tuple[tuple[str, str], ...]:

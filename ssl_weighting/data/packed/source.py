@@ -256,6 +256,10 @@ class NpzSource:
         known = [self.name, self.source, self.image_size, members]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
+    def labels(self, part: str) -> np.ndarray:
+        """Return the labels of a part, [n] int32."""
+        return self._labels[part]
+
     def shape(self) -> tuple[int, int, int]:
         """Return (H, W, C) of an image."""
         height, width, channels = self._shapes["train"][1:]
