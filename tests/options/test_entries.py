@@ -48,6 +48,7 @@ BASES = [
         {"dataset": "cifar10", "inverse_hessian": "conjugate_gradient"},
         {"dataset": "cifar10", "workers": "auto"},
         {"dataset": "folder:mine"},
+        {"dataset": "folder:mine", "image_size": 8},
         {"dataset": "moons"},
         {"dataset": "moons", "validation": "cross_fit"},
         {"dataset": "imdb"},

@@ -146,9 +146,8 @@ def test_grey_is_what_every_picture_that_can_be_read_is(tmp_path):
 @pytest.mark.parametrize("place", [0, 12])
 def test_a_colour_picture_that_turns_out_damaged_leaves_a_set_grey(tmp_path, place):
     root = packs.make_folder(tmp_path / "grey", grey=True)
-    Image.new("RGB", (7, 9), "red").save(root / "unlabeled/z.png")
-    content = (root / "unlabeled/z.png").read_bytes()
-    (root / "unlabeled/z.png").write_bytes(content[:-20])  # its header is whole
+    content = (packs.make_folder(tmp_path / "colour") / "cat/0.png").read_bytes()
+    (root / "unlabeled/z.png").write_bytes(content[:-80])  # its header is whole
     out = tmp_path / "pack"
     if place:
         with pytest.raises(Killed), dying_at(place + 16):  # within the second time
