@@ -135,4 +135,5 @@ def _reader(path: Path):
 def _pool(process: int) -> ThreadPoolExecutor:
     """Return the threads of this process; one that was forked has none of its parent's."""
     del process
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "decode")
+    usable = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return ThreadPoolExecutor(len(usable(0)) if usable else os.cpu_count(), "decode")
