@@ -7,6 +7,7 @@ import pytest
 from experiments.options.kinds import IMAGES
 from experiments.options.own_data import counts_of
 from experiments.options.own_plan import plan
+from experiments.options.presets import make_config
 from ssl_weighting.data.example_table import ExampleTable
 from ssl_weighting.data.images import folders, npz
 from ssl_weighting.data.images.by_name import load_images
@@ -87,3 +88,13 @@ def test_the_recipe_takes_packs_at_their_size_or_refuses_them(tmp_path, datasets
     assert "image_size" not in made.options
     with pytest.raises(ValueError, match=r"at most 32x32.*Pack them with --image_size=32"):
         plan({"dataset": f"packed:{tmp_path / 'large'}"} | asked)
+
+
+def test_what_spoils_images_needs_them_in_memory():
+    for options in (
+        {"dataset": "packed:there"},
+        {"dataset": "folder:there", "source": "stream"},
+    ):
+        with pytest.raises(ValueError, match="--contamination=corrupt needs --source=memory"):
+            make_config(contamination="corrupt", recipe="paper", **options)
+    make_config(contamination="corrupt", recipe="paper", dataset="folder:there")
