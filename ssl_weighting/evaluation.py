@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import keras
@@ -58,15 +57,12 @@ class Evaluator:
         if use_ema:
             groups = [self.ema.in_place_of(group) for group in groups]
         values = [[tf.convert_to_tensor(v.value) for v in group] for group in groups]
-        size = min(self.batch_size, len(inputs))
-        parts = []
-        for k in range(math.ceil(len(inputs) / size)):
-            batch = inputs[k * size : (k + 1) * size]
-            # One shape, one compilation: the last batch is filled up and cut again.
-            filled = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
-            ready = tf.constant(filled) if preprocessed else self.preprocess(filled)
-            parts.append(self._logits(*values, ready).numpy()[: len(batch)])
-        return np.concatenate(parts)
+
+        def logits(batch):
+            ready = tf.constant(batch) if preprocessed else self.preprocess(batch)
+            return self._logits(*values, ready)
+
+        return in_batches(logits, min(self.batch_size, len(inputs)), inputs)
 
     def error_and_loss(self, examples: Examples, *, use_ema: bool = True) -> tuple[float, float]:
         """Return the error rate in % and the mean cross-entropy in nats over `examples`.
@@ -83,6 +79,30 @@ class Evaluator:
 
     def _logits_fn(self, params, others, inputs):
         return self.model.stateless_call(params, others, inputs, training=False)[0]["logits"]
+
+
+def in_batches(act: Callable, size: int, *arrays: np.ndarray | ExampleTable):
+    """Return what `act` says of all rows, called on batches of one shape: compiled once.
+
+    The last batch is filled up with its first row, and cut again.
+
+    Args:
+        act: batches [size, ...] of the arrays -> a nest of tensors [size, ...].
+        size: rows of a batch.
+        arrays: each [n, ...], n at least 1.
+
+    Returns:
+        The nest with numpy arrays [n, ...].
+    """
+    parts = []
+    for start in range(0, len(arrays[0]), size):
+        batches = [array[start : start + size] for array in arrays]
+        count = len(batches[0])
+        if count < size:
+            batches = [np.concatenate([b, np.repeat(b[:1], size - count, axis=0)]) for b in batches]
+        found = act(*batches)
+        parts.append(tf.nest.map_structure(lambda x, n=count: np.asarray(x)[:n], found))
+    return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

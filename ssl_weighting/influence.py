@@ -53,10 +53,15 @@ def influence(
     loss, gradient = parameters.validation_gradient(validation)
     solution = solve(method, parameters.curvature(rows, unroll), gradient, options)
     v = solution.vector
-    scores = -parameters.dot_products(rows, v)
+    scores = row_scores(parameters, rows, v)
     a, b = v / unit_of(v), gradient / unit_of(gradient)  # squares of small numbers are 0
     cosine = tf.math.divide_no_nan(tf.reduce_sum(a * b), tf.norm(a) * tf.norm(b))
     return Influence(scores, v, gradient, loss, solution, cosine)
+
+
+def row_scores(parameters: Parameters, rows, direction: tf.Tensor) -> tf.Tensor:
+    """Return - grad l_r . v of each of R prepared rows, [R]; `direction` is v [p]."""
+    return -parameters.dot_products(rows, direction)
 
 
 def lam_gradient(rows: LossRows, scores: tf.Tensor, count, infl_mask_grad: bool = True):

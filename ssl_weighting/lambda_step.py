@@ -13,7 +13,7 @@ from ssl_weighting.checks import check_labeled, check_number, check_unlabeled
 from ssl_weighting.influence import Influence, influence, lam_gradient
 from ssl_weighting.inverse_hessian import DIVERGED, STATUS
 from ssl_weighting.lambda_step_settings import LAST_LAYER, LambdaStepSettings
-from ssl_weighting.parameters import Parameters
+from ssl_weighting.parameters import Parameters, made_rows
 from ssl_weighting.parameters.last_layer import LastLayer
 from ssl_weighting.parameters.subnetwork import Subnetwork
 from ssl_weighting.stale_scores import StaleScores
@@ -165,15 +165,7 @@ class LambdaStep:
 
     def rows(self, forward, labeled, unlabeled, step) -> tuple[LossRows, list]:
         """Return the algorithm's rows of a batch, and what `forward` was called on to make them."""
-        inputs = []
-
-        def noted(x, *, makes_rows=True, moves_statistics=True):
-            del moves_statistics  # nothing here does
-            if makes_rows:
-                inputs.append(x)
-            return forward(x)
-
-        rows = self.algorithm(noted, labeled, unlabeled, step)
+        rows, inputs = made_rows(forward, self.algorithm, labeled, unlabeled, step)
         self.num_classes = rows.logits.shape[-1]
         return rows, inputs
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from ssl_weighting.inverse_hessian import Curvature, Unroll
-from ssl_weighting.structs import LabeledBatch, LossRows
+from ssl_weighting.structs import LabeledBatch, LossRows, UnlabeledBatch
 
 
 class Parameters(Protocol):
@@ -80,3 +80,24 @@ class Parameters(Protocol):
 
     def dot_products(self, rows: Any, vector: tf.Tensor) -> tf.Tensor:
         """Return grad l_r . vector for each of R prepared rows, [R]; `vector` [p]."""
+
+
+def made_rows(
+    forward, algorithm, labeled: LabeledBatch, unlabeled: UnlabeledBatch, step
+) -> tuple[LossRows, list]:
+    """Return the loss rows of a batch for Eq. 6, and the inputs that `Parameters.prepare` takes.
+
+    Args:
+        forward: of `Parameters`, inputs -> outputs.
+        algorithm: (forward, labeled, unlabeled, step) -> LossRows.
+        step: scalar int64, theta-steps taken so far.
+    """
+    inputs = []
+
+    def noted(x, *, makes_rows=True, moves_statistics=True):
+        del moves_statistics  # nothing here does
+        if makes_rows:
+            inputs.append(x)
+        return forward(x)
+
+    return algorithm(noted, labeled, unlabeled, step), inputs
