@@ -8,7 +8,9 @@ from typing import Any
 
 from experiments.assemble.run import Run
 from experiments.options.deviations import deviations
+from experiments.options.kinds import POINTS, kind_of
 from experiments.runs.results import method_name
+from experiments.runs.scorer_files import reason_for_none
 from experiments.runs.warnings import foreseen
 from ssl_weighting.lambda_step_settings import LAST_LAYER
 
@@ -30,6 +32,8 @@ def announce(run: Run, configuration: Mapping[str, Any]) -> None:
     print(f"  data: {_source(c, s.source)}; split {s.split_hash[:12]}", flush=True)
     for line in (*s.notes, *deviations(c)):
         print(f"  {line}", flush=True)
+    if c.learns and kind_of(c.dataset) is not POINTS and (why := reason_for_none(c)):
+        print(f"  leaves nothing for `score`: {why}", flush=True)
     warn(foreseen(c, configuration))
     if run.trainer.store.learns and c.influence_params != LAST_LAYER:
         print(run.trainer.parameters.plan(first_input(run)), flush=True)

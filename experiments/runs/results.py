@@ -22,6 +22,7 @@ from experiments.runs import extremes, machine, record, run_files
 from experiments.runs.example_blocks import example_blocks, lam_by_group, weight_statistics
 from experiments.runs.example_weights import write_example_weights
 from experiments.runs.metrics import read_metrics
+from experiments.runs.scorer import write_scorer
 from experiments.runs.warnings import warnings_of
 from ssl_weighting.data.csv_cells import csv_of
 from ssl_weighting.data.files import replacing, write_atomically
@@ -113,7 +114,7 @@ def code_commit():
 
 
 def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
-    """Write example_weights.parquet, extreme_examples.npz, model.keras and last summary.json."""
+    """Write Lambda, extreme examples, model.keras and scorer/, and last summary.json."""
     out = Path(run.config.out)
     if run.config.uses_unlabeled:
         init = run.config.lambda_init
@@ -123,6 +124,7 @@ def write_results(run: Run, seconds: float, lambda_share: float) -> dict:
         if run.splits.unlabeled.inputs.ndim == 4:
             _write_extremes(run, sides, out / "extreme_examples.npz")
     _save_averaged_model(run, out / "model.keras")
+    write_scorer(run)
     summary = _summary(run, seconds, lambda_share)
     summary["warnings"] = warnings_of(run.config, record.read_config(out), summary)
     record.write_summary(out, summary)

@@ -24,7 +24,7 @@ Arrays = Mapping[str, np.ndarray]
 FILES = frozenset({
     "config.json", "metrics.jsonl", "summary.json", "example_weights.parquet",
     "extreme_examples.npz", "snapshots.npz", "lambda_history.npz", "timing.jsonl", "tensorboard",
-    "model.keras", "skipped.csv",
+    "model.keras", "scorer", "skipped.csv",
 })  # fmt: skip
 EXTREME_ARRAYS = ("down_ids", "down_images", "up_ids", "up_images")
 SNAPSHOT_ARRAYS = (
