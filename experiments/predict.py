@@ -25,10 +25,9 @@ from experiments.runs.errors import friendly
 from experiments.runs.saved_model import load_model, read_run
 from experiments.serving.answers import Answers, check_out
 from experiments.serving.source import Source, sources
-from experiments.serving.wanted import wanted_by
+from experiments.serving.wanted import define_reading_flags, wanted_by
 from ssl_weighting.data.images.picture import PictureError
 from ssl_weighting.data.progress import counted
-from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP
 
 SKIPPED = 2  # exit code: there are answers, but not for every example
 
@@ -41,11 +40,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("out", "labels.csv", "file to write", values)
     flags.DEFINE_bool("probabilities", False, "write a column for each class", values)
     flags.DEFINE_integer("top_k", 1, "likeliest classes to write", flag_values=values)
-    flags.DEFINE_string("text_column", "", "csv: column of texts; the run's if not given", values)
-    flags.DEFINE_string("id_column", "", "csv: column of names for the answers", values)
-    flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "csv: between columns", values)
-    text = "at an image or a text that cannot be read"
-    flags.DEFINE_enum("on_error", SKIP, (SKIP, STOP), text, values)
+    define_reading_flags(values)
 
 
 def check_top_k(top_k: int, class_names: list[str]) -> None:

@@ -98,7 +98,7 @@ TOPS: dict[str, frozenset[str]] = {
     "experiments": _names("""
         __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
         extract_features fetch_data make_gallery make_report make_study pack predict run_cell
-        run_paper run_profile run_study
+        run_paper run_profile run_study score
         train_features train_images train_synthetic train_text measure_agreement verify_influence
         write_originals"""),
     "third_party": frozenset(),

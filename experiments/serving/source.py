@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.options.kinds import FEATURE_ROWS, IMAGES, TEXTS, Kind
+from experiments.serving.identity import identity_of_file, identity_of_pictures
 from ssl_weighting.data.array_rows import ArrayRows
 from ssl_weighting.data.features.by_name import check_finite, new_features
 from ssl_weighting.data.images.folder_layout import Found
@@ -21,7 +23,7 @@ from ssl_weighting.data.texts import csv_text
 from ssl_weighting.data.texts.csv_rows import STOP, USUAL, Layout
 
 # Examples in memory at once. Texts are many, as those of like length are labeled together.
-CHUNK = {IMAGES: 500, TEXTS: 16_384, FEATURE_ROWS: 4096}
+CHUNK = {IMAGES: 512, TEXTS: 16_384, FEATURE_ROWS: 4096}
 # What the inputs of a kind may be -> how they are written.
 _FORMS: dict[Kind, dict[str, str]] = {
     IMAGES: {"folder": "folder:PATH", "npz": "npz:FILE", "image": "an image file"},
@@ -40,19 +42,36 @@ class Chunk(NamedTuple):
     names: list[str]
     inputs: np.ndarray | list[str]  # images or features [n, ...], or n texts
     skipped: Sequence[tuple[str, str]] = ()  # (name, what is wrong with it) of what was left out
+    read: Sequence[bool] | None = None  # of all in order: whether it was; None: every one
 
     def __len__(self):
         return len(self.names) + len(self.skipped)
 
 
-class Source(NamedTuple):
-    """One input: examples of one kind, as many as memory need not hold."""
+def _every(number: int) -> bool:
+    del number
+    return True
 
-    given: str  # on the command line
+
+class Source(NamedTuple):
+    """One input: examples of one kind, as many as memory need not hold.
+
+    Attributes:
+        given: on the command line.
+        kind: of its examples.
+        count: of examples, those that cannot be read too.
+        names: by which the answers will tell its examples.
+        chunks: those that are wanted, in order, `CHUNK[kind]` examples each but the last; of others
+            nothing is decoded.
+        identity: tells it from other inputs, and from what it was before it was changed.
+    """
+
+    given: str
     kind: Kind
-    count: int  # examples, those that cannot be read too
-    names: Callable[[], Iterable[str]]  # by which the answers will tell its examples
-    chunks: Callable[[], Iterator[Chunk]]
+    count: int
+    names: Callable[[], Iterable[str]]
+    chunks: Callable[..., Iterator[Chunk]]  # number -> whether it is wanted; all without
+    identity: Callable[[], str]
 
 
 class Wanted(NamedTuple):
@@ -127,12 +146,18 @@ def _form_of(path, forms) -> str:
 def _pictures(given, files: Sequence[tuple[str, Found]], wanted: Wanted) -> Source:
     *size, channels = wanted.sizes[IMAGES]
 
-    def chunks():
-        for start in range(0, len(files), CHUNK[IMAGES]):
-            some = files[start : start + CHUNK[IMAGES]]
-            yield Chunk(*read_images(some, tuple(size), channels or 3, wanted.on_error))
+    def chunks(only=_every):
+        for number, start in enumerate(range(0, len(files), CHUNK[IMAGES])):
+            if only(number):
+                some = files[start : start + CHUNK[IMAGES]]
+                found = read_images(some, tuple(size), channels or 3, wanted.on_error)
+                faulty = {name for name, _ in found[2]}
+                yield Chunk(*found, [name not in faulty for name, _ in some])
 
-    return Source(given, IMAGES, len(files), lambda: (name for name, _ in files), chunks)
+    def names():
+        return (name for name, _ in files)
+
+    return Source(given, IMAGES, len(files), names, chunks, lambda: identity_of_pictures(files))
 
 
 def _folder(path, prefix, wanted):
@@ -149,14 +174,20 @@ def _npz(path, prefix, wanted):
         for some in given_names.blocks(block):
             yield [_joined(prefix, ":", printable(str(name))) for name in some]
 
-    def chunks():
+    def chunks(only=_every):
         block = CHUNK[IMAGES]
-        for some, x in zip(names(block), images.blocks(block), strict=True):
-            yield Chunk(some, resize_images(x, tuple(size)) if channels else x)
+        for number, (some, x) in enumerate(zip(names(block), images.blocks(block), strict=True)):
+            if only(number):
+                yield Chunk(some, resize_images(x, tuple(size)) if channels else x)
 
     for _ in images.blocks(CHUNK[IMAGES]):  # compares its checksum
         pass
-    return Source(path, IMAGES, images.shape[0], lambda: _flat(names(CHUNK[IMAGES])), chunks)
+
+    def every():
+        return _flat(names(CHUNK[IMAGES]))
+
+    what = functools.partial(identity_of_file, path)
+    return Source(path, IMAGES, images.shape[0], every, chunks, what)
 
 
 def _numbers(count):
@@ -170,28 +201,33 @@ def _features(path, prefix, wanted):
     rows = new_features(path, *wanted.sizes[FEATURE_ROWS])
     check_finite(path, rows, CHUNK[FEATURE_ROWS])
 
-    def chunks():
-        for names, x in rows.blocks(CHUNK[FEATURE_ROWS]):
-            yield Chunk([_joined(prefix, ":", name) for name in names], x)
+    def chunks(only=_every):
+        for number, (names, x) in enumerate(rows.blocks(CHUNK[FEATURE_ROWS])):
+            if only(number):
+                yield Chunk([_joined(prefix, ":", name) for name in names], x)
 
     def names():
         return _flat(some.names for some in chunks())
 
-    return Source(path, FEATURE_ROWS, rows.shape[0], names, chunks)
+    what = functools.partial(identity_of_file, path)
+    return Source(path, FEATURE_ROWS, rows.shape[0], names, chunks, what)
 
 
 def _csv(path, prefix, wanted):
     texts = csv_text.new_texts(path, wanted.layout, wanted.on_error)
 
-    def chunks():
-        for some in texts.blocks(CHUNK[TEXTS]):
-            skipped = [(_joined(prefix, ":", name), why) for name, why in some.skipped]
-            yield Chunk([_joined(prefix, ":", name) for name in some.names], some.texts, skipped)
+    def chunks(only=_every):
+        for number, some in enumerate(texts.blocks(CHUNK[TEXTS])):
+            if only(number):
+                skipped = [(_joined(prefix, ":", name), why) for name, why in some.skipped]
+                names = [_joined(prefix, ":", name) for name in some.names]
+                yield Chunk(names, some.texts, skipped, some.read)
 
     def names():
         return _flat(some.names for some in chunks())
 
-    return Source(path, TEXTS, texts.count, names, chunks)
+    what = functools.partial(identity_of_file, path, str(wanted.layout))
+    return Source(path, TEXTS, texts.count, names, chunks, what)
 
 
 _OF = {"folder": _folder, "npz": _npz, "features": _features, "csv": _csv}

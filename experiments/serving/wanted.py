@@ -13,7 +13,7 @@ from experiments.options.kinds import IMAGES, TEXTS, Kind, kind_of
 from experiments.runs.run_files import RunError
 from experiments.runs.saved_model import kind_of_run
 from experiments.serving.source import Wanted
-from ssl_weighting.data.texts.csv_rows import USUAL, Layout
+from ssl_weighting.data.texts.csv_rows import AUTO, DELIMITERS, SKIP, STOP, USUAL, Layout
 
 
 def backbone_kind(config: Mapping[str, Any]) -> Kind | None:
@@ -38,12 +38,21 @@ def backbone_kind(config: Mapping[str, Any]) -> Kind | None:
     return kind
 
 
+def define_reading_flags(values: flags.FlagValues) -> None:
+    """Define the flags that `wanted_by` reads."""
+    flags.DEFINE_string("text_column", "", "csv: column of texts; the run's if not given", values)
+    flags.DEFINE_string("id_column", "", "csv: column of names for the answers", values)
+    flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "csv: between columns", values)
+    text = "at an image or a text that cannot be read"
+    flags.DEFINE_enum("on_error", SKIP, (SKIP, STOP), text, values)
+
+
 def wanted_by(config: Mapping[str, Any], given: flags.FlagValues) -> Wanted:
     """Return what the model of a run takes, and how the flags say that files are read.
 
     Args:
         config: as of `read_run`.
-        given: the flags of `predict`.
+        given: with `define_reading_flags`.
 
     Raises:
         RunError: as `backbone_kind`.

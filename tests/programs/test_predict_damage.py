@@ -153,8 +153,8 @@ def test_earlier_answers_stay_whatever_cannot_be_read(label, copy, tmp_path):
 
 
 def test_answers_that_are_not_finite_are_none(label, monkeypatch):
-    keep = predictor.predict
-    monkeypatch.setattr(predictor, "predict", lambda *a: keep(*a) * np.float32("nan"))
+    keep = predictor.Forward.__call__
+    monkeypatch.setattr(predictor.Forward, "__call__", lambda *a: keep(*a) * np.float32("nan"))
     assert "must give finite probabilities" in label()
 
 

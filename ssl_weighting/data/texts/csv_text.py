@@ -27,6 +27,7 @@ class TextBlock(NamedTuple):
     names: list[str]  # their ids, or the numbers of their rows from 0
     texts: list[str]
     skipped: list[tuple[str, str]]  # (name, what is wrong with it)
+    read: list[bool]  # of the rows in their order: whether it is among `texts`
 
 
 class NewTexts(NamedTuple):
@@ -112,7 +113,8 @@ def new_texts(path: str | os.PathLike, layout: Layout = USUAL, on_error: str = S
         while some := list(itertools.islice(left, size)):
             sound, skipped = [r for r in some if not r.fault], [r for r in some if r.fault]
             texts = [row.fields["text"] for row in sound]
-            yield TextBlock([_name(row) for row in sound], texts, list(_reasons(skipped)))
+            read = [not row.fault for row in some]
+            yield TextBlock([_name(row) for row in sound], texts, list(_reasons(skipped)), read)
 
     count, faults, fault = 0, 0, ""
     for row in rows():

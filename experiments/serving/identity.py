@@ -1,0 +1,76 @@
+"""What tells inputs apart, mostly without reading them: answers to one are none to another."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ssl_weighting.data.images.folder_layout import Found
+
+_TAIL = 8  # of a .parquet file: the length of its footer, and PAR1
+_HEAD = 128  # of a .npy file: its header
+
+
+def joined_identity(sources: Iterable) -> str:
+    """Return a digest of several inputs (`source.Source`) in their order."""
+    digest = hashlib.sha256(b"inputs")
+    for source in sources:
+        _add(digest, source.kind.rows, source.count, source.identity())
+    return digest.hexdigest()
+
+
+def identity_of_pictures(files: Iterable[tuple[str, Found]]) -> str:
+    """Return a digest of the names and the sizes of image files, in their order."""
+    digest = hashlib.sha256(b"pictures")
+    for name, file in files:
+        _add(digest, name, _size(file.path))
+    return digest.hexdigest()
+
+
+def identity_of_file(path: str | os.PathLike, how: str = "") -> str:
+    """Return a digest of what a file, or a folder of .npy files, tells of its content.
+
+    Of .npz files these are the checksums in their directory, of .parquet files the footer with its
+    statistics, of .npy files header and size; others, such as .csv, are read as a whole.
+
+    Args:
+        path: of the file; how: how it is read, where that may differ.
+    """
+    digest, path = hashlib.sha256(how.encode()), Path(path)
+    if path.is_dir():
+        for file in sorted(path.glob("*.npy")):
+            with open(file, "rb") as opened:
+                _add(digest, file.name, _size(file), opened.read(_HEAD))
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _add(digest, member.filename, member.file_size, member.CRC)
+    elif path.suffix.lower() == ".parquet":
+        _add(digest, _size(path), _footer(path))
+    else:
+        with open(path, "rb") as opened:
+            _add(digest, hashlib.file_digest(opened, "sha256").hexdigest())
+    return digest.hexdigest()
+
+
+def _add(digest, *parts):
+    digest.update(repr(parts).encode("utf-8", "surrogatepass"))
+
+
+def _size(path):
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1  # a link to nowhere: it will be told as one that cannot be read
+
+
+def _footer(path):
+    with open(path, "rb") as file:
+        file.seek(-_TAIL, os.SEEK_END)
+        (length,) = struct.unpack("<I", file.read(4))
+        file.seek(-min(_TAIL + length, _size(path)), os.SEEK_END)
+        return file.read(length)
