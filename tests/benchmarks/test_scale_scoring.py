@@ -1,0 +1,34 @@
+"""Part scoring of suite scale: its arithmetic, and once what it measures."""
+
+import pytest
+
+from experiments.benchmarks.memory import STATUS
+from experiments.benchmarks.scale import child, scoring
+from experiments.benchmarks.suite import Options
+
+
+def test_the_ratio_counts_passes_and_leaves_out_what_every_process_takes(tmp_path, monkeypatch):
+    images = {"256.npz": 256, "512.npz": 512}
+
+    def run(target, arguments):
+        function = target.rpartition(":")[2]
+        count = images[arguments["pile"].rsplit("/", 1)[1]] if "pile" in arguments else 0
+        # Ten seconds to start; 32 images scored a second, 80 passed.
+        seconds = {"leave_a_scorer": 0, "score": 10 + count / 32, "forward": 10 + count / 80}
+        return child.Spent(None, 0.0, 0.0, 0.0, seconds[function], 0.0)
+
+    monkeypatch.setattr(child, "run", run)
+    found = scoring.measure(Options(scratch=str(tmp_path), smoke=True), lambda text: None)
+    (row,) = found.rows
+    assert row["name"] == "scoring_wrn_10_1" and row["images"] == 256
+    assert row["scored_a_cpu_second"] == pytest.approx(32)
+    assert row["forward_a_cpu_second"] == pytest.approx(80)
+    assert found.ratios["score_over_forward"].value == pytest.approx(2 * 32 / 80)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STATUS.exists(), reason="reads /proc")
+def test_what_is_measured_runs(tmp_path):
+    found = scoring.measure(Options(scratch=str(tmp_path), smoke=True), lambda text: None)
+    assert found.ratios["score_over_forward"].value > 0
