@@ -5,14 +5,14 @@
     python -m experiments.predict --run=results/runs/mine --input=features:FILE --probabilities
 
 Inputs are paths, or KIND:PATH after --input, which may be repeated: a folder of image files
-(sub-folders too), image files, an .npz file with an array `x`, uint8 [n, H, W, C]; a .csv file,
-UTF-8, with a column `text` (--text_column, --id_column, --delimiter for other layouts); features
-(.npz, .parquet or a folder of .npy files), an array or column `x`, floats [n, d], and maybe
-`names` (.parquet: `name`). Writes one line per example: name (its path in the folder, its name or
-id, or its row from 0; of several inputs behind the input's path), class, confidence. What cannot be
-read gets a line with the reason, and the program exits with 2; --on_error=stop ends it there
-instead. Inputs may be larger than memory. Earlier answers stay until the new ones are complete. See
-docs/predict.md.
+(sub-folders too), image files, packed:DIR of `pack`, an .npz file with an array `x`, uint8
+[n, H, W, C]; a .csv file, UTF-8, with a column `text` (--text_column, --id_column, --delimiter for
+other layouts); features (.npz, .parquet or a folder of .npy files), an array or column `x`, floats
+[n, d], and maybe `names` (.parquet: `name`). Writes one line per example: name (its path in the
+folder, its name or id, or its row from 0; of several inputs behind the input's path), class,
+confidence. What cannot be read gets a line with the reason, and the program exits with 2;
+--on_error=stop ends it there instead. Inputs may be larger than memory. Earlier answers stay until
+the new ones are complete. See docs/predict.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from experiments.runs.errors import friendly
 from experiments.runs.saved_model import load_model, read_run
 from experiments.serving.answers import Answers, check_out
 from experiments.serving.source import Source, sources
-from experiments.serving.wanted import define_reading_flags, wanted_by
+from experiments.serving.wanted import define_inputs, wanted_by
 from ssl_weighting.data.images.picture import PictureError
 from ssl_weighting.data.progress import counted
 
@@ -35,12 +35,10 @@ SKIPPED = 2  # exit code: there are answers, but not for every example
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("run", "", "folder of a finished run", values)
-    text = "folder:PATH of images, npz:FILE or features:FILE with x, or csv:FILE with a column text"
-    flags.DEFINE_multi_string("input", [], f"{text}; or just a path. May be repeated", values)
+    define_inputs(values)
     flags.DEFINE_string("out", "labels.csv", "file to write", values)
     flags.DEFINE_bool("probabilities", False, "write a column for each class", values)
     flags.DEFINE_integer("top_k", 1, "likeliest classes to write", flag_values=values)
-    define_reading_flags(values)
 
 
 def check_top_k(top_k: int, class_names: list[str]) -> None:

@@ -36,7 +36,7 @@ from experiments.serving.score_files import (
     write_chunk,
 )
 from experiments.serving.source import CHUNK, Chunk, Source, sources
-from experiments.serving.wanted import define_reading_flags, wanted_by
+from experiments.serving.wanted import define_inputs, wanted_by
 from ssl_weighting.data.progress import counted
 
 SKIPPED = 2  # exit code: there are scores, but not for every example
@@ -60,12 +60,10 @@ class Work(NamedTuple):
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("run", "", "folder of a finished run that learned weights", values)
-    text = "folder:PATH of images, npz:FILE or features:FILE with x, or csv:FILE with a column text"
-    flags.DEFINE_multi_string("input", [], f"{text}; or just a path. May be repeated", values)
+    define_inputs(values)
     flags.DEFINE_string("out", "", "folder of the scores", values)
     flags.DEFINE_string("shard", "0/1", "I/N: the chunks k with k % N = I, I from 0", values)
     flags.DEFINE_bool("merge", False, "check that all chunks are there and join them", values)
-    define_reading_flags(values)
 
 
 def shard_of(text: str) -> tuple[int, int]:

@@ -23,7 +23,6 @@ def scored_as_in_training(algorithm, **switches):
     """Return (scores, training's own gradient) of the batch of the next Lambda-step."""
     settings = LambdaStepSettings(solve=ANY, infl_bn="moving", **switches)
     trainer = tiny.run(tiny.make_trainer(algorithm=algorithm, lambda_settings=settings), 9)
-    trainer.algorithm = trainer._lambda_step.algorithm
     measured = trainer.measure()
     batch = trainer.lambda_source.at(trainer.lambda_steps)
     v = trainer.validation_at(0)

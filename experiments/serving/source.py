@@ -13,12 +13,16 @@ import numpy as np
 from experiments.options.kinds import FEATURE_ROWS, IMAGES, TEXTS, Kind
 from experiments.serving.identity import identity_of_file, identity_of_pictures
 from ssl_weighting.data.array_rows import ArrayRows
+from ssl_weighting.data.example_table import Joined
 from ssl_weighting.data.features.by_name import check_finite, new_features
 from ssl_weighting.data.images.folder_layout import Found
 from ssl_weighting.data.images.new_images import find_images, new_images, read_images
 from ssl_weighting.data.images.picture import SUFFIXES
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.names import first_repeated, printable
+from ssl_weighting.data.packed.manifest import read_manifest
+from ssl_weighting.data.packed.names import Names
+from ssl_weighting.data.packed.packed_set import table_of_pack
 from ssl_weighting.data.texts import csv_text
 from ssl_weighting.data.texts.csv_rows import STOP, USUAL, Layout
 
@@ -26,11 +30,16 @@ from ssl_weighting.data.texts.csv_rows import STOP, USUAL, Layout
 CHUNK = {IMAGES: 512, TEXTS: 16_384, FEATURE_ROWS: 4096}
 # What the inputs of a kind may be -> how they are written.
 _FORMS: dict[Kind, dict[str, str]] = {
-    IMAGES: {"folder": "folder:PATH", "npz": "npz:FILE", "image": "an image file"},
+    IMAGES: {
+        "folder": "folder:PATH",
+        "npz": "npz:FILE",
+        "packed": "packed:DIR",
+        "image": "an image file",
+    },
     TEXTS: {"csv": "csv:PATH, a file with a column `text`"},
     FEATURE_ROWS: {"features": "features:FILE"},
 }
-_PREFIXES = ("folder", "npz", "csv", "features")
+_PREFIXES = ("folder", "npz", "packed", "csv", "features")
 _SUFFIXES = {".csv": "csv", ".npz": "npz", ".parquet": "features"} | dict.fromkeys(
     SUFFIXES, "image"
 )
@@ -190,6 +199,34 @@ def _npz(path, prefix, wanted):
     return Source(path, IMAGES, images.shape[0], every, chunks, what)
 
 
+def _packed(path, prefix, wanted):
+    *size, channels = wanted.sizes[IMAGES]
+    manifest = read_manifest(path)
+    if channels not in (0, manifest.shape[2]):
+        raise ValueError(
+            f"The images in packed:{path} must have {channels} channels, as this run was trained "
+            f"on. Received: {manifest.shape[2]}. Give the folder or file that they were packed from"
+        )
+    images = Joined([table_of_pack(Path(path), manifest, part) for part in manifest.parts])
+    given = Joined([Names(path, part) for part in manifest.parts])
+    block = CHUNK[IMAGES]
+
+    def named(some):
+        return [_joined(prefix, "/", printable(name)) for name in some]
+
+    def names():
+        return _flat(map(named, given.blocks(block)))
+
+    def chunks(only=_every):
+        for number, start in enumerate(range(0, len(images), block)):
+            if only(number):
+                x = images[start : start + block]
+                shown = resize_images(x, tuple(size)) if channels else x
+                yield Chunk(named(given[start : start + block]), shown)
+
+    return Source(path, IMAGES, len(images), names, chunks, lambda: manifest.digest)
+
+
 def _numbers(count):
     def blocks(size):
         return (np.arange(k, min(k + size, count)) for k in range(0, count, size))
@@ -230,7 +267,7 @@ def _csv(path, prefix, wanted):
     return Source(path, TEXTS, texts.count, names, chunks, what)
 
 
-_OF = {"folder": _folder, "npz": _npz, "features": _features, "csv": _csv}
+_OF = {"folder": _folder, "npz": _npz, "packed": _packed, "features": _features, "csv": _csv}
 
 
 def _joined(prefix, mark, name):

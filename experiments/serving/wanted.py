@@ -38,8 +38,11 @@ def backbone_kind(config: Mapping[str, Any]) -> Kind | None:
     return kind
 
 
-def define_reading_flags(values: flags.FlagValues) -> None:
-    """Define the flags that `wanted_by` reads."""
+def define_inputs(values: flags.FlagValues) -> None:
+    """Define --input and the flags that `wanted_by` reads."""
+    text = "folder:PATH or packed:DIR of images, npz:FILE or features:FILE with x, or csv:FILE with"
+    text += " a column text; or just a path. May be repeated"
+    flags.DEFINE_multi_string("input", [], text, values)
     flags.DEFINE_string("text_column", "", "csv: column of texts; the run's if not given", values)
     flags.DEFINE_string("id_column", "", "csv: column of names for the answers", values)
     flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "csv: between columns", values)
@@ -52,7 +55,7 @@ def wanted_by(config: Mapping[str, Any], given: flags.FlagValues) -> Wanted:
 
     Args:
         config: as of `read_run`.
-        given: with `define_reading_flags`.
+        given: with `define_inputs`.
 
     Raises:
         RunError: as `backbone_kind`.

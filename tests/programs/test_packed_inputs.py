@@ -1,0 +1,72 @@
+"""Packs as inputs of `predict` and `score`: they give what they were made of."""
+
+import numpy as np
+import packs
+import pytest
+
+from experiments.options.kinds import IMAGES
+from experiments.serving import source as serving
+from experiments.serving.source import Wanted, sources
+from ssl_weighting.data.packed.source import FolderSource, NpzSource
+
+
+@pytest.fixture(autouse=True)
+def few_in_memory(monkeypatch):
+    monkeypatch.setitem(serving.CHUNK, IMAGES, 5)
+
+
+@pytest.mark.parametrize("store", ["pixels", "encoded"])
+def test_a_pack_of_a_folder_gives_its_readable_images(tmp_path, store):
+    folder = packs.make_folder(tmp_path / "set")
+    packs.packed(FolderSource(folder), tmp_path / "pack", store)
+    wanted = Wanted({IMAGES: (8, 6, 3)}, on_error="skip")
+    (pack,) = sources([f"packed:{tmp_path / 'pack'}"], wanted)
+    (given,) = sources([f"folder:{folder}"], wanted)
+    expected = {n: x for c in given.chunks() for n, x in zip(c.names, c.inputs, strict=True)}
+    found = [pair for c in pack.chunks() for pair in zip(c.names, c.inputs, strict=True)]
+    names = [name for name, _ in found]
+    assert names == list(pack.names()) and len(found) == pack.count == len(expected)
+    # A folder that is scored is one pile; a pack tells its parts apart in its names alike.
+    assert sorted(names) == sorted(expected)
+    for name, image in found:
+        np.testing.assert_array_equal(image, expected[name])
+
+
+def test_chunks_that_are_not_wanted_are_not_read(tmp_path, monkeypatch):
+    path = packs.make_npz(tmp_path / "set.npz")
+    packs.packed(NpzSource(path), tmp_path / "pack")
+    (pack,) = sources([f"packed:{tmp_path / 'pack'}"], Wanted({IMAGES: (4, 3, 3)}))
+    with np.load(path) as arrays:
+        whole = np.concatenate([c.inputs for c in pack.chunks()])
+        assert sorted(map(bytes, whole)) == sorted(
+            bytes(x) for part in packs.SIZES for x in arrays[f"x_{part}"]
+        )
+    read = []
+    table = serving.Joined
+    original = table.gather
+
+    def gather(self, rows):
+        if self.dtype == np.uint8:
+            read.extend(np.asarray(rows).tolist())
+        return original(self, rows)
+
+    monkeypatch.setattr(table, "gather", gather)
+    chunks = list(pack.chunks({1, 9}.__contains__))
+    assert [len(c) for c in chunks] == [5, 3] and pack.count == 48
+    assert read == [*range(5, 10), *range(45, 48)]
+    np.testing.assert_array_equal(np.concatenate([c.inputs for c in chunks]), whole[read])
+
+
+def test_packs_of_other_channels_are_refused_and_have_an_identity(tmp_path):
+    for seed in (0, 1):
+        path = packs.make_npz(tmp_path / f"{seed}.npz", seed=seed)
+        packs.packed(NpzSource(path), tmp_path / str(seed))
+    given = [f"packed:{tmp_path / str(seed)}" for seed in (0, 1)]
+    with pytest.raises(ValueError, match=r"must have 1 channels.*Received: 3"):
+        sources(given[:1], Wanted({IMAGES: (4, 3, 1)}))
+    wanted = Wanted({IMAGES: (4, 3, 3)})
+    one, other = (sources([spec], wanted)[0].identity() for spec in given)
+    assert one != other and sources(given[:1], wanted)[0].identity() == one
+    (tmp_path / "0" / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"manifest\.json"):
+        sources(given[:1], wanted)
