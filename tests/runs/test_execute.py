@@ -62,7 +62,7 @@ def strict(path):
 
 
 def test_the_folder_is_complete(folder):
-    more = {"extreme_examples.npz", "lambda_history.npz"}
+    more = {"extreme_examples.npz", "lambda_history.npz", "scorer"}
     assert {path.name for path in folder.iterdir()} == RUN_FILES | more
 
 
