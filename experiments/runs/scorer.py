@@ -106,7 +106,7 @@ def _write(run, settings, direction, folder):
         "class_names": list(run.splits.class_names),
         "split_hash": run.splits.split_hash,
         "validation": digest_of_arrays([v.inputs[:], v.labels]),
-        "theta": digest_of_arrays(np.array(x.value) for x in model.variables),
+        "theta": digest_of_arrays(np.array(x.value) for x in model.weights),
         "algorithm": {"name": run.config.algorithm} | dataclasses.asdict(algorithm),
         "influence": {name: getattr(s, name) for name in _SWITCHES},
         "solved": solved | {"validation_loss": direction.validation_loss},

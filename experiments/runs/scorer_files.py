@@ -31,7 +31,7 @@ class Settings:
     class_names: Texts
     split_hash: Text  # of the run
     validation: Text  # SHA-256 of V, its inputs and labels
-    theta: Text  # SHA-256 of the model's variables
+    theta: Text  # SHA-256 of the model's weights; random seeds are none
     algorithm: Object  # its `name` and settings
     influence: Object  # of `LambdaStepSettings`
     solved: Object  # how v was found: method, damping, status, iterations, validation_loss

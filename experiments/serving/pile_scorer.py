@@ -46,7 +46,7 @@ def pile_scorers(run: Path, config: Mapping[str, Any], recorded: Recorded) -> di
     """
     model = load_model(recorded.folder, config)
     settings = recorded.settings
-    if (found := digest_of_arrays(np.array(x.value) for x in model.variables)) != settings["theta"]:
+    if (found := digest_of_arrays(np.array(x.value) for x in model.weights)) != settings["theta"]:
         raise RunError(
             f"{recorded.folder} must hold the model that its v is of, with the digest "
             f"{settings['theta'][:12]}. Received: {found[:12]}, in {run}"
