@@ -8,7 +8,7 @@ import tensorflow as tf
 from ssl_weighting import objective
 from ssl_weighting.checks import check_labeled, check_number, check_unlabeled
 from ssl_weighting.models.network import named_outputs
-from ssl_weighting.theta.block import Block
+from ssl_weighting.theta.deferred import block_of, made_ahead
 from ssl_weighting.theta.devices import (
     Devices,
     average,
@@ -83,7 +83,7 @@ class ThetaStep:
         one = self.on_batch
         if self.devices.count == 1:  # several meet in the middle of it: no function of its own
             one = tf.function(self.on_batch, jit_compile=jit, autograph=False)
-        self._block = Block(self.devices, one)
+        self._block = block_of(self.devices, one)
 
     def forget(self) -> None:
         """Throw away the batches that were made ahead."""
@@ -111,7 +111,7 @@ class ThetaStep:
         if self.rates and self.rates.publish_if_due(step):
             self.forget()  # they were made with the old rates
         if self._next != step:
-            self._batches = iter(self.source.dataset(step))
+            self._batches = iter(made_ahead(self.source.dataset(step), self.devices))
         start = tf.constant(step, tf.int64), tf.constant(count, tf.int64)
         total = tf.unstack(tf.constant(self.unreported[1:], tf.float32))
         done, total = self._block(self._batches, *start, dict(zip(MEANS, total, strict=True)))
