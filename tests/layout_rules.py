@@ -72,9 +72,11 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("experiments.gallery", "experiments.gallery.*"),
         ("experiments.paper", "experiments.paper.*"),
         ("experiments.verification", "experiments.verification.*"),
+    ),
+    (
+        ("experiments.study", "experiments.study.*"),
         ("experiments.device_check", "experiments.device_check.*"),
     ),
-    (("experiments.study", "experiments.study.*"),),
     (("experiments", "experiments.*"),),  # the programs
 )
 # Named exceptions, (importer, imported): imports sideways that the design allows. None so far.
@@ -96,9 +98,9 @@ TOPS: dict[str, frozenset[str]] = {
         lambda_across stale_scores bilevel bilevel_settings cross_fit refit estimator madam
         weight_store weight_sample scoring evaluation checkpointing"""),
     "experiments": _names("""
-        __init__ benchmark compare_runs compare_upstream examine_scores export_model export_weights
-        extract_features fetch_data make_gallery make_report make_study pack predict run_cell
-        run_paper run_profile run_study score
+        __init__ benchmark check_device compare_runs compare_upstream examine_scores export_model
+        export_weights extract_features fetch_data make_gallery make_report make_study pack predict
+        run_cell run_paper run_profile run_study score
         train_features train_images train_synthetic train_text measure_agreement verify_influence
         write_originals"""),
     "third_party": frozenset(),
@@ -133,7 +135,8 @@ _PROGRAMS = _names("""
 FOLDERS: dict[str, frozenset[str]] = {
     "docs": _names("images cluster study study/families study/figures"),
     "ssl_weighting": _LIBRARY | _names("per_example_gradients/engines per_example_gradients/rules"),
-    "experiments": _PROGRAMS | _names("cells benchmarks/peers benchmarks/scale"),
+    "experiments": _PROGRAMS
+    | _names("cells benchmarks/peers benchmarks/scale device_check/traces"),
     "third_party": _names("ssl_weighting_upstream"),
     "tests": _LIBRARY | _PROGRAMS | _names("third_party programs front_door helpers drills walks"),
 }

@@ -174,8 +174,11 @@ def _scratch(folder):
             yield temporary
 
 
-def chosen(cases: dict, rows: str) -> dict:
+def chosen(cases: dict, rows: str, option: str = "rows") -> dict:
     """Return the cases, by name, whose names match one of the patterns; blanks around do not count.
+
+    Args:
+        rows: patterns, separated by commas, as the program's `option` gives them.
 
     Raises:
         ValueError: a pattern matches none; lists the names.
@@ -184,7 +187,7 @@ def chosen(cases: dict, rows: str) -> dict:
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in cases):
             raise ValueError(
-                f"--rows must match some of {', '.join(cases)}. Received: {pattern!r}, which "
+                f"--{option} must match some of {', '.join(cases)}. Received: {pattern!r}, which "
                 "matches none"
             )
     return {n: c for n, c in cases.items() if any(fnmatchcase(n, p) for p in patterns)}

@@ -28,9 +28,18 @@ def hours(options: Mapping[str, object]) -> float:
     Args:
         options: the cell's options; `algorithm` is one of `PASSES`.
     """
+    return steps_of(options) * images_of_a_step(options) * SECONDS_PER_IMAGE / 3600
+
+
+def steps_of(options: Mapping[str, object]) -> int:
+    """Return the theta-steps of one seed of a cell on images."""
+    return STEPS.get(options["algorithm"], 2**20)
+
+
+def images_of_a_step(options: Mapping[str, object]) -> float:
+    """Return how many images a theta-step passes forward and backward, for `hours`' options."""
     algorithm = options["algorithm"]
-    images = BATCH * (1 + RATIO.get(algorithm, 1) * PASSES[algorithm])
-    return STEPS.get(algorithm, 2**20) * images * SECONDS_PER_IMAGE / 3600
+    return BATCH * (1 + RATIO.get(algorithm, 1) * PASSES[algorithm])
 
 
 # NVIDIA's DeepLearningExamples (BERT for TensorFlow 2, fine-tuning on SQuAD, 384 tokens) reports
@@ -48,13 +57,12 @@ EVALUATIONS, TEST_TEXTS = 20, 25_000
 BACKWARD = 2  # passes forward that a pass backward costs
 
 
-def _products(bert: str, tokens: int) -> float:
+def products(layers: int, width: int, tokens: int) -> float:
     """Return the multiply-adds of one text's pass forward: kernels, and tokens that attend."""
-    layers, width = BERTS[bert]
     return tokens * layers * (12 * width**2 + 2 * tokens * width)
 
 
-PRODUCTS_PER_SECOND = 11.11 * (1 + BACKWARD) * _products("bert-large-uncased", 384)
+PRODUCTS_PER_SECOND = 11.11 * (1 + BACKWARD) * products(*BERTS["bert-large-uncased"], 384)
 
 
 def text_hours(options: Mapping[str, object]) -> float:
@@ -63,9 +71,13 @@ def text_hours(options: Mapping[str, object]) -> float:
     Args:
         options: the cell's options; `algorithm` is one of `TEXTS`, `bert` one of `BERTS`.
     """
+    return text_products(options) / PRODUCTS_PER_SECOND / 3600
+
+
+def text_products(options: Mapping[str, object]) -> float:
+    """Return the multiply-adds of one seed of a cell on texts, for `text_hours`' options."""
     steps, batch, ratio, passes = TEXTS[options["algorithm"]]
     batch = options.get("labeled_batch", batch)
     rows = batch * (1 + options.get("unlabeled_ratio", ratio) * passes)
-    forward = _products(options["bert"], options["max_len"])
-    texts = steps * rows * (1 + BACKWARD) + EVALUATIONS * TEST_TEXTS
-    return texts * forward / PRODUCTS_PER_SECOND / 3600
+    forward = products(*BERTS[options["bert"]], options["max_len"])
+    return (steps * rows * (1 + BACKWARD) + EVALUATIONS * TEST_TEXTS) * forward
