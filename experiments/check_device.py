@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.benchmarks.suite import chosen
-from experiments.device_check.cases import CASES, Case
+from experiments.device_check.cases import CASES, SHARES, Case
 from experiments.device_check.records import FOLDER
 from experiments.runs.errors import friendly
 
@@ -30,7 +30,9 @@ from experiments.runs.errors import friendly
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("cases", "*", "Patterns of case names, separated by commas.", values)
-    text = "Share a step among N GPUs, or N parts of a CPU; 0: all GPUs, or the CPU as it is."
+    text = (
+        "Share a step among 2, 4 or 8 GPUs, or parts of a CPU; 0: as many GPUs as there are, or 1."
+    )
     flags.DEFINE_integer("devices", 0, text, lower_bound=0, flag_values=values)
     text = "Seconds that each timing may take beside the trace."
     flags.DEFINE_float("seconds", 5.0, text, lower_bound=0, flag_values=values)
@@ -49,6 +51,11 @@ def cases_of(values: flags.FlagValues) -> list[Case]:
             "--record must be left without --devices: a trace is of one CPU. Received: "
             f"--devices={values['devices'].value}"
         )
+    if values["devices"].value not in (0, *SHARES):
+        raise ValueError(
+            f"--devices must be one of {', '.join(map(str, (0, *SHARES)))}. Received: "
+            f"{values['devices'].value}"
+        )
     return list(chosen(CASES, values["cases"].value, "cases").values())
 
 
@@ -64,7 +71,8 @@ def run(cases: list[Case], devices: int, seconds: float, folder: Path) -> int:
     from experiments.device_check.page import page, verdict
 
     gpus = _opened(tf, devices)
-    rows = check(cases, gpus, devices or max(gpus, 1), seconds, folder, _say)
+    devices = devices or max(count for count in SHARES if count <= max(gpus, 1))
+    rows = check(cases, gpus, devices, seconds, folder, _say)
     print(page(rows), flush=True)
     return int(not verdict(rows).startswith("pass"))
 
