@@ -172,8 +172,8 @@ def test_a_trace_that_hangs_on_roundings_is_not_written(tmp_path, monkeypatch):
         return playing.Played(trace, 0.0, None, None)
 
     monkeypatch.setattr(playing, "play", play)
-    moved.append(1.5e-4)
-    with pytest.raises(ValueError, match=r"(?s)must not hang on a rounding.*step 1 by 0\.75 of"):
+    moved.append(3e-4)
+    with pytest.raises(ValueError, match=r"(?s)must not hang on a rounding.*step 1 by 1\.5 of"):
         records.record(CASES["uda"], tmp_path)
     assert not list(tmp_path.iterdir())
     moved[0], said = 5e-5, []
