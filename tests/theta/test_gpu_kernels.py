@@ -26,13 +26,6 @@ POOL = 1009  # |U|; no other size here is as large
 ALLOWED = {
     ("Const", "string"): "the text of an assertion",
     ("BroadcastGradientArgs", "int32"): "the axes of a sum, told from two shapes",
-    ("ResourceGather", "int32 int64"): "visits and counts of an id: int32 so far",
-    ("ResourceScatterUpdate", "int32 int64"): "visits and counts of an id: int32 so far",
-    **{
-        (op, types): "of these counters"
-        for op in ("AddV2", "Const", "Greater", "Maximum", "Identity", "Fill")
-        for types in ("int32",)
-    },
 }
 
 
@@ -58,7 +51,9 @@ def functions(trainer):
         measured = step._measure.get_concrete_function(*batch, validation, number, None)
         yield "measurement", measured.graph
         moved = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None]), tf.TensorSpec([size])
-        yield "update of Lambda", step._apply.get_concrete_function(*moved, trainer.scores).graph
+        met = tf.TensorSpec([None], tf.int64) if trainer.scores else None
+        update = step._apply.get_concrete_function(*moved, trainer.scores, met)
+        yield "update of Lambda", update.graph
     evaluator = Evaluator(trainer.model, trainer.ema, lambda x: x, 4, jit=False)
     groups = trainer.model.trainable_variables, trainer.model.non_trainable_variables
     values = [[tf.TensorSpec(v.shape, v.dtype) for v in group] for group in groups]
