@@ -82,7 +82,7 @@ def test_it_needs_old_weights_and_the_same_batch():
         make_config(infl_own_features=True)
     options = {"infl_own_features": True, "infl_fresh_batch": False, "stale_w": True}
     assert make_config(**options).infl_own_features
-    with pytest.raises(ValueError, match=r"needs --devices=1 and .*--measure_noise=true"):
+    with pytest.raises(ValueError, match=r"needs one device and .*--measure_noise=true"):
         make_config(**options, measure_noise=True)
     with pytest.raises(ValueError, match="--influence_params=all"):
         make_config(**options, influence_params="all")

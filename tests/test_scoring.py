@@ -42,7 +42,7 @@ def scored_as_in_training(algorithm, **switches):
         ("fixmatch", {}),
         ("uda", {"inverse_hessian": "conjugate_gradient"}),
         ("pseudo_label", {"infl_mask_grad": False, "theta_hat": "kernel"}),
-        ("uda", {"influence_params": "all"}),
+        pytest.param("uda", {"influence_params": "all"}, marks=pytest.mark.slow),
     ],
 )
 def test_scores_are_the_lambda_gradient_of_training(algorithm, switches):

@@ -70,6 +70,8 @@ def test_every_command_names_a_program_and_flags_that_exist():
         words = shlex.split(command, comments=True)
         module = words[words.index("-m") + 1]
         source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+        if "define_inputs(" in source:
+            source += (ROOT / "experiments" / "serving" / "wanted.py").read_text()
         for word in words:
             if word.startswith("--"):
                 name = word[2:].split("=")[0]

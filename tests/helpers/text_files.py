@@ -110,10 +110,11 @@ def write_csv(path, rows, header=("text", "label")):
 
 
 def read_new(path, layout=USUAL, on_error=STOP):
-    """Return names, texts and what is skipped of a file of new texts, read in blocks."""
+    """Return all of a file of new texts, read in blocks."""
     found = new_texts(path, layout, on_error)
     blocks = list(found.blocks(7))
-    names, texts, skipped = ([x for block in blocks for x in block[k]] for k in range(3))
+    names, texts, skipped, read = ([x for block in blocks for x in block[k]] for k in range(4))
     assert len(names) == len(texts) and len(names) + len(skipped) == found.count
     assert all(len(block.names) + len(block.skipped) <= 7 for block in blocks)
-    return TextBlock(names, texts, skipped)
+    assert len(read) == found.count and sum(read) == len(texts)
+    return TextBlock(names, texts, skipped, read)

@@ -160,6 +160,12 @@ OTHER_LISTS = {
     ("experiments/runs/again.py", "seed", "val_seed"),  # and changes no compiled function
     # And what the recorded source and machine stand for.
     ("experiments/report/grouping.py", "data_dir", "threads"),
+    # Which of the influence's switches score an example that no run has seen.
+    (
+        "experiments/runs/scorer.py",
+        "influence_params", "theta_hat", "per_example_engine", "max_memory", "curvature",
+        "infl_bn", "infl_mask_grad",
+    ),
     ("experiments/run_cell.py", "smoke"),  # no departure from a cell
     # The recipe that the suite times, as attributes of its own.
     (

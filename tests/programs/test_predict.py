@@ -171,12 +171,12 @@ def test_files_that_are_no_npz_are_refused(label, capsys, images, tmp_path, cont
     [
         ("npz:none.npz", "none.npz, which is not there"),
         ("folder:none", "must name a file or folder. Received: --input=folder:none, which is not"),
-        ("npz:", "--input must be folder:PATH or npz:FILE or an image file: this run was trained"),
+        ("npz:", "folder:PATH or npz:FILE or packed:DIR or an image file: this run was trained"),
         ("folder:", "trained on images. Received: --input=folder:"),
         ("images/", "must name a file or folder. Received: --input=images/, which is not there"),
         (
             "setup.py",
-            "npz:FILE or an image file: this run was trained on images. Received: --input=s",
+            "packed:DIR or an image file: this run was trained on images. Received: --input=s",
         ),
         ("csv:setup.py", "this run was trained on images. Received: --input=csv:setup.py"),
     ],

@@ -41,7 +41,7 @@ from ssl_weighting import checkpointing
         (train_images, ["--out=x", "--dataset=imdb"], "Use python -m experiments.train_text"),
         (train_images, ["--dataset=digits", "--out=x", "y", "z"], "--NAME=VALUE. Received: y z"),
         (train_images, ["--dataset=nope", "--out=OUT"], "`dataset` must be one of cifar10, "),
-        (train_images, ["--dataset=npz:", "--out=OUT"], "npz:PATH or folder:PATH. Received: "),
+        (train_images, ["--dataset=npz:", "--out=OUT"], "or packed:DIR. Received: "),
         (train_images, ["--dataset=npz:none.npz", "--out=OUT"], "none.npz"),
         (
             train_images,
@@ -129,7 +129,7 @@ def test_a_mistyped_flag_is_answered_before_tensorflow_is_loaded(name):
         ("train_images --dataset=digits --out=x --algorithm=fixmach", "must be one of supervised"),
         ("train_images --dataset=digits --out=x --steps=0", "--steps must be greater than 0"),
         ("train_images --dataset=digits --out=x --max_len=9", "--max_len would do nothing here"),
-        ("train_text --dataset=imdb --out=x --devices=2", "--devices=1"),
+        ("train_text --dataset=imdb --out=x --algorithm=vat", "--algorithm"),
         ("train_synthetic --dataset=moon --out=x", "--dataset must be one of linear"),
         ("run_cell --cell=mine --weighting=perexample", "--weighting must be one of zero"),
         ("extract_features --dataset=digits --backbone=nope --out=x.npz", "--backbone must be"),

@@ -56,7 +56,9 @@ def train(program, monkeypatch, out, **options):
     return json.loads((out / "config.json").read_text())
 
 
-@pytest.mark.parametrize("algorithm", ["pseudo_label", "fixmatch"])
+@pytest.mark.parametrize(
+    "algorithm", ["pseudo_label", pytest.param("fixmatch", marks=pytest.mark.slow)]
+)
 def test_the_run_is_the_one_of_a_file_of_the_same_features(
     images, tmp_path, monkeypatch, algorithm
 ):

@@ -51,6 +51,8 @@ def test_every_program_refuses_somebody_s_own_files(program, tmp_path, monkeypat
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.jsonl").write_text('{"mine": 1}\n')
     before = content(folder)
+    # Other tests use TensorFlow in this process.
+    monkeypatch.setattr("experiments.runs.execute.limit_threads", lambda config: None)
     out = "results" if program == "run_cell" else "out"
     with pytest.raises(SystemExit) as ended:
         runs.call(module, monkeypatch, *arguments, f"--{out}={tmp_path}")

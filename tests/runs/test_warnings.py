@@ -12,7 +12,7 @@ from experiments.make_report import console_text
 from experiments.options.presets import make_config
 from experiments.report.provenance import WARNINGS
 from experiments.report.report import write_report
-from experiments.runs import header, results
+from experiments.runs import header
 from experiments.runs import log as run_log
 from experiments.runs.machine import continued
 from experiments.runs.warnings import foreseen, warnings_of
@@ -247,7 +247,7 @@ def test_the_influence_that_decides_between_equal_weights(mode, name):
     store = weight_store(settings_of(config), 3)
     for ids, g in (([0, 1], [1.0, 2.0]), ([0], [1.0])):
         store.update(np.array(ids, np.int64), np.float32(g))
-    found = results._influence(store)
+    found = store.block(0, 3)["influence"]
     expected = {"per_example": [0.19, 0.2 * (1 if name == "madam" else 0.9), 0], "single": 0.235}
     if name == "sgd":
         np.testing.assert_array_equal(found, [1.0, 2.0, np.nan])

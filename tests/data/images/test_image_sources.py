@@ -166,7 +166,7 @@ def test_resizing_keeps_colour_and_checks_its_input():
     [
         (
             {"dataset": "cifar"},
-            r"must be one of cifar10, svhn_cropped, .*, digits, npz:PATH or folder:",
+            r"must be one of cifar10, svhn_cropped, .*, digits, npz:PATH, folder:",
         ),
         ({"dataset": "npz:"}, r"`dataset` must be one of .* Received: dataset='npz:'"),
         ({"dataset": "digits:x"}, r"`dataset` must be one of .* dataset='digits:x'"),
