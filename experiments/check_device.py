@@ -113,6 +113,7 @@ def _opened(tf, devices):
     if devices > 1:
         divide_the_cpu(make_config(dataset="moons", devices=devices, labeled_batch=devices))
     run_as_programs_do()
+    tf.get_logger().setLevel("ERROR")  # each case is traced once, which it takes for a mistake
     machine = ", ".join(f"{name}: {value}" for name, value in this_machine().items())
     found = f"{gpus} GPUs" if gpus else "no GPU is found, so this checks the CPU"
     print(f"TensorFlow {tf.__version__}; {found}; {machine}\n", flush=True)

@@ -115,7 +115,7 @@ _POINTS = {
 _THRESHOLDS = {"threshold": 0.4}
 # Of VAT, whose direction a net with BatchNorm multiplies beyond comparison: it is played on points.
 _PROBE, _LENGTH = {"xi": 0.1}, {"vat_epsilon": 0.5, "optimizer": "nesterov"}
-_SEEDS = {"fixmatch": 2, "uda": 4, "mixmatch": 3}  # of no near tie
+_SEEDS = {"fixmatch": 2, "uda": 4, "mixmatch": 3, "remixmatch": 2}  # of no near tie
 _ONE_LAMBDA_STEP = {"inner_steps": 10**6}
 
 

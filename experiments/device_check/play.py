@@ -273,11 +273,15 @@ def _model(case, config):
 
 
 def _set_parameters(model, seed, shake):
-    """Give every kernel numbers of variance 2 / fan-in, whatever Keras drew on this device."""
+    """Give every kernel numbers of variance 2 / fan-in, whatever Keras drew on this device.
+
+    Tokens and places are chosen, not added up: their vectors get variance 1, or all texts would be
+    nearly one.
+    """
     for k, variable in enumerate(model.trainable_variables):
         value = variable.numpy()
         if value.ndim > 1:
-            fan_in = np.prod(value.shape[:-1])
+            fan_in = 2 if variable.path.endswith("/embeddings") else np.prod(value.shape[:-1])
             value = _uniform((seed, 10, k), value.shape) * np.sqrt(2 / fan_in)
         if shake:
             value = value * (1 + shake * _uniform((seed, 11, k), value.shape))
