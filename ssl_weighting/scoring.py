@@ -30,6 +30,7 @@ from ssl_weighting.structs import LabeledBatch, UnlabeledBatch, sum_by_id
 
 ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # a row of theirs has one example
 STREAM = 2**20  # of `example_keys`: no batch of training draws from it
+EAGER = 512  # examples up to which what is called once is not compiled
 _DUMMIES = 16  # labeled examples that an algorithm wants; a multiple of what kernels take at once
 
 
@@ -49,8 +50,6 @@ def final_direction(
 ) -> Direction:
     """Return v with H of one batch and the gradient of all of V; nothing is changed.
 
-    Run once, it is not compiled: that would take longer.
-
     Args:
         lambda_step: whose parameters, algorithm and weights they are.
         batch: (LabeledBatch, UnlabeledBatch) of H, as a Lambda-step takes.
@@ -58,21 +57,39 @@ def final_direction(
         step: theta-steps taken so far.
     """
     parameters, settings = lambda_step.parameters, lambda_step.settings
+    gradient_of = _by_size(parameters.validation_gradient)
     count, loss, gradient = 0, 0.0, 0.0
     for part in validation:  # each mean counts by its examples
         size = len(part.label)
-        found, its_gradient = parameters.validation_gradient(part)
+        found, its_gradient = gradient_of(size, part)
         count, loss = count + size, loss + size * float(found)
         gradient = gradient + size * its_gradient.numpy().astype(np.float64)
     gradient = tf.constant(gradient / count, parameters.dtype)
-    now = tf.constant(step, tf.int64)
-    rows, inputs = made_rows(parameters.forward, lambda_step.algorithm, *batch, now)
-    prepared = parameters.prepare(rows, inputs, lambda_step.coefficients(rows, now))
-    curvature = parameters.curvature(prepared)
-    solution = solve(settings.inverse_hessian, curvature, gradient, settings.solve)
+
+    def solved(labeled, unlabeled, now):
+        rows, inputs = made_rows(parameters.forward, lambda_step.algorithm, labeled, unlabeled, now)
+        prepared = parameters.prepare(rows, inputs, lambda_step.coefficients(rows, now))
+        curvature = parameters.curvature(prepared)
+        return solve(settings.inverse_hessian, curvature, gradient, settings.solve)
+
+    solution = _by_size(solved)(len(batch[1].ids), *batch, tf.constant(step, tf.int64))
     vector = solution.vector.numpy()
     told = STATUS[int(solution.status)], int(solution.iterations)
     return Direction(vector, gradient.numpy(), loss / count, *told, bool(np.isfinite(vector).all()))
+
+
+def _by_size(function):
+    """Return (size, *arguments) -> `function`, compiled where that is many examples.
+
+    Compiling takes longer than a call on few; but Keras, called without, keeps what every layer
+    said of all of them to the end.
+    """
+    compiled = tf.function(function, autograph=False)
+
+    def call(size, *arguments):
+        return (compiled if size > EAGER else function)(*arguments)
+
+    return call
 
 
 class Scored(NamedTuple):
