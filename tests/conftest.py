@@ -15,6 +15,7 @@ import pytest
 
 gc.disable()  # see `_few_objects_to_look_at`
 
+COLLECTED_FROM = 4 * 2**30  # bytes that a process of the tests may hold before it collects
 # The files that take longest, longest first: started first, they end when the short ones do, in
 # whichever of the processes of ./tests/run.sh they run.
 LONGEST = (
@@ -52,14 +53,24 @@ def _fixed_seeds():
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_objects_to_look_at():
-    """Collect what a module leaves, once, and look at the rest no more.
+    """Collect what a module leaves, if that is much, and look at the rest no more.
 
     TensorFlow's objects are millions: to look at all of them again and again took a fifth of the
-    time of the tests, and at those of the module that runs still a twentieth.
+    time of the tests, and to take its functions down after every module still a twentieth.
     """
     gc.freeze()
     yield
-    gc.collect()
+    if _resident() > COLLECTED_FROM:
+        gc.collect()
+
+
+def _resident():
+    """Return the bytes of memory that this process holds; without /proc, as many as it takes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return COLLECTED_FROM + 1
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module")

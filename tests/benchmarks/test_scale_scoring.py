@@ -27,6 +27,22 @@ def test_the_ratio_counts_passes_and_leaves_out_what_every_process_takes(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_every_measurement_writes_to_a_folder_of_its_own(tmp_path, monkeypatch):
+    """What a folder holds of another run, or of the same, is not scored anew."""
+    folders = []
+
+    def run(target, arguments):
+        if target.endswith(":score"):
+            folders.append(arguments["out"])
+        return child.Spent(None, 0.0, 0.0, 0.0, float(len(folders)), 0.0)
+
+    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(scoring, "write_images", lambda *_: None)
+    monkeypatch.setattr(scoring, "_write_pile", lambda *_: None)
+    scoring.measure(Options(scratch=str(tmp_path)), lambda text: None)
+    assert len(set(folders)) == len(folders) == 2 * 2 * scoring.ROUNDS
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not STATUS.exists(), reason="reads /proc")
 def test_what_is_measured_runs(tmp_path):

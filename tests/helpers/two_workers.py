@@ -2,7 +2,8 @@
 
     python tests/helpers/two_workers.py PROGRAM OPTIONS
 
-is that program with options as a JSON object; its process dies at the theta-step that DIE_AT names.
+is that program with options as a JSON object; its process dies at the theta-step that DIE_AT names,
+and with ROUNDS_OTHERWISE it finds influences that are a millionth larger.
 """
 
 import faulthandler
@@ -102,6 +103,19 @@ def _dying(step):
     ThetaStep.advance = until
 
 
+def _rounding_otherwise():
+    """Let this process measure as a machine of another kind would, a little off."""
+    from ssl_weighting.lambda_step import LambdaStep
+
+    measure = LambdaStep.measure
+
+    def off(self, *batches):
+        measured = measure(self, *batches)
+        return measured._replace(lam_gradient=measured.lam_gradient * (1 + 2.0**-20))
+
+    LambdaStep.measure = off
+
+
 def main(program, options) -> int:
     """Run it as a training program does, and return its exit code."""
     from experiments.options.presets import make_config
@@ -112,6 +126,8 @@ def main(program, options) -> int:
         config = make_config(**json.loads(options))
         if "DIE_AT" in os.environ:
             _dying(int(os.environ["DIE_AT"]))
+        if "ROUNDS_OTHERWISE" in os.environ:
+            _rounding_otherwise()
         return 0 if execute(config, program) else TERMINATED
 
 

@@ -15,8 +15,8 @@ OWN = {
     "uda": {"entropy_coefficient": 0.1, "tsa": "linear"},
 }
 TESTED_ELSEWHERE = ("supervised", "fixmatch")
-# ReMixMatch is MixMatch and more; most runs of other tests, killed ones too, are Pseudo-Label's.
-SLOW = ("mixmatch", "pseudo_label")
+# Most runs of other tests, killed ones too, are Pseudo-Label's; the mixing ones take longest.
+SLOW = ("mixmatch", "remixmatch", "pseudo_label")
 NAMES = [n for n in ALGORITHMS if n not in TESTED_ELSEWHERE]
 
 

@@ -60,7 +60,7 @@ def _row(name, smoke, folder, say) -> dict:
     for k in range(rounds):  # taken in turns, on a machine that others use too
         for sign, size in zip((-1, 1), sizes, strict=True):
             say(f"{name}, {size} images, round {k + 1} of {rounds}")
-            pile, out = str(folder / f"{size}.npz"), str(folder / f"out-{size}-{k}")
+            pile, out = str(folder / f"{size}.npz"), str(folder / f"{name}-{size}-{k}")
             given = {"run": str(run), "pile": pile}
             scored = child.run(f"{__name__}:score", given | {"out": out}).cpu_seconds
             passed = child.run(f"{__name__}:forward", given).cpu_seconds
