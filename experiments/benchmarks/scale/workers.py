@@ -23,7 +23,7 @@ from experiments.benchmarks.scale import child, memory
 from experiments.benchmarks.suite import Options, Result
 
 IMAGES, LABELED = 4_000, 500
-STEPS, SMOKE_STEPS = (20, 60), (10, 20)
+STEPS, SMOKE_STEPS = (20, 60), (12, 22)
 PAIRS = 3
 KINDS = {"two_workers": 2, "two_devices": 1}  # processes of each
 
