@@ -1,5 +1,6 @@
 """The wheel holds the library alone, and serves README's example where the repository is not."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -81,8 +82,13 @@ def test_the_wheel_alone_serves_the_readme_example(wheel, tmp_path):
     shared = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (Path(own.strip()) / "dependencies.pth").write_text("\n".join(sorted(shared)) + "\n")
     run(python, "-I", "-c", PROOF, cwd=outside)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (outside / "example.py").write_text(code)
-    printed = run(python, "-I", "example.py", cwd=outside)
-    numbers = [float(number) for number in re.findall(r"-?\d+\.\d*(?:e-?\d+)?|nan", printed)]
-    assert len(numbers) == 2 * 30 and any(abs(weight - 1) > 1e-3 for weight in numbers[30:])
+    codes = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(codes) == 2
+    for k, code in enumerate(codes):
+        (outside / f"example{k}.py").write_text(code)
+    printed = run(python, "-I", "example0.py", cwd=outside)
+    assert [0 < float(line) < 1 for line in printed.split()] == [True, True]
+    run(python, "-I", "example1.py", cwd=outside)
+    with open(outside / "weights.csv") as file:
+        weights = [float(row["lam"]) for row in csv.DictReader(file)]
+    assert len(weights) == 1000 and any(abs(weight - 1) > 1e-3 for weight in weights)
