@@ -15,7 +15,7 @@ import pytest
 
 gc.disable()  # see `_few_objects_to_look_at`
 
-COLLECTED_FROM = 4 * 2**30  # bytes that a process of the tests may hold before it collects
+COLLECTED_FROM = 6 * 2**30  # bytes that a process of the tests may hold before it collects
 # The files that take longest, longest first: started first, they end when the short ones do, in
 # whichever of the processes of ./tests/run.sh they run.
 LONGEST = (

@@ -110,6 +110,7 @@ def program(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_wrong_trace_ends_the_program_with_1(tmp_path):
     content = json.loads((records.FOLDER / f"{SMALL.name}.json").read_text())
     influence = content["lambda_steps"][2]["influence"]
