@@ -112,6 +112,21 @@ def test_a_file_of_arrays_is_refused_before_it_is_read(monkeypatch, tmp_path):
         load_npz(path)
 
 
+def test_a_file_of_arrays_is_weighed_with_the_size_that_its_images_get(monkeypatch, tmp_path):
+    path, x = tmp_path / "own.npz", np.zeros((30, 4, 4, 1), np.uint8)
+    x[:, :, :, 0] = np.arange(30)[:, None, None]
+    np.savez(path, x_train=x, y_train=np.arange(30) % 3)
+    size = size_of_npz(path)
+    limit_memory(monkeypatch, tmp_path, math.ceil(memory.need_of_images(size)))
+    assert len(load_npz(path, 4).train) == 24
+    need = math.ceil(size + memory.need_of_images(30 * 8 * 8))
+    limit_memory(monkeypatch, tmp_path, need)
+    assert load_npz(path, 8).train.inputs.shape == (24, 8, 8, 1)
+    limit_memory(monkeypatch, tmp_path, need - 1)
+    with pytest.raises(TooLargeError, match=r"The images of own.npz need"):
+        load_npz(path, 8)
+
+
 def test_a_folder_is_refused_after_its_first_picture(monkeypatch, tmp_path):
     from PIL import Image
 

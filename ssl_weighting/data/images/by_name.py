@@ -109,7 +109,7 @@ def _own(kind, path, image_size, cache_dir, on_error, source, jpeg_draft) -> Raw
     try:
         if source != STREAM:
             if kind == "npz":
-                return load_npz(path)
+                return load_npz(path, image_size)
             return load_folder(path, image_size, on_error, jpeg_draft)
     except TooLargeError:
         if source == MEMORY or cache_dir is None:

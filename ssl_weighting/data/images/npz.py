@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 
 from ssl_weighting.data.array_files import read_npz, size_of_npz
-from ssl_weighting.data.examples import RawDataset, base_name
+from ssl_weighting.data.array_rows import npz_rows
+from ssl_weighting.data.examples import Examples, RawDataset, base_name
+from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.keyed_arrays import check_keys, described, labeled_parts
 from ssl_weighting.data.memory import STREAM, need_of_images, require
 from ssl_weighting.data.own import own_dataset
 
 
-def load_npz(path: str | os.PathLike) -> RawDataset:
+def load_npz(path: str | os.PathLike, image_size: int | None = None) -> RawDataset:
     """Return the set in a file written with `np.savez`.
 
     Keys: x_train, y_train; optional x_test with y_test (without them, a fifth of the training
@@ -22,6 +26,11 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
     [C] strings (default: "0", "1", ...). Images are uint8 [n, H, W] or [n, H, W, C] with C = 1 or
     3, labels integers [n] or [n, 1]. Images are called x_train[0], x_train[1], ... Pickled objects
     are refused.
+
+    Args:
+        path: of the file.
+        image_size: side to which images are resized, before copies are looked for; None takes them
+            as they are.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -32,15 +41,27 @@ def load_npz(path: str | os.PathLike) -> RawDataset:
         raise FileNotFoundError(
             f"`dataset` must name a file as npz:PATH. Received: npz:{path}, which is not there."
         )
-    need = need_of_images(size_of_npz(path))
+    need = _need(path, image_size)
     require(need, f"The images of {base_name(path)}", f"{STREAM}, or fewer or smaller images")
+    parts, class_names = _read_parts(path)
+    named = {part: parts.pop(part).named(f"x_{part}") for part in list(parts)}
+    if image_size is not None:  # each part is let go once it is resized
+        named = {part: _resized(named.pop(part), image_size) for part in list(named)}
+    return own_dataset(Path(path).stem, named, class_names, source_of(path, image_size))
+
+
+def _read_parts(path):
     arrays = read_npz(path)
     check_keys(path, arrays)
-    parts, class_names = labeled_parts(
+    return labeled_parts(
         path, arrays, lambda part: as_images(arrays[f"x_{part}"], f"`x_{part}` in {path}")
     )
-    named = {part: one.named(f"x_{part}") for part, one in parts.items()}
-    return own_dataset(Path(path).stem, named, class_names, f"file {base_name(path)}")
+
+
+def source_of(path: str | os.PathLike, image_size: int | None) -> str:
+    """Return what results say of a file."""
+    resized = "" if image_size is None else f", images resized to {image_size}x{image_size}"
+    return f"file {base_name(path)}{resized}"
 
 
 def as_images(array: np.ndarray, name: str) -> np.ndarray:
@@ -60,6 +81,21 @@ def as_images(array: np.ndarray, name: str) -> np.ndarray:
             f"Received: {described(array)}. {_conversion(images)}"
         )
     return images
+
+
+def _need(path, image_size) -> float:
+    """Return how many bytes a run takes for the images of a file, as its headers tell."""
+    size = size_of_npz(path)
+    shapes = [rows.shape for name, rows in npz_rows(path).items() if name.startswith("x_")]
+    sides = (image_size, image_size)
+    if image_size is None or all(shape[1:3] == sides for shape in shapes):
+        return need_of_images(size)
+    pixels = (math.prod((*shape[:1], *sides, *shape[3:])) for shape in shapes)
+    return size + need_of_images(sum(pixels))
+
+
+def _resized(examples: Examples, side: int) -> Examples:
+    return dataclasses.replace(examples, inputs=resize_images(examples.inputs, side))
 
 
 def _conversion(images: np.ndarray) -> str:

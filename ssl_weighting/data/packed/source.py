@@ -16,7 +16,6 @@ import numpy as np
 
 from ssl_weighting.data.array_files import named_damage, read_npz
 from ssl_weighting.data.array_rows import ArrayRows, npz_rows
-from ssl_weighting.data.examples import base_name
 from ssl_weighting.data.images.folder_layout import Found
 from ssl_weighting.data.images.folders import (
     check_draft,
@@ -29,6 +28,7 @@ from ssl_weighting.data.images.folders import (
     with_channels,
 )
 from ssl_weighting.data.images.npz import as_images
+from ssl_weighting.data.images.npz import source_of as npz_source_of
 from ssl_weighting.data.images.picture import PictureError, is_grey, read_picture, read_record
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.keyed_arrays import check_keys, labeled_parts
@@ -243,8 +243,7 @@ class NpzSource:
         self._shapes = {part: one.inputs.shape for part, one in examples.items()}
         self._check_shapes()
         self.parts = {part: len(one) for part, one in examples.items()}
-        resized = "" if image_size is None else f", images resized to {image_size}x{image_size}"
-        self.name, self.source = Path(path).stem, f"file {base_name(path)}{resized}"
+        self.name, self.source = Path(path).stem, npz_source_of(path, image_size)
         self._next: tuple[str, int] | None = None  # where `_pixels` goes on
         self._pixels: Iterator[np.ndarray] = iter(())
 

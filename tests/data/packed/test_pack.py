@@ -49,10 +49,21 @@ def test_a_pack_of_an_npz_file_is_its_set(tmp_path):
     expected = load_images(f"npz:{path}", image_size=2)
     for part, examples in expected.parts.items():
         np.testing.assert_array_equal(small.parts[part].inputs.loaded(), examples.inputs)
+    packs.check_same(small, expected)
     np.savez(path, x_train=np.zeros((8, 3, 3), np.uint8), y_train=np.arange(8)[:, None] % 2)
     with pytest.raises(ValueError, match=r"same for the model, x_train\[0\] as '0'"):
         load_packed(packs.pack_npz(path, tmp_path / "grey"))
     assert read_manifest(tmp_path / "grey").shape == (3, 3, 1)
+
+
+def test_images_of_an_npz_file_that_are_alike_once_resized_are_copies(tmp_path):
+    path, x = tmp_path / "own.npz", np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), "u1")
+    x[5:10] = x[4]
+    x[5:10, 0, 0, 0] ^= 1
+    np.savez(path, x_train=x, y_train=np.arange(40) // 20)
+    raw = load_images(f"npz:{path}", image_size=2)
+    packs.check_same(load_packed(packs.pack_npz(path, tmp_path / "pack", 2)), raw)
+    assert any("of train are exact copies of others" in note for note in raw.notes)
 
 
 def test_npz_files_that_load_npz_refuses_are_refused(tmp_path):
