@@ -20,7 +20,7 @@ from ssl_weighting.data.images.new_images import find_images, new_images, read_i
 from ssl_weighting.data.images.picture import SUFFIXES
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.names import first_repeated, printable
-from ssl_weighting.data.packed.manifest import read_manifest
+from ssl_weighting.data.packed.manifest import check_digest, is_pack, read_manifest
 from ssl_weighting.data.packed.names import Names
 from ssl_weighting.data.packed.packed_set import table_of_pack
 from ssl_weighting.data.texts import csv_text
@@ -147,7 +147,9 @@ def _resolved(spec, kinds: Collection[Kind]) -> tuple[str, str]:
 
 def _form_of(path, forms) -> str:
     """Return how a path without a prefix is read."""
-    form = "folder" if Path(path).is_dir() else _SUFFIXES.get(Path(path).suffix.lower(), "")
+    form = _SUFFIXES.get(Path(path).suffix.lower(), "")
+    if Path(path).is_dir():
+        form = "packed" if is_pack(path) else "folder"
     fallback = form in ("folder", "npz") and form not in forms  # arrays that are no images
     return "features" if fallback else form
 
@@ -202,6 +204,7 @@ def _npz(path, prefix, wanted):
 def _packed(path, prefix, wanted):
     *size, channels = wanted.sizes[IMAGES]
     manifest = read_manifest(path)
+    check_digest(path, manifest)
     if channels not in (0, manifest.shape[2]):
         raise ValueError(
             f"The images in packed:{path} must have {channels} channels, as this run was trained "

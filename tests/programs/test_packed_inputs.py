@@ -67,6 +67,21 @@ def test_packs_of_other_channels_are_refused_and_have_an_identity(tmp_path):
     wanted = Wanted({IMAGES: (4, 3, 3)})
     one, other = (sources([spec], wanted)[0].identity() for spec in given)
     assert one != other and sources(given[:1], wanted)[0].identity() == one
+    assert sources([str(tmp_path / "0")], wanted)[0].identity() == one, "a path that is a pack"
     (tmp_path / "0" / "manifest.json").unlink()
     with pytest.raises(ValueError, match=r"manifest\.json"):
         sources(given[:1], wanted)
+
+
+@pytest.mark.parametrize("file", ["train-names.bin", "train-name-ends.npy", "train-digests.npy"])
+def test_a_pack_with_a_damaged_file_beside_its_images_is_refused(tmp_path, file):
+    packs.packed(NpzSource(packs.make_npz(tmp_path / "set.npz")), tmp_path / "pack")
+    path, wanted = tmp_path / "pack" / file, Wanted({IMAGES: (4, 3, 3)})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="must hold what was packed"):
+        sources([f"packed:{tmp_path / 'pack'}"], wanted)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"must be of a pack .*No such file"):
+        sources([f"packed:{tmp_path / 'pack'}"], wanted)

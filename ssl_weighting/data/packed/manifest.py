@@ -100,6 +100,11 @@ def write_manifest(folder: str | os.PathLike, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def is_pack(folder: str | os.PathLike) -> bool:
+    """Return whether a folder has the files of a finished pack, whatever is in them."""
+    return all((Path(folder) / name).is_file() for name in (FILE, f"train-{BESIDE[0]}"))
+
+
 def read_manifest(folder: str | os.PathLike) -> Manifest:
     """Return the manifest of a pack whose files are there and of the sizes that it says.
 
