@@ -12,7 +12,6 @@ from pathlib import Path
 from ssl_weighting.data.images.folder_layout import Found
 
 _TAIL = 8  # of a .parquet file: the length of its footer, and PAR1
-_HEAD = 128  # of a .npy file: its header
 
 
 def joined_identity(sources: Iterable) -> str:
@@ -35,7 +34,7 @@ def identity_of_file(path: str | os.PathLike, how: str = "") -> str:
     """Return a digest of what a file, or a folder of .npy files, tells of its content.
 
     Of .npz files these are the checksums in their directory, of .parquet files the footer with its
-    statistics, of .npy files header and size; others, such as .csv, are read as a whole.
+    statistics; others, such as .npy and .csv, are read as a whole.
 
     Args:
         path: of the file; how: how it is read, where that may differ.
@@ -43,8 +42,7 @@ def identity_of_file(path: str | os.PathLike, how: str = "") -> str:
     digest, path = hashlib.sha256(how.encode()), Path(path)
     if path.is_dir():
         for file in sorted(path.glob("*.npy")):
-            with open(file, "rb") as opened:
-                _add(digest, file.name, _size(file), opened.read(_HEAD))
+            _add(digest, file.name, _digest(file))
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -52,13 +50,17 @@ def identity_of_file(path: str | os.PathLike, how: str = "") -> str:
     elif path.suffix.lower() == ".parquet":
         _add(digest, _size(path), _footer(path))
     else:
-        with open(path, "rb") as opened:
-            _add(digest, hashlib.file_digest(opened, "sha256").hexdigest())
+        _add(digest, _digest(path))
     return digest.hexdigest()
 
 
 def _add(digest, *parts):
     digest.update(repr(parts).encode("utf-8", "surrogatepass"))
+
+
+def _digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _size(path):

@@ -241,3 +241,16 @@ def test_large_files_need_no_memory_for_all(tmp_path, kind):
     count, grown = done.stdout.split()
     size = (tmp_path / f"large.{kind}").stat().st_size / 2**20
     assert int(count) == n and float(grown) < 40 < size, (grown, size)
+
+
+def test_other_values_of_the_same_size_are_another_input(tmp_path):
+    folder, wanted = tmp_path / "rows", Wanted({FEATURE_ROWS: (4,)})
+    folder.mkdir()
+
+    def identity(x):
+        np.save(folder / "x.npy", x)
+        return sources([f"features:{folder}"], wanted)[0].identity()
+
+    x = np.arange(200, dtype=np.float32).reshape(50, 4)
+    first = identity(x)
+    assert identity(x) == first and identity(x[::-1].copy()) != first
