@@ -13,6 +13,8 @@ goes on where it was stopped. See docs/scale.md. Does not import TensorFlow.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from absl import app, flags
 
 from experiments.runs.errors import friendly
@@ -57,11 +59,20 @@ def source_from(argv: list[str], values: flags.FlagValues) -> PackSource:
     if size is not None:
         check_side(size)
     if kind == "folder":
+        _check_apart(values.out, path)
         return FolderSource(path, size, values.on_error, values.jpeg_draft)
     for name in ("on_error", "jpeg_draft"):
         if values[name].present:
             raise ValueError(f"--{name} would do nothing here: it needs folder:PATH. Leave it out")
     return NpzSource(path, size)
+
+
+def _check_apart(out: str, folder: str) -> None:
+    if Path(out).resolve().is_relative_to(Path(folder).resolve()):
+        raise ValueError(
+            "--out must be no part of the folder that is packed: its files would be read as "
+            f"images. Received: --out={out}, --dataset=folder:{folder}"
+        )
 
 
 def described(manifest: Manifest) -> str:
@@ -70,7 +81,7 @@ def described(manifest: Manifest) -> str:
     height, width, channels = manifest.shape
     size = sum(shard.size for shards in manifest.parts.values() for shard in shards)
     colour = "grey" if channels == 1 else "colour"
-    text = f"{rows}, {width}x{height}, {colour}, {size / 1e9:.2f} GB of {manifest.store}"
+    text = f"{rows}, {width}x{height}, {colour}, {size / 1e6:,.1f} MB of {manifest.store}"
     lost = f"; {manifest.skipped:,} could not be read: see skipped.csv" if manifest.skipped else ""
     return f"{text}{lost}"
 

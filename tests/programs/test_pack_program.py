@@ -108,7 +108,7 @@ def test_a_run_on_a_pack_is_the_run_on_the_folder(digits, in_memory, tmp_path, m
 def test_the_program_says_what_it_packed(digits, tmp_path, monkeypatch, capsys):
     call(monkeypatch, dataset=f"folder:{digits}", out=tmp_path / "pack", image_size=5)
     said = capsys.readouterr().out
-    assert "160 train, 60 unlabeled, 5x5, grey, 0.00 GB of pixels; 1 could not be read" in said
+    assert "160 train, 60 unlabeled, 5x5, grey, 0.0 MB of pixels; 1 could not be read" in said
     call(monkeypatch, dataset=f"folder:{digits}", out=tmp_path / "files")
     assert read_manifest(tmp_path / "files").store == "encoded"
 
@@ -123,6 +123,7 @@ def test_the_program_says_what_it_packed(digits, tmp_path, monkeypatch, capsys):
         ({"dataset": "npz:x", "out": "x", "on_error": "skip"}, "--on_error would do nothing here"),
         ({"dataset": "folder:x", "out": "x", "image_size": -1}, "`image_size` must be at least 1"),
         ({"dataset": "folder:{set}", "out": "x", "jpeg_draft": True}, "without an `image_size`"),
+        ({"dataset": "folder:{set}", "out": "set/pack"}, "--out must be no part of the folder"),
         ({"dataset": "npz:{set}.npz", "out": "x", "store": "encoded"}, "must be one of pixels"),
     ],
 )
