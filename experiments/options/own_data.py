@@ -11,7 +11,7 @@ import numpy as np
 from experiments.options.config import Config
 from experiments.options.kinds import FEATURE_ROWS, TEXTS, Kind
 from ssl_weighting.data.features.by_name import load_features
-from ssl_weighting.data.images.by_name import MEMORY, check_images, load_images
+from ssl_weighting.data.images.by_name import MEMORY, STREAM, check_images, load_images
 from ssl_weighting.data.images.folders import find_files
 from ssl_weighting.data.images.picture import PictureError, read_picture
 from ssl_weighting.data.memory import TooLargeError
@@ -75,6 +75,9 @@ def counts_of(options: Mapping[str, Any], kind: Kind) -> Counts:
     if kind is FEATURE_ROWS:
         raw = load_features(config["dataset"])
         return _of_set(raw, raw.train.inputs.shape[1])
+    if dataset == "npz" and config["source"] == STREAM:
+        check_images(config["dataset"], data_dir)
+        return _of_npz(path)
     try:
         raw = load_images(config["dataset"], data_dir, source=MEMORY)
     except TooLargeError:
@@ -105,7 +108,7 @@ def _of_pack(path):
 
 
 def _of_npz(path):
-    """Return counts of a file that is too large for memory, copies too."""
+    """Return counts of a file that is not read into memory, copies too."""
     source = NpzSource(path)
     labels, side = source.labels("train"), float(max(source.shape()[:2]))
     return _of_rows(labels, len(source.class_names), source.parts, side, files=False)

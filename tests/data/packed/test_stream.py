@@ -4,6 +4,7 @@ import numpy as np
 import packs
 import pytest
 
+from experiments.options import own_data
 from experiments.options.kinds import IMAGES
 from experiments.options.own_data import counts_of
 from experiments.options.own_plan import plan
@@ -77,6 +78,15 @@ def test_packs_are_counted_as_what_they_were_made_of(datasets, tmp_path, no_room
     found = counts_of({"dataset": datasets["npz"]}, IMAGES)
     assert (found.train, found.unlabeled, found.validation) == ((8, 8, 7), 12, 7)
     assert (found.test, found.size, found.files) == (6, 4.0, False)
+
+
+def test_a_file_that_is_to_be_streamed_is_not_read_to_be_counted(datasets, monkeypatch):
+    expected = counts_of({"dataset": datasets["npz"]}, IMAGES)
+    monkeypatch.setattr(own_data, "load_images", None)
+    found = counts_of({"dataset": datasets["npz"], "source": "stream"}, IMAGES)
+    assert found == expected
+    with pytest.raises(FileNotFoundError, match="which is not there"):
+        counts_of({"dataset": "npz:nowhere", "source": "stream"}, IMAGES)
 
 
 def test_the_recipe_takes_packs_at_their_size_or_refuses_them(tmp_path, datasets):
