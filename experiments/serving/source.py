@@ -92,11 +92,13 @@ class Wanted(NamedTuple):
             as they go through a backbone.
         layout: of .csv files.
         on_error: "skip" or "stop", at an image or a text that cannot be read.
+        draft: whether JPEG files are read as drafts, as the run's were.
     """
 
     sizes: Mapping[Kind, tuple[int, ...]]
     layout: Layout = USUAL
     on_error: str = STOP
+    draft: bool = False
 
 
 def sources(given: Sequence[str], wanted: Wanted) -> list[Source]:
@@ -161,7 +163,8 @@ def _pictures(given, files: Sequence[tuple[str, Found]], wanted: Wanted) -> Sour
         for number, start in enumerate(range(0, len(files), CHUNK[IMAGES])):
             if only(number):
                 some = files[start : start + CHUNK[IMAGES]]
-                found = read_images(some, tuple(size), channels or 3, wanted.on_error)
+                how = channels or 3, wanted.on_error, wanted.draft
+                found = read_images(some, tuple(size), *how)
                 faulty = {name for name, _ in found[2]}
                 yield Chunk(*found, [name not in faulty for name, _ in some])
 

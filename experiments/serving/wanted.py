@@ -68,9 +68,10 @@ def wanted_by(config: Mapping[str, Any], given: flags.FlagValues) -> Wanted:
         sizes = {IMAGES: (side, side, 0)} | sizes
     elif raw is not None:
         sizes = {raw: ()} | sizes
-    options = {"text_column": USUAL.text} | config["config"]  # runs of before have none
+    options = {"text_column": USUAL.text, "jpeg_draft": False} | config["config"]  # of before
     column = given.text_column
     if TEXTS in sizes and not column:
         column = recorded_option(options, "text_column")
     layout = Layout(column or USUAL.text, id=given.id_column, delimiter=given.delimiter)
-    return Wanted(sizes, layout, given.on_error)
+    draft = recorded_option(options, "jpeg_draft")
+    return Wanted(sizes, layout, given.on_error, draft)

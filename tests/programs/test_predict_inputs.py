@@ -1,12 +1,14 @@
 """Several inputs, all probabilities, streams: what one image at a time gives, each by its name."""
 
 import csv
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import runs
+from absl import flags
 from PIL import Image
 from runs import DIGITS, call, opened
 from text_files import write_csv
@@ -19,6 +21,8 @@ from experiments.serving import source as serving
 from experiments.serving.answers import Answers
 from experiments.serving.predictor import predict as say
 from experiments.serving.source import Wanted, sources
+from experiments.serving.wanted import define_inputs, wanted_by
+from ssl_weighting.data.images.picture import read_picture
 from ssl_weighting.data.texts.csv_rows import SKIP, Layout
 
 NAMES = list("0123456789")
@@ -254,3 +258,24 @@ def test_other_values_of_the_same_size_are_another_input(tmp_path):
     x = np.arange(200, dtype=np.float32).reshape(50, 4)
     first = identity(x)
     assert identity(x) == first and identity(x[::-1].copy()) != first
+
+
+def test_a_run_that_was_trained_on_drafts_reads_drafts(trained, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    path, given = tmp_path / "pile" / "noise.jpg", flags.FlagValues()
+    path.parent.mkdir()
+    Image.fromarray(noise).save(path)
+    define_inputs(given)
+    given.mark_as_parsed()
+    config = json.loads((trained / "config.json").read_text())
+    found = []
+    for draft in (False, True):
+        config["config"]["jpeg_draft"] = draft
+        (source,) = sources([f"folder:{path.parent}"], wanted_by(config, given))
+        (chunk,) = source.chunks()
+        expected = read_picture(path, 8, draft)
+        np.testing.assert_array_equal(chunk.inputs[0, ..., 0], expected)
+        found.append(expected)
+    assert (found[0] != found[1]).any()
+    del config["config"]["jpeg_draft"]  # of an earlier version
+    assert not wanted_by(config, given).draft

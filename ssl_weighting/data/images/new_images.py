@@ -45,6 +45,7 @@ def read_images(
     size: int | tuple[int, int],
     channels: int,
     on_error: str = "skip",
+    draft: bool = False,
 ) -> tuple[list[str], np.ndarray, tuple[tuple[str, str], ...]]:
     """Read images.
 
@@ -53,6 +54,7 @@ def read_images(
         size: side, or (height, width), to which images are resized.
         channels: 1 (grey) or 3 (colour) of the model's inputs.
         on_error: "skip" files that cannot be read, or "stop" at the first.
+        draft: as of `picture.decode`.
 
     Returns:
         Names; images [n, height, width, channels] uint8; and (name, reason) of each file that could
@@ -63,7 +65,7 @@ def read_images(
     """
     names, images, skipped = [], [], []
     found = [file for _, file in files]
-    read = read_pictures(found, functools.partial(read_picture, image_size=size))
+    read = read_pictures(found, functools.partial(read_picture, image_size=size, draft=draft))
     for (name, _), image in zip(files, read, strict=True):
         if not isinstance(image, PictureError):
             names.append(name)
