@@ -299,6 +299,12 @@ class NpzSource:
         return np.broadcast_to(np.uint8(0), shape)
 
     def _check_shapes(self):
+        for part, shape in self._shapes.items():
+            if not shape[0]:
+                raise ValueError(
+                    f"`x_{part}` in {self._path} must have images. Received: {list(shape)}. Add "
+                    "some or leave it out."
+                )
         if len({shape[1:] for shape in self._shapes.values()}) > 1:
             listed = ", ".join(f"x_{part}={list(shape)}" for part, shape in self._shapes.items())
             raise ValueError(

@@ -74,6 +74,11 @@ def test_npz_files_that_load_npz_refuses_are_refused(tmp_path):
         ({"x_train": x.astype(float), "y_train": y}, r"`x_train` in .* must be uint8"),
         ({"x_train": x, "y_train": y[:-1]}, r"`y_train` in .* must be integers \[8\]"),
         ({"x_train": x, "y_train": y, "x_unlabeled": x[:, 1:]}, "must be of one shape"),
+        (
+            {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]},
+            "`x_test` in .* have images",
+        ),
+        ({"x_train": x[:0], "y_train": y[:0]}, "`x_train` in .* must have images"),
         ({"x_train": x, "y_train": y.astype(object)}, "without pickled objects"),
     ):
         np.savez(path, **arrays)
