@@ -138,12 +138,14 @@ def _begin(work: _Work) -> None:
             found = None
         if found == work.about() | {"channels": 1}:
             work.source.as_grey()
-        elif found != work.about():
+        elif found != work.about() and not _is_new(work.out):
             raise ValueError(
                 f"`out` must be a new folder, or that of the same pack. Received: {work.out}, in "
                 "which another set, or this one before it changed, was being packed. Remove it, or "
                 "name another folder."
             )
+        elif found != work.about():  # ended before its first shard was whole
+            _note(work)
         return
     if others := [one.name for one in work.out.iterdir() if one.name != _PARTS]:
         raise ValueError(
@@ -151,6 +153,11 @@ def _begin(work: _Work) -> None:
             f"holds {sorted(others)[0]}. Name another folder."
         )
     _note(work)
+
+
+def _is_new(out: Path) -> bool:
+    """Return whether nothing of a pack is there yet, but for the note of what it is of."""
+    return len(list(out.iterdir())) == len(list((out / _PARTS).iterdir())) == 1
 
 
 def _note(work: _Work) -> None:

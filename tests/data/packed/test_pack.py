@@ -108,6 +108,16 @@ def test_killed_at_every_call_a_pack_ends_with_the_same_bytes(tmp_path, store):
         shutil.rmtree(out)
 
 
+def test_what_ended_before_its_first_shard_may_be_packed_in_another_way(folder, tmp_path):
+    bad = folder / "cat/00.png"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(PictureError, match="--on_error=skip"):
+        packs.pack_folder(folder, tmp_path / "pack", "encoded")
+    packs.pack_folder(folder, tmp_path / "pack", on_error="skip")
+    packs.pack_folder(folder, tmp_path / "other", on_error="skip")
+    assert packs.contents(tmp_path / "pack") == packs.contents(tmp_path / "other")
+
+
 def test_a_shard_that_is_whole_is_not_made_again(folder, tmp_path, monkeypatch):
     with pytest.raises(Killed), dying_at(20):
         packs.pack_folder(folder, tmp_path / "pack")
