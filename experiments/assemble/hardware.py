@@ -78,6 +78,9 @@ def join_workers(config: Config) -> Devices:
 @functools.cache  # a process joins once
 def _joined(cluster):
     gpus = len(tf.config.list_physical_devices("GPU"))
+    if not cluster.index:
+        others = ", ".join(cluster.addresses[1:])
+        print(f"waiting for the other workers: {others}", flush=True)
     devices = Devices(strategy=join(cluster, gpus))
     found = devices.gathered(np.array(gpus)).tolist()
     if len(set(found)) > 1:

@@ -59,13 +59,19 @@ def refuse_different(devices: Devices, parts: Mapping[str, str]) -> None:
     """Make sure that all processes have the same parts; all must call it.
 
     Args:
-        parts: name -> value; the same names in all processes.
+        parts: name -> value.
 
     Raises:
-        ValueError: a process has another part than the chief; names both.
+        ValueError: a process has another part than the chief, or one more; names both.
     """
     if devices.workers == 1:
         return
+    # Names first: with other ones the exchange of the parts would have another size on each.
+    if _differences(devices, {"names": str(list(parts))}).any():
+        raise ValueError(
+            "All workers must have the same code. Received: other options on one worker than on "
+            f"worker 0; commit {code_commit() or 'unknown'} on this one, worker {devices.worker}"
+        )
     differs = _differences(devices, parts)
     if differs.any():
         worker, part = (int(place[0]) for place in np.nonzero(differs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from typing import NamedTuple
 
 
@@ -16,7 +18,8 @@ def join(cluster: Cluster, gpus: int):
     """Wait for the other processes and return the strategy that all of them share.
 
     Every replica is one GPU, or the whole CPU of a process without any. To be called before
-    TensorFlow does anything, once in a process.
+    TensorFlow does anything, once in a process. While TensorFlow waits, SIGTERM and SIGINT have
+    no effect; as soon as all are there SIGTERM does what it did before.
 
     Args:
         cluster: two processes or more.
@@ -38,6 +41,7 @@ def join(cluster: Cluster, gpus: int):
         num_accelerators={"GPU": gpus},
         rpc_layer="grpc",
     )
+    before = signal.getsignal(signal.SIGTERM)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
@@ -49,3 +53,6 @@ def join(cluster: Cluster, gpus: int):
             f"worker {cluster.index} could not listen at {cluster.addresses[cluster.index]}: "
             f"{error.message.splitlines()[0]}. End what uses that port, or name another one"
         ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # TensorFlow's own handler only takes note
