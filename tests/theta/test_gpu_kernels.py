@@ -17,6 +17,7 @@ from places import ROOT
 from experiments.device_check.cases import CASES, FLOAT32, Case
 from experiments.device_check.play import trainer_of
 from ssl_weighting.evaluation import Evaluator
+from ssl_weighting.theta.deferred import DeferredBlock
 
 KERNELS = gpu_kernels.load()
 POOL = 1009  # |U|; no other size here is as large
@@ -42,8 +43,8 @@ def functions(trainer):
     losses = dict.fromkeys(("loss", "loss_labeled", "loss_unlabeled", "mask_rate"))
     losses = {name: tf.TensorSpec([]) for name in losses}
     batches = tf.data.IteratorSpec(trainer.source.dataset(0).element_spec)
-    block = trainer.theta._block.loop
-    yield "theta-step", block.get_concrete_function(batches, number, number, losses).graph
+    block = DeferredBlock(trainer.devices, trainer.theta._block.step)  # a GPU's
+    yield "theta-step", block.loop.get_concrete_function(batches, number, number, losses).graph
     if trainer.store.learns:
         step, validation = trainer._lambda_step, _specs(trainer.validation_at(0))
         measured = step._measure.get_concrete_function(*batch, validation, number, None)
