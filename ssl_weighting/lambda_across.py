@@ -48,7 +48,7 @@ class Each(LambdaStep):
                     "`lambda_workers` must be chief, or split, where workers round otherwise. "
                     f"Received: each, and at step {step} other influences on worker "
                     f"{int(differs.argmax())} than on worker {self.devices.worker}, to the bit. "
-                    "Lambda is untouched. Resume with --lambda_workers=chief in a new --out"
+                    "Lambda is untouched. Go on with --lambda_workers=chief"
                 )
         self.taken += 1
         return measured

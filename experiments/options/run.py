@@ -66,6 +66,7 @@ class RunOptions:
         choices=("auto", "each", "chief", "split"),
         needs=LEARNS.with_(Need("--workers=auto", lambda c: bool(c.workers))),
         effect=ROUNDING,
+        free=True,  # the way on where machines turn out to round otherwise
     )
     resume_with_devices: bool = _option(
         False,

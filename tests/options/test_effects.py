@@ -29,7 +29,8 @@ def test_what_a_resumed_run_may_change():
     free = {name for name in NAMES if is_free(name)}
     assert free == {
         "out", "resume", "checkpoint_every", "keep_checkpoints", "log_every", "data_dir", "jit",
-        "threads", "id_column", "recipe", "minutes", "workers", "resume_with_devices", "source",
+        "threads", "id_column", "recipe", "minutes", "workers", "lambda_workers",
+        "resume_with_devices", "source",
     }  # fmt: skip
 
 
@@ -39,6 +40,6 @@ def test_the_study_counts_a_run_by_what_was_computed(name):
     same = options_hash(other) == options_hash(options_as_json(Config()))
     ignored = {"out", "resume", "keep_checkpoints", "data_dir", "jit", "threads", "id_column"}
     ignored |= {"recipe", "minutes"}  # what followed from them is compared
-    ignored |= {"workers", "resume_with_devices"}  # the number of devices is compared
+    ignored |= {"workers", "lambda_workers", "resume_with_devices"}  # the number is compared
     ignored |= {"source"}
     assert same == (name in ignored | {"checkpoint_every", "log_every"})

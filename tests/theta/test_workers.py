@@ -164,6 +164,10 @@ def test_a_worker_that_rounds_otherwise_is_noticed_or_does_not_matter(two_device
     else:
         assert (chief.code, other.code) == (1, 1), chief.err + other.err
         assert "`lambda_workers` must be chief, or split" in chief.err
+        options["lambda_workers"] = "chief"  # as the message says
+        chief, other = together("train_synthetic", options, each=[{}, {"ROUNDS_OTHERWISE": "1"}])
+        assert (chief.code, other.code) == (0, 0), chief.err + other.err
+        assert differences(two_devices, tmp_path) == []
 
 
 @pytest.mark.slow
