@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ssl_weighting.theta.workers import Cluster
+from ssl_weighting.theta.rendezvous import Cluster
 
 _MOST = 65_535  # the last port
 _KINDS = ("chief", "worker")

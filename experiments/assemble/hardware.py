@@ -12,6 +12,7 @@ import threadpoolctl
 from experiments.assemble.cluster import asked_cluster
 from experiments.options.config import Config
 from ssl_weighting.theta.devices import Devices
+from ssl_weighting.theta.rendezvous import meet
 from ssl_weighting.theta.workers import join
 
 
@@ -69,7 +70,7 @@ def join_workers(config: Config) -> Devices:
 
     Raises:
         ValueError: the environment names no processes, or they have different numbers of GPUs.
-        OSError: this process cannot listen at its address.
+        OSError: this process cannot listen at its address, or others do not come.
     """
     cluster = asked_cluster() if config.workers else None
     return _joined(cluster) if cluster and len(cluster.addresses) > 1 else Devices()
@@ -78,9 +79,7 @@ def join_workers(config: Config) -> Devices:
 @functools.cache  # a process joins once
 def _joined(cluster):
     gpus = len(tf.config.list_physical_devices("GPU"))
-    if not cluster.index:
-        others = ", ".join(cluster.addresses[1:])
-        print(f"waiting for the other workers: {others}", flush=True)
+    meet(cluster, say=functools.partial(print, flush=True))
     devices = Devices(strategy=join(cluster, gpus))
     found = devices.gathered(np.array(gpus)).tolist()
     if len(set(found)) > 1:

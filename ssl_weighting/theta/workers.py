@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import NamedTuple
 
-
-class Cluster(NamedTuple):
-    """The processes of a run as one of them sees them."""
-
-    addresses: tuple[str, ...]  # host:port of each; the first is the chief's
-    index: int  # of this one among them
+from ssl_weighting.theta.rendezvous import Cluster
 
 
 def join(cluster: Cluster, gpus: int):
-    """Wait for the other processes and return the strategy that all of them share.
+    """Return the strategy that all processes share, who must be there: see `rendezvous.meet`.
 
     Every replica is one GPU, or the whole CPU of a process without any. To be called before
     TensorFlow does anything, once in a process. While TensorFlow waits, SIGTERM and SIGINT have

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from experiments.runs.together import refuse_different
-from ssl_weighting.theta.workers import Cluster, join
+from ssl_weighting.theta.rendezvous import Cluster
+from ssl_weighting.theta.workers import join
 
 TWO = Cluster(("127.0.0.1:1", "127.0.0.1:2"), 0)
 
