@@ -18,6 +18,7 @@ from typing import NamedTuple
 WAIT = 900.0  # seconds for the last process to come: schedulers start them one by one
 EVERY = 60.0  # seconds between two lines on who is missing
 _PAUSE = 0.2  # seconds between two calls of somebody who is not there yet
+_GRACE = 5.0  # seconds that the others give the chief, who knows whom to name
 _GO = b"\1"
 
 
@@ -111,7 +112,7 @@ def _call(cluster, until, seconds, opened):
             continue
         opened.enter_context(connection)
         connection.sendall(_greeting(cluster, cluster.index))
-        connection.settimeout(max(0.1, until - time.monotonic()))
+        connection.settimeout(max(0.0, until - time.monotonic()) + _GRACE)
         try:
             answer = connection.recv(1)
         except TimeoutError:
