@@ -111,9 +111,9 @@ def _call(cluster, until, seconds, opened):
             time.sleep(_PAUSE)
             continue
         opened.enter_context(connection)
-        connection.sendall(_greeting(cluster, cluster.index))
         connection.settimeout(max(0.0, until - time.monotonic()) + _GRACE)
         try:
+            connection.sendall(_greeting(cluster, cluster.index))
             answer = connection.recv(1)
         except TimeoutError:
             continue
