@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-import numpy as np
 import tensorflow as tf
 import threadpoolctl
 
@@ -70,7 +69,7 @@ def join_workers(config: Config) -> Devices:
 
     Raises:
         ValueError: the environment names no processes, or they have different numbers of GPUs.
-        OSError: this process cannot listen at its address, or others do not come.
+        OSError: this process cannot listen at its address; WorkerLost: others do not come.
     """
     cluster = asked_cluster() if config.workers else None
     return _joined(cluster) if cluster and len(cluster.addresses) > 1 else Devices()
@@ -79,16 +78,8 @@ def join_workers(config: Config) -> Devices:
 @functools.cache  # a process joins once
 def _joined(cluster):
     gpus = len(tf.config.list_physical_devices("GPU"))
-    meet(cluster, say=functools.partial(print, flush=True))
-    devices = Devices(strategy=join(cluster, gpus))
-    found = devices.gathered(np.array(gpus)).tolist()
-    if len(set(found)) > 1:
-        raise ValueError(
-            "--workers=auto needs the same number of GPUs in each process. Received: "
-            f"{', '.join(map(str, found))}. Give each as many, by CUDA_VISIBLE_DEVICES or by the "
-            "scheduler"
-        )
-    return devices
+    meet(cluster, gpus, say=functools.partial(print, flush=True))
+    return Devices(strategy=join(cluster, gpus))
 
 
 def open_devices(config: Config) -> Devices:

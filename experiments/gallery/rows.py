@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments.options.config import Config, config_from_json
 from experiments.options.kinds import TEXTS
+from experiments.runs.image_reading import as_read
 from experiments.runs.lambda_history import FILE as HISTORY
 from experiments.runs.lambda_history import Moments, read_history
 from experiments.runs.record import RunRecord, read_run
@@ -101,7 +102,7 @@ def collect(folder: Path, cache_dir: str | None = None, with_test: bool = False)
     configuration = read_configuration(folder)
     model = load_model(folder, configuration)
     config = config_from_json(record.config["config"])
-    splits = _splits(config, record, cache_dir)
+    splits = _splits(as_read(config, folder), record, cache_dir)
     parts = _parts(splits, with_test)
     told = [_columns_of_u(record, splits)]
     told += [_columns_of(part, model, configuration) for part in parts[1:]]

@@ -22,6 +22,7 @@ from experiments.runs.beginning import refuse_foreign
 from experiments.runs.clock import Clock
 from experiments.runs.evaluation import evaluate, log_lambda
 from experiments.runs.header import announce, first_input, warn
+from experiments.runs.image_reading import as_read, told_of_the_first_choice
 from experiments.runs.lambda_history import history_of
 from experiments.runs.lock import held
 from experiments.runs.log import NOTHING, RunLog
@@ -96,7 +97,9 @@ def execute(
 
 
 def _made(config, cache_dir, again, devices):
-    splits = load_splits(config, cache_dir)
+    folder = Path(config.out)
+    with told_of_the_first_choice(config, folder):
+        splits = load_splits(as_read(config, folder), cache_dir)
     _refuse_not_finite(splits)
     refuse_different(devices, premises(config, splits))
     devices.alike = machines_alike(devices)

@@ -66,6 +66,7 @@ class Configuration(TypedDict):
     class_counts: Object | None  # set -> examples of each class
     source: Text | None
     inputs: Object | None  # name -> digest of what the run depends on beside splits and options
+    images: Object | None  # of `image_reading`
     input_shape: Counts | None
     deviations: Texts | None
     commit: Text | None

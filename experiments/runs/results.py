@@ -18,7 +18,7 @@ from experiments.options.deviations import deviations
 from experiments.options.effects import without_effect
 from experiments.options.smoke import MARK
 from experiments.pages.statistics import best_on_validation, median_of_last
-from experiments.runs import extremes, machine, record, run_files
+from experiments.runs import extremes, image_reading, machine, record, run_files
 from experiments.runs.example_blocks import example_blocks, lam_by_group, weight_statistics
 from experiments.runs.example_weights import write_example_weights
 from experiments.runs.metrics import read_metrics
@@ -67,6 +67,7 @@ def write_config(run: Run, program: str) -> dict:
         "split_hash": run.splits.split_hash,
         "split_without_u": run.splits.hash_without_u,
         "inputs": dict(run.inputs),
+        image_reading.FIELD: image_reading.image_reading(run.config, run.splits),
         "input_shape": list(run.splits.labeled.inputs.shape[1:]),
         "deviations": deviations(run.config),
         "commit": code_commit(),

@@ -15,15 +15,13 @@ from experiments.assemble.run import Run
 from experiments.options.config import Config, options_as_json
 from experiments.options.effects import effect_of
 from experiments.options.entry import CONTENT
+from experiments.runs.image_reading import image_reading
 from experiments.runs.machine import this_machine
 from experiments.runs.results import code_commit
 from experiments.runs.state import variables
 from ssl_weighting.data.examples import DataSplits
 from ssl_weighting.theta.devices import Devices
-
-
-class WorkerLost(OSError):
-    """Another process of the run has ended before this one."""
+from ssl_weighting.theta.rendezvous import WorkerLost
 
 
 def agree(devices: Devices, stop: bool, most: int) -> tuple[bool, int]:
@@ -39,7 +37,9 @@ def premises(config: Config, splits: DataSplits) -> dict[str, str]:
         for name, value in options_as_json(config).items()
         if name != "out" and effect_of(name) != CONTENT
     }
+    reading = image_reading(config, splits) or {}
     return options | {
+        "source of images (--source)": str(reading.get("source")),
         "split_hash": splits.split_hash,
         "commit": code_commit(),
         "version of ssl_weighting": ssl_weighting.__version__,

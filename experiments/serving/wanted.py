@@ -10,6 +10,7 @@ from absl import flags
 from experiments.options.backbone import NO_BACKBONE
 from experiments.options.config import recorded_option
 from experiments.options.kinds import IMAGES, TEXTS, Kind, kind_of
+from experiments.runs.image_reading import has_drafts
 from experiments.runs.run_files import RunError
 from experiments.runs.saved_model import kind_of_run
 from experiments.serving.source import Wanted
@@ -68,10 +69,9 @@ def wanted_by(config: Mapping[str, Any], given: flags.FlagValues) -> Wanted:
         sizes = {IMAGES: (side, side, 0)} | sizes
     elif raw is not None:
         sizes = {raw: ()} | sizes
-    options = {"text_column": USUAL.text, "jpeg_draft": False} | config["config"]  # of before
+    options = {"text_column": USUAL.text} | config["config"]  # of before
     column = given.text_column
     if TEXTS in sizes and not column:
         column = recorded_option(options, "text_column")
     layout = Layout(column or USUAL.text, id=given.id_column, delimiter=given.delimiter)
-    draft = recorded_option(options, "jpeg_draft")
-    return Wanted(sizes, layout, given.on_error, draft)
+    return Wanted(sizes, layout, given.on_error, has_drafts(config))

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from experiments.assemble.build import build, load_splits
 from experiments.options.config import Config, config_from_json
+from experiments.runs.image_reading import as_read
 from experiments.runs.record import read_run
 from ssl_weighting.losses import targets_of
 from ssl_weighting.objective import row_coefficients
@@ -59,7 +60,8 @@ def compared(folder: Path, sampled: int, cache: str | None) -> Compared:
         raise FileNotFoundError(f"--runs must hold finished runs. Received: {folder}, which is not")
     config = config_from_json(found.config["config"])
     check(config, folder)
-    run = build(dataclasses.replace(config, refit=False), load_splits(config, cache))
+    splits = load_splits(as_read(config, Path(folder)), cache)
+    run = build(dataclasses.replace(config, refit=False), splits)
     for _ in run.trainer.steps(config.steps):
         pass
     lam = run.trainer.store.table().numpy()

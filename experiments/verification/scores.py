@@ -11,6 +11,7 @@ import tensorflow as tf
 from experiments.assemble.build import Run, build, load_splits, settings_of
 from experiments.options.config import config_from_json
 from experiments.pages.statistics import auroc
+from experiments.runs.image_reading import as_read
 from experiments.runs.record import read_config
 from experiments.runs.state import checkpoints_of, restore
 from ssl_weighting.algorithms import ORACLE_ALGORITHMS
@@ -49,7 +50,7 @@ def restored(folder: Path, examples: int, cache: str | None) -> Run:
             f"{config.algorithm} --entropy_coefficient={config.entropy_coefficient:g} "
             f"--inverse_hessian={config.inverse_hessian}"
         )
-    splits = load_splits(config, cache)
+    splits = load_splits(as_read(config, folder), cache)
     size = min(examples, len(splits.unlabeled))  # each once
     config = dataclasses.replace(config, devices=1, workers="", resume_with_devices=True)
     run = build(dataclasses.replace(config, lambda_batch=size, infl_fresh_batch=True), splits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 
-from ssl_weighting.theta.rendezvous import Cluster
+from ssl_weighting.theta.rendezvous import Cluster, WorkerLost
 
 
 def join(cluster: Cluster, gpus: int):
@@ -20,6 +20,7 @@ def join(cluster: Cluster, gpus: int):
         gpus: how many GPUs each process has: all the same number.
 
     Raises:
+        WorkerLost: TensorFlow could not join them: somebody has ended since they met.
         OSError: this process cannot listen at its address.
         ValueError: TensorFlow runs already.
     """
@@ -42,10 +43,16 @@ def join(cluster: Cluster, gpus: int):
         raise ValueError(
             f"--workers=auto must be the first use of TensorFlow in its process. Received: {error}"
         ) from None
-    except tf.errors.OpError as error:
+    except tf.errors.UnknownError as error:  # so it says that a server could not start
         raise OSError(
             f"worker {cluster.index} could not listen at {cluster.addresses[cluster.index]}: "
             f"{error.message.splitlines()[0]}. End what uses that port, or name another one"
+        ) from error
+    except tf.errors.OpError as error:
+        raise WorkerLost(
+            "All workers must stay until training begins. Received: "
+            f"{error.message.splitlines()[0]}. Look for the error of another worker, and start all "
+            "of them again"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():

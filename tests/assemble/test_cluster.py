@@ -10,6 +10,8 @@ import yaml
 from places import ROOT
 
 from experiments.assemble.cluster import cluster_of
+from experiments.runs.errors import FAILED, LOST
+from experiments.runs.start import TERMINATED
 
 
 def tf_config(cluster, kind, index):
@@ -177,8 +179,25 @@ def test_the_job_of_kubernetes_starts_workers_that_find_each_other():
         found = cluster_of(environ | {"JOB_COMPLETION_INDEX": str(index)})
         expected = [f"{name}-{k}.{pod['subdomain']}:{port}" for k in range(count)]
         assert found == (tuple(expected), index)
+    check_that_refusals_alone_end(spec)
     program, *flags = container["args"]
     assert (ROOT / f"{program.replace('.', '/')}.py").exists() and "--workers=auto" in flags
+
+
+def check_that_refusals_alone_end(spec):
+    """A pod that a lost one ended is started again, which Kubernetes allows without restarts."""
+    pod = spec["template"]["spec"]
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    codes = rule["onExitCodes"]
+    assert rule["action"] == "FailJob" and pod["restartPolicy"] == "Never"
+    assert codes == {
+        "containerName": pod["containers"][0]["name"], "operator": "In", "values": [FAILED],
+    }  # fmt: skip
+    assert FAILED not in (LOST, TERMINATED)
+
+
+def test_pods_that_score_are_started_again_unless_they_are_refused():
+    check_that_refusals_alone_end(yaml.safe_load((CLUSTER / "score.yaml").read_text())["spec"])
 
 
 def test_the_image_holds_what_a_program_needs():

@@ -62,7 +62,7 @@ def test_what_cannot_be_read_fails_no_task(started, tmp_path, code, expected):
     assert bool(found) == bool(expected)
     _, container = job()
     found, _ = started(container["command"], code, JOB_COMPLETION_INDEX="0", SHARDS="16")
-    assert bool(found) == bool(expected)
+    assert found == expected
 
 
 def job():

@@ -19,14 +19,15 @@ def addresses(count):
     return tuple(f"127.0.0.1:{port}" for port in free_ports(count))
 
 
-def meeting(places, indices, seconds=20.0, say=None):
+def meeting(places, indices, seconds=20.0, say=None, gpus=None):
     """Let some of the processes meet, each in a thread; return what each ended with."""
     ended = {}
 
     def one(index):
         try:
-            ended[index] = meet(Cluster(places, index), seconds, say)
-        except OSError as error:
+            mine = gpus[index] if gpus else 0
+            ended[index] = meet(Cluster(places, index), mine, seconds, say)
+        except (OSError, ValueError) as error:
             ended[index] = error
 
     threads = [threading.Thread(target=one, args=(index,)) for index in indices]
@@ -51,6 +52,18 @@ def test_all_go_on_once_the_last_has_come_and_the_address_is_free_again(count):
     finished([*first, *last])
     assert ended == dict.fromkeys(range(1, count)) and of_chief == {0: None}
     socket.create_server(("127.0.0.1", int(places[0].rpartition(":")[2]))).close()
+
+
+def test_all_must_have_as_many_gpus_and_every_one_is_told():
+    places = addresses(3)
+    threads, ended = meeting(places, range(3), gpus=[8, 8, 300])
+    finished(threads)
+    for error in ended.values():
+        assert isinstance(error, ValueError)
+        assert "same number of GPUs in each process. Received: 8, 8, 300. Give" in str(error)
+    threads, ended = meeting(places, range(3), gpus=[8, 8, 8])
+    finished(threads)
+    assert ended == dict.fromkeys(range(3))
 
 
 def test_whoever_does_not_come_is_named_to_all_that_wait():

@@ -12,6 +12,7 @@ from text_runs import tiny_options
 from two_workers import alone, ended, environments, started, together
 
 from experiments.compare_runs import differences, newest_checkpoint
+from experiments.runs.errors import LOST
 from ssl_weighting.checkpointing import Checkpoints
 
 OPTIONS = MOONS | {"labeled_batch": 4, "unlabeled_ratio": 3, "threshold": 0.0}
@@ -50,7 +51,7 @@ def test_a_worker_that_dies_ends_the_other_and_both_go_on(two_devices, tmp_path,
     found = together("train_synthetic", options, each=each)
     assert found[dies].code == -signal.SIGKILL
     left = found[1 - dies]
-    assert left.code == 1
+    assert left.code == LOST
     assert f"worker {1 - dies}: WorkerLost: A worker was lost at about step " in left.err
     chief, other = together("train_synthetic", options)
     assert (chief.code, other.code) == (0, 0), chief.err + other.err
