@@ -67,7 +67,9 @@ def test_a_run_goes_on_as_auto_chose_first(monkeypatch, tmp_path, digits, capsys
     with pytest.raises(ValueError, match=r"--source must be stream or auto .* began so\. Received"):
         run(monkeypatch, tmp_path, PLENTY, again, digits, source="memory")
     began_in_memory(again / "config.json")
-    with pytest.raises(TooLargeError, match=r"began with its images in memory and goes on .* --out"):
+    with pytest.raises(
+        TooLargeError, match=r"began with its images in memory and goes on .* --out"
+    ):
         run(monkeypatch, tmp_path, NONE, again, digits)
     with pytest.raises(TooLargeError, match=r"--source=stream, which keeps them on disk[^:]*$"):
         run(monkeypatch, tmp_path, NONE, tmp_path / "new", digits, source="memory")
