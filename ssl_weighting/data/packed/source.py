@@ -71,6 +71,7 @@ class PackSource(Protocol):
         name, class_names: of the set.
         source: where it comes from, for people.
         identity: digest of all that the pack depends on, in hexadecimal; none of it is read.
+        manner: digest of what every example of it depends on.
         image_size: side to which images are resized; None: they are as they are.
         jpeg_draft: as of `decode`.
         parts: part -> examples of it, readable or not, in the set's order.
@@ -81,6 +82,7 @@ class PackSource(Protocol):
     class_names: tuple[str, ...]
     source: str
     identity: str
+    manner: str
     image_size: int | None
     jpeg_draft: bool
     parts: Mapping[str, int]
@@ -92,6 +94,17 @@ class PackSource(Protocol):
 
     def as_grey(self) -> None:
         """Let all images be grey from now on."""
+        ...
+
+    def identity_of(self, part: str, start: int, stop: int) -> str:
+        """Return the digest of what the examples start to stop of a part depend on, and no other.
+
+        That is beside `manner`; nothing of it is read.
+        """
+        ...
+
+    def skips(self, part: str) -> bool:
+        """Return whether what cannot be read of a part is left out."""
         ...
 
     def blocks(self, part: str, start: int, stop: int, store: str) -> Iterator[Block]:
@@ -125,17 +138,35 @@ class FolderSource:
         small = image_size is not None and image_size <= SMALL
         self.stores = (PIXELS, ENCODED) if small else (ENCODED, PIXELS)
         self._grey = False
+        self._digest_of = functools.cache(self._digested)
 
     @functools.cached_property
     def identity(self) -> str:
         """Digest of names, labels, sizes and times of all files, and of how they are read."""
+        parts = [(part, self.identity_of(part, 0, count)) for part, count in self.parts.items()]
+        known = [self.manner, self._on_error, *parts]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+    @property
+    def manner(self) -> str:
+        """Digest of names and of how files are read; see `PackSource`."""
         known = (self.name, self.source, self.class_names, self.image_size, self.jpeg_draft)
-        digest = hashlib.sha256(json.dumps([*known, self._on_error]).encode())
-        for part, pairs in self._files.items():
-            for file, label in pairs:
-                about = [part, name_of(self._root, file), label, file.problem, *_state(file.path)]
-                digest.update(json.dumps(about).encode())
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+    def identity_of(self, part: str, start: int, stop: int) -> str:
+        """Return the digest of names, labels, sizes and times of files; see `PackSource`."""
+        return self._digest_of(part, start, stop)
+
+    def _digested(self, part, start, stop):
+        digest = hashlib.sha256(part.encode())
+        for file, label in self._files[part][start:stop]:
+            about = [name_of(self._root, file), label, file.problem, *_state(file.path)]
+            digest.update(json.dumps(about).encode())
         return digest.hexdigest()
+
+    def skips(self, part: str) -> bool:
+        """See `PackSource`."""
+        return skips(self._on_error, part)
 
     def shape(self) -> tuple[int, int, int]:
         """Return (H, W, C): of the first picture that can be read, in colour if any is."""
@@ -167,7 +198,7 @@ class FolderSource:
         for (file, label), one in zip(pairs, found, strict=True):
             name = name_of(self._root, file)
             if isinstance(one, PictureError):
-                if not skips(self._on_error, part):
+                if not self.skips(part):
                     raise one
                 skipped.append((name, one.reason))
                 continue
@@ -254,6 +285,19 @@ class NpzSource:
             members = [(one.filename, one.file_size, one.CRC) for one in archive.infolist()]
         known = [self.name, self.source, self.image_size, members]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+    @property
+    def manner(self) -> str:
+        """All of `identity`: what is part of one file changes with it."""
+        return self.identity
+
+    def identity_of(self, part: str, start: int, stop: int) -> str:
+        """See `PackSource`."""
+        return f"{part} {start} {stop}"
+
+    def skips(self, part: str) -> bool:
+        """See `PackSource`; an array can be read or not."""
+        return False
 
     def labels(self, part: str) -> np.ndarray:
         """Return the labels of a part, [n] int32."""

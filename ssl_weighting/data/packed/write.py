@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ from ssl_weighting.data.progress import counted
 ROWS = {PIXELS: 2**16, ENCODED: 2**12}  # of a shard at most, readable or not
 _PIXELS = 2**28  # bytes of a shard of pixels at most
 _PARTS = "parts"
+_SHARD = re.compile(r"[a-z]+-[0-9]{5,}")  # what one is called, without the ending
 _KINDS = ((np.int32,), (np.uint8, (DIGEST,)), (np.int64,), (np.uint8,))  # of the files of `BESIDE`
 
 
@@ -56,7 +58,8 @@ class _Beside(NamedTuple):
     text: np.ndarray  # [b] uint8, the names as UTF-8
     ends: np.ndarray  # [k] int64, where each ends
     skipped: np.ndarray  # [s, 2] str, names and reasons
-    channels: np.ndarray  # int64, of its images
+    identity: np.ndarray  # str, of what it was made of
+    shape: np.ndarray  # [3] int64, (H, W, C) of its images
     coloured: np.ndarray  # bool, whether a picture is no grey one
     size: np.ndarray  # int64, bytes of the shard
 
@@ -91,6 +94,15 @@ def pack(source: PackSource, out: str | os.PathLike, store: str) -> Manifest:
     return found
 
 
+class _Planned(NamedTuple):
+    """A shard that is to be."""
+
+    part: str
+    stem: str  # name of its file without the ending
+    start: int
+    stop: int  # behind its last example, readable or not
+
+
 class _Work(NamedTuple):
     source: PackSource
     out: Path
@@ -101,19 +113,25 @@ class _Work(NamedTuple):
         return self.out / _PARTS / "pack.json"
 
     def about(self) -> dict:
-        return {"identity": self.identity, "channels": self.source.shape()[2]}
+        manner = f"{FORMAT} {self.store} {self.source.manner}"
+        return {"manner": manner, "identity": self.identity, "channels": self.source.shape()[2]}
 
-    def sidecar(self, stem: str) -> Path:
-        return self.out / _PARTS / f"{stem}.npz"
+    def sidecar(self, planned: _Planned) -> Path:
+        return self.out / _PARTS / f"{planned.stem}.npz"
 
-    def shards(self) -> Iterator[tuple[str, str, int, int]]:
-        """Yield (part, name without its ending, first example, the one behind the last)."""
+    def file(self, planned: _Planned) -> Path:
+        return self.out / f"{planned.stem}{STORES[self.store]}"
+
+    def identity_of(self, planned: _Planned) -> str:
+        return self.source.identity_of(planned.part, planned.start, planned.stop)
+
+    def shards(self) -> Iterator[_Planned]:
         rows = ROWS[self.store]
         if self.store == PIXELS:
             rows = max(min(rows, _PIXELS // int(np.prod(self.source.shape()))), 1)
         for part, count in self.source.parts.items():
             for k, start in enumerate(range(0, count, rows)):
-                yield part, f"{part}-{k:05d}", start, min(start + rows, count)
+                yield _Planned(part, f"{part}-{k:05d}", start, min(start + rows, count))
 
 
 def _packed(work: _Work) -> Manifest:
@@ -130,22 +148,26 @@ def _packed(work: _Work) -> Manifest:
 
 
 def _begin(work: _Work) -> None:
-    """Note what is packed, or compare it with what an earlier process noted."""
+    """Note what is packed, or compare it with what an earlier process noted.
+
+    Files that have changed since, or are new, are no other set: their shards are made again.
+    """
     if work.noted().exists():
         try:
             found = json.loads(work.noted().read_text())
+            manner = found["manner"]
         except DAMAGE:
-            found = None
+            found = manner = None
         if found == work.about() | {"channels": 1}:
             work.source.as_grey()
-        elif found != work.about() and not _is_new(work.out):
+        elif manner == work.about()["manner"] or _is_new(work.out):  # no shard is whole yet
+            _note(work)
+        else:
             raise ValueError(
                 f"`out` must be a new folder, or that of the same pack. Received: {work.out}, in "
-                "which another set, or this one before it changed, was being packed. Remove it, or "
-                "name another folder."
+                "which another set was being packed, or this one in another way, or a file before "
+                "it changed. Remove it, or name another folder."
             )
-        elif found != work.about():  # ended before its first shard was whole
-            _note(work)
         return
     if others := [one.name for one in work.out.iterdir() if one.name != _PARTS]:
         raise ValueError(
@@ -195,21 +217,20 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _write_shards(work: _Work) -> Iterator[int]:
     """Write the shards that are missing; yield how many examples have been dealt with, in turns."""
-    for part, stem, start, stop in work.shards():
-        if _read_sidecar(work, stem) is not None:
-            yield stop - start
+    for shard in work.shards():
+        if _read_sidecar(work, shard) is not None:
+            yield shard.stop - shard.start
             continue
-        file = work.out / f"{stem}{STORES[work.store]}"
-        found = _Collected()
+        file, found = work.file(shard), _Collected()
         write = _write_pixels if work.store == PIXELS else _write_records
-        blocks = found.through(work.source.blocks(part, start, stop, work.store))
-        yield from write(file, blocks, work.source.shape())
+        blocks = work.source.blocks(shard.part, shard.start, shard.stop, work.store)
+        yield from write(file, found.through(blocks), work.source.shape())
         size = file.stat().st_size
         if not found.names:
             file.unlink()
-        with replacing(work.sidecar(stem)) as temporary:
-            channels = work.source.shape()[2]
-            np.savez(temporary, **found.beside(size, channels)._asdict())
+        with replacing(work.sidecar(shard)) as temporary:
+            beside = found.beside(size, work.source.shape(), work.identity_of(shard))
+            np.savez(temporary, **beside._asdict())
 
 
 class _Collected:
@@ -228,13 +249,13 @@ class _Collected:
             self._coloured |= block.coloured
             yield block
 
-    def beside(self, size: int, channels: int) -> _Beside:
+    def beside(self, size: int, shape: tuple[int, ...], identity: str) -> _Beside:
         text, ends = encoded_names(self.names)
         digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, DIGEST)
         skipped = np.array(self._skipped, str).reshape(-1, 2)
         return _Beside(
             np.array(self._labels, np.int32), digests, np.frombuffer(text, np.uint8), ends, skipped,
-            np.array(channels), np.array(self._coloured), np.array(size),
+            np.array(identity), np.array(shape), np.array(self._coloured), np.array(size),
         )  # fmt: skip
 
 
@@ -279,30 +300,30 @@ def _rows(path: Path, dtype, shape: tuple[int, ...] = ()) -> Iterator[Callable[[
         header()
 
 
-def _read_sidecar(work: _Work, stem: str) -> _Beside | None:
+def _read_sidecar(work: _Work, shard: _Planned) -> _Beside | None:
     """Return what stands beside a shard that is whole, None where it must be made."""
     try:
-        with np.load(work.sidecar(stem), allow_pickle=False) as found:
+        with np.load(work.sidecar(shard), allow_pickle=False) as found:
             beside = _Beside(**{name: found[name] for name in _Beside._fields})
-        if beside.channels != work.source.shape()[2]:
+        if tuple(beside.shape) != work.source.shape() or beside.identity != work.identity_of(shard):
             return None
-        if len(beside.labels):
-            file = work.out / f"{stem}{STORES[work.store]}"
-            if file.stat().st_size != beside.size:
-                return None
+        if len(beside.skipped) and not work.source.skips(shard.part):
+            return None
+        if len(beside.labels) and work.file(shard).stat().st_size != beside.size:
+            return None
     except DAMAGE:
         return None
     return beside
 
 
-def _sidecars(work: _Work, part: str = "") -> Iterator[tuple[str, _Beside]]:
-    """Yield (stem, what is known) of the shards of a part, or of all."""
-    for name, stem, *_ in work.shards():
-        if part in ("", name):
-            beside = _read_sidecar(work, stem)
+def _sidecars(work: _Work, part: str = "") -> Iterator[tuple[_Planned, _Beside]]:
+    """Yield the shards of a part, or of all, and what is known of each."""
+    for shard in work.shards():
+        if part in ("", shard.part):
+            beside = _read_sidecar(work, shard)
             if beside is None:
-                raise OSError(f"{work.sidecar(stem)} was changed while the images were packed")
-            yield stem, beside
+                raise OSError(f"{work.sidecar(shard)} was changed while the images were packed")
+            yield shard, beside
 
 
 def _assemble(work: _Work) -> Manifest:
@@ -313,6 +334,7 @@ def _assemble(work: _Work) -> Manifest:
         if not parts[part]:
             raise PictureError(*lost[0]) if lost else ValueError(f"{part} must have images.")
         skipped += lost
+    _forget_others(work, {shard.file for shards in parts.values() for shard in shards})
     write_atomically(work.out / manifests.SKIPPED, csv_of([("name", "problem"), *skipped]))
     source = work.source
     return write_manifest(
@@ -324,6 +346,14 @@ def _assemble(work: _Work) -> Manifest:
     )  # fmt: skip
 
 
+def _forget_others(work: _Work, files: set[str]) -> None:
+    """Remove shards that the set had before it shrank."""
+    for path in work.out.iterdir():
+        is_shard = _SHARD.fullmatch(path.stem) and path.suffix == STORES[work.store]
+        if is_shard and path.name not in files:
+            path.unlink()
+
+
 def _write_beside(work: _Work, part: str) -> tuple[tuple[Shard, ...], list[tuple[str, str]]]:
     """Write labels, digests and names of a part; return its shards and what was skipped."""
     shards, lost, end = [], [], 0
@@ -332,7 +362,7 @@ def _write_beside(work: _Work, part: str) -> tuple[tuple[Shard, ...], list[tuple
             stack.enter_context(_rows(work.out / f"{part}-{name}", *kind))
             for name, kind in zip(BESIDE, _KINDS, strict=True)
         )
-        for stem, beside in _sidecars(work, part):
+        for shard, beside in _sidecars(work, part):
             labels(beside.labels)
             digests(beside.digests)
             ends(end + beside.ends)
@@ -340,6 +370,6 @@ def _write_beside(work: _Work, part: str) -> tuple[tuple[Shard, ...], list[tuple
             end += len(beside.text)
             lost += [tuple(row) for row in beside.skipped.tolist()]
             if len(beside.labels):
-                name = f"{stem}{STORES[work.store]}"
-                shards.append(Shard(name, len(beside.labels), int(beside.size)))
+                name, count = work.file(shard).name, len(beside.labels)
+                shards.append(Shard(name, count, int(beside.size)))
     return tuple(shards), lost

@@ -1,5 +1,6 @@
 """Packs hold the sets that they were made of, whatever happened while they were made."""
 
+import contextlib
 import os
 import shutil
 import threading
@@ -20,6 +21,18 @@ from ssl_weighting.data.packed import write
 from ssl_weighting.data.packed.manifest import read_manifest
 from ssl_weighting.data.packed.packed_set import load_packed
 from ssl_weighting.data.packed.source import FolderSource, NpzSource
+
+
+@contextlib.contextmanager
+def killed_at_the_end():
+    """Die when all shards are whole and nothing is put together yet."""
+
+    def dies(work):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(write, "_assemble", dies)
+        yield
 
 
 @pytest.fixture
@@ -129,14 +142,81 @@ def test_a_shard_that_is_whole_is_not_made_again(folder, tmp_path, monkeypatch):
     packs.pack_folder(folder, tmp_path / "pack")
 
 
+def add_dogs(folder):
+    for k in range(8, 20):
+        shutil.copy(folder / "dog/0.png", folder / f"dog/{k}.png")
+        os.utime(folder / f"dog/{k}.png", (k, k))
+
+
+CHANGES = {
+    "repaired": lambda folder: shutil.copy(folder / "cat/0.png", folder / "unlabeled/broken.png"),
+    "touched": lambda folder: os.utime(folder / "dog/2.webp", (1, 1)),
+    "added": add_dogs,
+    "gone": lambda folder: [path.unlink() for path in sorted((folder / "dog").iterdir())[1:]],
+    "no part": lambda folder: shutil.rmtree(folder / "unlabeled"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("store", ["pixels", "encoded"])
+def test_files_that_change_while_a_pack_is_half_made_cost_their_shards(tmp_path, store, change):
+    folder, out = packs.make_folder(tmp_path / "set"), tmp_path / "pack"
+    with pytest.raises(Killed), killed_at_the_end():
+        packs.pack_folder(folder, out, store)
+    ending = write.STORES[store]
+    done = {path: path.stat().st_mtime_ns for path in out.glob(f"*{ending}")}
+    assert len(done) >= 5
+    CHANGES[change](folder)
+    packs.pack_folder(folder, out, store)
+    packs.pack_folder(folder, tmp_path / "new", store)
+    assert packs.contents(out) == packs.contents(tmp_path / "new")
+    first = out / f"train-00000{ending}"
+    assert first.stat().st_mtime_ns == done[first]
+
+
+def test_a_shard_that_skipped_is_made_again_where_nothing_is_to_be_skipped(tmp_path):
+    folder, out = packs.make_folder(tmp_path / "set"), tmp_path / "pack"
+    with pytest.raises(Killed), killed_at_the_end():
+        packs.pack_folder(folder, out)
+    with pytest.raises(PictureError, match=r"broken\.png"):
+        packs.pack_folder(folder, out, on_error="stop")
+    packs.pack_folder(folder, out, on_error="skip")
+    assert "broken.png" in (out / "skipped.csv").read_text()
+
+
+def test_a_pack_that_was_grey_is_in_colour_once_a_picture_is_repaired(tmp_path):
+    folder, out = packs.make_folder(tmp_path / "set", grey=True), tmp_path / "pack"
+    rng = np.random.default_rng(1)
+    colour = Image.fromarray(rng.integers(0, 256, (9, 7, 3), np.uint8))
+    path = folder / "unlabeled/colour.png"
+    colour.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    with pytest.raises(Killed), killed_at_the_end():
+        packs.pack_folder(folder, out)
+    path.write_bytes(whole)
+    packs.pack_folder(folder, out)
+    packs.check_same(load_packed(out), load_folder(folder))
+    assert load_packed(out).train.inputs.shape[1:] == (9, 7, 3)
+
+
+def test_a_picture_of_another_size_is_refused_however_late_it_comes(tmp_path):
+    folder, out = packs.make_folder(tmp_path / "set"), tmp_path / "pack"
+    with pytest.raises(Killed), killed_at_the_end():
+        packs.pack_folder(folder, out)
+    first = folder / "cat/0.png"
+    Image.open(first).resize((9, 9)).save(first)
+    with pytest.raises(ValueError, match="must be of one size"):
+        packs.pack_folder(folder, out)
+
+
 def test_another_set_in_the_folder_is_refused(folder, tmp_path):
     out = tmp_path / "pack"
     with pytest.raises(Killed), dying_at(20):
         packs.pack_folder(folder, out)
-    os.utime(folder / "cat/0.png", (1, 1))
-    with pytest.raises(ValueError, match="another set, or this one before it changed"):
-        packs.pack_folder(folder, out)
-    shutil.rmtree(out)
+    for other in ({"image_size": 5}, {"store": "encoded"}):
+        with pytest.raises(ValueError, match="another set was being packed, or this one in ano"):
+            packs.pack_folder(folder, out, **other)
     packs.pack_folder(folder, out)
     with pytest.raises(ValueError, match="packed in another way"):
         packs.pack_folder(folder, out, "encoded")
