@@ -20,8 +20,10 @@ from absl import app, flags
 from experiments.runs.errors import friendly
 from ssl_weighting.data.images.folders import ON_ERROR
 from ssl_weighting.data.images.resize import check_side
+from ssl_weighting.data.packed.folder_source import FolderSource
 from ssl_weighting.data.packed.manifest import STORES, Manifest
-from ssl_weighting.data.packed.source import FolderSource, NpzSource, PackSource
+from ssl_weighting.data.packed.npz_source import NpzSource
+from ssl_weighting.data.packed.source import PackSource
 from ssl_weighting.data.packed.write import pack
 
 AUTO = "auto"

@@ -7,10 +7,11 @@
 Inputs are those of `predict`. Writes OUT/chunk-0000012.parquet and so on, 8,192 images, 65,536
 rows of features or 16,384 texts each: id (place in the input), name, class, pseudo_label (its
 number), confidence, loss, influence (dL_S(V)/dλ by Eq. 6 at the run's end, positive harms) and
-problem, where an example could not be read. Chunks that are there are not made again: the same
-command goes on. Shard I of N, from 0, makes the chunks k with k % N = I; --merge, at the end of
-one or alone, checks that all are there and writes OUT/scores.parquet. What is said of an example
-depends on it and its name alone. Exits with 2 if something could not be read. See docs/predict.md.
+problem, where an example could not be read or a score is not finite. Chunks that are there are not
+made again: the same command goes on. Shard I of N, from 0, makes the chunks k with k % N = I;
+--merge, at the end of one or alone, checks that all are there and writes OUT/scores.parquet. What
+is said of an example depends on it and its name alone. Exits with 2 if an example has no scores.
+See docs/predict.md.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from absl import app, flags
 
 from experiments.options.kinds import FEATURE_ROWS, IMAGES, TEXTS
@@ -38,6 +40,7 @@ from experiments.serving.score_files import (
 from experiments.serving.source import CHUNK, Chunk, Source, sources
 from experiments.serving.wanted import define_inputs, wanted_by
 from ssl_weighting.data.progress import counted
+from ssl_weighting.data.texts.csv_rows import STOP
 
 SKIPPED = 2  # exit code: there are scores, but not for every example
 ROWS = {IMAGES: 8192, TEXTS: 16_384, FEATURE_ROWS: 65_536}  # of a file; multiples of `CHUNK`
@@ -108,17 +111,20 @@ def chunks_of(work: Work, left: Sequence[int]) -> Iterator[tuple[Source, int, Ch
             yield source, file_of(number), chunk, ends
 
 
-def score(run: Path, config: dict, recorded: Recorded, work: Work, left, out: Path) -> int:
-    """Write the files that are left; return how many examples could not be read.
+def score(
+    run: Path, config: dict, recorded: Recorded, work: Work, left, out: Path, on_error: str
+) -> int:
+    """Write the files that are left; return how many examples have no scores.
 
     Raises:
-        OSError, ValueError: something cannot be read or written; what was written stays.
+        OSError, ValueError: something cannot be read or written, or a score is not finite and stops
+            it; what was written stays.
     """
     from experiments.serving.pile_scorer import pile_scorers  # and TensorFlow
 
     say, borders = pile_scorers(run, config, recorded), work.pile.borders
     total = sum(borders[k + 1] - borders[k] for k in left)
-    collected, problems = _Columns(recorded.settings["class_names"]), 0
+    collected, problems = _Columns(recorded.settings["class_names"], on_error), 0
     chunks = counted(chunks_of(work, left), total, "scoring", each=lambda one: len(one[2]))
     for source, file, chunk, ends in chunks:
         found = say[source.kind](chunk.inputs, chunk.names) if chunk.names else None
@@ -133,8 +139,8 @@ def score(run: Path, config: dict, recorded: Recorded, work: Work, left, out: Pa
 class _Columns:
     """The columns of a file as they are collected, in the order of the input."""
 
-    def __init__(self, class_names):
-        self._class_names = class_names
+    def __init__(self, class_names, on_error):
+        self._class_names, self._on_error = class_names, on_error
         self.clear()
 
     def clear(self):
@@ -146,7 +152,11 @@ class _Columns:
         return sum(problem is not None for problem in self.columns["problem"])
 
     def add(self, chunk: Chunk, found) -> None:
-        """Take what was found of a chunk, and the problems of what was not read."""
+        """Take what was found of a chunk, and the problems of what was not read.
+
+        Raises:
+            ValueError: something that was found is not finite, and stops.
+        """
         read = [True] * len(chunk) if chunk.read is None else chunk.read
         faulty = iter(chunk.skipped)
         rows = self._rows(chunk.names, found) if chunk.names else iter(())
@@ -162,8 +172,17 @@ class _Columns:
     def _rows(self, names, found):
         classes = [self._class_names[k] for k in found.pseudo_label]
         values = (found.pseudo_label, found.confidence, found.loss, found.influence)
-        lists = (value.tolist() for value in values)
-        return zip(names, classes, *lists, [None] * len(names), strict=True)
+        finite = np.all([np.isfinite(value) for value in values], axis=0)
+        lists = [value.tolist() for value in values]
+        for name, fine, label, *numbers in zip(names, finite, classes, *lists, strict=True):
+            if fine:
+                yield name, label, *numbers, None
+                continue
+            shown = dict(zip(("confidence", "loss", "influence"), numbers[1:], strict=True))
+            reason = f"scores must be finite. Received: {shown}"
+            if self._on_error == STOP:
+                raise ValueError(f"{name}: {reason}. Leave it out, or skip such: --on_error=skip")
+            yield name, *[None] * (len(numbers) + 1), reason
 
 
 def main(argv: list[str]) -> int:
@@ -179,12 +198,12 @@ def main(argv: list[str]) -> int:
         if given.merge:
             problems = merge(Path(given.out))["problems"]
     if problems:
-        print(f"{problems} could not be read: see `problem` there")
+        print(f"{problems} examples have no scores: see `problem` there")
     return SKIPPED if problems else 0
 
 
 def _score(given, paths, shard) -> int:
-    """Make the chunks of a shard; return how many examples in them could not be read."""
+    """Make the chunks of a shard; return how many examples in them have no scores."""
     run, out = Path(given.run), Path(given.out)
     config = read_run(run)
     recorded = read_scorer(run, config)
@@ -193,7 +212,7 @@ def _score(given, paths, shard) -> int:
     left = [k for k, about in there.items() if about is None]
     problems = sum(about["problems"] for about in there.values() if about)
     if left:
-        problems += score(run, config, recorded, work, left, out)
+        problems += score(run, config, recorded, work, left, out, given.on_error)
     said = f"scored {len(left)} of {len(work.mine)} chunks, {len(work.mine) - len(left)} were there"
     print(f"{said}: {out}", flush=True)
     return problems

@@ -82,6 +82,15 @@ def unbroken():
 
 
 @pytest.fixture(scope="module")
+def recorded(unbroken):
+    """Return what that run left to score by."""
+    from experiments.runs.saved_model import read_run
+    from experiments.runs.scorer_files import read_scorer
+
+    return read_scorer(unbroken, read_run(unbroken))
+
+
+@pytest.fixture(scope="module")
 def workshop():
     """Return what builds the runs of that kind, with all that they can share."""
     import runs

@@ -16,8 +16,8 @@ from ssl_weighting.data.images.folders import find_files
 from ssl_weighting.data.images.picture import PictureError, read_picture
 from ssl_weighting.data.memory import TooLargeError
 from ssl_weighting.data.packed.manifest import ENCODED, read_manifest
+from ssl_weighting.data.packed.npz_source import NpzSource
 from ssl_weighting.data.packed.packed_set import read_labels
-from ssl_weighting.data.packed.source import NpzSource
 from ssl_weighting.data.texts.by_name import load_texts
 from ssl_weighting.data.texts.csv_rows import Layout
 

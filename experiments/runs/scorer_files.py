@@ -19,7 +19,7 @@ from ssl_weighting.training.recipes import TWO_VIEWS
 FOLDER, FORMAT = "scorer", 1
 MODEL, DIRECTION, VIEWS, SETTINGS = "model.keras", "direction.npz", "views.npz", "scorer.json"
 ALGORITHMS = ("pseudo_label", "uda", "fixmatch")  # as `scoring.ALGORITHMS`
-_VECTORS = ("v", "val_gradient")
+_WITH_V = "train with --validation=held_out --refit=false, --recipe=own too, for one that scores"
 
 
 class Settings:
@@ -51,18 +51,18 @@ class Recorded(NamedTuple):
 
 
 def reason_for_none(config: Config) -> str:
-    """Return why a run leaves no scorer, "" if it leaves one."""
+    """Return why a run leaves no scorer, and what leaves one; "" if it does."""
     c = config
     if not c.learns:
         return f"--weighting={c.weighting} learns no weights by Eq. 6"
     if kind_of(c.dataset) is POINTS:
         return "its points are drawn, and no file holds others"
     if c.cross_fits:
-        return "--validation=cross_fit has several models, each with a v of its own"
+        return f"--validation=cross_fit has several models, each with a v of its own; {_WITH_V}"
     if c.refit:
-        return "with --refit its model has learned from the labels that validated"
+        return f"with --refit its model has learned from the labels that validated; {_WITH_V}"
     if c.validation_as_labels:
-        return "with --validation_as_labels no label is left that validates"
+        return f"with --validation_as_labels no label is left that validates; {_WITH_V}"
     if c.algorithm not in ALGORITHMS:
         known = ", ".join(ALGORITHMS)
         return f"the losses of --algorithm={c.algorithm} have several examples (of {known} one)"

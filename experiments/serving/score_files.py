@@ -23,7 +23,7 @@ MERGED = "scores.parquet"
 _KEY = b"ssl_weighting.scores"
 _CHUNK, _PARTIAL = "chunk-{:07d}.parquet", "partial-"
 _OURS = re.compile(r"(partial-)?scores\.parquet|(partial-[0-9a-f]+-)?chunk-[0-9]+\.parquet")
-# Columns and their pyarrow types. Of what could not be read there are id, name and problem.
+# Columns and their pyarrow types. Of what has no scores there are id, name and problem.
 COLUMNS = {
     "id": "int64",  # place in the input, from 0
     "name": "string",
@@ -32,7 +32,7 @@ COLUMNS = {
     "confidence": "float32",
     "loss": "float32",
     "influence": "float32",  # dL_S(V)/d lambda: positive harms
-    "problem": "string",
+    "problem": "string",  # why there are no scores
 }
 
 

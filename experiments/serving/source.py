@@ -20,9 +20,10 @@ from ssl_weighting.data.images.new_images import find_images, new_images, read_i
 from ssl_weighting.data.images.picture import SUFFIXES
 from ssl_weighting.data.images.resize import resize_images
 from ssl_weighting.data.names import first_repeated, printable
-from ssl_weighting.data.packed.manifest import check_digest, is_pack, read_manifest
+from ssl_weighting.data.packed.manifest import SKIPPED, check_digest, is_pack, read_manifest
 from ssl_weighting.data.packed.names import Names
 from ssl_weighting.data.packed.packed_set import table_of_pack
+from ssl_weighting.data.packed.shards import DamagedRowError
 from ssl_weighting.data.texts import csv_text
 from ssl_weighting.data.texts.csv_rows import STOP, USUAL, Layout
 
@@ -226,11 +227,38 @@ def _packed(path, prefix, wanted):
     def chunks(only=_every):
         for number, start in enumerate(range(0, len(images), block)):
             if only(number):
-                x = images[start : start + block]
+                rows = np.arange(start, min(start + block, len(images)))
+                x, damage = _undamaged(images, rows, wanted.on_error)
                 shown = resize_images(x, tuple(size)) if channels else x
-                yield Chunk(named(given[start : start + block]), shown)
+                every, read = named(given[rows]), [not reason for reason in damage]
+                skipped = [(n, why) for n, why in zip(every, damage, strict=True) if why]
+                yield Chunk(list(itertools.compress(every, read)), shown, skipped, read)
 
+    if manifest.skipped:
+        left = Path(path) / SKIPPED
+        print(f"{manifest.skipped} files were left out of the pack: see {left}", flush=True)
     return Source(path, IMAGES, len(images), names, chunks, lambda: manifest.digest)
+
+
+def _undamaged(images, rows, on_error) -> tuple[np.ndarray, list[str]]:
+    """Return the images of a pack that are what was packed, and of each row what is wrong with it.
+
+    Raises:
+        DamagedRowError: one that is not stops.
+    """
+    try:
+        return images[rows], [""] * len(rows)
+    except DamagedRowError:
+        if on_error == STOP:
+            raise
+    found, damage = [], []
+    for row in rows:
+        try:
+            found.append(images[int(row)])
+            damage.append("")
+        except DamagedRowError as error:
+            damage.append(f"damaged since it was packed: {error.reason}")
+    return np.reshape(found, (len(found), *images.shape[1:])).astype(np.uint8), damage
 
 
 def _numbers(count):

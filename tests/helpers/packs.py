@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_weighting.data.packed import write
-from ssl_weighting.data.packed.source import FolderSource, NpzSource
+from ssl_weighting.data.packed import half_made, write
+from ssl_weighting.data.packed.folder_source import FolderSource
+from ssl_weighting.data.packed.npz_source import NpzSource
 
 ROWS = {"pixels": 5, "encoded": 4}  # of a shard
 
@@ -54,7 +55,7 @@ def make_npz(path, size=(4, 3), seed=0, sizes=SIZES):
 def packed(source, out, store="pixels"):
     """Pack a source with few rows a shard."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(write, "ROWS", ROWS)
+        patched.setattr(half_made, "ROWS", ROWS)
         return write.pack(source, out, store)
 
 

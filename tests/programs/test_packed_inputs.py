@@ -7,7 +7,8 @@ import pytest
 from experiments.options.kinds import IMAGES
 from experiments.serving import source as serving
 from experiments.serving.source import Wanted, sources
-from ssl_weighting.data.packed.source import FolderSource, NpzSource
+from ssl_weighting.data.packed.folder_source import FolderSource
+from ssl_weighting.data.packed.npz_source import NpzSource
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,52 @@ def test_a_pack_with_a_damaged_file_beside_its_images_is_refused(tmp_path, file)
     path.unlink()
     with pytest.raises(ValueError, match=r"must be of a pack .*No such file"):
         sources([f"packed:{tmp_path / 'pack'}"], wanted)
+
+
+@pytest.mark.parametrize("store", ["pixels", "encoded"])
+def test_an_image_of_a_pack_that_is_damaged_has_a_line(tmp_path, store, capsys):
+    folder = packs.make_folder(tmp_path / "set")
+    packs.packed(FolderSource(folder), tmp_path / "pack", store)
+    given = [f"packed:{tmp_path / 'pack'}"]
+    wanted = Wanted({IMAGES: (9, 7, 3)}, on_error="skip")
+    (whole,) = sources(given, wanted)
+    assert f"2 files were left out of the pack: see {tmp_path / 'pack' / 'skipped.csv'}" in (
+        capsys.readouterr().out
+    )
+    before = {n: x for c in whole.chunks() for n, x in zip(c.names, c.inputs, strict=True)}
+    (shard,) = (tmp_path / "pack").glob("train-00001.*")
+    content = bytearray(shard.read_bytes())
+    place = len(content) - 5 if store == "pixels" else content.index(b"\x89PNG") + 60
+    content[place] ^= 1
+    shard.write_bytes(content)
+    (pack,) = sources(given, wanted)
+    chunks = list(pack.chunks())
+    (lost,) = [pair for c in chunks for pair in c.skipped]
+    assert lost[1].startswith("damaged since it was packed: ")
+    after = {n: x for c in chunks for n, x in zip(c.names, c.inputs, strict=True)}
+    assert before.keys() - after.keys() == {lost[0]}
+    for name, image in after.items():
+        np.testing.assert_array_equal(image, before[name])
+    read = [fine for c in chunks for fine in c.read]
+    names = list(pack.names())
+    assert [n for n, fine in zip(names, read, strict=True) if not fine] == [lost[0]]
+    (pack,) = sources(given, wanted._replace(on_error="stop"))
+    with pytest.raises(ValueError, match="must be in the pack as it was packed"):
+        list(pack.chunks())
+
+
+@pytest.mark.parametrize("store", ["pixels", "encoded"])
+def test_a_chunk_of_a_pack_may_be_damaged_as_a_whole(tmp_path, store):
+    path = packs.make_folder(tmp_path / "set")
+    packs.packed(FolderSource(path), tmp_path / "pack", store)
+    (shard,) = (tmp_path / "pack").glob("train-00000.*")
+    content = bytearray(shard.read_bytes())
+    if store == "pixels":
+        content[128:] = bytes(len(content) - 128)
+    for begins in (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM") if store == "encoded" else ():
+        content[content.index(begins) + 30] ^= 1
+    shard.write_bytes(content)
+    (pack,) = sources([f"packed:{tmp_path / 'pack'}"], Wanted({IMAGES: (4, 4, 3)}, on_error="skip"))
+    chunks = list(pack.chunks())
+    assert len(chunks[0].skipped) >= 4 and len(chunks[1].names) >= 4
+    assert all(len(c.names) == len(c.inputs) and c.inputs.shape[1:] == (4, 4, 3) for c in chunks)

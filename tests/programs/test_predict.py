@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import runs
 from absl import app
 from PIL import Image
 from runs import DIGITS, call, opened
@@ -23,14 +22,9 @@ from ssl_weighting.data.images.augmentation import clean_view
 from ssl_weighting.data.images.resize import resize_images
 
 
-@pytest.fixture(scope="module")
-def trained():
-    return runs.unbroken_run()[0]
-
-
 @pytest.fixture
-def copy(trained, tmp_path):
-    return Path(shutil.copytree(trained, tmp_path / "run"))
+def copy(unbroken, tmp_path):
+    return Path(shutil.copytree(unbroken, tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +33,10 @@ def images():
 
 
 @pytest.fixture
-def label(monkeypatch, tmp_path, trained):
+def label(monkeypatch, tmp_path, unbroken):
     """Run the program; return the rows it wrote."""
 
-    def label(given, run=trained):
+    def label(given, run=unbroken):
         out = tmp_path / "labels.csv"
         call(predict, monkeypatch, f"--run={run}", f"--input={given}", f"--out={out}")
         with open(out, newline="", encoding="utf-8") as file:
@@ -56,52 +50,52 @@ def save(path, image, mode="L"):
     Image.fromarray(image.squeeze()).convert(mode).save(path)
 
 
-def expected(trained, images):
-    model = keras.models.load_model(trained / "model.keras", compile=False)
+def expected(unbroken, images):
+    model = keras.models.load_model(unbroken / "model.keras", compile=False)
     z = model(clean_view(images), training=False)["logits"].numpy().astype(float)
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     return [[str(row.argmax()), f"{row.max():.4f}"] for row in p]
 
 
-def test_images_of_an_npz_file_are_named_by_their_row(label, trained, images, tmp_path, capsys):
+def test_images_of_an_npz_file_are_named_by_their_row(label, unbroken, images, tmp_path, capsys):
     np.savez(tmp_path / "new.npz", x=images)
     header, *rows = label(f"npz:{tmp_path / 'new.npz'}")
     assert header == ["name", "class", "confidence"]
     assert [row[0] for row in rows] == [str(k) for k in range(7)]
-    assert [row[1:] for row in rows] == expected(trained, images)
+    assert [row[1:] for row in rows] == expected(unbroken, images)
     assert capsys.readouterr().out == f"labeled 7 images: {tmp_path / 'labels.csv'}\n"
 
 
-def test_grey_images_need_no_channel(label, trained, images, tmp_path):
+def test_grey_images_need_no_channel(label, unbroken, images, tmp_path):
     np.savez(tmp_path / "new.npz", x=images[..., 0])
     assert [row[1:] for row in label(f"npz:{tmp_path / 'new.npz'}")[1:]] == expected(
-        trained, images
+        unbroken, images
     )
 
 
-def test_images_of_a_folder_are_named_by_their_path(label, trained, images, tmp_path):
+def test_images_of_a_folder_are_named_by_their_path(label, unbroken, images, tmp_path):
     names = ["b.png", "a.png", "sub/c.png", "sub/deep/d, 'e' é.png"]
     for name, image in zip(names, images, strict=False):
         save(tmp_path / "new" / name, image, "RGB" if name == "a.png" else "L")
     (tmp_path / "new" / "notes.txt").write_text("no image")
     rows = label(f"folder:{tmp_path / 'new'}")[1:]
     assert [row[0] for row in rows] == sorted(names)
-    by_name = dict(zip(names, expected(trained, images), strict=False))
+    by_name = dict(zip(names, expected(unbroken, images), strict=False))
     assert {row[0]: row[1:] for row in rows} == by_name
 
 
-def test_other_sizes_are_resized_as_in_training(label, trained, images, tmp_path):
+def test_other_sizes_are_resized_as_in_training(label, unbroken, images, tmp_path):
     large = load_splits(make_config(**DIGITS | {"image_size": 0})).test.inputs[:7]
     assert large.shape == (7, 32, 32, 1)
     np.savez(tmp_path / "large.npz", x=large)
     from_npz = label(f"npz:{tmp_path / 'large.npz'}")[1:]
-    assert [row[1:] for row in from_npz] == expected(trained, images)
+    assert [row[1:] for row in from_npz] == expected(unbroken, images)
     save(tmp_path / "new" / "0.png", large[0])
     assert label(f"folder:{tmp_path / 'new'}")[1:] == [["0.png", *from_npz[0][1:]]]
 
 
-def test_many_images_go_through_in_parts(trained, images):
-    model, config = opened(trained)
+def test_many_images_go_through_in_parts(unbroken, images):
+    model, config = opened(unbroken)
     assert config["class_names"] == list("0123456789")
     many = np.concatenate([images] * 3)
     np.testing.assert_allclose(
@@ -194,7 +188,7 @@ def test_an_empty_folder_and_a_broken_image_are_refused(label, capsys, tmp_path)
 
 
 def test_an_image_that_cannot_be_read_gets_a_line_with_the_reason(
-    label, trained, images, tmp_path, capsys, monkeypatch
+    label, unbroken, images, tmp_path, capsys, monkeypatch
 ):
     folder = tmp_path / "new"
     for k in range(3):
@@ -203,12 +197,12 @@ def test_an_image_that_cannot_be_read_gets_a_line_with_the_reason(
     (folder / "._1.png").write_bytes(b"junk")
     header, *rows = label(f"folder:{folder}")
     assert header == ["name", "class", "confidence", "problem"]
-    answers = expected(trained, images[:3])
+    answers = expected(unbroken, images[:3])
     assert rows[:3] == [[f"{k}.png", *answers[k]] for k in range(3)]
     assert rows[3:] == [["1a.png", "", "", "image file is truncated"]]
     said = capsys.readouterr().out
     assert "labeled 3 images" in said and "such as 1a.png: image file is truncated\n" in said
-    command = [f"--run={trained}", f"--input=folder:{folder}", f"--out={tmp_path / 'labels.csv'}"]
+    command = [f"--run={unbroken}", f"--input=folder:{folder}", f"--out={tmp_path / 'labels.csv'}"]
     assert call(predict, monkeypatch, *command) == predict.SKIPPED
     with pytest.raises(SystemExit) as caught:
         call(predict, monkeypatch, *command, "--on_error=stop")

@@ -32,23 +32,18 @@ IMAGES = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
 EARLIER = "name,class,confidence\nearlier,answer,1\n"
 
 
-@pytest.fixture(scope="module")
-def trained():
-    return runs.unbroken_run()[0]
+@pytest.fixture
+def copy(unbroken, tmp_path):
+    return Path(shutil.copytree(unbroken, tmp_path / "run"))
 
 
 @pytest.fixture
-def copy(trained, tmp_path):
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-@pytest.fixture
-def label(monkeypatch, tmp_path, trained, capsys):
+def label(monkeypatch, tmp_path, unbroken, capsys):
     """Run the program beside earlier answers; return what it wrote, or the line of its refusal."""
     np.savez(tmp_path / "new.npz", x=IMAGES)
     out = tmp_path / "labels.csv"
 
-    def label(*given, run=trained):
+    def label(*given, run=unbroken):
         out.write_text(EARLIER)
         if not any(flag.startswith("--input") for flag in given):
             given = (f"--input=npz:{tmp_path / 'new.npz'}", *given)

@@ -2,12 +2,13 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-import runs
 from absl import flags
 from PIL import Image
 from runs import DIGITS, call, opened
@@ -19,18 +20,15 @@ from experiments.options.kinds import FEATURE_ROWS, IMAGES, TEXTS
 from experiments.options.presets import make_config
 from experiments.serving import source as serving
 from experiments.serving.answers import Answers
+from experiments.serving.identity import identity_of_pictures
 from experiments.serving.predictor import predict as say
 from experiments.serving.source import Wanted, sources
 from experiments.serving.wanted import define_inputs, wanted_by
+from ssl_weighting.data.images.new_images import find_images
 from ssl_weighting.data.images.picture import read_picture
 from ssl_weighting.data.texts.csv_rows import SKIP, Layout
 
 NAMES = list("0123456789")
-
-
-@pytest.fixture(scope="module")
-def trained():
-    return runs.unbroken_run()[0]
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +37,19 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def singly(trained, images):
+def singly(unbroken, images):
     """The probabilities of each image, in a loop of one."""
-    model, _ = opened(trained)
+    model, _ = opened(unbroken)
     return np.concatenate([say(model, image[None]) for image in images])
 
 
 @pytest.fixture
-def label(monkeypatch, tmp_path, trained):
+def label(monkeypatch, tmp_path, unbroken):
     """Run the program; return its exit code, the header and the rows it wrote."""
 
     def label(*given):
         out = tmp_path / "labels.csv"
-        code = call(predict, monkeypatch, f"--run={trained}", f"--out={out}", *map(str, given))
+        code = call(predict, monkeypatch, f"--run={unbroken}", f"--out={out}", *map(str, given))
         with open(out, newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
         return code, header, rows
@@ -260,22 +258,53 @@ def test_other_values_of_the_same_size_are_another_input(tmp_path):
     assert identity(x) == first and identity(x[::-1].copy()) != first
 
 
-def test_a_run_that_was_trained_on_drafts_reads_drafts(trained, tmp_path):
+@pytest.mark.parametrize("size", [700, 3 * 2**16])
+def test_pictures_have_an_identity_that_copies_share_and_changes_end(tmp_path, size):
+    """Of the same size and name, whatever their times: another first, middle or last byte."""
+
+    def identity(content, name="a.bmp", link=False):
+        root = tmp_path / "set"
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        (root / name).write_bytes(content)
+        os.utime(root / name, (len(seen), len(seen)))
+        if link:
+            (root / "z.png").symlink_to(root / "nowhere")
+            os.mkfifo(root / "y.png")
+        return identity_of_pictures(find_images(root))
+
+    seen = set()
+    content = bytearray(np.random.default_rng(0).bytes(size))
+    seen.add(identity(content))
+    assert identity(content) in seen
+    for place in (0, size // 2, size - 1):
+        content[place] ^= 1
+        found = identity(content)
+        assert found not in seen
+        seen.add(found)
+    assert identity(content + b"x") not in seen and identity(content, "b.bmp") not in seen
+    assert identity(content, link=True) not in seen
+
+
+def test_a_run_that_was_trained_on_drafts_reads_drafts(unbroken, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     path, given = tmp_path / "pile" / "noise.jpg", flags.FlagValues()
     path.parent.mkdir()
     Image.fromarray(noise).save(path)
     define_inputs(given)
     given.mark_as_parsed()
-    config = json.loads((trained / "config.json").read_text())
+    config = json.loads((unbroken / "config.json").read_text())
     found = []
     for draft in (False, True):
-        config["config"]["jpeg_draft"] = draft
+        config["images"] = {"source": "stream", "jpeg_draft": draft}  # as a pack tells
         (source,) = sources([f"folder:{path.parent}"], wanted_by(config, given))
         (chunk,) = source.chunks()
         expected = read_picture(path, 8, draft)
         np.testing.assert_array_equal(chunk.inputs[0, ..., 0], expected)
         found.append(expected)
     assert (found[0] != found[1]).any()
-    del config["config"]["jpeg_draft"]  # of an earlier version
+    del config["images"]  # of an earlier version
+    config["config"]["jpeg_draft"] = True
+    assert wanted_by(config, given).draft
+    del config["config"]["jpeg_draft"]
     assert not wanted_by(config, given).draft

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import runs
 from dying import dying_at
 from PIL import Image
 from runs import DIGITS, Killed, call
@@ -21,20 +20,9 @@ from experiments.assemble.build import load_splits
 from experiments.options.kinds import IMAGES
 from experiments.options.presets import make_config
 from experiments.runs.saved_model import read_run
-from experiments.runs.scorer_files import read_scorer
 from experiments.serving import pile_scorer, score_files
 from experiments.serving import source as serving
 from ssl_weighting.scoring import keys_of, views_of
-
-
-@pytest.fixture(scope="module")
-def trained():
-    return runs.unbroken_run()[0]
-
-
-@pytest.fixture(scope="module")
-def recorded(trained):
-    return read_scorer(trained, read_run(trained))
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +31,9 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def scorers(trained, recorded):
+def scorers(unbroken, recorded):
     """What the program loads, compiled once for all tests."""
-    return pile_scorer.pile_scorers(trained, read_run(trained), recorded)
+    return pile_scorer.pile_scorers(unbroken, read_run(unbroken), recorded)
 
 
 @pytest.fixture
@@ -57,10 +45,10 @@ def small_chunks(monkeypatch, scorers):
 
 
 @pytest.fixture
-def scored(monkeypatch, trained, small_chunks):
+def scored(monkeypatch, unbroken, small_chunks):
     """Call the program; return its exit code."""
 
-    def scored(out, *arguments, run=trained):
+    def scored(out, *arguments, run=unbroken):
         given = [f"--run={run}"] if run else []
         return call(score, monkeypatch, *given, f"--out={out}", *arguments)
 
@@ -153,13 +141,33 @@ def test_what_cannot_be_read_has_a_line(scored, images, tmp_path, capsys):
     (tmp_path / "new" / "2.png").write_bytes(b"no picture")
     inputs = f"--input=folder:{tmp_path / 'new'}"
     assert scored(tmp_path / "out", inputs, "--merge") == 2
-    assert "1 could not be read: see `problem` there" in capsys.readouterr().out
+    assert "1 examples have no scores: see `problem` there" in capsys.readouterr().out
     found = table(tmp_path / "out" / "scores.parquet")
     assert found["name"] == [f"{k}.png" for k in range(6)]
     assert [p is None for p in found["problem"]] == [k != 2 for k in range(6)]
     assert [x is None for x in found["influence"]] == [k == 2 for k in range(6)]
     assert scored(tmp_path / "out", inputs) == 2  # of what is there too
     assert "2.png" in refused(capsys, scored, tmp_path / "no", inputs, "--on_error=stop")
+
+
+def test_what_is_not_finite_has_a_line(scored, scorers, pile, tmp_path, monkeypatch, capsys):
+    """As of features of 1e30; the net of the images has none."""
+
+    def overflowing(inputs, names):
+        found = scorers[IMAGES](inputs, names)
+        bad = np.array([name == "5" for name in names])
+        return found._replace(influence=np.where(bad, np.float32(np.inf), found.influence))
+
+    monkeypatch.setattr(pile_scorer, "pile_scorers", lambda *_: {IMAGES: overflowing})
+    assert scored(tmp_path / "out", pile, "--merge") == 2
+    found = table(tmp_path / "out" / "scores.parquet")
+    assert [k for k, problem in enumerate(found["problem"]) if problem] == [5]
+    assert "must be finite. Received: {'confidence': 0." in found["problem"][5]
+    assert "'influence': inf" in found["problem"][5]
+    columns = ("class", "pseudo_label", "confidence", "loss", "influence")
+    assert all(found[name][5] is None and found[name][4] is not None for name in columns)
+    said = refused(capsys, scored, tmp_path / "stop", pile, "--on_error=stop")
+    assert "5: scores must be finite" in said and "--on_error=skip" in said
 
 
 def test_several_inputs_follow_each_other(scored, pile, images, tmp_path):
@@ -230,8 +238,8 @@ def test_chunks_of_other_inputs_are_refused(scored, done, images, tmp_path, caps
     )
 
 
-def test_chunks_of_another_run_are_refused(scored, done, pile, trained, tmp_path, capsys):
-    copy = Path(shutil.copytree(trained, tmp_path / "run"))
+def test_chunks_of_another_run_are_refused(scored, done, pile, unbroken, tmp_path, capsys):
+    copy = Path(shutil.copytree(unbroken, tmp_path / "run"))
     path = copy / "scorer" / "scorer.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 77}))
     assert "with `scorer`" in refused(capsys, scored, done, pile, run=copy)

@@ -25,23 +25,13 @@ from ssl_weighting.training.settings import lambda_settings
 
 
 @pytest.fixture(scope="module")
-def trained():
-    return runs.unbroken_run()[0]
+def raw(unbroken):
+    return keras.models.load_model(unbroken / "scorer" / "model.keras", compile=False)
 
 
-@pytest.fixture(scope="module")
-def recorded(trained):
-    return read_scorer(trained, read_run(trained))
-
-
-@pytest.fixture(scope="module")
-def raw(trained):
-    return keras.models.load_model(trained / "scorer" / "model.keras", compile=False)
-
-
-def test_a_run_leaves_its_raw_model_and_v(trained, recorded, raw):
-    step, kept = newest_checkpoint(trained)
-    average = keras.models.load_model(trained / "model.keras", compile=False)
+def test_a_run_leaves_its_raw_model_and_v(unbroken, recorded, raw):
+    step, kept = newest_checkpoint(unbroken)
+    average = keras.models.load_model(unbroken / "model.keras", compile=False)
     assert recorded.settings["step"] == step == DIGITS["steps"]
     groups = (
         ("params", raw.trainable_variables, average.trainable_variables),
@@ -59,10 +49,10 @@ def test_a_run_leaves_its_raw_model_and_v(trained, recorded, raw):
     assert recorded.settings["class_names"] == list("0123456789")
 
 
-def test_scores_are_the_lambda_gradient_of_the_run(trained, recorded, raw):
+def test_scores_are_the_lambda_gradient_of_the_run(unbroken, recorded, raw):
     """Training's own function, on the batch of the next Lambda-step, V' = V."""
     run = runs.unbroken_run()[1].run
-    state.restore(run, *newest_checkpoint(trained))
+    state.restore(run, *newest_checkpoint(unbroken))
     trainer, s = run.trainer, run.trainer.settings
     settings = dataclasses.replace(lambda_settings(settings_of(run.config)), infl_bn="moving")
     parameters = make_parameters(trainer.model, settings, s.weight_decay, s.weight_decay_scope)
@@ -117,8 +107,8 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_scorer_is_refused(name, trained, tmp_path):
-    copy = Path(shutil.copytree(trained, tmp_path / "run"))
+def test_a_damaged_scorer_is_refused(name, unbroken, tmp_path):
+    copy = Path(shutil.copytree(unbroken, tmp_path / "run"))
     file, change, message = DAMAGE[name]
     path = copy / "scorer" / file
     if change:
@@ -129,10 +119,10 @@ def test_a_damaged_scorer_is_refused(name, trained, tmp_path):
         read_scorer(copy, read_run(copy))
 
 
-def test_files_that_do_not_belong_together_are_refused(trained, recorded):
+def test_files_that_do_not_belong_together_are_refused(unbroken, recorded):
     other = recorded._replace(settings=recorded.settings | {"theta": "0" * 64})
     with pytest.raises(ValueError, match="must hold the model that its v is of"):
-        pile_scorer.pile_scorers(trained, read_run(trained), other)
+        pile_scorer.pile_scorers(unbroken, read_run(unbroken), other)
     wrong = recorded._replace(direction=recorded.direction[:-1])
     with pytest.raises(ValueError, match=r"scorer.json must tell.*`direction` must be"):
-        pile_scorer.pile_scorers(trained, read_run(trained), wrong)
+        pile_scorer.pile_scorers(unbroken, read_run(unbroken), wrong)

@@ -25,7 +25,7 @@ from experiments.benchmarks.suite import Options, Result, as_row, run_as_program
 from ssl_weighting.data.images.picture import decode
 from ssl_weighting.data.packed.manifest import ENCODED, PIXELS
 from ssl_weighting.data.packed.packed_set import load_packed
-from ssl_weighting.data.packed.source import Block
+from ssl_weighting.data.packed.source import Block, PackSource
 from ssl_weighting.data.packed.write import pack
 
 CLASSES = 10
@@ -57,7 +57,7 @@ def measure(options: Options, say: Callable[[str], object]) -> Result:
     return Result(rows, ratios, {})
 
 
-class Synthetic:
+class Synthetic(PackSource):
     """Images of noise as a `PackSource`; those of a part and row are always the same.
 
     Args:

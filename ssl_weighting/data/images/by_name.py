@@ -15,8 +15,9 @@ from ssl_weighting.data.images.npz import load_npz
 from ssl_weighting.data.images.resize import check_side, resize_dataset
 from ssl_weighting.data.images.svhn import load_svhn
 from ssl_weighting.data.memory import TooLargeError
+from ssl_weighting.data.packed.folder_source import FolderSource
+from ssl_weighting.data.packed.npz_source import NpzSource
 from ssl_weighting.data.packed.packed_set import load_packed
-from ssl_weighting.data.packed.source import FolderSource, NpzSource
 from ssl_weighting.data.packed.write import pack
 
 _LOADERS = {

@@ -1,8 +1,5 @@
 """Make a pack of a set: shard by shard, so that a killed process goes on where it was.
 
-    DIR/parts/pack.json       what is packed
-    DIR/parts/train-00000.npz what stands beside a shard that is whole, until the manifest does
-
 The files are those of `manifest`, to the byte, however often the work was stopped.
 """
 
@@ -17,7 +14,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,9 +23,9 @@ from ssl_weighting.data.example_table import DIGEST
 from ssl_weighting.data.files import replacing, write_atomically
 from ssl_weighting.data.images.picture import PictureError
 from ssl_weighting.data.packed import manifest as manifests
+from ssl_weighting.data.packed.half_made import PARTS, HalfMade
 from ssl_weighting.data.packed.manifest import (
     BESIDE,
-    ENCODED,
     FORMAT,
     PIXELS,
     STORES,
@@ -43,25 +39,8 @@ from ssl_weighting.data.packed.records import record_file
 from ssl_weighting.data.packed.source import Block, PackSource
 from ssl_weighting.data.progress import counted
 
-ROWS = {PIXELS: 2**16, ENCODED: 2**12}  # of a shard at most, readable or not
-_PIXELS = 2**28  # bytes of a shard of pixels at most
-_PARTS = "parts"
 _SHARD = re.compile(r"[a-z]+-[0-9]{5,}")  # what one is called, without the ending
 _KINDS = ((np.int32,), (np.uint8, (DIGEST,)), (np.int64,), (np.uint8,))  # of the files of `BESIDE`
-
-
-class _Beside(NamedTuple):
-    """What is known of a shard beside its images; arrays, as a sidecar keeps them."""
-
-    labels: np.ndarray  # [k] int32
-    digests: np.ndarray  # [k, 32] uint8
-    text: np.ndarray  # [b] uint8, the names as UTF-8
-    ends: np.ndarray  # [k] int64, where each ends
-    skipped: np.ndarray  # [s, 2] str, names and reasons
-    identity: np.ndarray  # str, of what it was made of
-    shape: np.ndarray  # [3] int64, (H, W, C) of its images
-    coloured: np.ndarray  # bool, whether a picture is no grey one
-    size: np.ndarray  # int64, bytes of the shard
 
 
 def pack(source: PackSource, out: str | os.PathLike, store: str) -> Manifest:
@@ -89,72 +68,32 @@ def pack(source: PackSource, out: str | os.PathLike, store: str) -> Manifest:
         if (out / manifests.FILE).exists():
             found = _same(out, identity)
         else:
-            found = _packed(_Work(source, out, store, identity))
-        shutil.rmtree(out / _PARTS, ignore_errors=True)
+            found = _packed(HalfMade(source, out, store, identity))
+        shutil.rmtree(out / PARTS, ignore_errors=True)
     return found
 
 
-class _Planned(NamedTuple):
-    """A shard that is to be."""
-
-    part: str
-    stem: str  # name of its file without the ending
-    start: int
-    stop: int  # behind its last example, readable or not
-
-
-class _Work(NamedTuple):
-    source: PackSource
-    out: Path
-    store: str
-    identity: str
-
-    def noted(self) -> Path:
-        return self.out / _PARTS / "pack.json"
-
-    def about(self) -> dict:
-        manner = f"{FORMAT} {self.store} {self.source.manner}"
-        return {"manner": manner, "identity": self.identity, "channels": self.source.shape()[2]}
-
-    def sidecar(self, planned: _Planned) -> Path:
-        return self.out / _PARTS / f"{planned.stem}.npz"
-
-    def file(self, planned: _Planned) -> Path:
-        return self.out / f"{planned.stem}{STORES[self.store]}"
-
-    def identity_of(self, planned: _Planned) -> str:
-        return self.source.identity_of(planned.part, planned.start, planned.stop)
-
-    def shards(self) -> Iterator[_Planned]:
-        rows = ROWS[self.store]
-        if self.store == PIXELS:
-            rows = max(min(rows, _PIXELS // int(np.prod(self.source.shape()))), 1)
-        for part, count in self.source.parts.items():
-            for k, start in enumerate(range(0, count, rows)):
-                yield _Planned(part, f"{part}-{k:05d}", start, min(start + rows, count))
-
-
-def _packed(work: _Work) -> Manifest:
+def _packed(work: HalfMade) -> Manifest:
     _begin(work)
     while True:
         total = sum(work.source.parts.values())
         for _ in counted(_write_shards(work), total, "packing images", each=int):
             pass
-        if work.source.shape()[2] == 1 or any(one.coloured for _, one in _sidecars(work)):
+        if work.source.shape()[2] == 1 or any(one.coloured for _, one in work.all_kept()):
             return _assemble(work)
         # What said that it is in colour could not be read.
         work.source.as_grey()
         _note(work)
 
 
-def _begin(work: _Work) -> None:
+def _begin(work: HalfMade) -> None:
     """Note what is packed, or compare it with what an earlier process noted.
 
     Files that have changed since, or are new, are no other set: their shards are made again.
     """
-    if work.noted().exists():
+    if work.note.exists():
         try:
-            found = json.loads(work.noted().read_text())
+            found = json.loads(work.note.read_text())
             manner = found["manner"]
         except DAMAGE:
             found = manner = None
@@ -169,7 +108,7 @@ def _begin(work: _Work) -> None:
                 "it changed. Remove it, or name another folder."
             )
         return
-    if others := [one.name for one in work.out.iterdir() if one.name != _PARTS]:
+    if others := [one.name for one in work.out.iterdir() if one.name != PARTS]:
         raise ValueError(
             f"`out` must be a new folder, or that of the same pack. Received: {work.out}, which "
             f"holds {sorted(others)[0]}. Name another folder."
@@ -179,11 +118,11 @@ def _begin(work: _Work) -> None:
 
 def _is_new(out: Path) -> bool:
     """Return whether nothing of a pack is there yet, but for the note of what it is of."""
-    return len(list(out.iterdir())) == len(list((out / _PARTS).iterdir())) == 1
+    return len(list(out.iterdir())) == len(list((out / PARTS).iterdir())) == 1
 
 
-def _note(work: _Work) -> None:
-    write_atomically(work.noted(), json.dumps(work.about()))
+def _note(work: HalfMade) -> None:
+    write_atomically(work.note, json.dumps(work.about()))
 
 
 def _same(out: Path, identity: str) -> Manifest:
@@ -215,10 +154,10 @@ def _alone(out: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _write_shards(work: _Work) -> Iterator[int]:
+def _write_shards(work: HalfMade) -> Iterator[int]:
     """Write the shards that are missing; yield how many examples have been dealt with, in turns."""
     for shard in work.shards():
-        if _read_sidecar(work, shard) is not None:
+        if work.kept(shard) is not None:
             yield shard.stop - shard.start
             continue
         file, found = work.file(shard), _Collected()
@@ -228,9 +167,7 @@ def _write_shards(work: _Work) -> Iterator[int]:
         size = file.stat().st_size
         if not found.names:
             file.unlink()
-        with replacing(work.sidecar(shard)) as temporary:
-            beside = found.beside(size, work.source.shape(), work.identity_of(shard))
-            np.savez(temporary, **beside._asdict())
+        work.keep(shard, found.known(), size)
 
 
 class _Collected:
@@ -249,14 +186,17 @@ class _Collected:
             self._coloured |= block.coloured
             yield block
 
-    def beside(self, size: int, shape: tuple[int, ...], identity: str) -> _Beside:
+    def known(self) -> dict[str, np.ndarray]:
+        """Return the fields of `Beside` that tell of these images."""
         text, ends = encoded_names(self.names)
-        digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, DIGEST)
-        skipped = np.array(self._skipped, str).reshape(-1, 2)
-        return _Beside(
-            np.array(self._labels, np.int32), digests, np.frombuffer(text, np.uint8), ends, skipped,
-            np.array(identity), np.array(shape), np.array(self._coloured), np.array(size),
-        )  # fmt: skip
+        return {
+            "labels": np.array(self._labels, np.int32),
+            "digests": np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, DIGEST),
+            "text": np.frombuffer(text, np.uint8),
+            "ends": ends,
+            "skipped": np.array(self._skipped, str).reshape(-1, 2),
+            "coloured": np.array(self._coloured),
+        }
 
 
 def _write_pixels(file: Path, blocks: Iterable[Block], shape) -> Iterator[int]:
@@ -300,33 +240,7 @@ def _rows(path: Path, dtype, shape: tuple[int, ...] = ()) -> Iterator[Callable[[
         header()
 
 
-def _read_sidecar(work: _Work, shard: _Planned) -> _Beside | None:
-    """Return what stands beside a shard that is whole, None where it must be made."""
-    try:
-        with np.load(work.sidecar(shard), allow_pickle=False) as found:
-            beside = _Beside(**{name: found[name] for name in _Beside._fields})
-        if tuple(beside.shape) != work.source.shape() or beside.identity != work.identity_of(shard):
-            return None
-        if len(beside.skipped) and not work.source.skips(shard.part):
-            return None
-        if len(beside.labels) and work.file(shard).stat().st_size != beside.size:
-            return None
-    except DAMAGE:
-        return None
-    return beside
-
-
-def _sidecars(work: _Work, part: str = "") -> Iterator[tuple[_Planned, _Beside]]:
-    """Yield the shards of a part, or of all, and what is known of each."""
-    for shard in work.shards():
-        if part in ("", shard.part):
-            beside = _read_sidecar(work, shard)
-            if beside is None:
-                raise OSError(f"{work.sidecar(shard)} was changed while the images were packed")
-            yield shard, beside
-
-
-def _assemble(work: _Work) -> Manifest:
+def _assemble(work: HalfMade) -> Manifest:
     """Put together what stands beside the shards; the manifest comes last."""
     parts, skipped = {}, []
     for part in work.source.parts:
@@ -346,7 +260,7 @@ def _assemble(work: _Work) -> Manifest:
     )  # fmt: skip
 
 
-def _forget_others(work: _Work, files: set[str]) -> None:
+def _forget_others(work: HalfMade, files: set[str]) -> None:
     """Remove shards that the set had before it shrank."""
     for path in work.out.iterdir():
         is_shard = _SHARD.fullmatch(path.stem) and path.suffix == STORES[work.store]
@@ -354,7 +268,7 @@ def _forget_others(work: _Work, files: set[str]) -> None:
             path.unlink()
 
 
-def _write_beside(work: _Work, part: str) -> tuple[tuple[Shard, ...], list[tuple[str, str]]]:
+def _write_beside(work: HalfMade, part: str) -> tuple[tuple[Shard, ...], list[tuple[str, str]]]:
     """Write labels, digests and names of a part; return its shards and what was skipped."""
     shards, lost, end = [], [], 0
     with contextlib.ExitStack() as stack:
@@ -362,7 +276,7 @@ def _write_beside(work: _Work, part: str) -> tuple[tuple[Shard, ...], list[tuple
             stack.enter_context(_rows(work.out / f"{part}-{name}", *kind))
             for name, kind in zip(BESIDE, _KINDS, strict=True)
         )
-        for shard, beside in _sidecars(work, part):
+        for shard, beside in work.all_kept(part):
             labels(beside.labels)
             digests(beside.digests)
             ends(end + beside.ends)

@@ -18,9 +18,10 @@ from ssl_weighting.data.images.folders import load_folder
 from ssl_weighting.data.images.npz import load_npz
 from ssl_weighting.data.images.picture import PictureError, read_picture
 from ssl_weighting.data.packed import write
+from ssl_weighting.data.packed.folder_source import FolderSource
 from ssl_weighting.data.packed.manifest import read_manifest
+from ssl_weighting.data.packed.npz_source import NpzSource
 from ssl_weighting.data.packed.packed_set import load_packed
-from ssl_weighting.data.packed.source import FolderSource, NpzSource
 
 
 @contextlib.contextmanager
