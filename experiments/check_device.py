@@ -31,7 +31,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the program's flags; a function, so that tests can import several programs."""
     flags.DEFINE_string("cases", "*", "Patterns of case names, separated by commas.", values)
     text = (
-        "Share a step among 2, 4 or 8 GPUs, or parts of a CPU; 0: as many GPUs as there are, or 1."
+        "Share a step among 2, 4 or 8 GPUs, or parts of a CPU; 0: of 1, 2, 4 and 8 the most that "
+        "there are GPUs for."
     )
     flags.DEFINE_integer("devices", 0, text, lower_bound=0, flag_values=values)
     text = "Seconds that each timing may take beside the trace."
@@ -50,6 +51,11 @@ def cases_of(values: flags.FlagValues) -> list[Case]:
         raise ValueError(
             "--record must be left without --devices: a trace is of one CPU. Received: "
             f"--devices={values['devices'].value}"
+        )
+    if values["record"].value and values["seconds"].present:
+        raise ValueError(
+            "--seconds would do nothing here: it needs --norecord, as a trace is not timed. "
+            f"Received: --seconds={values['seconds'].value:g}. Leave it out"
         )
     if values["devices"].value not in (0, *SHARES):
         raise ValueError(

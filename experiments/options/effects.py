@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from experiments.options.config import ENTRIES, Config
@@ -39,10 +40,24 @@ def refuse_without_effect(config: Config, given: Iterable[str]) -> None:
     for name, entry in ENTRIES.items():
         if name in names and _is_idle(entry, config):
             raise ValueError(
-                f"--{name} would do nothing here: it needs {entry.needs.text}. Received: --model="
-                f"{config.model}, --algorithm={config.algorithm}, --weighting={config.weighting}. "
-                "Leave it out"
+                f"--{name} would do nothing here: it needs {entry.needs.text}. Received: "
+                f"{_told(entry.needs.text, config)}. Leave it out"
             )
+
+
+def _told(need: str, config: Config) -> str:
+    """Return the options that a need speaks of, with the values that they have."""
+    named = [name for name in dict.fromkeys(re.findall(r"--(\w+)", need)) if name in ENTRIES]
+    if named:
+        return ", ".join(f"--{name}={_written(getattr(config, name))}" for name in named)
+    return (
+        f"--dataset={config.dataset}, --model={config.model}, --algorithm={config.algorithm}, "
+        f"--weighting={config.weighting}"
+    )
+
+
+def _written(value):
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _is_idle(entry, config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,17 +35,29 @@ def machine_memory() -> int:
 def available() -> int:
     """Return how many bytes this process can still take.
 
-    They are what the machine has free or can free, or fewer where a control group allows fewer:
-    that of the process or one above it. What the system keeps of files counts as free. Where the
-    system does not tell, it is all of the machine's.
+    They are what the machine has free or can free, or fewer where a control group allows fewer,
+    that of the process or one above it, or `ulimit -v`. What the system keeps of files counts as
+    free. Where the system does not tell, it is all of the machine's.
     """
     groups = [group.limit - group.used for group in _groups()]
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        groups.append(most - _mapped())
     try:
         lines = (PROC / "meminfo").read_text().splitlines()
     except OSError:
         lines = []
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     return max(min([machine_memory(), *free, *groups]), 0)
+
+
+def _mapped() -> int:
+    """Return the bytes of addresses that this process has, 0 where the system does not tell."""
+    try:
+        pages = int((PROC / "self" / "statm").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def require(size: float, what: str, way_out: str) -> None:

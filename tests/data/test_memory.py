@@ -80,6 +80,22 @@ def test_a_group_that_has_used_more_than_its_limit_leaves_nothing(machine):
     assert available() == 0
 
 
+def test_addresses_that_ulimit_leaves_count(machine, monkeypatch):
+    tell(machine, "0::/\n")
+    (machine / "proc" / "self" / "statm").write_text("50 20 1 1 0 9 0\n")
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 1024}.get)
+    limits = {"most": 150 * 1024}
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda kind: (limits["most"], -1))
+    assert available() == 100 * 1024
+    limits["most"] = 40 * 1024
+    assert available() == 0
+    limits["most"] = memory.resource.RLIM_INFINITY
+    assert available() == 600 * 1024
+    (machine / "proc" / "self" / "statm").unlink()
+    limits["most"] = 7 * 1024
+    assert available() == 7 * 1024
+
+
 def test_what_fits_is_required_in_silence_and_the_rest_refused_in_words(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2**40, "SC_PAGE_SIZE": 1}.get)
     limit_memory(monkeypatch, tmp_path, 7_100_000_000, used=1_000, cached=1_000)

@@ -99,6 +99,8 @@ def test_the_command_line_chooses_cases_before_tensorflow_is_there():
         check_device.cases_of(parse("--cases=none"))
     with pytest.raises(ValueError, match=r"--record must be left without --devices: .*=2"):
         check_device.cases_of(parse("--record", "--devices=2"))
+    with pytest.raises(ValueError, match=r"--seconds would do nothing here.* --seconds=2\. Leave"):
+        check_device.cases_of(parse("--record", "--seconds=2"))
     with pytest.raises(ValueError, match=r"--devices must be one of 0, 1, 2, 4, 8\. Received: 3"):
         check_device.cases_of(parse("--devices=3"))
     code = "import sys, experiments.check_device; sys.exit('tensorflow' in sys.modules)"

@@ -113,6 +113,9 @@ def read_manifest(folder: str | os.PathLike) -> Manifest:
             another size.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        inside = f"Its folder is {folder.parent}" if folder.name == FILE else "Name its folder"
+        raise ValueError(f"{folder} must be the folder of a pack. Received: a file. {inside}")
     try:
         text = (folder / FILE).read_text("utf-8")
     except FileNotFoundError as error:

@@ -269,3 +269,10 @@ def test_a_damaged_manifest_is_refused(pixels):
 
 def load_table(folder):
     return table_of_pack(folder, read_manifest(folder), "train")
+
+
+@pytest.mark.parametrize(("name", "way"), [("manifest.json", "Its folder is"), ("x", "Name its")])
+def test_a_file_is_no_pack(tmp_path, name, way):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=rf"{name} must be the folder of a pack\. .*{way}"):
+        read_manifest(tmp_path / name)
