@@ -117,10 +117,12 @@ def _execute(run, program, on_step, snapshot_steps):
     written = _resume(run, checkpoints) if devices.is_chief else NOTHING
     share_state(run)
     log = _begun(run, program, written) if devices.is_chief else QuietLog()
-    with told_of_lost_workers(devices, run.trainer), Stop() as stop, log:
-        finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
-    for member in run.trainer.members:  # they hold memory and threads
-        member.theta.forget()
+    try:
+        with told_of_lost_workers(devices, run.trainer), Stop() as stop, log:
+            finished = _loop(run, log, checkpoints, stop, on_step, snapshot_steps)
+    finally:
+        for member in run.trainer.members:  # they hold memory and threads
+            member.theta.forget()
     if not finished:
         return None
     if not devices.is_chief:

@@ -14,6 +14,7 @@ from ssl_weighting.checks import check_labeled, check_unlabeled, require_ids
 from ssl_weighting.data.examples import Examples
 from ssl_weighting.data.images.augmentation import Augmentation
 from ssl_weighting.data.numbers import rows_not_finite
+from ssl_weighting.data.open_iterators import lets_go_at_exit
 from ssl_weighting.data.pipeline import BatchSource
 from ssl_weighting.structs import LabeledBatch, UnlabeledBatch
 
@@ -173,6 +174,11 @@ class DatasetSource:
         pairs = tf.data.Dataset.zip((labeled.repeat(), unlabeled.repeat()))
         limits = num_unlabeled, num_classes
         self._batches = pairs.map(lambda a, b: _checked(LabeledBatch(*a), _with_ids(b), *limits))
+        self.forget()
+        lets_go_at_exit(self)
+
+    def forget(self) -> None:
+        """Drop the iterator: `at` has nothing to take from until the next one."""
         self._iterator = None
 
     def iterator(self, step: int, lambda_steps: int):

@@ -90,6 +90,6 @@ def named_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        if _failed:
-            raise _failed[0] from error
+        if _failed:  # not to be kept: its traceback holds what was being read
+            raise _failed.pop() from error
         raise

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssl_weighting.bilevel import BilevelTrainer
+from ssl_weighting.data.open_iterators import lets_go_at_exit
 from ssl_weighting.theta.step import MEANS, NonFiniteError
 
 _NUMBERS = ("step", "lambda_steps", "first_step", "first_epoch")
@@ -38,8 +39,13 @@ class Loop:
         self.keras_step = None  # iterator -> logs: one theta-step, or several
         self.per_call = self.per_epoch = 1  # theta-steps
         self._to_pass_over = 0
-        self._batches = self._next = None
         self._lambda_logs = {}
+        self.forget()
+        lets_go_at_exit(self)
+
+    def forget(self) -> None:
+        """Throw away the batches that were made ahead."""
+        self._batches = self._next = None
 
     @property
     def lambda_steps(self) -> int:
@@ -72,7 +78,7 @@ class Loop:
             trainer.scores.since.assign(-1)
         self.first_step, self.first_epoch = self.step, epoch
         self.per_epoch, self.per_call = per_epoch, per_call
-        self._batches = self._next = None
+        self.forget()
         self._lambda_logs = self._statistics(NOT_MEASURED)
 
     def begin_epoch(self, epoch: int) -> None:

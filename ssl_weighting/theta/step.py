@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ssl_weighting import objective
 from ssl_weighting.checks import check_labeled, check_number, check_unlabeled
+from ssl_weighting.data.open_iterators import lets_go_at_exit
 from ssl_weighting.models.network import named_outputs
 from ssl_weighting.theta.deferred import block_of, made_ahead
 from ssl_weighting.theta.devices import (
@@ -79,6 +80,7 @@ class ThetaStep:
         self._fused = FusedBatchNorm(model)
         self.unreported = np.zeros(1 + len(MEANS))
         self.forget()
+        lets_go_at_exit(self)
         # AutoGraph would convert every function below these, for seconds, and find nothing to do.
         one = self.on_batch
         if self.devices.count == 1:  # several meet in the middle of it: no function of its own
