@@ -7,6 +7,7 @@ into it any more; whoever drops an iterator then waits for its last rows for eve
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import sys
 import traceback
@@ -30,10 +31,28 @@ def lets_go_at_exit(holder: Holder) -> None:
     _holders.add(holder)
 
 
-@atexit.register
-def let_go() -> None:
-    """Let every holder go of its iterator, and so the traceback of what ended the program."""
+def let_go(error: BaseException | None = None) -> None:
+    """Let every holder go of its iterator, and so the frames of what ends the program.
+
+    Args:
+        error: that nobody will look into any more; None: there is none.
+    """
     for holder in list(_holders):
         holder.forget()
-    traceback.clear_frames(getattr(sys, "last_traceback", None))
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            _clear(frame)
+        error = error.__cause__ or error.__context__
     gc.collect()
+
+
+def _clear(frame):
+    while frame is not None:  # TensorFlow takes frames of its own out of a traceback
+        with contextlib.suppress(RuntimeError):  # it still runs
+            frame.clear()
+        frame = frame.f_back
+
+
+@atexit.register
+def _at_exit():
+    let_go(getattr(sys, "last_value", None))

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 import textwrap
+import weakref
 
 import pytest
 from places import ROOT
+
+from experiments.runs.errors import friendly
 
 SECONDS = 120  # a process that waits for itself never ends
 
@@ -91,3 +94,30 @@ def test_a_program_that_a_damaged_row_ends_does_end(tmp_path):
     options = ["--dataset=moons", "--steps=400", "--jit=false", f"--out={tmp_path / 'run'}"]
     found, said = ended(code, *options)
     assert found == 1 and "ValueError: example 7 is damaged" in said, said
+
+
+class Batches:
+    """Stands for an iterator."""
+
+
+def test_nothing_that_the_frames_of_an_error_hold_outlives_it():
+    known, kept = [], []
+
+    def step():
+        batches = Batches()
+        known.append(weakref.ref(batches))
+        raise ValueError("row 2 is damaged")
+
+    def run():
+        batches = Batches()
+        known.append(weakref.ref(batches))
+        try:
+            step()
+        except ValueError as error:
+            kept.append(error)
+            innermost = error.__traceback__.tb_next
+            raise error.with_traceback(innermost)  # noqa: B904  # as TensorFlow leaves out frames
+
+    with pytest.raises(SystemExit, match="1"), friendly():
+        run()
+    assert [one() for one in known] == [None, None]
