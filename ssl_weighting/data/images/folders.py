@@ -23,6 +23,7 @@ from ssl_weighting.data.images.picture import SUFFIXES, PictureError, read_pictu
 from ssl_weighting.data.memory import STREAM, need_of_images, require
 from ssl_weighting.data.names import printable
 from ssl_weighting.data.own import own_dataset
+from ssl_weighting.data.packed.manifest import is_pack
 from ssl_weighting.data.progress import counted
 
 ON_ERROR = ("auto", "skip", "stop")
@@ -89,6 +90,11 @@ def find_files(path: str | os.PathLike, on_error: str = "auto") -> FolderFiles:
     """
     root = _folder(path, f"`dataset` must name a folder as folder:PATH. Received: folder:{path}")
     _check_on_error(on_error)
+    if is_pack(root):
+        raise ValueError(
+            "`dataset` must name a folder of images as folder:PATH. Received: "
+            f"folder:{path}, which is a pack: packed:{path}."
+        )
     folders, classes = find_parts(root)
     files = {
         part: _unlabeled_files(root, folder)

@@ -276,6 +276,13 @@ def test_pictures_that_cannot_be_read_stop_where_load_folder_stops(folder, tmp_p
         packs.pack_folder(folder, tmp_path / "three", on_error="skip")
 
 
+def test_a_pack_is_no_folder_of_images(folder, tmp_path):
+    out = packs.pack_folder(folder, tmp_path / "pack")
+    for read in (load_folder, FolderSource):
+        with pytest.raises(ValueError, match=rf"which is a pack: packed:{out}\."):
+            read(out)
+
+
 def test_pictures_of_another_size_are_refused(folder, tmp_path):
     Image.new("RGB", (8, 9)).save(folder / "dog/9.png")
     with pytest.raises(ValueError, match=r"cat/0\.png of 7x9 and .*dog/9\.png of 8x9 pixels"):
