@@ -151,8 +151,7 @@ class Scorer:
         dummies = tf.repeat(weak[:1], _DUMMIES, axis=0)
         labeled = LabeledBatch(dummies, tf.zeros([_DUMMIES], tf.int32))
         unlabeled = UnlabeledBatch(tf.range(n, dtype=tf.int64), weak, strong)
-        made = made_rows(self.parameters.forward, self.algorithm, labeled, unlabeled, self._step)
-        rows, inputs = made
+        rows, inputs = made_rows(self._forward, self.algorithm, labeled, unlabeled, self._step)
         prepared = self.parameters.prepare(rows, inputs, tf.ones_like(rows.loss))
         found = row_scores(self.parameters, prepared, self._direction)
         _, influence = sum_by_id(*lam_gradient(rows, found, n, self.infl_mask_grad))
@@ -162,6 +161,17 @@ class Scorer:
             rows.loss[mine],
             tf.ensure_shape(influence, [n]),
         )
+
+    def _forward(self, inputs):
+        """Pass what an algorithm passes but labeled rows: nobody reads what stands for them."""
+        if inputs.shape[0] == self.batch:  # the weak views by themselves
+            return self.parameters.forward(inputs)
+
+        def with_dummies(outputs):
+            return tf.concat([tf.repeat(outputs[:1], _DUMMIES, axis=0), outputs], axis=0)
+
+        outputs = self.parameters.forward(inputs[_DUMMIES:])
+        return tf.nest.map_structure(with_dummies, outputs)
 
 
 def views_of(augmentation: Augmentation, seed: int) -> Callable:

@@ -28,7 +28,7 @@ from ssl_weighting.scoring import Scored, Scorer, keys_of, views_of
 
 _TEXTS = 64  # in the model at once
 _ROWS = 4096
-_IMAGES, _PIXELS = 256, 2**20  # at most; a batch of large images is smaller
+_IMAGES, _PIXELS = 128, 2**20  # at most: what stays in the processor's cache takes a tenth less
 _MULTIPLE = 16  # lengths of texts that frozen layers tell apart
 
 Score = Callable[[Any, Sequence[str]], Scored]  # n inputs and their names

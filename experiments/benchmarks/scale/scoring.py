@@ -24,7 +24,7 @@ from experiments.benchmarks.suite import Options, Result, run_as_programs_do
 from ssl_weighting.data.array_rows import npz_rows
 
 NETS = {"wrn_10_1": (10, 1, 16), "wrn_28_2": (28, 2, 16)}  # depth, width, filters
-SMALL, LARGE = 1024, {"wrn_10_1": 17_408, "wrn_28_2": 3_072}  # images; multiples of a batch
+SMALL, LARGE = 1024, {"wrn_10_1": 50_176, "wrn_28_2": 7_168}  # images; multiples of a batch
 PASSES, BATCH, ROUNDS = 2, 256, 3
 _TRAINED = 600  # images of the set that the run is of
 
