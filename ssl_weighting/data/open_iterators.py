@@ -43,7 +43,6 @@ def let_go(error: BaseException | None = None) -> None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
             _clear(frame)
         error = error.__cause__ or error.__context__
-    gc.collect()
 
 
 def _clear(frame):
@@ -56,3 +55,4 @@ def _clear(frame):
 @atexit.register
 def _at_exit():
     let_go(getattr(sys, "last_value", None))
+    gc.collect()

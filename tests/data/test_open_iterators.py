@@ -60,7 +60,13 @@ def ended(code, *arguments):
     return made.returncode, made.stderr
 
 
-@pytest.mark.parametrize("end", ENDS)
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "end",
+    [pytest.param(end, marks=SLOW if end in ("exit", "nobody has it") else ()) for end in ENDS],
+)
 def test_a_holder_lets_go_before_the_interpreter_ends(end):
     code, expected = ENDS[end]
     found, said = ended(AHEAD + code)
