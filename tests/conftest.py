@@ -13,9 +13,12 @@ import keras
 import numpy as np
 import pytest
 
+from ssl_weighting.data.memory import machine_memory
+
 gc.disable()  # see `_few_objects_to_look_at`
 
-COLLECTED_FROM = 6 * 2**30  # bytes that a process of the tests may hold before it collects
+# Bytes that a process of the tests may hold before it collects; two of them run.
+COLLECTED_FROM = machine_memory() / 3
 # The files that take longest, longest first: started first, they end when the short ones do, in
 # whichever of the processes of ./tests/run.sh they run.
 LONGEST = (
