@@ -13,12 +13,9 @@ import keras
 import numpy as np
 import pytest
 
-from ssl_weighting.data.memory import machine_memory
-
 gc.disable()  # see `_few_objects_to_look_at`
 
-# Bytes that a process of the tests may hold before it collects; two of them run.
-COLLECTED_FROM = machine_memory() / 3
+COLLECTED_FROM = 6 * 2**30  # bytes that a process of the tests may hold before it collects
 # The files that take longest, longest first: started first, they end when the short ones do, in
 # whichever of the processes of ./tests/run.sh they run.
 LONGEST = (

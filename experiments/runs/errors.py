@@ -6,7 +6,7 @@ import contextlib
 import io
 import sys
 
-from ssl_weighting.data.open_iterators import let_go
+from ssl_weighting.data.open_iterators import clear_frames
 from ssl_weighting.theta.rendezvous import WorkerLost
 
 FAILED, INTERRUPTED = 1, 130  # exit codes
@@ -32,9 +32,9 @@ def friendly():
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         whose = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
         print(f"{whose}{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        let_go(error)
+        clear_frames(error)
         sys.exit(LOST if isinstance(error, WorkerLost) else FAILED)
     except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr, flush=True)
-        let_go(error)
+        clear_frames(error)
         sys.exit(INTERRUPTED)

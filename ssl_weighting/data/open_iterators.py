@@ -31,14 +31,8 @@ def lets_go_at_exit(holder: Holder) -> None:
     _holders.add(holder)
 
 
-def let_go(error: BaseException | None = None) -> None:
-    """Let every holder go of its iterator, and so the frames of what ends the program.
-
-    Args:
-        error: that nobody will look into any more; None: there is none.
-    """
-    for holder in list(_holders):
-        holder.forget()
+def clear_frames(error: BaseException | None) -> None:
+    """Free what the frames of an error hold, of which nobody will look into any more."""
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
             _clear(frame)
@@ -53,6 +47,8 @@ def _clear(frame):
 
 
 @atexit.register
-def _at_exit():
-    let_go(getattr(sys, "last_value", None))
+def _let_go():
+    for holder in list(_holders):
+        holder.forget()
+    clear_frames(getattr(sys, "last_value", None))
     gc.collect()
