@@ -319,6 +319,7 @@ def test_where_the_paper_s_speedup_falls_and_ratios_of_memory():
     assert "exact_over_neumann_memory_low" not in ratios and "neumann_over_exact_low" in ratios
 
 
+@pytest.mark.slow
 def test_every_method_has_a_lambda_step_and_unrolled_looks_back_on_true_steps():
     cases = influence.cases(TINY)
     assert {f"lambda_step_{method}" for method in METHODS} <= set(cases)

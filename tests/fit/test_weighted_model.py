@@ -115,7 +115,7 @@ def unbroken_fit():
 
 @pytest.mark.parametrize(
     ("save_freq", "killed_after"),
-    [(1, 5), (3, 8), pytest.param("epoch", 8, marks=pytest.mark.slow)],
+    [(1, 5), *(pytest.param(freq, 8, marks=pytest.mark.slow) for freq in (3, "epoch"))],
 )
 def test_a_killed_fit_goes_on_bit_for_bit(tmp_path, unbroken_fit, save_freq, killed_after):
     """Step 5 ends an epoch, and step 8 stands before a Lambda-step."""

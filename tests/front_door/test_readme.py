@@ -94,7 +94,9 @@ def _example(text):
     return code
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/keras.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", pytest.param("docs/keras.md", marks=pytest.mark.slow)]
+)
 def test_the_keras_example_runs_as_printed(page, tmp_path, monkeypatch):
     code = _example((ROOT / page).read_text())
     lines = [line for line in code.splitlines() if line.strip()]

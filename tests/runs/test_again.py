@@ -48,7 +48,8 @@ def traced(step):
 @pytest.mark.parametrize(
     ("name", "shares"),
     [
-        ("teacher", True), ("shuffled", True), ("vat", False), ("solve", True),
+        ("shuffled", True), ("vat", False), ("solve", True),
+        pytest.param("teacher", True, marks=pytest.mark.slow),
         pytest.param("learned", True, marks=pytest.mark.slow),  # as shuffled weights are, too
         pytest.param("random", False, marks=pytest.mark.slow),
         pytest.param("cross_fit", True, marks=pytest.mark.slow),
