@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from experiments.options.backbone import MOST_VIEWS, check_backbone
+from experiments.options.entry import written
 from experiments.options.features import has_backbone
 from experiments.options.influence import LAST_LAYER
 from experiments.options.kinds import FEATURE_ROWS, IMAGES, TEXTS, kind_of
@@ -261,7 +262,7 @@ def _check_solve(config):
         name, alone = ("workers", '""') if config.workers else ("devices", "1")
         found = Offence(name, alone, getattr(config, name), "a solve is no work for several")
     if found:
-        value = str(found.value).lower() if isinstance(found.value, bool) else found.value
+        value = written(found.value)
         raise ValueError(
             f"--{found.name} must be {found.must} with --inner=solve: {found.why}. Received: "
             f"--{found.name}={value}. Change it, or use --inner=steps"

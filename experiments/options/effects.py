@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from experiments.options.config import ENTRIES, Config
-from experiments.options.entry import RESULT
+from experiments.options.entry import RESULT, written
 
 
 def effect_of(name: str) -> str:
@@ -49,15 +49,11 @@ def _told(need: str, config: Config) -> str:
     """Return the options that a need speaks of, with the values that they have."""
     named = [name for name in dict.fromkeys(re.findall(r"--(\w+)", need)) if name in ENTRIES]
     if named:
-        return ", ".join(f"--{name}={_written(getattr(config, name))}" for name in named)
+        return ", ".join(f"--{name}={written(getattr(config, name))}" for name in named)
     return (
         f"--dataset={config.dataset}, --model={config.model}, --algorithm={config.algorithm}, "
         f"--weighting={config.weighting}"
     )
-
-
-def _written(value):
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _is_idle(entry, config):

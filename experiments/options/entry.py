@@ -119,6 +119,11 @@ def entries(config_class: type) -> Mapping[str, Entry]:
     return {field.name: field.metadata["entry"] for field in dataclasses.fields(config_class)}
 
 
+def written(value: Any) -> str:
+    """Return a value as a command line has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def is_one_of(name: str, values: Iterable[str]) -> Callable[[Any], bool]:
     """Return the condition that an option has one of these values."""
     values = tuple(values)

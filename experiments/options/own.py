@@ -12,6 +12,7 @@ from experiments.options.backbone import NO_BACKBONE
 from experiments.options.config import Config, config_from_json
 from experiments.options.data import OWN, PAPER
 from experiments.options.effects import is_free, without_effect
+from experiments.options.entry import written
 from experiments.options.kinds import OWN as OWN_KINDS
 from experiments.options.kinds import kind_of
 from experiments.options.own_plan import plan
@@ -74,7 +75,7 @@ def _refuse_other(config, begun):
     """
     then, now = vars(begun), vars(config)
     changed = [
-        f"--{name}={_written(then[name]) or 'none'} there, {_written(now[name]) or 'none'} now"
+        f"--{name}={written(then[name]) or 'none'} there, {written(now[name]) or 'none'} now"
         for name in now
         if not is_free(name) and then[name] != now[name]
     ]
@@ -100,10 +101,6 @@ def command(config: Config, options: Mapping[str, Any]) -> str:
     idle = {*without_effect(config), "recipe", "minutes"}
     chosen = {n: v for n, v in vars(config).items() if n not in idle and plain[n] != v}
     chosen |= {} if config.backbone == NO_BACKBONE else {"backbone": config.backbone}
-    shown = [f"--{name}={_written(value)}" for name, value in (given | chosen).items()]
+    shown = [f"--{name}={written(value)}" for name, value in (given | chosen).items()]
     program = f"python -m experiments.{kind_of(config.dataset).program}"
     return " ".join([program, f"--recipe={PAPER}", *map(shlex.quote, shown)])
-
-
-def _written(value):
-    return str(value).lower() if isinstance(value, bool) else str(value)

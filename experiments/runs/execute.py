@@ -100,10 +100,10 @@ def _made(config, cache_dir, again, devices):
     folder = Path(config.out)
     with told_of_the_first_choice(config, folder):
         splits = load_splits(as_read(config, folder), cache_dir)
-    _refuse_not_finite(splits)
-    refuse_different(devices, premises(config, splits))
-    devices.alike = machines_alike(devices)
-    run = build(config, splits)
+        _refuse_not_finite(splits)
+        refuse_different(devices, premises(config, splits))
+        devices.alike = machines_alike(devices)
+        run = build(config, splits)
     refuse_different(devices, parts_of(run))
     run = _kept.in_place_of(run) if again else run
     if run.trainer.store.learns:

@@ -80,9 +80,9 @@ def _pieces(path) -> tuple[int, bytes]:
         if not stat.S_ISREG(about.st_mode):
             return -1, b""
         size, digest = about.st_size, hashlib.sha256()
-        places = (0,) if size <= _WHOLE else (0, size // 2, size - _PIECE)
-        for place in places:
-            digest.update(os.pread(handle, _WHOLE if size <= _WHOLE else _PIECE, place))
+        whole = size <= _WHOLE
+        for place in (0,) if whole else (0, size // 2, size - _PIECE):
+            digest.update(os.pread(handle, _WHOLE if whole else _PIECE, place))
         return size, digest.digest()
     except OSError:
         return -1, b""

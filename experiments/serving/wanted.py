@@ -47,7 +47,7 @@ def define_inputs(values: flags.FlagValues) -> None:
     flags.DEFINE_string("text_column", "", "csv: column of texts; the run's if not given", values)
     flags.DEFINE_string("id_column", "", "csv: column of names for the answers", values)
     flags.DEFINE_enum("delimiter", AUTO, [AUTO, *DELIMITERS], "csv: between columns", values)
-    text = "at an image or a text that cannot be read"
+    text = "at an image or a text that cannot be read, and of `score` at a score that is not finite"
     flags.DEFINE_enum("on_error", SKIP, (SKIP, STOP), text, values)
 
 

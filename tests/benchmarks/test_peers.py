@@ -287,7 +287,6 @@ def test_memory_is_measured_only_when_asked_for(fakes, tmp_path):
     assert asked.missing == {"ours_ghost_graph": "asked for memory"} and len(asked.rows) == 1
 
 
-@pytest.mark.slow
 def test_without_their_environment_the_peers_are_missing_and_ours_is_timed(tmp_path):
     (tmp_path / "file").write_text("no folder can be made here")
     options = replace(TINY, rows="ours_ghost_graph,jax_jvp,opacus*", repetitions=1)

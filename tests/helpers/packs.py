@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from ssl_weighting.data.packed import half_made, write
 from ssl_weighting.data.packed.folder_source import FolderSource
@@ -33,6 +34,16 @@ def make_folder(root, size=(9, 7), grey=False, seed=0):
     (root / "unlabeled/copy.png").write_bytes((root / "dog/0.png").read_bytes())
     (root / "unlabeled/broken.png").write_bytes((root / "dog/0.png").read_bytes()[:60])
     (root / "unlabeled" / b"\xff.png".decode("utf-8", "surrogateescape")).write_bytes(b"")
+    return root
+
+
+def make_digits(root, labeled, unlabeled):
+    """Write real digits as PNG files: so many in folders of their classes, then unlabeled ones."""
+    digits = load_digits()
+    for k in range(labeled + unlabeled):
+        path = root / (str(digits.target[k]) if k < labeled else "unlabeled") / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.uint8(digits.images[k] * 15)).save(path)
     return root
 
 

@@ -10,9 +10,7 @@ import packs
 import pytest
 import runs
 import tensorflow as tf
-from PIL import Image
 from places import ROOT
-from sklearn.datasets import load_digits
 
 from experiments import pack
 from experiments.assemble.build import load_splits
@@ -30,13 +28,7 @@ PARTS = {"train": 160, "unlabeled": 60}
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """A folder of real digits as PNG files, with unlabeled ones, one of which is damaged."""
-    folder, digits = tmp_path_factory.mktemp("digits"), load_digits()
-    for k, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        if k == sum(PARTS.values()):
-            break
-        path = folder / (str(label) if k < PARTS["train"] else "unlabeled") / f"{k}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.uint8(image * 15)).save(path)
+    folder = packs.make_digits(tmp_path_factory.mktemp("digits"), *PARTS.values())
     (folder / "unlabeled/damaged.png").write_bytes(b"no picture")
     return folder
 

@@ -9,8 +9,6 @@ import packs
 import pytest
 import runs
 from memory_limits import limit_memory
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from experiments.compare_runs import differences
 from experiments.options.presets import make_config
@@ -18,6 +16,7 @@ from experiments.runs import execute as running
 from experiments.runs.image_reading import as_read, has_drafts, image_reading
 from ssl_weighting.checkpointing import Checkpoints
 from ssl_weighting.data.memory import TooLargeError
+from ssl_weighting.theta.devices import Devices
 
 PLENTY, NONE = "max", 0  # of memory
 
@@ -25,14 +24,7 @@ PLENTY, NONE = "max", 0  # of memory
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """A folder of real digits, some of them unlabeled."""
-    folder, digits = tmp_path_factory.mktemp("digits"), load_digits()
-    for k, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        if k == 200:
-            break
-        path = folder / (str(label) if k < 150 else "unlabeled") / f"{k}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.uint8(image * 15)).save(path)
-    return folder
+    return packs.make_digits(tmp_path_factory.mktemp("digits"), 150, 50)
 
 
 def run(monkeypatch, tmp_path, memory, out, digits, **more):
@@ -54,6 +46,21 @@ def began_in_memory(path):
     config = json.loads(path.read_text())
     assert config["images"] == {"source": "stream", "jpeg_draft": False}
     path.write_text(json.dumps(config | {"images": {"source": "memory", "jpeg_draft": False}}))
+
+
+def test_room_that_ends_while_a_run_is_built_is_told_too(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"images": {"source": "memory"}}))
+    config = make_config(dataset=f"folder:{tmp_path}", image_size=32, out=str(tmp_path))
+
+    def build(config, splits):
+        raise TooLargeError("The unlabeled inputs need more. Use --source=stream.")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(running, "build", build)
+        for name in ("load_splits", "_refuse_not_finite", "refuse_different", "premises"):
+            patched.setattr(running, name, lambda *arguments: None)
+        with pytest.raises(TooLargeError, match=r"more.*began with its images in memory and goes"):
+            running._made(config, None, False, Devices())
 
 
 def test_a_run_goes_on_as_auto_chose_first(monkeypatch, tmp_path, digits, capsys):
